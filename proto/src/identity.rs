@@ -1,0 +1,141 @@
+//! Who signs: the ed25519 identity of a node and the public key that names it.
+
+use std::fmt;
+use std::str::FromStr;
+
+use data_encoding::HEXLOWER_PERMISSIVE;
+use ed25519_dalek::{Signer, SigningKey, VerifyingKey};
+use zeroize::Zeroizing;
+
+use crate::Refusal;
+
+/// Separates signatures over grains from every other use of the same key.
+const SIGNATURE_CONTEXT: &str = "synapsenet v1 grain signature";
+
+/// An author's ed25519 public key, 32 bytes; shown as 64 lower-case hexadecimal digits.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct AuthorId([u8; 32]);
+
+impl AuthorId {
+    /// Takes 32 bytes as they are; whether they are a usable key shows when a signature is checked.
+    #[must_use]
+    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// The 32 bytes of the key.
+    #[must_use]
+    pub const fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
+    /// Checks `signature` over `body` by the strict rules of RFC 8032 (no small-order keys, canonical encodings).
+    ///
+    /// # Errors
+    /// [`Refusal::BadAuthor`] or [`Refusal::BadSignature`].
+    pub(crate) fn verify(&self, body: &[u8], signature: &[u8; 64]) -> Result<(), Refusal> {
+        let key = VerifyingKey::from_bytes(&self.0).map_err(|_| Refusal::BadAuthor)?;
+        let signature = ed25519_dalek::Signature::from_bytes(signature);
+        key.verify_strict(&signed_hash(body), &signature).map_err(|_| Refusal::BadSignature)
+    }
+}
+
+impl fmt::Display for AuthorId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&data_encoding::HEXLOWER.encode(&self.0))
+    }
+}
+
+impl fmt::Debug for AuthorId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "AuthorId({self})")
+    }
+}
+
+impl FromStr for AuthorId {
+    type Err = Refusal;
+
+    fn from_str(text: &str) -> Result<Self, Refusal> {
+        let bytes = HEXLOWER_PERMISSIVE.decode(text.as_bytes()).map_err(|_| Refusal::BadAuthor)?;
+        bytes.try_into().map(Self).map_err(|_| Refusal::BadAuthor)
+    }
+}
+
+/// The secret behind an [`AuthorId`]: a 32-byte ed25519 seed, wiped from memory when dropped.
+pub struct Identity {
+    key: SigningKey,
+}
+
+impl Identity {
+    /// The identity of a 32-byte seed (RFC 8032, section 5.1.5). The seed must come from a secure random source.
+    #[must_use]
+    pub fn from_seed(seed: &[u8; 32]) -> Self {
+        Self { key: SigningKey::from_bytes(seed) }
+    }
+
+    /// The seed, for keeping it in a file.
+    #[must_use]
+    pub fn seed(&self) -> Zeroizing<[u8; 32]> {
+        Zeroizing::new(self.key.to_bytes())
+    }
+
+    /// The public key.
+    #[must_use]
+    pub fn author(&self) -> AuthorId {
+        AuthorId(self.key.verifying_key().to_bytes())
+    }
+
+    /// Signs the bytes of a body.
+    pub(crate) fn sign(&self, body: &[u8]) -> [u8; 64] {
+        self.key.sign(&signed_hash(body)).to_bytes()
+    }
+}
+
+impl fmt::Debug for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Identity({})", self.author())
+    }
+}
+
+/// What is signed in place of the body: its BLAKE3 hash in the key-derivation mode, under [`SIGNATURE_CONTEXT`].
+fn signed_hash(body: &[u8]) -> [u8; 32] {
+    blake3::derive_key(SIGNATURE_CONTEXT, body)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_signature_fits_only_its_body_and_its_author() {
+        let one = Identity::from_seed(&[1; 32]);
+        let two = Identity::from_seed(&[2; 32]);
+        let signature = one.sign(b"body");
+        assert_eq!(one.author().verify(b"body", &signature), Ok(()));
+        assert_eq!(one.author().verify(b"bodY", &signature), Err(Refusal::BadSignature));
+        assert_eq!(two.author().verify(b"body", &signature), Err(Refusal::BadSignature));
+    }
+
+    #[test]
+    fn a_small_order_key_is_refused() {
+        // The identity point signs anything under the lax rules; the strict ones refuse it.
+        let mut point = [0u8; 32];
+        point[0] = 1;
+        let mut signature = [0u8; 64];
+        signature[0] = 1;
+        assert!(AuthorId::from_bytes(point).verify(b"body", &signature).is_err());
+    }
+
+    #[test]
+    fn an_author_reads_back_from_its_text() {
+        let author = Identity::from_seed(&[7; 32]).author();
+        assert_eq!(author.to_string().parse::<AuthorId>(), Ok(author));
+        assert_eq!("abc".parse::<AuthorId>(), Err(Refusal::BadAuthor));
+    }
+
+    #[test]
+    fn debug_output_does_not_show_the_seed() {
+        let identity = Identity::from_seed(&[7; 32]);
+        assert!(!format!("{identity:?}").contains("0707"));
+    }
+}

@@ -1,0 +1,112 @@
+//! Why a grain is refused: a status to a client, a verdict and a counter to a peer.
+
+use crate::grain::{
+    MAX_GRAIN_BYTES, MAX_LANG_BYTES, MAX_LINKS, MAX_MIME_BYTES, MAX_RELATION_BYTES, MAX_SOURCE_URI_BYTES,
+    MAX_TAG_BYTES, MAX_TAGS, MAX_TEXT_BYTES, MAX_TITLE_BYTES,
+};
+
+/// Why bytes are no grain, or a draft cannot become one, or a grain may not come in.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// The bytes are no protobuf message of the expected shape.
+    #[error("the bytes are not a grain: {0}")]
+    Malformed(&'static str),
+    /// The encoded grain is over [`MAX_GRAIN_BYTES`].
+    #[error("the grain has {0} bytes; at most {MAX_GRAIN_BYTES} are allowed: split its text")]
+    TooLarge(usize),
+    /// The body was made by rules that this program does not know.
+    #[error("the grain has version {0} and this program reads version 1: update it")]
+    UnknownVersion(u32),
+    /// The kind is none of those known.
+    #[error("the grain's kind {0} is unknown")]
+    UnknownKind(i32),
+    /// The author's key is not a usable ed25519 public key.
+    #[error("the author is not an ed25519 public key")]
+    BadAuthor,
+    /// The signature does not fit the body and its author.
+    #[error("the signature does not fit the author and the body")]
+    BadSignature,
+    /// The topic is not in the allowed form.
+    #[error(
+        "the topic {0:?} is not valid: 1 to 64 of a-z, 0-9, '.', '_' and '-', beginning with a letter or digit"
+    )]
+    BadTopic(String),
+    /// A note without text.
+    #[error("the text is empty: a note needs at least one character that is not white space")]
+    EmptyText,
+    /// The text is over [`MAX_TEXT_BYTES`].
+    #[error(
+        "the text has {0} bytes; at most {MAX_TEXT_BYTES} are allowed: add it as a document to have it split"
+    )]
+    TextTooLong(usize),
+    /// The title is over [`MAX_TITLE_BYTES`].
+    #[error("the title has {0} bytes; at most {MAX_TITLE_BYTES} are allowed")]
+    TitleTooLong(usize),
+    /// More than [`MAX_TAGS`] tags.
+    #[error("there are {0} tags; at most {MAX_TAGS} are allowed")]
+    TooManyTags(usize),
+    /// A tag is empty, too long, has control characters, or stands twice.
+    #[error("the tag {0:?} is not valid: 1 to {MAX_TAG_BYTES} bytes, no control characters, each tag once")]
+    BadTag(String),
+    /// The language is no BCP 47 tag.
+    #[error("the language {0:?} is not a BCP 47 tag of at most {MAX_LANG_BYTES} bytes, such as \"en\"")]
+    BadLang(String),
+    /// The media type is too long or has characters that none has.
+    #[error("the media type {0:?} is not valid: at most {MAX_MIME_BYTES} visible ASCII characters")]
+    BadMime(String),
+    /// The source's URI is empty, too long or has control characters.
+    #[error("the source URI is not valid: 1 to {MAX_SOURCE_URI_BYTES} bytes, no control characters")]
+    BadSource,
+    /// More than [`MAX_LINKS`] links.
+    #[error("there are {0} links; at most {MAX_LINKS} are allowed")]
+    TooManyLinks(usize),
+    /// A link's target is not 32 bytes or its relation is empty, too long or has control characters.
+    #[error(
+        "a link is not valid: it needs an id of 32 bytes and a relation of 1 to {MAX_RELATION_BYTES} bytes"
+    )]
+    BadLink,
+    /// A retraction that is not exactly one link "retracts" without a text.
+    #[error("a retraction has no text and exactly one link, with the relation \"retracts\"")]
+    BadRetraction,
+    /// The author withdrew this grain earlier.
+    #[error("its author withdrew this grain")]
+    Retracted,
+    /// The node's clock and the grain's disagree too much.
+    #[error(
+        "the grain is dated {0} ms ahead of this node's clock: set the clock of the machine that sealed it"
+    )]
+    FromTheFuture(u64),
+    /// The node holds as many grains as its index may.
+    #[error("the node holds {0} grains, as many as storage.hnsw_max_elements allows: raise it and restart")]
+    NodeFull(u64),
+}
+
+impl Refusal {
+    /// The reason as a metric label: a short snake_case word, one of a fixed set.
+    #[must_use]
+    pub fn label(&self) -> &'static str {
+        match self {
+            Self::Malformed(_) => "malformed",
+            Self::TooLarge(_) => "too_large",
+            Self::UnknownVersion(_) => "unknown_version",
+            Self::UnknownKind(_) => "unknown_kind",
+            Self::BadAuthor => "bad_author",
+            Self::BadSignature => "bad_signature",
+            Self::BadTopic(_) => "bad_topic",
+            Self::EmptyText => "empty_text",
+            Self::TextTooLong(_) => "text_too_long",
+            Self::TitleTooLong(_) => "title_too_long",
+            Self::TooManyTags(_) => "too_many_tags",
+            Self::BadTag(_) => "bad_tag",
+            Self::BadLang(_) => "bad_lang",
+            Self::BadMime(_) => "bad_mime",
+            Self::BadSource => "bad_source",
+            Self::TooManyLinks(_) => "too_many_links",
+            Self::BadLink => "bad_link",
+            Self::BadRetraction => "bad_retraction",
+            Self::Retracted => "retracted",
+            Self::FromTheFuture(_) => "from_the_future",
+            Self::NodeFull(_) => "node_full",
+        }
+    }
+}

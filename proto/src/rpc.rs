@@ -1,0 +1,9 @@
+//! The gRPC messages, client and server, generated from `schema/synapsenet/v1`.
+
+#![allow(missing_docs, clippy::all, clippy::unwrap_used)]
+
+tonic::include_proto!("synapsenet.v1");
+
+/// The schema as an encoded `google.protobuf.FileDescriptorSet`, for gRPC reflection.
+pub const FILE_DESCRIPTOR_SET: &[u8] =
+    include_bytes!(concat!(env!("OUT_DIR"), "/synapsenet_v1_descriptors.bin"));

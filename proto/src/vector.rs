@@ -1,0 +1,282 @@
+//! Vectors: where a text lies in the space of one model, and the two ways they are kept.
+
+use std::fmt;
+use std::str::FromStr;
+
+use data_encoding::HEXLOWER_PERMISSIVE;
+use half::f16;
+use half::slice::HalfFloatSliceExt;
+
+/// The widest vector that is accepted: models for short texts have 256 to 4096.
+pub const MAX_DIMENSION: usize = 4096;
+
+/// The name of an embedding model: a hash over all that decides its vectors (graph, tokenizer, pooling, dimension,
+/// token limit, prefixes). Vectors of different models are never compared.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ModelId([u8; 32]);
+
+impl ModelId {
+    /// Takes the 32 bytes of an id.
+    #[must_use]
+    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// The 32 bytes of the id.
+    #[must_use]
+    pub const fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+impl fmt::Display for ModelId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&data_encoding::HEXLOWER.encode(&self.0))
+    }
+}
+
+impl fmt::Debug for ModelId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ModelId({self})")
+    }
+}
+
+impl FromStr for ModelId {
+    type Err = VectorError;
+
+    fn from_str(text: &str) -> Result<Self, VectorError> {
+        let bytes = HEXLOWER_PERMISSIVE.decode(text.as_bytes()).map_err(|_| VectorError::BadModelId)?;
+        bytes.try_into().map(Self).map_err(|_| VectorError::BadModelId)
+    }
+}
+
+/// Why numbers or bytes are no vector, or two vectors cannot be compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum VectorError {
+    /// No components, or more than [`MAX_DIMENSION`].
+    #[error("a vector has 1 to {MAX_DIMENSION} components, not {0}")]
+    BadDimension(usize),
+    /// A component is infinite or not a number, or all are zero.
+    #[error("the vector has no direction: a component is not finite, or all are zero")]
+    NoDirection,
+    /// Encoded bytes of an unknown kind or a wrong length.
+    #[error("the bytes are not an encoded vector")]
+    Malformed,
+    /// A model id is not 64 hexadecimal digits.
+    #[error("a model id is 64 hexadecimal digits")]
+    BadModelId,
+    /// The two belong to different models.
+    #[error("vectors of different models cannot be compared")]
+    DifferentModels,
+}
+
+/// A unit vector in the space of one model.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Vector {
+    model: ModelId,
+    values: Vec<f32>,
+}
+
+impl Vector {
+    /// Scales `values` to unit length.
+    ///
+    /// # Errors
+    /// [`VectorError::BadDimension`] or [`VectorError::NoDirection`].
+    pub fn new(model: ModelId, mut values: Vec<f32>) -> Result<Self, VectorError> {
+        if values.is_empty() || values.len() > MAX_DIMENSION {
+            return Err(VectorError::BadDimension(values.len()));
+        }
+        // f64, so that neither tiny nor huge components under- or overflow when squared.
+        let norm = values.iter().map(|&x| f64::from(x) * f64::from(x)).sum::<f64>().sqrt();
+        if !norm.is_finite() || norm == 0.0 {
+            return Err(VectorError::NoDirection);
+        }
+        for value in &mut values {
+            *value = (f64::from(*value) / norm) as f32;
+        }
+        Ok(Self { model, values })
+    }
+
+    /// The model that it belongs to.
+    #[must_use]
+    pub fn model(&self) -> ModelId {
+        self.model
+    }
+
+    /// Its components, `dimension` of them.
+    #[must_use]
+    pub fn values(&self) -> &[f32] {
+        &self.values
+    }
+
+    /// The cosine of the angle between two vectors, in -1..1.
+    ///
+    /// # Errors
+    /// [`VectorError::DifferentModels`].
+    pub fn cosine(&self, other: &Self) -> Result<f32, VectorError> {
+        if self.model != other.model || self.values.len() != other.values.len() {
+            return Err(VectorError::DifferentModels);
+        }
+        Ok(dot(&self.values, &other.values).clamp(-1.0, 1.0))
+    }
+
+    /// Packs it for the disk or the wire.
+    #[must_use]
+    pub fn encode(&self, encoding: Encoding) -> EncodedVector {
+        let mut bytes = vec![encoding as u8];
+        match encoding {
+            Encoding::F16 => bytes.extend(self.values.iter().flat_map(|&x| f16::from_f32(x).to_le_bytes())),
+            Encoding::I8 => {
+                let scale = self.values.iter().fold(0f32, |max, x| max.max(x.abs())) / 127.0;
+                bytes.extend(scale.to_le_bytes());
+                bytes.extend(self.values.iter().map(|&x| (x / scale).round() as i8 as u8));
+            }
+        }
+        EncodedVector { model: self.model, bytes }
+    }
+}
+
+/// The sum of products of two slices of equal length, in a form that the compiler turns into wide instructions.
+fn dot(a: &[f32], b: &[f32]) -> f32 {
+    const LANES: usize = 16;
+    let mut sums = [0f32; LANES];
+    let (a_chunks, a_rest) = a.as_chunks::<LANES>();
+    let (b_chunks, b_rest) = b.as_chunks::<LANES>();
+    for (x, y) in a_chunks.iter().zip(b_chunks) {
+        for lane in 0..LANES {
+            sums[lane] += x[lane] * y[lane];
+        }
+    }
+    sums.iter().sum::<f32>() + a_rest.iter().zip(b_rest).map(|(x, y)| x * y).sum::<f32>()
+}
+
+/// How the components of a vector are packed. The numbers are on disks and wires: they never change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Encoding {
+    /// Two bytes a component (IEEE 754 half precision); cosines are off by less than 0.001.
+    F16 = 1,
+    /// One byte a component and one f32 scale for all; cosines are off by less than 0.01.
+    I8 = 2,
+}
+
+/// A vector as it is stored and sent: one byte for the encoding, then the components.
+///
+/// F16: `dimension` little-endian halves. I8: the scale as a little-endian f32, then `dimension` signed bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EncodedVector {
+    model: ModelId,
+    bytes: Vec<u8>,
+}
+
+impl EncodedVector {
+    /// Takes bytes that [`EncodedVector::as_bytes`] gave; [`EncodedVector::decode`] checks them.
+    #[must_use]
+    pub fn from_bytes(model: ModelId, bytes: Vec<u8>) -> Self {
+        Self { model, bytes }
+    }
+
+    /// The model that it belongs to.
+    #[must_use]
+    pub fn model(&self) -> ModelId {
+        self.model
+    }
+
+    /// The packed form, without the model.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Unpacks it.
+    ///
+    /// # Errors
+    /// [`VectorError::Malformed`] for an unknown encoding or an odd length, else as [`Vector::new`].
+    pub fn decode(&self) -> Result<Vector, VectorError> {
+        let (&encoding, payload) = self.bytes.split_first().ok_or(VectorError::Malformed)?;
+        if payload.len() > 2 * MAX_DIMENSION {
+            return Err(VectorError::Malformed);
+        }
+        let values = if encoding == Encoding::F16 as u8 {
+            let (halves, rest) = payload.as_chunks::<2>();
+            if !rest.is_empty() {
+                return Err(VectorError::Malformed);
+            }
+            let halves: Vec<f16> = halves.iter().map(|&half| f16::from_le_bytes(half)).collect();
+            let mut values = vec![0f32; halves.len()];
+            halves.convert_to_f32_slice(&mut values);
+            values
+        } else if encoding == Encoding::I8 as u8 {
+            let (scale, bytes) = payload.split_first_chunk::<4>().ok_or(VectorError::Malformed)?;
+            let scale = f32::from_le_bytes(*scale);
+            bytes.iter().map(|&byte| f32::from(byte as i8) * scale).collect()
+        } else {
+            return Err(VectorError::Malformed);
+        };
+        Vector::new(self.model, values)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const MODEL: ModelId = ModelId::from_bytes([1; 32]);
+
+    fn vector(values: &[f32]) -> Vector {
+        Vector::new(MODEL, values.to_vec()).unwrap()
+    }
+
+    #[test]
+    fn a_vector_has_unit_length_by_construction() {
+        assert_eq!(vector(&[3.0, 4.0]).values(), &[0.6, 0.8]);
+        assert_eq!(vector(&[f32::MAX, 0.0]).values(), &[1.0, 0.0]);
+        assert_eq!(vector(&[f32::MIN_POSITIVE, 0.0]).values(), &[1.0, 0.0]);
+    }
+
+    #[test]
+    fn what_has_no_direction_is_refused() {
+        for bad in [vec![0.0, 0.0], vec![f32::NAN, 1.0], vec![f32::INFINITY, 1.0]] {
+            assert_eq!(Vector::new(MODEL, bad), Err(VectorError::NoDirection));
+        }
+        assert_eq!(Vector::new(MODEL, vec![]), Err(VectorError::BadDimension(0)));
+        assert_eq!(Vector::new(MODEL, vec![1.0; 4097]), Err(VectorError::BadDimension(4097)));
+    }
+
+    #[test]
+    fn vectors_of_two_models_are_not_compared() {
+        let other = Vector::new(ModelId::from_bytes([2; 32]), vec![1.0, 0.0]).unwrap();
+        assert_eq!(vector(&[1.0, 0.0]).cosine(&other), Err(VectorError::DifferentModels));
+    }
+
+    proptest! {
+        #[test]
+        fn an_encoded_vector_points_where_it_did(values in proptest::collection::vec(-1f32..1.0, 8..500)) {
+            prop_assume!(values.iter().any(|x| x.abs() > 0.01));
+            let vector = vector(&values);
+            for (encoding, tolerance) in [(Encoding::F16, 1e-5), (Encoding::I8, 1e-3)] {
+                let back = vector.encode(encoding).decode().unwrap();
+                prop_assert!(vector.cosine(&back).unwrap() > 1.0 - tolerance);
+            }
+        }
+
+        #[test]
+        fn arbitrary_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..900)) {
+            if let Ok(vector) = EncodedVector::from_bytes(MODEL, bytes).decode() {
+                let norm: f32 = vector.values().iter().map(|x| x * x).sum();
+                prop_assert!((norm - 1.0).abs() < 1e-3);
+            }
+        }
+
+        #[test]
+        fn the_cosine_is_the_sum_of_products(
+            a in proptest::collection::vec(-1f32..1.0, 40), b in proptest::collection::vec(-1f32..1.0, 40),
+        ) {
+            let (a, b) = (vector(&a), vector(&b));
+            let plain: f32 = a.values().iter().zip(b.values()).map(|(x, y)| x * y).sum();
+            prop_assert!((a.cosine(&b).unwrap() - plain).abs() < 1e-5);
+        }
+    }
+}
