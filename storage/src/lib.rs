@@ -1,1 +1,42 @@
-//! Under construction.
+//! The truth on disk: grains, their vectors, what is still to be embedded, and the orders to find them in.
+//!
+//! A [`Store`] is one redb file. [`Store::write`] applies a list of [`Change`]s in one transaction that is on disk when
+//! it returns; [`Store::view`] gives a [`View`], one consistent snapshot that reads go through, as many at once as one
+//! likes. Everything is synchronous. This crate refuses to know the network and the models: vectors come in encoded,
+//! with the id of the model that made them.
+//!
+//! | question | module |
+//! |---|---|
+//! | What can be asked of the file as a whole? | `store` |
+//! | What can be changed, and what does a retraction do? | `write` |
+//! | What can be read? | `view`; by filter and page in `select` and `filter` |
+//! | What lies where in the file? | `tables` |
+//! | How does a grain become a few bytes? | `compress` |
+//! | Is the file still whole? | `verify` |
+//! | What went wrong and what is to be done? | `error` |
+
+#![warn(missing_docs)]
+
+mod compress;
+mod error;
+mod filter;
+mod select;
+mod store;
+mod tables;
+mod verify;
+mod view;
+mod write;
+
+#[cfg(test)]
+mod testing;
+
+pub use error::StorageError;
+pub use filter::{BadPosition, Filter, ListQuery, Page, Position, Selection};
+pub use redb::StorageBackend;
+pub use store::{Store, StoreOptions};
+pub use verify::{MAX_PROBLEMS, Problem};
+pub use view::{Counts, IndexEvent, IndexEventKind, MAX_CHUNKS, Record, View};
+pub use write::{Change, Outcome};
+
+/// Where a grain lies in this store: its local arrival number, from 1, never given twice. It never leaves the node.
+pub type Slot = u64;

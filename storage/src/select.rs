@@ -1,0 +1,301 @@
+//! What can be read by filter: the narrowest order is walked, and each of its entries is held against the rest.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
+use redb::{AccessGuard, ReadableTableMetadata};
+use synapsenet_proto::Kind;
+
+use crate::filter::lang_covers;
+use crate::tables::{self, Header};
+use crate::{Filter, ListQuery, Page, Position, Record, Selection, Slot, StorageError, View};
+
+/// How many entries [`View::select`] holds against a filter before it answers [`Selection::Many`]: a tenth of a second.
+const MAX_CHECKED: usize = 50_000;
+
+/// Where a grain stands in each order: (created_ms, slot).
+type Place = (u64, Slot);
+
+/// Places in ascending order, or the error that ends them.
+type Ascending<'a> = Box<dyn Iterator<Item = Result<Place, StorageError>> + 'a>;
+/// The same from either end.
+type BothWays<'a> = Box<dyn DoubleEndedIterator<Item = Result<Place, StorageError>> + 'a>;
+
+/// One thing that a filter says, and for which there is an order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Order<'f> {
+    Source(&'f str),
+    Tag(&'f str),
+    Author,
+    Lang,
+    Topic,
+    Time,
+}
+
+impl View {
+    /// Whether the slot holds a note, searchable or not, that fits the filter. Some microseconds: only a filter by
+    /// source unpacks the grain.
+    ///
+    /// # Errors
+    /// As [`View::counts`].
+    pub fn matches(&self, slot: Slot, filter: &Filter) -> Result<bool, StorageError> {
+        let Some(record) = self.tables.records.get(slot)? else { return Ok(false) };
+        let (header, packed) = Header::split(slot, record.value())?;
+        Ok(header.kind == Kind::Note && self.fits(slot, &header, packed, filter)?)
+    }
+
+    /// Which searchable notes fit the filter: [`Selection::Few`] with every one of them when they are at most `limit`.
+    /// When more fit, or when the narrowest order has so many entries that 50,000 were looked at in vain,
+    /// [`Selection::Many`].
+    ///
+    /// # Errors
+    /// As [`View::counts`].
+    pub fn select(&self, filter: &Filter, limit: usize) -> Result<Selection, StorageError> {
+        if filter.is_empty() {
+            return Ok(Selection::All);
+        }
+        let order = self.narrowest(filter, limit)?;
+        let rest = without(filter, order);
+        let any_pending = !self.tables.pending.is_empty()?;
+        let mut slots = Vec::new();
+        for (checked, place) in self.ascending(filter, order)?.enumerate() {
+            let (_, slot) = place?;
+            let is_meant = self.matches(slot, &rest)? && !(any_pending && self.is_pending(slot)?);
+            if is_meant && slots.len() == limit || checked == MAX_CHECKED {
+                return Ok(Selection::Many);
+            }
+            if is_meant {
+                slots.push(slot);
+            }
+        }
+        Ok(Selection::Few(slots))
+    }
+
+    /// One page of grains, the newest first (by the time that their authors gave them; of one time, the last to arrive
+    /// first). No more than `limit` grains are loaded, but a filter that few fit makes it pass over many entries.
+    ///
+    /// # Errors
+    /// As [`View::counts`].
+    pub fn list(&self, query: &ListQuery) -> Result<Page, StorageError> {
+        let mut places = match &query.filter.source_prefix {
+            Some(prefix) => self.newest_of_source(query, prefix)?,
+            None => self.newest(query)?,
+        };
+        let is_last = places.len() <= query.limit;
+        places.truncate(query.limit);
+        let next =
+            places.last().filter(|_| !is_last).map(|&(created_ms, slot)| Position { created_ms, slot });
+        let records: Result<Vec<Record>, _> =
+            places.iter().map(|&(_, slot)| self.existing_record(slot)).collect();
+        Ok(Page { records: records?, next })
+    }
+
+    /// The newest places of a query, one more than its page has. Walks an order that ends in time from its end.
+    fn newest(&self, query: &ListQuery) -> Result<Vec<Place>, StorageError> {
+        let filter = &query.filter;
+        let order = match filter {
+            Filter { tags, .. } if !tags.is_empty() => Order::Tag(&tags[0]),
+            Filter { author: Some(_), .. } => Order::Author,
+            Filter { topic: Some(_), .. } => Order::Topic,
+            _ => Order::Time,
+        };
+        let rest = without(filter, order);
+        let mut places = Vec::new();
+        for place in self.both_ways(filter, order, query.after)?.rev() {
+            let place = place?;
+            if self.is_listed(place.1, &rest, query.with_retractions)? {
+                places.push(place);
+                if places.len() > query.limit {
+                    break;
+                }
+            }
+        }
+        Ok(places)
+    }
+
+    /// As [`View::newest`], for the sources that begin with `prefix`: their order is one by URI first, so all of it is
+    /// walked, and the newest are kept in a heap that is no larger than the page.
+    fn newest_of_source(&self, query: &ListQuery, prefix: &str) -> Result<Vec<Place>, StorageError> {
+        let order = Order::Source(prefix);
+        let rest = without(&query.filter, order);
+        let mut newest = BinaryHeap::new();
+        for place in self.ascending(&query.filter, order)? {
+            let place = place?;
+            let is_before = query.after.is_none_or(|after| place < (after.created_ms, after.slot));
+            let is_newer =
+                newest.len() <= query.limit || newest.peek().is_some_and(|Reverse(old)| *old < place);
+            if is_before && is_newer && self.is_listed(place.1, &rest, query.with_retractions)? {
+                newest.push(Reverse(place));
+                if newest.len() > query.limit.saturating_add(1) {
+                    newest.pop();
+                }
+            }
+        }
+        Ok(newest.into_sorted_vec().into_iter().map(|Reverse(place)| place).collect())
+    }
+
+    fn is_listed(&self, slot: Slot, filter: &Filter, with_retractions: bool) -> Result<bool, StorageError> {
+        let Some(record) = self.tables.records.get(slot)? else { return Ok(false) };
+        let (header, packed) = Header::split(slot, record.value())?;
+        Ok((header.kind == Kind::Note || with_retractions) && self.fits(slot, &header, packed, filter)?)
+    }
+
+    /// Holds a record against a filter, the cheapest questions first.
+    fn fits(
+        &self,
+        slot: Slot,
+        header: &Header<'_>,
+        packed: &[u8],
+        filter: &Filter,
+    ) -> Result<bool, StorageError> {
+        let created_ms = header.created_ms;
+        if !filter.fits_time(created_ms) || !filter.fits_lang(header.lang) {
+            return Ok(false);
+        }
+        if let Some(topic) = &filter.topic
+            && self.tables.by_topic.get((topic.as_str(), created_ms, slot))?.is_none()
+        {
+            return Ok(false);
+        }
+        if let Some(author) = &filter.author
+            && self.tables.by_author.get((author.as_bytes(), created_ms, slot))?.is_none()
+        {
+            return Ok(false);
+        }
+        for tag in &filter.tags {
+            if self.tables.by_tag.get((tag.as_str(), created_ms, slot))?.is_none() {
+                return Ok(false);
+            }
+        }
+        let Some(prefix) = &filter.source_prefix else { return Ok(true) };
+        let grain = tables::decode_grain(slot, header, packed)?;
+        Ok(grain.body().draft.source.as_ref().is_some_and(|source| source.uri.starts_with(prefix)))
+    }
+
+    /// The order with the fewest entries for a filter that is not empty. Counts up to `limit`; of those that have more,
+    /// the first in the order of what they usually let through.
+    fn narrowest<'f>(&self, filter: &'f Filter, limit: usize) -> Result<Order<'f>, StorageError> {
+        let mut orders = Vec::new();
+        orders.extend(filter.source_prefix.as_deref().map(Order::Source));
+        orders.extend(filter.tags.iter().map(|tag| Order::Tag(tag)));
+        orders.extend(filter.author.map(|_| Order::Author));
+        // Notes that name no language have no entry in the order by language.
+        orders.extend(filter.lang.as_ref().filter(|lang| !lang.is_empty()).map(|_| Order::Lang));
+        orders.extend(filter.topic.as_ref().map(|_| Order::Topic));
+        if orders.len() != 1 {
+            orders.push(Order::Time);
+        }
+        let (mut best, mut fewest) = (orders[0], usize::MAX);
+        if orders.len() == 1 {
+            return Ok(best);
+        }
+        for order in orders {
+            let most = limit.saturating_add(1).min(fewest);
+            let mut count = 0;
+            for place in self.ascending(filter, order)?.take(most) {
+                place?;
+                count += 1;
+            }
+            if count < fewest {
+                (best, fewest) = (order, count);
+            }
+        }
+        Ok(best)
+    }
+
+    /// The places of an order that fit its part of the filter and its times.
+    fn ascending<'a>(&'a self, filter: &'a Filter, order: Order<'a>) -> Result<Ascending<'a>, StorageError> {
+        let lang = filter.lang.as_deref().unwrap_or_default().to_ascii_lowercase();
+        let places: Ascending<'a> = match order {
+            Order::Source(prefix) => {
+                let range = self.tables.by_source.range((prefix, 0, 0)..)?;
+                let fits = move |uri: &str| uri.starts_with(prefix);
+                Box::new(range.map_while(move |entry| place_while(entry, &fits)))
+            }
+            Order::Lang => {
+                // '-' sorts before letters and digits, so "en" and all that "en" covers stand together.
+                let range = self.tables.by_lang.range((lang.as_str(), 0, 0)..)?;
+                let fits = move |tag: &str| lang_covers(&lang, tag);
+                Box::new(range.map_while(move |entry| place_while(entry, &fits)))
+            }
+            Order::Tag(_) | Order::Author | Order::Topic | Order::Time => {
+                return Ok(Box::new(self.both_ways(filter, order, None)?));
+            }
+        };
+        // An error is not filtered away.
+        Ok(Box::new(places.filter(|place| place.as_ref().map_or(true, |place| filter.fits_time(place.0)))))
+    }
+
+    /// As [`View::ascending`], for the orders in which one value is asked for, so that they go by time; only what stands
+    /// before `end`.
+    fn both_ways<'a>(
+        &'a self,
+        filter: &'a Filter,
+        order: Order<'a>,
+        end: Option<Position>,
+    ) -> Result<BothWays<'a>, StorageError> {
+        let (from, before) = filter.times();
+        let first = (from, 0);
+        // Slots begin at 1, so (before, 0) is the first place that is too late.
+        let last = before.map_or((u64::MAX, u64::MAX), |before| (before, 0));
+        let last = end.map_or(last, |end| last.min((end.created_ms, end.slot)));
+        if first >= last {
+            return Ok(Box::new(std::iter::empty()));
+        }
+        Ok(match order {
+            Order::Tag(tag) => {
+                Box::new(self.tables.by_tag.range((tag, first.0, first.1)..(tag, last.0, last.1))?.map(place))
+            }
+            Order::Author => {
+                let Some(author) = &filter.author else { return Ok(Box::new(std::iter::empty())) };
+                let author = author.as_bytes();
+                let range = (author, first.0, first.1)..(author, last.0, last.1);
+                Box::new(self.tables.by_author.range(range)?.map(place))
+            }
+            Order::Topic => {
+                let topic = filter.topic.as_ref().map_or("", |topic| topic.as_str());
+                let range = (topic, first.0, first.1)..(topic, last.0, last.1);
+                Box::new(self.tables.by_topic.range(range)?.map(place))
+            }
+            Order::Time | Order::Source(_) | Order::Lang => {
+                Box::new(self.tables.by_time.range(first..last)?.map(|entry| Ok(entry?.0.value())))
+            }
+        })
+    }
+}
+
+/// What is left to be asked of the entries of an order.
+fn without(filter: &Filter, order: Order<'_>) -> Filter {
+    let mut rest = filter.clone();
+    match order {
+        Order::Source(_) => rest.source_prefix = None,
+        Order::Tag(tag) => rest.tags.retain(|other| other != tag),
+        Order::Author => rest.author = None,
+        Order::Lang => rest.lang = None,
+        Order::Topic => rest.topic = None,
+        Order::Time => (rest.created_from_ms, rest.created_before_ms) = (None, None),
+    }
+    rest
+}
+
+/// An entry of an order other than the one by time alone.
+type Entry<'a, K> = Result<(AccessGuard<'a, (K, u64, u64)>, AccessGuard<'a, ()>), redb::StorageError>;
+
+fn place<K: redb::Key + 'static>(entry: Entry<'_, K>) -> Result<Place, StorageError> {
+    let (_, created_ms, slot) = entry?.0.value();
+    Ok((created_ms, slot))
+}
+
+/// The place of an entry whose text fits, an error, or the end.
+fn place_while(
+    entry: Entry<'_, &'static str>,
+    fits: &impl Fn(&str) -> bool,
+) -> Option<Result<Place, StorageError>> {
+    match entry {
+        Ok((key, _)) => {
+            let (text, created_ms, slot) = key.value();
+            fits(text).then_some(Ok((created_ms, slot)))
+        }
+        Err(error) => Some(Err(error.into())),
+    }
+}

@@ -1,0 +1,214 @@
+//! What lies where in the file.
+//!
+//! A grain has one record, under its slot, and one entry in each order that it belongs to; an order's key ends in
+//! `(created_ms, slot)`, so that every order is also one by time. All of a grain's entries are written and removed in
+//! one transaction with its record, and `verify` checks that they fit together.
+
+use redb::{ReadOnlyTable, ReadTransaction, ReadableDatabase, Table, TableDefinition, WriteTransaction};
+use synapsenet_proto::{Grain, Kind};
+
+use crate::{Slot, StorageError, compress};
+
+/// The rules by which the file is laid out. It is raised by every change that an older program would misread.
+pub(crate) const FORMAT_VERSION: u64 = 1;
+
+/// Names the tables once, and makes of them the set for a writing and the set for a reading transaction.
+macro_rules! tables {
+    ($($(#[$doc:meta])* $name:ident: $key:ty => $value:ty;)*) => {
+        /// Every table, open for writing.
+        pub(crate) struct WriteTables<'txn> { $($(#[$doc])* pub(crate) $name: Table<'txn, $key, $value>,)* }
+
+        impl<'txn> WriteTables<'txn> {
+            /// Opens every table, making those that are not there yet.
+            pub(crate) fn open(txn: &'txn WriteTransaction) -> Result<Self, StorageError> {
+                Ok(Self { $($name: txn.open_table(TableDefinition::new(stringify!($name)))?,)* })
+            }
+        }
+
+        /// Every table of one snapshot.
+        pub(crate) struct ReadTables { $($(#[$doc])* pub(crate) $name: ReadOnlyTable<$key, $value>,)* }
+
+        impl ReadTables {
+            /// Opens every table; [`crate::Store::open`] has made them all.
+            pub(crate) fn open(txn: &ReadTransaction) -> Result<Self, StorageError> {
+                Ok(Self { $($name: txn.open_table(TableDefinition::new(stringify!($name)))?,)* })
+            }
+        }
+    };
+}
+
+tables! {
+    /// The numbers named by the constants of [`meta`].
+    meta: &'static str => u64;
+    /// slot -> [`Header`], then the packed `SignedGrain`.
+    records: u64 => &'static [u8];
+    /// grain id -> slot.
+    ids: &'static [u8; 32] => u64;
+    /// Every grain by time: (created_ms, slot).
+    by_time: (u64, u64) => ();
+    /// Every grain by topic: (topic, created_ms, slot).
+    by_topic: (&'static str, u64, u64) => ();
+    /// Every grain by author: (author, created_ms, slot).
+    by_author: (&'static [u8; 32], u64, u64) => ();
+    /// Notes by each of their tags: (tag, created_ms, slot).
+    by_tag: (&'static str, u64, u64) => ();
+    /// Notes that name a source: (uri, created_ms, slot).
+    by_source: (&'static str, u64, u64) => ();
+    /// Notes that name a language: (language tag in lower case, created_ms, slot).
+    by_lang: (&'static str, u64, u64) => ();
+    /// `Body::fingerprint` of a note -> slot.
+    fingerprints: &'static [u8; 32] => u64;
+    /// What was withdrawn: (target, author of the retraction) -> slot of the latest retraction that says so. A grain
+    /// whose id and author stand here is not let in.
+    tombstones: (&'static [u8; 32], &'static [u8; 32]) => u64;
+    /// Which notes link to a grain: (target, slot of the note that links).
+    links: (&'static [u8; 32], u64) => ();
+    /// topic -> how many notes it has; a topic without any has no entry.
+    topics: &'static str => u64;
+    /// model id -> (its number in this file, how many vectors of it are stored).
+    models: &'static [u8; 32] => (u16, u64);
+    /// (number of the model, slot) -> the encoded vector.
+    vectors: (u16, u64) => &'static [u8];
+    /// The notes that are not searchable yet.
+    pending: u64 => ();
+    /// sequence number -> (slot, [`LOG_ADDED`] or [`LOG_REMOVED`]): what the index is still to hear.
+    index_log: u64 => (u64, u8);
+}
+
+/// The keys of the table of numbers.
+pub(crate) mod meta {
+    /// [`super::FORMAT_VERSION`] of the program that made the file.
+    pub(crate) const FORMAT: &str = "format";
+    /// The slot that was given last; 0 in a new store.
+    pub(crate) const LAST_SLOT: &str = "last_slot";
+    /// How many of the records are retractions.
+    pub(crate) const RETRACTIONS: &str = "retractions";
+    /// The sequence number that the index log gave last; 0 in a new store.
+    pub(crate) const LAST_SEQ: &str = "last_seq";
+    /// The highest sequence number that was pruned from the index log.
+    pub(crate) const PRUNED_SEQ: &str = "pruned_seq";
+    /// All of them.
+    pub(crate) const ALL: [&str; 5] = [FORMAT, LAST_SLOT, RETRACTIONS, LAST_SEQ, PRUNED_SEQ];
+}
+
+/// A vector was stored.
+pub(crate) const LOG_ADDED: u8 = 1;
+/// A note that had a vector went.
+pub(crate) const LOG_REMOVED: u8 = 2;
+
+/// What is said about a record before its packed grain, so that most filters need not unpack it.
+///
+/// On disk: one byte of flags, one for the dictionary, `received_ms` and `created_ms` as little-endian u64, one byte
+/// for the length of the language tag, the tag in lower case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Header<'a> {
+    /// Whether the grain may leave the node.
+    pub(crate) shared: bool,
+    /// Note or retraction.
+    pub(crate) kind: Kind,
+    /// The dictionary that the grain is packed with; see [`compress`].
+    pub(crate) dictionary: u8,
+    /// When it came in, in milliseconds since 1970-01-01 UTC by this node's clock.
+    pub(crate) received_ms: u64,
+    /// As the grain says.
+    pub(crate) created_ms: u64,
+    /// As the grain says, in lower case.
+    pub(crate) lang: &'a str,
+}
+
+/// Where the flags lie in a record.
+const FLAGS_AT: usize = 0;
+const FLAG_SHARED: u8 = 1;
+const FLAG_RETRACTION: u8 = 2;
+const FIXED_BYTES: usize = 19;
+
+impl<'a> Header<'a> {
+    /// Takes a record apart into its header and the packed grain.
+    pub(crate) fn split(slot: Slot, record: &'a [u8]) -> Result<(Self, &'a [u8]), StorageError> {
+        Self::parse(record).ok_or_else(|| StorageError::bad_record(slot, "its header is cut off or unknown"))
+    }
+
+    fn parse(record: &'a [u8]) -> Option<(Self, &'a [u8])> {
+        let (fixed, rest) = record.split_at_checked(FIXED_BYTES)?;
+        let flags = fixed[FLAGS_AT];
+        if flags & !(FLAG_SHARED | FLAG_RETRACTION) != 0 {
+            return None;
+        }
+        let number = |at: usize| fixed[at..].first_chunk::<8>().map(|bytes| u64::from_le_bytes(*bytes));
+        let (lang, packed) = rest.split_at_checked(usize::from(fixed[18]))?;
+        let header = Self {
+            shared: flags & FLAG_SHARED != 0,
+            kind: if flags & FLAG_RETRACTION == 0 { Kind::Note } else { Kind::Retraction },
+            dictionary: fixed[1],
+            received_ms: number(2)?,
+            created_ms: number(10)?,
+            lang: std::str::from_utf8(lang).ok()?,
+        };
+        Some((header, packed))
+    }
+
+    fn write(&self, record: &mut Vec<u8>) {
+        let shared = if self.shared { FLAG_SHARED } else { 0 };
+        let retraction = if self.kind == Kind::Retraction { FLAG_RETRACTION } else { 0 };
+        record.extend([shared | retraction, self.dictionary]);
+        record.extend(self.received_ms.to_le_bytes());
+        record.extend(self.created_ms.to_le_bytes());
+        record.push(u8::try_from(self.lang.len()).expect("a language tag has at most 35 bytes"));
+        record.extend(self.lang.as_bytes());
+    }
+}
+
+/// Makes the record of a grain.
+pub(crate) fn encode_record(grain: &Grain, shared: bool, received_ms: u64) -> Vec<u8> {
+    let (dictionary, packed) = compress::pack(grain.as_bytes());
+    let lang = grain.body().draft.lang.to_ascii_lowercase();
+    let created_ms = grain.created_ms();
+    let header = Header { shared, kind: grain.kind(), dictionary, received_ms, created_ms, lang: &lang };
+    let mut record = Vec::with_capacity(FIXED_BYTES + lang.len() + packed.len());
+    header.write(&mut record);
+    record.extend(packed);
+    record
+}
+
+/// The same record, marked as shared.
+pub(crate) fn mark_shared(record: &[u8]) -> Vec<u8> {
+    let mut record = record.to_vec();
+    record[FLAGS_AT] |= FLAG_SHARED;
+    record
+}
+
+/// Reads the grain of a record. Its signature was checked when it came in.
+pub(crate) fn decode_grain(slot: Slot, header: &Header<'_>, packed: &[u8]) -> Result<Grain, StorageError> {
+    let bytes =
+        compress::unpack(header.dictionary, packed).map_err(|why| StorageError::bad_record(slot, why))?;
+    Grain::reopen(&bytes).map_err(|why| StorageError::bad_record(slot, why))
+}
+
+/// Makes the tables of a new file, or checks that this program knows the format of an old one.
+pub(crate) fn prepare(db: &redb::Database) -> Result<(), StorageError> {
+    const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
+    let read = db.begin_read()?;
+    match read.open_table(META) {
+        Ok(meta) => {
+            let found = meta.get(meta::FORMAT)?.map_or(0, |format| format.value());
+            if found == FORMAT_VERSION {
+                return Ok(());
+            }
+            return Err(StorageError::UnknownVersion { found, known: FORMAT_VERSION });
+        }
+        Err(redb::TableError::TableDoesNotExist(_)) => {}
+        Err(error) => return Err(error.into()),
+    }
+    if read.list_tables()?.next().is_some() || read.list_multimap_tables()?.next().is_some() {
+        return Err(StorageError::NotADatabase);
+    }
+    drop(read);
+    let txn = db.begin_write()?;
+    {
+        let mut tables = WriteTables::open(&txn)?;
+        for key in meta::ALL {
+            tables.meta.insert(key, if key == meta::FORMAT { FORMAT_VERSION } else { 0 })?;
+        }
+    }
+    Ok(txn.commit()?)
+}

@@ -1,0 +1,328 @@
+//! What can be read: one consistent snapshot of the store.
+
+use std::ops::ControlFlow;
+
+use redb::{ReadableTable, ReadableTableMetadata};
+use synapsenet_proto::{AuthorId, EncodedVector, Grain, GrainId, Kind, ModelId, Topic};
+
+use crate::store::Pass;
+use crate::tables::{self, Header, LOG_ADDED, ReadTables, meta};
+use crate::{Slot, StorageError};
+
+/// How many chunks of one document [`View::chunks_of`] gives: a book of four million characters in chunks of 250.
+pub const MAX_CHUNKS: usize = 16_384;
+
+/// A snapshot of the store: what is written later does not show in it.
+///
+/// It keeps space from being reused and [`crate::Store::compact`] from beginning, so it is to be dropped soon.
+pub struct View {
+    pub(crate) tables: ReadTables,
+    /// Dropped after the tables, so that no table is open once the gate has counted this view out.
+    _pass: Pass,
+}
+
+/// A stored grain and what this node knows about it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record {
+    /// Where it lies.
+    pub slot: Slot,
+    /// What its author said.
+    pub grain: Grain,
+    /// Whether it may leave the node.
+    pub shared: bool,
+    /// When it came in, in milliseconds since 1970-01-01 UTC by this node's clock.
+    pub received_ms: u64,
+    /// Whether it is a note that has its vector, so that a search can find it.
+    pub searchable: bool,
+}
+
+/// How much there is. Kept along with every change, never counted anew.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counts {
+    /// Notes.
+    pub notes: u64,
+    /// Retractions.
+    pub retractions: u64,
+    /// Notes that are not searchable yet.
+    pub pending: u64,
+    /// Vectors, of all models.
+    pub vectors: u64,
+}
+
+/// Something that the index is to do, in the order in which it happened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct IndexEvent {
+    /// Its number: one more than that of the event before.
+    pub seq: u64,
+    /// The note that it is about. A later event may be about the same one, so its vector may be gone by now.
+    pub slot: Slot,
+    /// What happened.
+    pub kind: IndexEventKind,
+}
+
+/// What happened to a note, as far as the index is concerned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum IndexEventKind {
+    /// A vector was stored for it, the first or another one.
+    Added,
+    /// It went, and it had a vector.
+    Removed,
+}
+
+impl View {
+    pub(crate) fn new(tables: ReadTables, pass: Pass) -> Self {
+        Self { tables, _pass: pass }
+    }
+
+    /// How much there is, in constant time.
+    ///
+    /// # Errors
+    /// As every method of a view: an error of the disk, [`StorageError::Damaged`] or [`StorageError::DamagedRecord`].
+    pub fn counts(&self) -> Result<Counts, StorageError> {
+        let retractions = self.number(meta::RETRACTIONS)?;
+        Ok(Counts {
+            notes: self.tables.records.len()?.saturating_sub(retractions),
+            retractions,
+            pending: self.tables.pending.len()?,
+            vectors: self.tables.vectors.len()?,
+        })
+    }
+
+    /// The topics that have notes, by name, with the number of their notes.
+    ///
+    /// # Errors
+    /// As [`View::counts`].
+    pub fn topics(&self) -> Result<Vec<(Topic, u64)>, StorageError> {
+        let mut topics = Vec::new();
+        for entry in self.tables.topics.iter()? {
+            let (topic, count) = entry?;
+            let topic = Topic::new(topic.value()).map_err(|why| StorageError::Damaged(why.to_string()))?;
+            topics.push((topic, count.value()));
+        }
+        Ok(topics)
+    }
+
+    /// Where a grain lies.
+    ///
+    /// # Errors
+    /// As [`View::counts`].
+    pub fn slot_of(&self, id: &GrainId) -> Result<Option<Slot>, StorageError> {
+        Ok(self.tables.ids.get(id.as_bytes())?.map(|slot| slot.value()))
+    }
+
+    /// The ids that begin with these hexadecimal digits (of either case), in order, at most `limit`; none when
+    /// `prefix_hex` has other characters or more than 64.
+    ///
+    /// # Errors
+    /// As [`View::counts`].
+    pub fn ids_with_prefix(&self, prefix_hex: &str, limit: usize) -> Result<Vec<GrainId>, StorageError> {
+        let Some((first, last)) = id_range(prefix_hex) else { return Ok(Vec::new()) };
+        let mut ids = Vec::new();
+        for entry in self.tables.ids.range::<&[u8; 32]>(&first..=&last)?.take(limit) {
+            ids.push(GrainId::from_bytes(*entry?.0.value()));
+        }
+        Ok(ids)
+    }
+
+    /// What lies at a slot.
+    ///
+    /// # Errors
+    /// As [`View::counts`].
+    pub fn record(&self, slot: Slot) -> Result<Option<Record>, StorageError> {
+        let Some(record) = self.tables.records.get(slot)? else { return Ok(None) };
+        let (header, packed) = Header::split(slot, record.value())?;
+        let grain = tables::decode_grain(slot, &header, packed)?;
+        let searchable = header.kind == Kind::Note && !self.is_pending(slot)?;
+        let Header { shared, received_ms, .. } = header;
+        Ok(Some(Record { slot, grain, shared, received_ms, searchable }))
+    }
+
+    /// The vector of a note in the space of `model`.
+    ///
+    /// # Errors
+    /// As [`View::counts`].
+    pub fn vector(&self, slot: Slot, model: ModelId) -> Result<Option<EncodedVector>, StorageError> {
+        let Some((number, _)) = self.model(model)? else { return Ok(None) };
+        let bytes = self.tables.vectors.get((number, slot))?;
+        Ok(bytes.map(|bytes| EncodedVector::from_bytes(model, bytes.value().to_vec())))
+    }
+
+    /// Shows every vector of `model` in the order of slots, until `visit` breaks it off.
+    ///
+    /// # Errors
+    /// As [`View::counts`].
+    pub fn for_each_vector(
+        &self,
+        model: ModelId,
+        visit: &mut dyn FnMut(Slot, EncodedVector) -> ControlFlow<()>,
+    ) -> Result<(), StorageError> {
+        let Some((number, _)) = self.model(model)? else { return Ok(()) };
+        for entry in self.tables.vectors.range((number, 0)..=(number, u64::MAX))? {
+            let (key, bytes) = entry?;
+            let vector = EncodedVector::from_bytes(model, bytes.value().to_vec());
+            if visit(key.value().1, vector).is_break() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// How many vectors of `model` are stored, in constant time.
+    ///
+    /// # Errors
+    /// As [`View::counts`].
+    pub fn vector_count(&self, model: ModelId) -> Result<u64, StorageError> {
+        Ok(self.model(model)?.map_or(0, |(_, count)| count))
+    }
+
+    /// The notes that wait longest for their vectors, at most `limit`.
+    ///
+    /// # Errors
+    /// As [`View::counts`].
+    pub fn pending(&self, limit: usize) -> Result<Vec<Record>, StorageError> {
+        self.pending_after(0, limit)
+    }
+
+    /// As [`View::pending`], of those that lie after `slot`.
+    ///
+    /// # Errors
+    /// As [`View::counts`].
+    pub fn pending_after(&self, slot: Slot, limit: usize) -> Result<Vec<Record>, StorageError> {
+        let Some(first) = slot.checked_add(1) else { return Ok(Vec::new()) };
+        let mut records = Vec::new();
+        for entry in self.tables.pending.range(first..)?.take(limit) {
+            records.push(self.existing_record(entry?.0.value())?);
+        }
+        Ok(records)
+    }
+
+    /// What the index is to do after it has done `after`, in order. None when a part of that was pruned: the index must
+    /// be rebuilt from [`View::for_each_vector`], after which it has done [`View::last_index_seq`].
+    ///
+    /// # Errors
+    /// As [`View::counts`].
+    pub fn index_log(&self, after: u64) -> Result<Option<Vec<IndexEvent>>, StorageError> {
+        // An index that has done what this log never said belongs to another store.
+        if after < self.number(meta::PRUNED_SEQ)? || after > self.last_index_seq()? {
+            return Ok(None);
+        }
+        let mut events = Vec::new();
+        for entry in self.tables.index_log.range(after.saturating_add(1)..)? {
+            let (seq, event) = entry?;
+            let (slot, kind) = event.value();
+            let kind = if kind == LOG_ADDED { IndexEventKind::Added } else { IndexEventKind::Removed };
+            events.push(IndexEvent { seq: seq.value(), slot, kind });
+        }
+        Ok(Some(events))
+    }
+
+    /// The slot that was given last; 0 when none was yet. Slots only grow.
+    ///
+    /// # Errors
+    /// As [`View::counts`].
+    pub fn last_slot(&self) -> Result<Slot, StorageError> {
+        self.number(meta::LAST_SLOT)
+    }
+
+    /// The number of the latest event for the index; 0 when there was none yet.
+    ///
+    /// # Errors
+    /// As [`View::counts`].
+    pub fn last_index_seq(&self) -> Result<u64, StorageError> {
+        self.number(meta::LAST_SEQ)
+    }
+
+    /// Where the note with this `Body::fingerprint` lies.
+    ///
+    /// # Errors
+    /// As [`View::counts`].
+    pub fn find_fingerprint(&self, fingerprint: &[u8; 32]) -> Result<Option<Slot>, StorageError> {
+        Ok(self.tables.fingerprints.get(fingerprint)?.map(|slot| slot.value()))
+    }
+
+    /// The notes of an author that were taken from exactly this source, by their place in it; of a document in more
+    /// than [`MAX_CHUNKS`] chunks, those of the lowest times.
+    ///
+    /// # Errors
+    /// As [`View::counts`].
+    pub fn chunks_of(&self, author: AuthorId, uri: &str) -> Result<Vec<Record>, StorageError> {
+        let mut chunks = Vec::new();
+        for entry in self.tables.by_source.range((uri, 0, 0)..=(uri, u64::MAX, u64::MAX))? {
+            let (_, created_ms, slot) = entry?.0.value();
+            if self.tables.by_author.get((author.as_bytes(), created_ms, slot))?.is_none() {
+                continue;
+            }
+            if chunks.len() == MAX_CHUNKS {
+                break;
+            }
+            chunks.push(self.existing_record(slot)?);
+        }
+        let ordinal =
+            |record: &Record| record.grain.body().draft.source.as_ref().map(|source| source.ordinal);
+        chunks.sort_by_key(|record| (ordinal(record), record.slot));
+        Ok(chunks)
+    }
+
+    /// How many notes link to a grain. Its time grows with that number.
+    ///
+    /// # Errors
+    /// As [`View::counts`].
+    pub fn links_to(&self, id: &GrainId) -> Result<u64, StorageError> {
+        let mut count = 0;
+        for entry in self.tables.links.range((id.as_bytes(), 0)..=(id.as_bytes(), u64::MAX))? {
+            entry?;
+            count += 1;
+        }
+        Ok(count)
+    }
+
+    /// The record of a slot that some table names.
+    pub(crate) fn existing_record(&self, slot: Slot) -> Result<Record, StorageError> {
+        self.record(slot)?
+            .ok_or_else(|| StorageError::bad_record(slot, "it is named elsewhere and is not there"))
+    }
+
+    pub(crate) fn is_pending(&self, slot: Slot) -> Result<bool, StorageError> {
+        Ok(self.tables.pending.get(slot)?.is_some())
+    }
+
+    /// One of the numbers of [`meta`].
+    pub(crate) fn number(&self, key: &str) -> Result<u64, StorageError> {
+        let number = self.tables.meta.get(key)?.map(|number| number.value());
+        number.ok_or_else(|| StorageError::Damaged(format!("the number {key} is missing")))
+    }
+
+    fn model(&self, model: ModelId) -> Result<Option<(u16, u64)>, StorageError> {
+        Ok(self.tables.models.get(model.as_bytes())?.map(|entry| entry.value()))
+    }
+}
+
+/// The lowest and the highest id that begin with these digits.
+fn id_range(prefix_hex: &str) -> Option<([u8; 32], [u8; 32])> {
+    if prefix_hex.len() > 64 {
+        return None;
+    }
+    let (mut first, mut last) = ([0x00; 32], [0xff; 32]);
+    for (i, digit) in prefix_hex.chars().enumerate() {
+        let digit = u8::try_from(digit.to_digit(16)?).ok()?;
+        for (id, other) in [(&mut first, 0x0), (&mut last, 0xf)] {
+            id[i / 2] = if i % 2 == 0 { digit << 4 | other } else { id[i / 2] & 0xf0 | digit };
+        }
+    }
+    Some((first, last))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_prefix_of_an_id_spans_all_ids_that_begin_so() {
+        let (first, last) = id_range("aB3").unwrap();
+        assert_eq!((first[0], first[1], first[2]), (0xab, 0x30, 0x00));
+        assert_eq!((last[0], last[1], last[2]), (0xab, 0x3f, 0xff));
+        assert_eq!(id_range(""), Some(([0; 32], [0xff; 32])));
+        assert_eq!(id_range("xy"), None);
+        assert_eq!(id_range(&"0".repeat(65)), None);
+    }
+}

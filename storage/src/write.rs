@@ -1,0 +1,383 @@
+//! What can be changed, and what each change does to every table.
+
+use std::collections::BTreeSet;
+
+use redb::ReadableTable;
+use synapsenet_proto::{EncodedVector, Grain, GrainId, Kind, ModelId};
+
+use crate::tables::{self, Header, LOG_ADDED, LOG_REMOVED, WriteTables, meta};
+use crate::{Slot, StorageError};
+
+/// One thing to do. [`crate::Store::write`] does many at once.
+#[derive(Debug, Clone)]
+pub enum Change {
+    /// Stores a grain. A note becomes pending; a retraction removes the note that it withdraws, if that is stored and
+    /// by the same author, and keeps it from ever coming (back) in.
+    ///
+    /// [`Outcome::Added`], [`Outcome::Duplicate`] or [`Outcome::Retracted`].
+    Put {
+        /// What is to be stored.
+        grain: Grain,
+        /// Whether it may leave the node. When the grain is stored already and private, this makes it shared.
+        shared: bool,
+        /// When it came in, in milliseconds since 1970-01-01 UTC by this node's clock.
+        received_ms: u64,
+    },
+    /// Lets a private grain leave the node from now on.
+    ///
+    /// [`Outcome::Changed`], or [`Outcome::Unchanged`] when it is shared already or not stored.
+    Share {
+        /// The grain that is meant.
+        id: GrainId,
+    },
+    /// Stores the vector of a note, in place of an earlier one of the same model; takes its pending mark away, and tells
+    /// the index log. The caller has made sure that the vector decodes.
+    ///
+    /// [`Outcome::Changed`], or [`Outcome::Unchanged`] when the slot holds no note (it was retracted meanwhile).
+    AddVector {
+        /// Where the note lies.
+        slot: Slot,
+        /// What was made of it.
+        vector: EncodedVector,
+    },
+    /// Forgets what the index log said up to and with `up_to`, once a snapshot of the index holds it durably.
+    ///
+    /// [`Outcome::Changed`], or [`Outcome::Unchanged`] when it was forgotten already.
+    PruneIndexLog {
+        /// The last sequence number that is not needed any more.
+        up_to: u64,
+    },
+    /// Makes pending exactly those notes that have no vector of `model`: for when the model was changed.
+    ///
+    /// [`Outcome::Requeued`] with the number of notes that are pending now. Its time grows with the number of notes.
+    RequeueAll {
+        /// The model that vectors are made with from now on.
+        model: ModelId,
+    },
+}
+
+/// What became of a [`Change`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// The grain is stored.
+    Added {
+        /// Where.
+        slot: Slot,
+    },
+    /// The same grain, or a note that says the same, was stored already.
+    Duplicate {
+        /// The grain that is stored.
+        id: GrainId,
+        /// Whether it may leave the node now.
+        shared: bool,
+    },
+    /// Its author withdrew this grain: it was not stored.
+    Retracted,
+    /// There was nothing to do.
+    Unchanged,
+    /// It was done.
+    Changed,
+    /// The pending notes were counted again.
+    Requeued {
+        /// How many there are now.
+        count: u64,
+    },
+}
+
+/// The changes of one transaction.
+pub(crate) struct Writer<'txn> {
+    tables: WriteTables<'txn>,
+    last_slot: Slot,
+    retractions: u64,
+    last_seq: u64,
+    pruned_seq: u64,
+}
+
+impl<'txn> Writer<'txn> {
+    pub(crate) fn new(tables: WriteTables<'txn>) -> Result<Self, StorageError> {
+        let number = |key: &str| -> Result<u64, StorageError> {
+            let number = tables.meta.get(key)?.map(|number| number.value());
+            number.ok_or_else(|| StorageError::Damaged(format!("the number {key} is missing")))
+        };
+        let (last_slot, retractions) = (number(meta::LAST_SLOT)?, number(meta::RETRACTIONS)?);
+        let (last_seq, pruned_seq) = (number(meta::LAST_SEQ)?, number(meta::PRUNED_SEQ)?);
+        Ok(Self { tables, last_slot, retractions, last_seq, pruned_seq })
+    }
+
+    /// Writes the numbers back. Called once, before the commit.
+    pub(crate) fn finish(mut self) -> Result<(), StorageError> {
+        let numbers = [
+            (meta::LAST_SLOT, self.last_slot),
+            (meta::RETRACTIONS, self.retractions),
+            (meta::LAST_SEQ, self.last_seq),
+            (meta::PRUNED_SEQ, self.pruned_seq),
+        ];
+        for (key, number) in numbers {
+            self.tables.meta.insert(key, number)?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn apply(&mut self, change: Change) -> Result<Outcome, StorageError> {
+        match change {
+            Change::Put { grain, shared, received_ms } => self.put(&grain, shared, received_ms),
+            Change::Share { id } => self.share(&id),
+            Change::AddVector { slot, vector } => self.add_vector(slot, &vector),
+            Change::PruneIndexLog { up_to } => self.prune_index_log(up_to),
+            Change::RequeueAll { model } => self.requeue_all(model),
+        }
+    }
+
+    fn put(&mut self, grain: &Grain, shared: bool, received_ms: u64) -> Result<Outcome, StorageError> {
+        let id = grain.id();
+        if let Some(slot) = self.slot_of(&id)? {
+            return self.duplicate(slot, id, shared);
+        }
+        if grain.kind() == Kind::Note {
+            if self.tables.tombstones.get((id.as_bytes(), grain.author().as_bytes()))?.is_some() {
+                return Ok(Outcome::Retracted);
+            }
+            let same_words =
+                self.tables.fingerprints.get(&grain.body().fingerprint())?.map(|slot| slot.value());
+            if let Some(slot) = same_words {
+                let (_, stored) = self.load(slot)?;
+                return self.duplicate(slot, stored.id(), shared);
+            }
+        }
+        if let Some(target) = grain.retracted() {
+            self.withdraw(&target, grain)?;
+        }
+        self.last_slot += 1;
+        let slot = self.last_slot;
+        let record = tables::encode_record(grain, shared, received_ms);
+        self.tables.records.insert(slot, record.as_slice())?;
+        self.tables.ids.insert(id.as_bytes(), slot)?;
+        self.enter_orders(slot, grain)?;
+        match grain.retracted() {
+            None => self.enter_note(slot, grain)?,
+            Some(target) => {
+                self.retractions += 1;
+                self.tables.tombstones.insert((target.as_bytes(), grain.author().as_bytes()), slot)?;
+            }
+        }
+        Ok(Outcome::Added { slot })
+    }
+
+    /// What is there already is only ever made shared, never private again.
+    fn duplicate(&mut self, slot: Slot, id: GrainId, shared: bool) -> Result<Outcome, StorageError> {
+        let was_shared = if shared { !self.mark_shared(slot)? } else { self.is_shared(slot)? };
+        Ok(Outcome::Duplicate { id, shared: shared || was_shared })
+    }
+
+    fn share(&mut self, id: &GrainId) -> Result<Outcome, StorageError> {
+        match self.slot_of(id)? {
+            Some(slot) if self.mark_shared(slot)? => Ok(Outcome::Changed),
+            Some(_) | None => Ok(Outcome::Unchanged),
+        }
+    }
+
+    /// Says whether the record was private until now.
+    fn mark_shared(&mut self, slot: Slot) -> Result<bool, StorageError> {
+        if self.is_shared(slot)? {
+            return Ok(false);
+        }
+        let record = self.record(slot)?;
+        let record = record.map(|record| tables::mark_shared(record.value()));
+        let record = record.ok_or_else(|| missing(slot))?;
+        self.tables.records.insert(slot, record.as_slice())?;
+        Ok(true)
+    }
+
+    fn is_shared(&self, slot: Slot) -> Result<bool, StorageError> {
+        let record = self.record(slot)?.ok_or_else(|| missing(slot))?;
+        Ok(Header::split(slot, record.value())?.0.shared)
+    }
+
+    /// Removes the note `target` if `retraction` may withdraw it. Whether it is here or not, the tombstone that the
+    /// caller sets keeps it out from now on, so that the order in which the two arrive makes no difference.
+    fn withdraw(&mut self, target: &GrainId, retraction: &Grain) -> Result<(), StorageError> {
+        let Some(slot) = self.slot_of(target)? else { return Ok(()) };
+        let (_, grain) = self.load(slot)?;
+        if grain.kind() == Kind::Note && grain.author() == retraction.author() {
+            self.remove_note(slot, &grain)?;
+        }
+        Ok(())
+    }
+
+    fn add_vector(&mut self, slot: Slot, vector: &EncodedVector) -> Result<Outcome, StorageError> {
+        let is_note = match self.record(slot)? {
+            Some(record) => Header::split(slot, record.value())?.0.kind == Kind::Note,
+            None => false,
+        };
+        if !is_note {
+            return Ok(Outcome::Unchanged);
+        }
+        let model = vector.model();
+        let known = self.tables.models.get(model.as_bytes())?.map(|entry| entry.value());
+        let (number, count) = match known {
+            Some(known) => known,
+            None => (self.next_model_number()?, 0),
+        };
+        let is_new = self.tables.vectors.insert((number, slot), vector.as_bytes())?.is_none();
+        if is_new {
+            self.tables.models.insert(model.as_bytes(), (number, count + 1))?;
+        }
+        self.tables.pending.remove(slot)?;
+        self.log(slot, LOG_ADDED)?;
+        Ok(Outcome::Changed)
+    }
+
+    /// Models are never forgotten, so their count is the last number that was given.
+    fn next_model_number(&self) -> Result<u16, StorageError> {
+        let known = redb::ReadableTableMetadata::len(&self.tables.models)?;
+        u16::try_from(known).map_err(|_| StorageError::Damaged("it knows more than 65535 models".to_owned()))
+    }
+
+    fn prune_index_log(&mut self, up_to: u64) -> Result<Outcome, StorageError> {
+        let up_to = up_to.min(self.last_seq);
+        if up_to <= self.pruned_seq {
+            return Ok(Outcome::Unchanged);
+        }
+        self.tables.index_log.retain_in(..=up_to, |_, _| false)?;
+        self.pruned_seq = up_to;
+        Ok(Outcome::Changed)
+    }
+
+    fn requeue_all(&mut self, model: ModelId) -> Result<Outcome, StorageError> {
+        let number = self.tables.models.get(model.as_bytes())?.map(|entry| entry.value().0);
+        let mut count = 0;
+        for entry in self.tables.records.iter()? {
+            let (slot, record) = entry?;
+            let slot = slot.value();
+            if Header::split(slot, record.value())?.0.kind != Kind::Note {
+                continue;
+            }
+            let has_vector = match number {
+                Some(number) => self.tables.vectors.get((number, slot))?.is_some(),
+                None => false,
+            };
+            if has_vector {
+                self.tables.pending.remove(slot)?;
+            } else {
+                self.tables.pending.insert(slot, ())?;
+                count += 1;
+            }
+        }
+        Ok(Outcome::Requeued { count })
+    }
+
+    fn log(&mut self, slot: Slot, kind: u8) -> Result<(), StorageError> {
+        self.last_seq += 1;
+        self.tables.index_log.insert(self.last_seq, (slot, kind))?;
+        Ok(())
+    }
+
+    fn slot_of(&self, id: &GrainId) -> Result<Option<Slot>, StorageError> {
+        Ok(self.tables.ids.get(id.as_bytes())?.map(|slot| slot.value()))
+    }
+
+    fn record(&self, slot: Slot) -> Result<Option<redb::AccessGuard<'_, &'static [u8]>>, StorageError> {
+        Ok(self.tables.records.get(slot)?)
+    }
+
+    /// The grain at a slot that some table names; gives whether it is shared, too.
+    fn load(&self, slot: Slot) -> Result<(bool, Grain), StorageError> {
+        let record = self.record(slot)?.ok_or_else(|| missing(slot))?;
+        let (header, packed) = Header::split(slot, record.value())?;
+        Ok((header.shared, tables::decode_grain(slot, &header, packed)?))
+    }
+
+    /// Enters a note where only notes stand.
+    fn enter_note(&mut self, slot: Slot, grain: &Grain) -> Result<(), StorageError> {
+        let created_ms = grain.created_ms();
+        let draft = &grain.body().draft;
+        for tag in &draft.tags {
+            self.tables.by_tag.insert((tag.as_str(), created_ms, slot), ())?;
+        }
+        if let Some(source) = &draft.source {
+            self.tables.by_source.insert((source.uri.as_str(), created_ms, slot), ())?;
+        }
+        if !draft.lang.is_empty() {
+            self.tables.by_lang.insert((draft.lang.to_ascii_lowercase().as_str(), created_ms, slot), ())?;
+        }
+        for target in link_targets(grain) {
+            self.tables.links.insert((target.as_bytes(), slot), ())?;
+        }
+        self.tables.fingerprints.insert(&grain.body().fingerprint(), slot)?;
+        self.tables.pending.insert(slot, ())?;
+        self.count_topic(grain, 1)
+    }
+
+    /// Enters a grain in the orders that all grains stand in.
+    fn enter_orders(&mut self, slot: Slot, grain: &Grain) -> Result<(), StorageError> {
+        let created_ms = grain.created_ms();
+        self.tables.by_time.insert((created_ms, slot), ())?;
+        self.tables.by_topic.insert((grain.topic().as_str(), created_ms, slot), ())?;
+        self.tables.by_author.insert((grain.author().as_bytes(), created_ms, slot), ())?;
+        Ok(())
+    }
+
+    /// Undoes [`Writer::enter_orders`] and [`Writer::enter_note`], and takes record, id and vectors away.
+    fn remove_note(&mut self, slot: Slot, grain: &Grain) -> Result<(), StorageError> {
+        let created_ms = grain.created_ms();
+        let draft = &grain.body().draft;
+        self.tables.by_time.remove((created_ms, slot))?;
+        self.tables.by_topic.remove((grain.topic().as_str(), created_ms, slot))?;
+        self.tables.by_author.remove((grain.author().as_bytes(), created_ms, slot))?;
+        for tag in &draft.tags {
+            self.tables.by_tag.remove((tag.as_str(), created_ms, slot))?;
+        }
+        if let Some(source) = &draft.source {
+            self.tables.by_source.remove((source.uri.as_str(), created_ms, slot))?;
+        }
+        self.tables.by_lang.remove((draft.lang.to_ascii_lowercase().as_str(), created_ms, slot))?;
+        for target in link_targets(grain) {
+            self.tables.links.remove((target.as_bytes(), slot))?;
+        }
+        self.tables.fingerprints.remove(&grain.body().fingerprint())?;
+        self.tables.pending.remove(slot)?;
+        self.count_topic(grain, -1)?;
+        self.tables.ids.remove(grain.id().as_bytes())?;
+        self.tables.records.remove(slot)?;
+        self.remove_vectors(slot)
+    }
+
+    fn remove_vectors(&mut self, slot: Slot) -> Result<(), StorageError> {
+        let mut models = Vec::new();
+        for entry in self.tables.models.iter()? {
+            let (model, entry) = entry?;
+            models.push((*model.value(), entry.value()));
+        }
+        let mut had_vector = false;
+        for (model, (number, count)) in models {
+            if self.tables.vectors.remove((number, slot))?.is_some() {
+                had_vector = true;
+                self.tables.models.insert(&model, (number, count.saturating_sub(1)))?;
+            }
+        }
+        if had_vector { self.log(slot, LOG_REMOVED) } else { Ok(()) }
+    }
+
+    fn count_topic(&mut self, grain: &Grain, change: i64) -> Result<(), StorageError> {
+        let topic = grain.topic().as_str();
+        let count = self.tables.topics.get(topic)?.map_or(0, |count| count.value());
+        match count.saturating_add_signed(change) {
+            0 => self.tables.topics.remove(topic)?,
+            count => self.tables.topics.insert(topic, count)?,
+        };
+        Ok(())
+    }
+}
+
+/// The grains that a note links to, each once.
+pub(crate) fn link_targets(grain: &Grain) -> BTreeSet<GrainId> {
+    grain.body().draft.links.iter().map(|link| link.target).collect()
+}
+
+/// Some table names a slot that has no record.
+fn missing(slot: Slot) -> StorageError {
+    StorageError::bad_record(slot, "it is named elsewhere and is not there")
+}
+
+#[cfg(test)]
+mod tests;
