@@ -1,1 +1,28 @@
-//! Under construction.
+//! Text to vectors, vectors to neighbours.
+//!
+//! Two halves that only share [`Vector`](synapsenet_proto::Vector):
+//!
+//! - *text -> vector*: a [`Model`] (description, ONNX graph and tokenizer, checked by hash) is read by a [`Tokenizer`]
+//!   and run by an [`Embedder`] on a [`Runtime`] (the ONNX Runtime library). [`split`] cuts documents into chunks that
+//!   the model sees whole, [`plan_batches`] groups texts so that little time goes into padding.
+//! - *vector -> neighbours*: [`Hnsw`], an approximate nearest-neighbour graph with snapshots. It is derived: whoever
+//!   keeps the vectors can rebuild it, and rescores what it finds.
+//!
+//! Everything is synchronous; keys are `u64`. The crate refuses to know what a grain is, and the network.
+
+mod chunk;
+mod embed;
+mod error;
+mod gate;
+mod hnsw;
+mod models;
+mod onnx;
+mod quantised;
+mod snapshot;
+
+pub use chunk::{Chunk, Section, split};
+pub use embed::{Embedder, Purpose, Tokenized, Tokenizer, plan_batches};
+pub use error::IndexError;
+pub use hnsw::{Hnsw, HnswOptions, Neighbour};
+pub use models::Model;
+pub use onnx::{Runtime, find_runtime};

