@@ -1,1 +1,26 @@
-//! Under construction.
+//! A synapsenet node: the store, the index, the model and the gRPC API joined into one process.
+//!
+//! Start reading at [`node`], which builds the parts, spawns the tasks and stops them in order; then `ingest` (the one
+//! door in), `indexer` (from stored to searchable) and `query`.
+
+#![warn(missing_docs)]
+
+pub mod cli;
+pub mod config;
+mod blocking;
+mod document;
+mod embedder;
+mod emergence;
+mod identity;
+mod indexer;
+mod ingest;
+mod memory;
+mod metrics;
+mod metrics_http;
+pub mod node;
+mod query;
+mod rpc;
+mod rpc_server;
+
+pub use config::{Config, ConfigError, Settings};
+pub use node::Node;

@@ -1,2 +1,5 @@
-//! main
-fn main(){}
+//! The program `synapsenet`; see [`synapsenet::cli`].
+
+fn main() -> std::process::ExitCode {
+    synapsenet::cli::main()
+}

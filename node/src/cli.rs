@@ -1,0 +1,387 @@
+//! The command line of `synapsenet`: what can be asked, and how each command ends.
+//!
+//! Every command but `run`, `config` and `completions` is a client of a node: it talks to the unix socket in the data
+//! folder, or to `--api ADDRESS`. Results go to standard output, everything else to standard error.
+
+mod add;
+mod bulk;
+mod client;
+mod failure;
+mod filter;
+mod grains;
+mod inputs;
+mod maintenance;
+mod node;
+mod output;
+mod own_node;
+mod record;
+mod search;
+mod source;
+mod time;
+mod transfer;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser, Subcommand};
+use clap_complete::Shell;
+use serde::Serialize;
+
+use crate::config::{Settings, default_data_dir};
+use client::{Address, Target};
+use failure::{Exit, Failure};
+use output::{Output, tell, tell_failure};
+
+/// Ends every help page.
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  done
+  1  something was refused, not found or could not be read or written; verify found a problem
+  2  the command line or the configuration is wrong
+  3  no node answers
+  4  the node refused, is busy, or failed";
+
+/// Shown with the help of the program itself.
+const EXAMPLES: &str = "\
+Examples:
+  synapsenet run                                 start a node; leave it running
+  synapsenet add ~/notes --topic notes           remember a folder; run it again after edits
+  echo \"The router is at 10.0.0.1\" | synapsenet add -
+  synapsenet search \"how do I reach the router\"
+  synapsenet search backup --since 7d --json | jq -r .text
+";
+
+/// A semantic memory on your own machine: remembers texts and finds them by meaning.
+#[derive(Debug, Parser)]
+#[command(name = "synapsenet", version, max_term_width = 100)]
+#[command(after_help = EXIT_CODES, after_long_help = long_help_end())]
+struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+fn long_help_end() -> String {
+    format!("{EXAMPLES}\n{EXIT_CODES}")
+}
+
+/// Options that every command takes.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Global options")]
+struct Global {
+    /// Folder of the node: its grains, key, token and socket [default: the XDG data folder]
+    #[arg(long, global = true, value_name = "DIR", env = "SYNAPSENET_DATA_DIR", hide_env_values = true)]
+    data_dir: Option<PathBuf>,
+    /// Configuration file [default: config.toml in the data folder]
+    #[arg(long, global = true, value_name = "FILE", env = "SYNAPSENET_CONFIG", hide_env_values = true)]
+    config: Option<PathBuf>,
+    /// Where the node listens: unix:PATH, http://HOST:PORT or https://HOST:PORT [default: the data folder's socket]
+    #[arg(long, global = true, value_name = "ADDRESS", env = "SYNAPSENET_API", hide_env_values = true)]
+    api: Option<Address>,
+    /// File with the node's token, for TCP [default: api.token in the data folder]
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        env = "SYNAPSENET_API_TOKEN_FILE",
+        hide_env_values = true
+    )]
+    api_token_file: Option<PathBuf>,
+    /// Certificate of the node, or of who signed it, in PEM; for https
+    #[arg(long, global = true, value_name = "FILE", env = "SYNAPSENET_API_CA", hide_env_values = true)]
+    api_ca: Option<PathBuf>,
+    /// Write one JSON object a line
+    #[arg(long, global = true)]
+    json: bool,
+    /// Write results and errors only
+    #[arg(short, long, global = true)]
+    quiet: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Start a node and keep it running
+    #[command(after_help = EXIT_CODES)]
+    Run(node::RunArgs),
+    /// Remember texts, files and folders
+    #[command(after_help = EXIT_CODES)]
+    Add(add::AddArgs),
+    /// Find grains by meaning
+    #[command(after_help = EXIT_CODES)]
+    Search(search::SearchArgs),
+    /// Show one grain
+    #[command(after_help = EXIT_CODES)]
+    Get(grains::GetArgs),
+    /// List grains, newest first
+    #[command(after_help = EXIT_CODES)]
+    List(grains::ListArgs),
+    /// Withdraw grains: the text goes, a mark stays
+    #[command(after_help = EXIT_CODES)]
+    Retract(grains::RetractArgs),
+    /// Show what the node holds and what it is doing
+    #[command(after_help = EXIT_CODES)]
+    Status,
+    /// Show the key that this node signs with
+    #[command(after_help = EXIT_CODES)]
+    Id,
+    /// Check every record and the index; works without a running node, too
+    #[command(after_help = EXIT_CODES)]
+    Verify,
+    /// Give unused disk space back; works without a running node, too
+    #[command(after_help = EXIT_CODES)]
+    Compact,
+    /// Write every grain as a line of JSON; works without a running node, too
+    #[command(after_help = EXIT_CODES)]
+    Export(transfer::ExportArgs),
+    /// Read what export wrote; what is there already is skipped. Works without a running node, too
+    #[command(after_help = EXIT_CODES)]
+    Import(transfer::ImportArgs),
+    /// Look at the configuration
+    #[command(subcommand, after_help = EXIT_CODES)]
+    Config(ConfigCommand),
+    /// Print a script that completes commands and options in a shell
+    #[command(after_help = EXIT_CODES)]
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum ConfigCommand {
+    /// Show every setting and where its value comes from, as TOML
+    #[command(after_help = EXIT_CODES)]
+    Show,
+}
+
+/// What every command works with.
+struct Context {
+    target: Target,
+    config: Option<PathBuf>,
+    out: Output,
+}
+
+/// Runs the program with the arguments of this process.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return tell_usage(&error),
+    };
+    let json = cli.global.json;
+    let ended = match cli.command {
+        // Needs neither a node nor a data folder: packages make the scripts where there is no home.
+        Command::Completions { shell } => show_completions(shell, &mut Output::new(false, false)),
+        _ => start(cli),
+    };
+    match ended {
+        Ok(exit) => ExitCode::from(exit as u8),
+        Err(failure) => {
+            tell_failure(&failure, json);
+            ExitCode::from(failure.exit() as u8)
+        }
+    }
+}
+
+/// A command line that clap does not take; or help or the version, which it was asked for.
+fn tell_usage(error: &clap::Error) -> ExitCode {
+    let asked = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
+    let rendered = error.render();
+    let ending = "For more information";
+    if !asked && std::env::args_os().any(|argument| argument == "--json") {
+        let text = rendered.to_string();
+        let text = text.split("\nUsage:").next().unwrap_or_default().split(ending).next().unwrap_or_default();
+        let message = text.split_whitespace().collect::<Vec<_>>().join(" ");
+        let hint = "`synapsenet --help` shows the commands, and --help after a command what it takes";
+        tell(message.trim_start_matches("error: "), hint, Exit::Usage, true);
+    } else if let Some((text, _)) = rendered.ansi().to_string().split_once(ending) {
+        // Every error of this program ends with a hint.
+        let hint = output::HINT;
+        anstream::eprintln!(
+            "{}\n{hint}hint:{hint:#} --help after the command shows what it takes",
+            text.trim_end()
+        );
+    } else {
+        // A closed pipe ends the help, and nobody is left to be told.
+        drop(error.print());
+    }
+    ExitCode::from(if asked { Exit::Done } else { Exit::Usage } as u8)
+}
+
+fn start(cli: Cli) -> Result<Exit, Failure> {
+    let runtime = tokio::runtime::Runtime::new().map_err(|error| {
+        Failure::incomplete(
+            format!("cannot start threads: {error}"),
+            "raise the limits of this user's processes",
+        )
+    })?;
+    let result = runtime.block_on(dispatch(cli));
+    // A thread may still wait for standard input; nobody needs what it would read.
+    runtime.shutdown_background();
+    result
+}
+
+async fn dispatch(cli: Cli) -> Result<Exit, Failure> {
+    let Cli { global, command } = cli;
+    let mut context = Context::new(global)?;
+    let exit = match command {
+        Command::Run(args) => node::run(args, &mut context).await,
+        Command::Add(args) => add::run(args, &mut context).await,
+        Command::Search(args) => search::run(args, &mut context).await,
+        Command::Get(args) => grains::get(args, &mut context).await,
+        Command::List(args) => grains::list(args, &mut context).await,
+        Command::Retract(args) => grains::retract(args, &mut context).await,
+        Command::Status => node::status(&mut context).await,
+        Command::Id => node::id(&mut context).await,
+        Command::Verify => maintenance::verify(&mut context).await,
+        Command::Compact => maintenance::compact(&mut context).await,
+        Command::Export(args) => transfer::export(args, &mut context).await,
+        Command::Import(args) => transfer::import(args, &mut context).await,
+        Command::Config(ConfigCommand::Show) => show_config(&mut context),
+        Command::Completions { shell } => show_completions(shell, &mut context.out),
+    };
+    // What was found before a failure is a result, too.
+    let flushed = context.out.flush();
+    let exit = exit?;
+    flushed.map(|()| exit)
+}
+
+impl Context {
+    fn new(global: Global) -> Result<Self, Failure> {
+        let default = default_data_dir();
+        let named = global.data_dir.is_some();
+        let data_dir = match global.data_dir {
+            Some(dir) => std::path::absolute(&dir).map_err(|error| {
+                Failure::usage(format!("--data-dir {}: {error}", dir.display()), "name a folder")
+            })?,
+            None => default?,
+        };
+        let option = if named { format!(" --data-dir {}", quoted(&data_dir)) } else { String::new() };
+        let explicit = global.api.is_some();
+        let address = global.api.unwrap_or_else(|| Address::Unix(data_dir.join("api.sock")));
+        let (token_file, ca_file) = (global.api_token_file, global.api_ca);
+        let target = Target { address, explicit, token_file, ca_file, data_dir, option };
+        Ok(Self { target, config: global.config, out: Output::new(global.json, global.quiet) })
+    }
+}
+
+/// A path as a shell takes it.
+fn quoted(path: &Path) -> String {
+    let path = path.display().to_string();
+    let plain = |c: char| c.is_alphanumeric() || "/._-+:@%,".contains(c);
+    if path.chars().all(plain) { path } else { format!("'{}'", path.replace('\'', r"'\''")) }
+}
+
+/// One setting, for scripts.
+#[derive(Debug, Serialize)]
+struct SettingRecord<'a> {
+    key: &'a str,
+    value: &'a toml::Value,
+    origin: String,
+}
+
+fn show_config(context: &mut Context) -> Result<Exit, Failure> {
+    let settings = Settings::load(context.config.as_deref(), &context.target.data_dir, Vec::new())?;
+    let out = &mut context.out;
+    let entries = settings.entries();
+    if out.is_json() {
+        for entry in &entries {
+            let origin = entry.origin.to_string();
+            out.record(&SettingRecord { key: &entry.key, value: &entry.value, origin })?;
+        }
+        return Ok(Exit::Done);
+    }
+    out.line(format_args!("# data folder: {}", context.target.data_dir.display()))?;
+    let lines: Vec<_> = entries.iter().map(|entry| format!("{} = {}", entry.key, entry.value)).collect();
+    let width = lines.iter().map(|line| line.chars().count()).max().unwrap_or(0);
+    for (line, entry) in lines.iter().zip(&entries) {
+        let faint = output::FAINT;
+        out.line(format_args!("{line:width$}  {faint}# {}{faint:#}", entry.origin))?;
+    }
+    Ok(Exit::Done)
+}
+
+fn show_completions(shell: Shell, out: &mut Output) -> Result<Exit, Failure> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "synapsenet", &mut script);
+    out.line(String::from_utf8_lossy(&script).trim_end())?;
+    out.flush()?;
+    Ok(Exit::Done)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(line: &str) -> Result<Cli, clap::Error> {
+        Cli::try_parse_from(["synapsenet"].into_iter().chain(line.split_whitespace()))
+    }
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_documented_command_lines_are_taken() {
+        for line in [
+            "run --api-listen 127.0.0.1:0 --metrics-listen 127.0.0.1:0",
+            "add a.md - --topic notes --tag x --tag y --share --no-wait",
+            "add - --lines",
+            "search how does it work -k 5 --topic t --tag a --since 7d --until 2026-11-23 --lang en --source /tmp",
+            "search x --limit 3 --json",
+            "--json --quiet search x",
+            "get abcdef12",
+            "list --all --retractions",
+            "retract abcdef12 abcdef34 --yes",
+            "status --data-dir /tmp/x",
+            "id",
+            "verify",
+            "compact",
+            "export",
+            "export -",
+            "export file.jsonl",
+            "import file.jsonl --api unix:/tmp/x.sock",
+            "config show --config file.toml",
+            "completions bash",
+            "status --api http://127.0.0.1:7717 --api-token-file t",
+            "status --api https://node.example:7717 --api-ca ca.pem",
+        ] {
+            assert!(parse(line).is_ok(), "{line}: {}", parse(line).unwrap_err());
+        }
+    }
+
+    #[test]
+    fn what_cannot_work_is_refused_before_a_node_is_asked() {
+        for line in [
+            "",
+            "search",
+            "search x -k 0",
+            "search x -k 1001",
+            "search x --topic Bad!",
+            "search x --since yesterday",
+            "get xyz",
+            "get abc",
+            "list --all --limit 3",
+            "list --limit 0",
+            "add",
+            "add --text --lines x",
+            "status --api 127.0.0.1:7717",
+            "frobnicate",
+        ] {
+            assert!(parse(line).is_err(), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_hint_can_be_pasted_into_a_shell() {
+        assert_eq!(quoted(Path::new("/a/b-c.d")), "/a/b-c.d");
+        assert_eq!(quoted(Path::new("/a b/it's")), r"'/a b/it'\''s'");
+        let global = parse("status --data-dir /tmp/x").unwrap().global;
+        let target = Context::new(global).unwrap().target;
+        assert_eq!(target.command("run"), "synapsenet run --data-dir /tmp/x");
+        assert_eq!(target.address.to_string(), "unix:/tmp/x/api.sock");
+    }
+}

@@ -1,0 +1,463 @@
+//! `add`: texts, files and folders into grains.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+use std::time::Duration;
+
+use clap::Args;
+use futures::StreamExt;
+use indicatif::ProgressBar;
+use serde::Serialize;
+use synapsenet_proto::{MAX_TEXT_BYTES, Topic, rpc};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Code, Status};
+
+use super::Context;
+use super::bulk::{self, FirstProblems};
+use super::client::{Client, call, connect};
+use super::failure::{Exit, Failure};
+use super::filter::parse_topic;
+use super::inputs::{Input, Item, Problem, Rules};
+use super::output::{Output, Unit, printable};
+use super::source::file_uri;
+
+/// Files that are being stored at the same time: enough that one is read while another is committed, and at most 16 MiB.
+const MAX_FILES_IN_FLIGHT: usize = 4;
+/// Files that were read and wait for their turn.
+const READ_QUEUE: usize = 2;
+/// Pauses before a busy node is asked again; after the last one it is taken at its word.
+const BUSY_PAUSES: [Duration; 5] = [
+    Duration::from_millis(100),
+    Duration::from_millis(300),
+    Duration::from_millis(900),
+    Duration::from_millis(1800),
+    Duration::from_millis(2900),
+];
+
+/// Arguments of `add`.
+#[derive(Debug, Args)]
+pub(crate) struct AddArgs {
+    /// What to remember: a file, a folder, - for standard input, or a text
+    ///
+    /// An argument that names an existing file or folder is read; any other is taken as a text. Folders are read with
+    /// all that is below them, without hidden files and without what .gitignore names. Markdown and HTML are read as
+    /// such by their extension; every other file is added if it is text in UTF-8. Adding a file again updates it:
+    /// what it no longer says is withdrawn.
+    #[arg(required = true, value_name = "FILE|FOLDER|-|TEXT")]
+    inputs: Vec<OsString>,
+    /// Take every argument as a text, even if a file has that name
+    #[arg(long)]
+    text: bool,
+    /// Make each line of the files or of standard input a grain of its own
+    #[arg(long, conflicts_with = "text")]
+    lines: bool,
+    /// Let the grains leave this node; otherwise they stay private
+    #[arg(long)]
+    share: bool,
+    /// Topic that the grains belong to
+    #[arg(long, value_parser = parse_topic, default_value = synapsenet_proto::DEFAULT_TOPIC)]
+    topic: Topic,
+    /// Tag to find them by; give it again for several
+    #[arg(long)]
+    tag: Vec<String>,
+    /// Title; the name of the file if there is none
+    #[arg(long)]
+    title: Option<String>,
+    /// Language of the texts, a BCP 47 tag such as "en" or "pt-BR"
+    #[arg(long)]
+    lang: Option<String>,
+    /// Do not wait until search can find the grains
+    #[arg(long)]
+    no_wait: bool,
+    /// Read files of a folder that .gitignore names, too
+    #[arg(long)]
+    no_ignore: bool,
+}
+
+/// What became of everything.
+#[derive(Debug, Default)]
+struct Tally {
+    added: u64,
+    unchanged: u64,
+    retracted: u64,
+    refused: FirstProblems,
+    skipped: FirstProblems,
+}
+
+/// One line for scripts.
+#[derive(Debug, Serialize)]
+#[serde(tag = "event", rename_all = "lowercase")]
+enum Event<'a> {
+    Text { id: &'a str, outcome: &'static str },
+    Line { source: &'a str, line: u64, id: &'a str, outcome: &'static str },
+    Document { source: &'a str, ids: &'a [String], added: u32, unchanged: u32, retracted: u32 },
+    Skipped { source: &'a str, reason: &'a str },
+    Refused { source: &'a str, line: Option<u64>, reason: &'a str },
+    Summary { added: u64, unchanged: u64, retracted: u64, refused: u64, skipped: u64 },
+}
+
+/// What the node made of one item.
+enum Stored {
+    Text { id: String, new: bool },
+    Document { uri: String, response: rpc::AddDocumentResponse },
+    Skipped(Problem),
+    Refused(Problem),
+}
+
+/// Runs `add`.
+pub(crate) async fn run(args: AddArgs, context: &mut Context) -> Result<Exit, Failure> {
+    let of_argument = |argument: &OsString| Input::of_argument(argument, args.text);
+    let inputs = args.inputs.iter().map(of_argument).collect::<Result<Vec<_>, _>>()?;
+    if inputs.iter().filter(|input| **input == Input::Stdin).count() > 1 {
+        return Err(Failure::usage("standard input can be read once only", "give - once"));
+    }
+    let mut client = connect(&context.target).await?;
+    let mut tally = Tally::default();
+    let done = if args.lines {
+        add_lines(&args, inputs, &mut client, &mut context.out, &mut tally).await
+    } else {
+        let rules = Rules { no_ignore: args.no_ignore, data_dir: context.target.data_dir.clone() };
+        add_items(&args, inputs, rules, &client, &mut context.out, &mut tally).await
+    };
+    // What was stored before a failure is stored: the summary comes in any case.
+    tally.report(&mut context.out)?;
+    done?;
+    if !args.no_wait && tally.added + tally.unchanged > 0 {
+        wait_until_searchable(&mut client, &mut context.out).await.map_err(|failure| {
+            failure.while_doing("the grains are stored, but search cannot find all of them yet")
+        })?;
+    }
+    Ok(if tally.refused.count() > 0 { Exit::Incomplete } else { Exit::Done })
+}
+
+/// Adds texts, files and folders, a few at the same time.
+async fn add_items(
+    args: &AddArgs,
+    inputs: Vec<Input>,
+    rules: Rules,
+    client: &Client,
+    out: &mut Output,
+    tally: &mut Tally,
+) -> Result<(), Failure> {
+    let bar = out.bar("adding", 0, Unit::Count);
+    let (sender, items) = mpsc::channel(READ_QUEUE);
+    let reader_bar = bar.clone();
+    // Not awaited: it ends when it has read everything or when nobody listens any more.
+    drop(tokio::task::spawn_blocking(move || {
+        reader_bar.set_length(rules.count(&inputs));
+        rules.read_all(inputs, |item| sender.blocking_send(item).is_ok());
+    }));
+    let stored = ReceiverStream::new(items).map(|item| store(args, client.clone(), item));
+    let mut stored = stored.buffered(MAX_FILES_IN_FLIGHT);
+    let mut nothing = true;
+    while let Some(stored) = stored.next().await {
+        nothing = false;
+        tally.count(stored?, out, &bar)?;
+        bar.inc(1);
+    }
+    bar.finish_and_clear();
+    if nothing {
+        out.note("nothing found to add: hidden files and what .gitignore names are left out (--no-ignore takes the latter)")?;
+    }
+    Ok(())
+}
+
+/// Hands one item to the node.
+async fn store(args: &AddArgs, client: Client, item: Item) -> Result<Stored, Failure> {
+    let (name, title, uri, format, text) = match item {
+        Item::Skipped(problem) => return Ok(Stored::Skipped(problem)),
+        Item::Refused(problem) => return Ok(Stored::Refused(problem)),
+        Item::Text { name, text } if text.len() <= MAX_TEXT_BYTES => {
+            return store_text(args, client, name, text).await;
+        }
+        Item::Text { name, text } => {
+            // Too long for one grain: a document, named by what it says, since it has no other name.
+            let uri = format!("{name}:{}", &blake3::hash(text.as_bytes()).to_hex()[..16]);
+            (name.to_owned(), String::new(), uri, rpc::DocumentFormat::Plain, text)
+        }
+        Item::Document { path, format, text } => {
+            (path.display().to_string(), file_name(&path), file_uri(&path), format, text)
+        }
+    };
+    let request = rpc::AddDocumentRequest {
+        title: args.title.clone().unwrap_or(title),
+        uri: uri.clone(),
+        format: format.into(),
+        text,
+        topic: args.topic.to_string(),
+        tags: args.tag.clone(),
+        lang: args.lang.clone().unwrap_or_default(),
+        share: args.share,
+    };
+    let response = patiently(|| {
+        let (mut client, request) = (client.clone(), call(request.clone()));
+        async move { client.add_document(request).await }
+    });
+    match response.await {
+        Ok(response) => Ok(Stored::Document { uri, response: response.into_inner() }),
+        Err(status) => refused_or_failed(name, status),
+    }
+}
+
+async fn store_text(args: &AddArgs, client: Client, name: &str, text: String) -> Result<Stored, Failure> {
+    let request = rpc::PutRequest { draft: Some(draft(args, text, None)), share: args.share };
+    let response = patiently(|| {
+        let (mut client, request) = (client.clone(), call(request.clone()));
+        async move { client.put(request).await }
+    });
+    match response.await {
+        Ok(response) => {
+            let response = response.into_inner();
+            let new = response.outcome() == rpc::PutOutcome::Added;
+            Ok(Stored::Text { id: response.id, new })
+        }
+        Err(status) => refused_or_failed(name.to_owned(), status),
+    }
+}
+
+/// Makes each line of the inputs a grain.
+async fn add_lines(
+    args: &AddArgs,
+    inputs: Vec<Input>,
+    client: &mut Client,
+    out: &mut Output,
+    tally: &mut Tally,
+) -> Result<(), Failure> {
+    for input in inputs {
+        let name = input.name();
+        let (reader, size, uri): (Box<dyn Read + Send>, u64, Option<String>) = match &input {
+            Input::Text(text) => {
+                let message = format!("--lines reads files and standard input; {text:?} is neither");
+                return Err(Failure::usage(message, "leave --lines out to add a text"));
+            }
+            Input::Folder(path) => {
+                let message =
+                    format!("--lines reads files and standard input; {} is a folder", path.display());
+                return Err(Failure::usage(message, "name the files in it"));
+            }
+            Input::Stdin => (Box::new(io::stdin()), 0, None),
+            Input::Pipe(path) => (Box::new(open(path)?), 0, None),
+            Input::File(path) => {
+                let file = open(path)?;
+                let size = file.metadata().map_or(0, |metadata| metadata.len());
+                (Box::new(file), size, Some(file_uri(path)))
+            }
+        };
+        let bar = if size > 0 { out.bar("adding", size, Unit::Bytes) } else { out.spinner("lines added") };
+        let template = draft(args, String::new(), None);
+        let share = args.share;
+        let to_item = move |line: u64, text: &str| {
+            let source = uri.as_ref().map(|uri| rpc::Source {
+                uri: uri.clone(),
+                ordinal: u32::try_from(line - 1).unwrap_or(u32::MAX),
+            });
+            let draft = rpc::Draft { text: text.trim().to_owned(), source, ..template.clone() };
+            let item = Some(rpc::bulk_put_request::Item::Draft(draft));
+            Ok((!text.trim().is_empty()).then_some(rpc::BulkPutRequest { item, share }))
+        };
+        let sent = bulk::send_lines(client, reader, to_item, |answer| {
+            if size > 0 {
+                bar.set_position(answer.bytes_read)
+            } else {
+                bar.inc(1)
+            }
+            tally.count_line(&name, &answer, out, &bar)
+        });
+        sent.await?;
+        bar.finish_and_clear();
+    }
+    Ok(())
+}
+
+fn open(path: &Path) -> Result<File, Failure> {
+    File::open(path).map_err(|error| {
+        Failure::incomplete(
+            format!("cannot read {}: {error}", path.display()),
+            "check its name and permissions",
+        )
+    })
+}
+
+fn draft(args: &AddArgs, text: String, source: Option<rpc::Source>) -> rpc::Draft {
+    rpc::Draft {
+        topic: args.topic.to_string(),
+        text,
+        title: args.title.clone().unwrap_or_default(),
+        tags: args.tag.clone(),
+        lang: args.lang.clone().unwrap_or_default(),
+        mime: String::new(),
+        source,
+        links: Vec::new(),
+    }
+}
+
+/// The name of a file without its folder, as a title: in the length that titles may have.
+fn file_name(path: &Path) -> String {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    name[..name.floor_char_boundary(synapsenet_proto::MAX_TITLE_BYTES)].to_owned()
+}
+
+/// Asks again when the node is busy.
+async fn patiently<T, F: Future<Output = Result<T, Status>>>(
+    mut ask: impl FnMut() -> F,
+) -> Result<T, Status> {
+    for pause in BUSY_PAUSES {
+        match ask().await {
+            Err(status) if status.code() == Code::ResourceExhausted => tokio::time::sleep(pause).await,
+            answer => return answer,
+        }
+    }
+    ask().await
+}
+
+/// A refusal of one item does not stop the others; a node that is full or gone does.
+fn refused_or_failed(name: String, status: Status) -> Result<Stored, Failure> {
+    let about_item =
+        [Code::InvalidArgument, Code::FailedPrecondition, Code::PermissionDenied, Code::OutOfRange];
+    if about_item.contains(&status.code()) {
+        return Ok(Stored::Refused(Problem { name, reason: status.message().to_owned() }));
+    }
+    Err(status.into())
+}
+
+impl Tally {
+    fn count(&mut self, stored: Stored, out: &mut Output, bar: &ProgressBar) -> Result<(), Failure> {
+        match stored {
+            Stored::Text { id, new } => {
+                *if new { &mut self.added } else { &mut self.unchanged } += 1;
+                let outcome = outcome(new);
+                if out.is_json() {
+                    out.record(&Event::Text { id: &id, outcome })
+                } else {
+                    bar.suspend(|| out.summary(format_args!("{outcome:9} {id}")))
+                }
+            }
+            Stored::Document { uri, response } => {
+                let rpc::AddDocumentResponse { ids, added, unchanged, retracted } = &response;
+                self.added += u64::from(*added);
+                self.unchanged += u64::from(*unchanged);
+                self.retracted += u64::from(*retracted);
+                let (added, unchanged, retracted) = (*added, *unchanged, *retracted);
+                script(out, &Event::Document { source: &uri, ids, added, unchanged, retracted })
+            }
+            Stored::Skipped(Problem { name, reason }) => {
+                self.skipped.push(format!("{name}: {reason}"));
+                script(out, &Event::Skipped { source: &name, reason: &reason })
+            }
+            Stored::Refused(Problem { name, reason }) => {
+                self.refused.push(format!("{name}: {reason}"));
+                script(out, &Event::Refused { source: &name, line: None, reason: &reason })
+            }
+        }
+    }
+
+    fn count_line(
+        &mut self,
+        source: &str,
+        answer: &bulk::Answer,
+        out: &mut Output,
+        bar: &ProgressBar,
+    ) -> Result<(), Failure> {
+        let line = answer.line;
+        match &answer.outcome {
+            Ok((id, new)) => {
+                *if *new { &mut self.added } else { &mut self.unchanged } += 1;
+                bar.tick();
+                script(out, &Event::Line { source, line, id, outcome: outcome(*new) })
+            }
+            Err(reason) => {
+                self.refused.push(format!("{source}, line {line}: {reason}"));
+                script(out, &Event::Refused { source, line: Some(line), reason })
+            }
+        }
+    }
+
+    fn report(&self, out: &mut Output) -> Result<(), Failure> {
+        let Self { added, unchanged, retracted, .. } = *self;
+        let (refused, skipped) = (self.refused.count(), self.skipped.count());
+        if out.is_json() {
+            out.record(&Event::Summary { added, unchanged, retracted, refused, skipped })?;
+            return out.flush();
+        }
+        for line in self.skipped.lines() {
+            out.note(format_args!("skipped {}", printable(&line)))?;
+        }
+        for line in self.refused.lines() {
+            out.problem(format_args!("refused {}", printable(&line)))?;
+        }
+        let skipped = if skipped > 0 { format!(", skipped {skipped}") } else { String::new() };
+        out.summary(format_args!(
+            "added {added}, unchanged {unchanged}, retracted {retracted}, refused {refused}{skipped}"
+        ))?;
+        out.flush()
+    }
+}
+
+fn outcome(new: bool) -> &'static str {
+    if new { "added" } else { "unchanged" }
+}
+
+/// Writes a line that only scripts want.
+fn script(out: &mut Output, event: &Event<'_>) -> Result<(), Failure> {
+    if out.is_json() { out.record(event) } else { Ok(()) }
+}
+
+/// Waits until search can find everything that is stored now.
+async fn wait_until_searchable(client: &mut Client, out: &mut Output) -> Result<(), Failure> {
+    let mut messages = client.wait_indexed(rpc::WaitIndexedRequest {}).await?.into_inner();
+    let mut bar: Option<ProgressBar> = None;
+    while let Some(rpc::WaitIndexedResponse { pending }) = messages.message().await? {
+        if pending == 0 {
+            break;
+        }
+        let bar = bar.get_or_insert_with(|| out.bar("indexing", pending, Unit::Count));
+        // Others may add at the same time: then there is more to do than at first.
+        let total = bar.length().unwrap_or(0).max(pending);
+        bar.set_length(total);
+        bar.set_position(total - pending);
+    }
+    if let Some(bar) = bar {
+        bar.finish_and_clear();
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn events_have_the_documented_shape() {
+        let json = |event: &Event<'_>| serde_json::to_string(event).unwrap();
+        assert_eq!(
+            json(&Event::Text { id: "ab", outcome: "added" }),
+            r#"{"event":"text","id":"ab","outcome":"added"}"#
+        );
+        assert_eq!(
+            json(&Event::Refused { source: "a", line: Some(3), reason: "r" }),
+            r#"{"event":"refused","source":"a","line":3,"reason":"r"}"#
+        );
+        assert_eq!(
+            json(&Event::Summary { added: 1, unchanged: 2, retracted: 3, refused: 4, skipped: 5 }),
+            r#"{"event":"summary","added":1,"unchanged":2,"retracted":3,"refused":4,"skipped":5}"#
+        );
+    }
+
+    #[test]
+    fn a_title_made_from_a_file_name_fits() {
+        assert_eq!(file_name(Path::new("/a/b.md")), "b.md");
+        let long = file_name(Path::new(&"ä".repeat(200)));
+        assert!(long.len() <= synapsenet_proto::MAX_TITLE_BYTES);
+    }
+
+    #[test]
+    fn a_refused_item_does_not_stop_the_others_and_a_full_node_does() {
+        let result = |code| refused_or_failed("x".into(), Status::new(code, "reason"));
+        assert!(matches!(result(Code::InvalidArgument), Ok(Stored::Refused(_))));
+        assert!(result(Code::ResourceExhausted).is_err());
+        assert!(result(Code::Unavailable).is_err());
+    }
+}

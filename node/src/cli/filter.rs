@@ -1,0 +1,136 @@
+//! The conditions that `search` and `list` share.
+
+use clap::Args;
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use synapsenet_proto::{AuthorId, Topic, rpc};
+
+use super::failure::Failure;
+use super::source;
+use super::time::Moment;
+
+/// Every condition that is given must hold.
+#[derive(Debug, Args)]
+pub(crate) struct FilterArgs {
+    /// Only this topic
+    #[arg(long, value_parser = parse_topic)]
+    topic: Option<Topic>,
+    /// Only grains with this tag; give it again for several, which must all be there
+    #[arg(long)]
+    tag: Vec<String>,
+    /// Only this author, 64 hexadecimal digits (`synapsenet id` shows your own)
+    #[arg(long)]
+    author: Option<AuthorId>,
+    /// Only this language, a BCP 47 tag; "en" covers "en-GB"
+    #[arg(long)]
+    lang: Option<String>,
+    /// Only what was taken from this file, from below this folder, or from URIs that begin so
+    #[arg(long, value_name = "PATH|URI")]
+    source: Option<String>,
+    /// Only from this time on: a day (2026-11-23), a time (2026-11-23T08:00:00Z), or an age (12h, 7d, 2w)
+    #[arg(long, value_name = "TIME")]
+    since: Option<Moment>,
+    /// Only up to this time, a day with all of its hours
+    #[arg(long, value_name = "TIME")]
+    until: Option<Moment>,
+}
+
+impl FilterArgs {
+    /// The filter as a node takes it; ages count from now.
+    ///
+    /// # Errors
+    /// A time before 1970, or a range that ends before it begins.
+    pub(crate) fn to_filter(&self) -> Result<rpc::Filter, Failure> {
+        let (now, zone) = (Timestamp::now(), TimeZone::system());
+        let beyond = |name| {
+            Failure::usage(format!("{name} is before 1970 or too far ahead"), "give a day such as 2026-11-23")
+        };
+        let from =
+            self.since.map(|at| at.begin_ms(now, &zone).ok_or_else(|| beyond("--since"))).transpose()?;
+        let before =
+            self.until.map(|at| at.end_ms(now, &zone).ok_or_else(|| beyond("--until"))).transpose()?;
+        if from.zip(before).is_some_and(|(from, before)| from >= before) {
+            return Err(Failure::usage(
+                "--until is not after --since",
+                "no grain can match: exchange the two",
+            ));
+        }
+        Ok(rpc::Filter {
+            topic: self.topic.as_ref().map(ToString::to_string).unwrap_or_default(),
+            tags: self.tag.clone(),
+            author: self.author.as_ref().map(ToString::to_string).unwrap_or_default(),
+            created_from_ms: from,
+            created_before_ms: before,
+            lang: self.lang.clone().unwrap_or_default(),
+            source_prefix: self.source.as_deref().map(source::prefix).unwrap_or_default(),
+        })
+    }
+}
+
+/// A topic on the command line.
+pub(crate) fn parse_topic(text: &str) -> Result<Topic, String> {
+    Topic::new(text).map_err(|refusal| refusal.to_string())
+}
+
+/// An id or its beginning on the command line.
+pub(crate) fn parse_id(text: &str) -> Result<String, String> {
+    let id = text.trim().to_ascii_lowercase();
+    if (8..=64).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_hexdigit()) {
+        Ok(id)
+    } else {
+        Err("an id is 64 hexadecimal digits, or at least 8 that begin one".into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        filter: FilterArgs,
+    }
+
+    fn filter(args: &[&str]) -> Result<rpc::Filter, Failure> {
+        Line::try_parse_from([&["x"], args].concat()).unwrap().filter.to_filter()
+    }
+
+    #[test]
+    fn conditions_reach_the_filter() {
+        let author = "ab".repeat(32);
+        let args = ["--topic", "t", "--tag", "a", "--tag", "b", "--author", &author, "--lang", "en"];
+        let filter = filter(&args).unwrap();
+        assert_eq!(
+            (filter.topic.as_str(), filter.tags, filter.author),
+            ("t", vec!["a".into(), "b".into()], author)
+        );
+        assert_eq!(filter.lang, "en");
+        assert_eq!((filter.created_from_ms, filter.created_before_ms), (None, None));
+    }
+
+    #[test]
+    fn a_range_that_ends_before_it_begins_is_refused() {
+        let range = filter(&["--since", "2026-11-22", "--until", "2026-11-22"]).unwrap();
+        let day = range.created_before_ms.unwrap() - range.created_from_ms.unwrap();
+        assert!((23..=25).contains(&(day / 3_600_000)), "one day is a range, daylight saving or not");
+        assert!(filter(&["--since", "2026-11-23", "--until", "2026-11-22"]).is_err());
+        assert!(filter(&["--since", "1960-01-01"]).is_err());
+    }
+
+    #[test]
+    fn an_id_has_at_least_eight_digits() {
+        assert_eq!(parse_id("ABCDEF12").as_deref(), Ok("abcdef12"));
+        for bad in ["abcdef1", "abcdefgh", "", &"a".repeat(65)] {
+            assert!(parse_id(bad).is_err());
+        }
+    }
+
+    #[test]
+    fn a_bad_topic_is_a_wrong_command_line() {
+        assert!(Line::try_parse_from(["x", "--topic", "Not A Topic"]).is_err());
+        assert!(Line::try_parse_from(["x", "--author", "me"]).is_err());
+    }
+}

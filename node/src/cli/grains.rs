@@ -1,0 +1,262 @@
+//! `get`, `list` and `retract`: single grains.
+
+use std::io::{self, BufRead, Write};
+
+use clap::Args;
+use serde::Serialize;
+use synapsenet_proto::rpc;
+use tonic::Code;
+
+use super::Context;
+use super::client::{Client, call, connect};
+use super::failure::{Exit, Failure};
+use super::filter::{FilterArgs, parse_id};
+use super::output::{FAINT, Output, STRONG, can_ask, one_line, printable, short_id};
+use super::record::{DetailRecord, GrainRecord};
+use super::search::place;
+use super::time;
+
+/// Grains asked for at once: a page of them is well below the largest answer, and quick.
+const PAGE: u32 = 200;
+
+/// Arguments of `get`.
+#[derive(Debug, Args)]
+pub(crate) struct GetArgs {
+    /// Id of the grain, or at least the first 8 digits of it
+    #[arg(value_parser = parse_id)]
+    id: String,
+}
+
+/// Arguments of `list`.
+#[derive(Debug, Args)]
+pub(crate) struct ListArgs {
+    /// How many grains to show
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..))]
+    limit: u64,
+    /// Show every grain that matches
+    #[arg(long, conflicts_with = "limit")]
+    all: bool,
+    /// Show retractions, too
+    #[arg(long)]
+    retractions: bool,
+    #[command(flatten)]
+    filter: FilterArgs,
+}
+
+/// Arguments of `retract`.
+#[derive(Debug, Args)]
+pub(crate) struct RetractArgs {
+    /// Ids of the grains, or at least the first 8 digits of each
+    #[arg(required = true, value_parser = parse_id, value_name = "ID")]
+    ids: Vec<String>,
+    /// Do not ask
+    #[arg(short, long)]
+    yes: bool,
+}
+
+/// Runs `get`.
+pub(crate) async fn get(args: GetArgs, context: &mut Context) -> Result<Exit, Failure> {
+    let mut client = connect(&context.target).await?;
+    let request = rpc::GetRequest { id: args.id, with_signed: false };
+    let response = client.get(call(request)).await?.into_inner();
+    let grain = response.grain.unwrap_or_default();
+    let out = &mut context.out;
+    if out.is_json() {
+        out.record(&DetailRecord::new(&grain, response.emergence.as_ref()))?;
+    } else {
+        show_detail(&grain, response.emergence.as_ref(), out)?;
+    }
+    Ok(Exit::Done)
+}
+
+fn show_detail(
+    grain: &rpc::Grain,
+    emergence: Option<&rpc::Emergence>,
+    out: &mut Output,
+) -> Result<(), Failure> {
+    let mut field = |name: &str, value: &str| {
+        if value.is_empty() {
+            return Ok(());
+        }
+        out.line(format_args!("{FAINT}{name:10}{FAINT:#} {}", printable(value)))
+    };
+    field("id", &grain.id)?;
+    field("title", &grain.title)?;
+    if grain.kind() == rpc::GrainKind::Retraction {
+        field("kind", "retraction")?;
+    }
+    field("topic", &grain.topic)?;
+    field("tags", &grain.tags.join(", "))?;
+    field("language", &grain.lang)?;
+    field("type", &grain.mime)?;
+    field("source", &place(grain))?;
+    field("author", &grain.author)?;
+    field("created", &time::local(grain.created_ms))?;
+    for link in &grain.links {
+        field("link", &format!("{} {}", link.relation, data_encoding::HEXLOWER.encode(&link.target)))?;
+    }
+    field("shared", if grain.shared { "yes, it may leave this node" } else { "no, it is private" })?;
+    if grain.kind() == rpc::GrainKind::Note && !grain.searchable {
+        field("search", "cannot find it yet: the model has not read it")?;
+    }
+    if let Some(rpc::Emergence { score, novelty, coherence, reuse }) = emergence {
+        let parts = format!("{score:.3} (novelty {novelty:.3}, coherence {coherence:.3}, reuse {reuse:.3})");
+        field("emergence", &parts)?;
+    }
+    if !grain.text.is_empty() {
+        out.line("")?;
+        let columns = out.columns();
+        for line in printable(&grain.text).lines() {
+            out.line(textwrap::fill(line, columns))?;
+        }
+    }
+    Ok(())
+}
+
+/// Runs `list`.
+pub(crate) async fn list(args: ListArgs, context: &mut Context) -> Result<Exit, Failure> {
+    let filter = args.filter.to_filter()?;
+    let mut client = connect(&context.target).await?;
+    let out = &mut context.out;
+    let mut shown = 0;
+    let mut left = if args.all { u64::MAX } else { args.limit };
+    let mut page_token = String::new();
+    loop {
+        let request = rpc::ListRequest {
+            filter: Some(filter.clone()),
+            page_size: u32::try_from(left).unwrap_or(PAGE).min(PAGE),
+            page_token,
+            with_signed: false,
+            with_retractions: args.retractions,
+        };
+        let page = client.list(call(request)).await?.into_inner();
+        for grain in &page.grains {
+            show_row(grain, out)?;
+        }
+        left = left.saturating_sub(page.grains.len() as u64);
+        shown += page.grains.len();
+        page_token = page.next_page_token;
+        if page_token.is_empty() {
+            if shown == 0 {
+                out.note("no grain here, or none that matches")?;
+            }
+            return Ok(Exit::Done);
+        }
+        if left == 0 {
+            out.note(format_args!("{FAINT}there are more: --limit N or --all shows them{FAINT:#}"))?;
+            return Ok(Exit::Done);
+        }
+    }
+}
+
+fn show_row(grain: &rpc::Grain, out: &mut Output) -> Result<(), Failure> {
+    if out.is_json() {
+        return out.record(&GrainRecord::new(grain));
+    }
+    let (id, created) = (short_id(&grain.id), time::local(grain.created_ms));
+    let topic = one_line(&grain.topic, 12);
+    // Id, time and topic take 44 columns.
+    let room = out.columns().saturating_sub(46).max(20);
+    let words = match (grain.kind(), &grain.links[..]) {
+        (rpc::GrainKind::Retraction, [link, ..]) => {
+            format!("retracts {}", short_id(&data_encoding::HEXLOWER.encode(&link.target)))
+        }
+        _ if grain.title.is_empty() => one_line(&grain.text, room),
+        _ => one_line(&format!("{} — {}", grain.title, grain.text), room),
+    };
+    out.line(format_args!("{FAINT}{id}{FAINT:#}  {created}  {topic:12}  {words}"))
+}
+
+/// A withdrawal, for scripts.
+#[derive(Debug, Serialize)]
+struct RetractionRecord<'a> {
+    id: &'a str,
+    retraction: &'a str,
+}
+
+/// Runs `retract`.
+pub(crate) async fn retract(args: RetractArgs, context: &mut Context) -> Result<Exit, Failure> {
+    if !args.yes && !can_ask() {
+        return Err(Failure::usage(
+            "retracting asks first, and there is no terminal to ask on",
+            "give --yes when you are sure: a retraction cannot be taken back",
+        ));
+    }
+    let mut client = connect(&context.target).await?;
+    let json = context.out.is_json();
+    let mut exit = Exit::Done;
+    let mut grains = Vec::new();
+    for id in args.ids {
+        match find(&mut client, id).await {
+            Ok(grain) => grains.push(grain),
+            Err(failure) => exit = tell_and_go_on(failure, json)?,
+        }
+    }
+    if grains.is_empty() {
+        return Ok(exit);
+    }
+    if !args.yes && !ask(&grains)? {
+        return Err(Failure::incomplete("nothing was retracted", "answer y to retract, or give --yes"));
+    }
+    for grain in &grains {
+        let request = rpc::RetractRequest { id: grain.id.clone() };
+        match client.retract(call(request)).await {
+            Ok(response) => show_retraction(&grain.id, &response.into_inner().id, &mut context.out)?,
+            Err(status) => {
+                let what = format!("{} was not retracted", short_id(&grain.id));
+                exit = tell_and_go_on(Failure::from(status).while_doing(&what), json)?;
+            }
+        }
+    }
+    Ok(exit)
+}
+
+fn show_retraction(id: &str, retraction: &str, out: &mut Output) -> Result<(), Failure> {
+    if out.is_json() {
+        return out.record(&RetractionRecord { id, retraction });
+    }
+    out.summary(format_args!("retracted {id}"))
+}
+
+/// The grain that is meant by an id or by its beginning.
+async fn find(client: &mut Client, id: String) -> Result<rpc::Grain, Failure> {
+    let request = rpc::GetRequest { id: id.clone(), with_signed: false };
+    match client.get(call(request)).await {
+        Ok(response) => Ok(response.into_inner().grain.unwrap_or_default()),
+        Err(status) if status.code() == Code::InvalidArgument => {
+            Err(Failure::incomplete(status.message(), "`synapsenet list --json` shows whole ids"))
+        }
+        Err(status) => Err(status.into()),
+    }
+}
+
+/// A failure of one grain is told and does not stop the others; one of the connection does.
+fn tell_and_go_on(failure: Failure, json: bool) -> Result<Exit, Failure> {
+    match failure.exit() {
+        Exit::Unreachable => Err(failure),
+        _ => {
+            super::output::tell_failure(&failure, json);
+            Ok(Exit::Incomplete)
+        }
+    }
+}
+
+fn ask(grains: &[rpc::Grain]) -> Result<bool, Failure> {
+    let mut stderr = anstream::stderr();
+    let mut question = || -> io::Result<String> {
+        for grain in grains {
+            let words = if grain.title.is_empty() { &grain.text } else { &grain.title };
+            writeln!(stderr, "  {STRONG}{}{STRONG:#}  {}", short_id(&grain.id), one_line(words, 60))?;
+        }
+        let these = if grains.len() == 1 { "this grain" } else { "these grains" };
+        write!(stderr, "Retract {these}? The text goes for good. [y/N] ")?;
+        stderr.flush()?;
+        let mut answer = String::new();
+        io::stdin().lock().read_line(&mut answer)?;
+        Ok(answer)
+    };
+    let answer = question().map_err(|error| {
+        Failure::incomplete(format!("cannot ask: {error}"), "give --yes when you are sure")
+    })?;
+    Ok(matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
+}

@@ -1,0 +1,360 @@
+//! What `add` is given: texts, files, folders and standard input, read one after the other in bounded memory.
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use ignore::{DirEntry, WalkBuilder};
+use synapsenet_proto::rpc::DocumentFormat;
+
+use super::failure::Failure;
+use crate::document::MAX_DOCUMENT_BYTES;
+
+/// How much of a file is looked at to see whether it is text at all: as much as git looks at.
+const SNIFF_BYTES: usize = 8000;
+
+/// One argument.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Input {
+    /// A text that stands on the command line.
+    Text(String),
+    /// `-`.
+    Stdin,
+    /// Something that is read once and has no lasting name, such as `<(command)`.
+    Pipe(PathBuf),
+    /// A file.
+    File(PathBuf),
+    /// A folder with all that is below it.
+    Folder(PathBuf),
+}
+
+/// One thing to add, or why there is none.
+#[derive(Debug)]
+pub(crate) enum Item {
+    /// A text without a source.
+    Text {
+        /// What to call it: "text" or "stdin".
+        name: &'static str,
+        /// The text.
+        text: String,
+    },
+    /// A file.
+    Document {
+        /// Its absolute path.
+        path: PathBuf,
+        /// How it is to be read.
+        format: DocumentFormat,
+        /// All of it.
+        text: String,
+    },
+    /// Nobody asked for this one in particular, and it is no text.
+    Skipped(Problem),
+    /// It was asked for and cannot be had.
+    Refused(Problem),
+}
+
+/// What cannot be added, and why.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Problem {
+    /// A path, or "text" or "stdin".
+    pub(crate) name: String,
+    /// The reason.
+    pub(crate) reason: String,
+}
+
+impl Input {
+    /// An argument is a file or folder when one of that name exists, otherwise a text.
+    ///
+    /// # Errors
+    /// When it looks like the name of a file that does not exist: a slip of the pen is not a thought to remember.
+    pub(crate) fn of_argument(argument: &OsStr, only_text: bool) -> Result<Self, Failure> {
+        if !only_text && argument == "-" {
+            return Ok(Self::Stdin);
+        }
+        if !only_text && let Ok(path) = Path::new(argument).canonicalize() {
+            let kind = path.metadata().map(|metadata| metadata.file_type());
+            return Ok(match kind {
+                Ok(kind) if kind.is_dir() => Self::Folder(path),
+                Ok(kind) if kind.is_file() => Self::File(path),
+                // The name as given: that of a pipe leads nowhere.
+                _ => Self::Pipe(argument.into()),
+            });
+        }
+        let Some(text) = argument.to_str() else {
+            let message = format!("{} does not exist, and is not a text in UTF-8", argument.display());
+            return Err(Failure::usage(message, "check the name of the file"));
+        };
+        if !only_text && looks_like_path(text) {
+            let hint = "check the name; to add it as a text, put --text before it";
+            return Err(Failure::usage(format!("there is no file or folder {text}"), hint));
+        }
+        Ok(Self::Text(text.to_owned()))
+    }
+
+    /// What its contents are called in messages.
+    pub(crate) fn name(&self) -> String {
+        match self {
+            Self::Text(_) => "text".to_owned(),
+            Self::Stdin => "stdin".to_owned(),
+            Self::Pipe(path) | Self::File(path) | Self::Folder(path) => path.display().to_string(),
+        }
+    }
+}
+
+fn looks_like_path(text: &str) -> bool {
+    let is_word = !text.is_empty() && !text.contains(char::is_whitespace);
+    let named = Path::new(text).extension().is_some_and(|extension| {
+        ["txt", "md", "markdown", "html", "htm"].iter().any(|known| extension.eq_ignore_ascii_case(known))
+    });
+    is_word && (named || text.starts_with(['/', '~']) || text.starts_with("./") || text.starts_with("../"))
+}
+
+/// Which files of a folder are left out.
+#[derive(Debug, Clone)]
+pub(crate) struct Rules {
+    /// Take what .gitignore names, too.
+    pub(crate) no_ignore: bool,
+    /// The node's own data folder, whose files are never read.
+    pub(crate) data_dir: PathBuf,
+}
+
+impl Rules {
+    /// Everything below `folder` that is not left out, in the order of the names.
+    fn walk(&self, folder: &Path) -> impl Iterator<Item = Result<DirEntry, ignore::Error>> {
+        let data_dir = self.data_dir.canonicalize().unwrap_or_else(|_| self.data_dir.clone());
+        let respect = !self.no_ignore;
+        WalkBuilder::new(folder)
+            .git_ignore(respect)
+            .git_exclude(respect)
+            .git_global(respect)
+            .ignore(respect)
+            .require_git(false)
+            .sort_by_file_name(OsStr::cmp)
+            .filter_entry(move |entry| entry.path() != data_dir)
+            .build()
+            .filter(|entry| !entry.as_ref().is_ok_and(|entry| entry.file_type().is_some_and(|t| t.is_dir())))
+    }
+
+    /// How many items [`Rules::read_all`] will give.
+    pub(crate) fn count(&self, inputs: &[Input]) -> u64 {
+        let count = |input: &Input| match input {
+            Input::Folder(path) => self.walk(path).count() as u64,
+            _ => 1,
+        };
+        inputs.iter().map(count).sum()
+    }
+
+    /// Reads each input and hands it to `each`, until that says that it wants no more.
+    pub(crate) fn read_all(&self, inputs: Vec<Input>, mut each: impl FnMut(Item) -> bool) {
+        for input in inputs {
+            let wanted = match input {
+                Input::Text(text) => each(Item::Text { name: "text", text }),
+                Input::Stdin => each(read_stream("stdin", io::stdin().lock())),
+                Input::Pipe(path) => each(match File::open(&path) {
+                    Ok(file) => read_stream("stdin", file),
+                    Err(error) => refused(&path, error),
+                }),
+                Input::File(path) => each(read_asked(path)),
+                Input::Folder(folder) => self.walk(&folder).all(|entry| each(read_found(entry))),
+            };
+            if !wanted {
+                return;
+            }
+        }
+    }
+}
+
+fn read_stream(name: &'static str, input: impl Read) -> Item {
+    let problem = |reason: String| Item::Refused(Problem { name: name.to_owned(), reason });
+    match read_text(input, 0) {
+        Ok(text) => Item::Text { name, text },
+        Err(Unreadable::NotText) => problem("it is not text in UTF-8".to_owned()),
+        Err(Unreadable::Other(reason)) => problem(reason),
+    }
+}
+
+/// A file that was named on the command line.
+fn read_asked(path: PathBuf) -> Item {
+    match read_document(&path) {
+        Ok(text) => Item::Document { format: format_of(&path), path, text },
+        Err(Unreadable::NotText) => refused(&path, "it is not text in UTF-8"),
+        Err(Unreadable::Other(reason)) => refused(&path, reason),
+    }
+}
+
+/// A file that was found in a folder: there, what is no text was hardly meant.
+fn read_found(entry: Result<DirEntry, ignore::Error>) -> Item {
+    let path = match entry {
+        Err(error) => return Item::Refused(Problem { name: "folder".to_owned(), reason: error.to_string() }),
+        Ok(entry) if entry.file_type().is_some_and(|kind| kind.is_file()) => entry.into_path(),
+        Ok(entry) if entry.path_is_symlink() => return skipped(entry.path(), "links are not followed"),
+        Ok(entry) => return skipped(entry.path(), "it is not a file"),
+    };
+    match read_document(&path) {
+        Ok(text) if text.trim().is_empty() => skipped(&path, "it is empty"),
+        Ok(text) => Item::Document { format: format_of(&path), path, text },
+        Err(Unreadable::NotText) => skipped(&path, "it is not text in UTF-8"),
+        Err(Unreadable::Other(reason)) => refused(&path, reason),
+    }
+}
+
+fn refused(path: &Path, reason: impl ToString) -> Item {
+    Item::Refused(Problem { name: path.display().to_string(), reason: reason.to_string() })
+}
+
+fn skipped(path: &Path, reason: &str) -> Item {
+    Item::Skipped(Problem { name: path.display().to_string(), reason: reason.to_owned() })
+}
+
+enum Unreadable {
+    /// Bytes that are no text.
+    NotText,
+    /// Anything else.
+    Other(String),
+}
+
+impl From<io::Error> for Unreadable {
+    fn from(error: io::Error) -> Self {
+        Self::Other(error.to_string())
+    }
+}
+
+fn read_document(path: &Path) -> Result<String, Unreadable> {
+    let file = File::open(path)?;
+    let size = file.metadata()?.len();
+    read_text(file, size)
+}
+
+/// Reads text of at most [`MAX_DOCUMENT_BYTES`]. Whether it is text at all is seen first, so that a film is called no
+/// text and not a text that is too long. `size` is what the file system says, 0 when it says nothing.
+fn read_text(mut input: impl Read, size: u64) -> Result<String, Unreadable> {
+    let mut bytes = Vec::with_capacity(size.min(MAX_DOCUMENT_BYTES as u64) as usize + 1);
+    Read::by_ref(&mut input).take(SNIFF_BYTES as u64).read_to_end(&mut bytes)?;
+    let cut = bytes.len() == SNIFF_BYTES;
+    let is_text = match std::str::from_utf8(&bytes) {
+        Ok(_) => true,
+        // A character that the look stopped in the middle of is no fault.
+        Err(error) => error.error_len().is_none() && cut,
+    };
+    if !is_text || bytes.contains(&0) {
+        return Err(Unreadable::NotText);
+    }
+    let rest = (MAX_DOCUMENT_BYTES + 1 - bytes.len()) as u64;
+    input.take(rest).read_to_end(&mut bytes)?;
+    if bytes.len() > MAX_DOCUMENT_BYTES {
+        let most = indicatif::HumanBytes(MAX_DOCUMENT_BYTES as u64);
+        return Err(Unreadable::Other(format!("it is larger than {most}: split it, or use --lines")));
+    }
+    if bytes.contains(&0) {
+        return Err(Unreadable::NotText);
+    }
+    let text = String::from_utf8(bytes).map_err(|_| Unreadable::NotText)?;
+    Ok(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text))
+}
+
+fn format_of(path: &Path) -> DocumentFormat {
+    let extension = path.extension().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
+    match extension.as_str() {
+        "md" | "markdown" => DocumentFormat::Markdown,
+        "html" | "htm" => DocumentFormat::Html,
+        _ => DocumentFormat::Plain,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rules(data_dir: &Path) -> Rules {
+        Rules { no_ignore: false, data_dir: data_dir.to_owned() }
+    }
+
+    fn names(rules: &Rules, folder: &Path) -> (Vec<String>, Vec<String>, Vec<String>) {
+        let (mut documents, mut skipped, mut refused) = (vec![], vec![], vec![]);
+        rules.read_all(vec![Input::Folder(folder.to_owned())], |item| {
+            let name = |path: &Path| path.file_name().unwrap().to_str().unwrap().to_owned();
+            match item {
+                Item::Document { path, .. } => documents.push(name(&path)),
+                Item::Skipped(problem) => skipped.push(name(Path::new(&problem.name))),
+                Item::Refused(problem) => refused.push(name(Path::new(&problem.name))),
+                Item::Text { .. } => panic!("a folder holds no bare texts"),
+            }
+            true
+        });
+        (documents, skipped, refused)
+    }
+
+    #[test]
+    fn a_folder_gives_its_texts_and_nothing_hidden_or_ignored() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().canonicalize().unwrap();
+        let write = |name: &str, bytes: &[u8]| std::fs::write(root.join(name), bytes).unwrap();
+        for folder in ["sub", "data", ".hidden"] {
+            std::fs::create_dir(root.join(folder)).unwrap();
+        }
+        write("a.md", b"# A");
+        write("b.xyz", b"plain");
+        write("empty.txt", b" \n");
+        write("film.bin", b"\0\0\0");
+        write("latin1.txt", b"caf\xe9");
+        write("sub/c.html", b"<p>c");
+        write("sub/secret.txt", b"ignored");
+        write(".gitignore", b"secret.txt\n");
+        write(".hidden/d.md", b"hidden");
+        write("data/api.token", b"token");
+        let size = MAX_DOCUMENT_BYTES + 1;
+        write("long.txt", &vec![b'x'; size]);
+        write("film.mp4", &vec![0; size]);
+        std::os::unix::fs::symlink(root.join("a.md"), root.join("link.md")).unwrap();
+
+        let mut rules = rules(&root.join("data"));
+        assert_eq!(rules.count(&[Input::Folder(root.clone())]), 9);
+        let (documents, skipped, refused) = names(&rules, &root);
+        assert_eq!(documents, ["a.md", "b.xyz", "c.html"]);
+        assert_eq!(skipped, ["empty.txt", "film.bin", "film.mp4", "latin1.txt", "link.md"]);
+        assert_eq!(refused, ["long.txt"]);
+        rules.no_ignore = true;
+        assert_eq!(names(&rules, &root).0, ["a.md", "b.xyz", "c.html", "secret.txt"]);
+    }
+
+    #[test]
+    fn an_argument_is_what_exists_and_else_a_text() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().canonicalize().unwrap();
+        let file = root.join("a.md");
+        std::fs::write(&file, "x").unwrap();
+        let input = |text: &OsStr, only_text| Input::of_argument(text, only_text).ok();
+        assert_eq!(input(root.as_os_str(), false), Some(Input::Folder(root.clone())));
+        assert_eq!(input(file.as_os_str(), false), Some(Input::File(file.clone())));
+        assert_eq!(input("-".as_ref(), false), Some(Input::Stdin));
+        assert_eq!(input("/dev/null".as_ref(), false), Some(Input::Pipe("/dev/null".into())));
+        for text in ["a thought", "3.14", "1/2", "see notes.md there"] {
+            assert_eq!(input(text.as_ref(), false), Some(Input::Text(text.into())));
+        }
+        for typo in ["notes.md", "./notes", "/no/such/file", "~/notes", "Notes.TXT"] {
+            assert_eq!(input(typo.as_ref(), false), None, "{typo}");
+            assert_eq!(input(typo.as_ref(), true), Some(Input::Text(typo.into())));
+        }
+        assert_eq!(input("-".as_ref(), true), Some(Input::Text("-".into())));
+    }
+
+    #[test]
+    fn a_character_across_the_border_of_the_first_look_is_text() {
+        let text = format!("{}é and more", "x".repeat(SNIFF_BYTES - 1));
+        assert_eq!(read_text(text.as_bytes(), 0).ok(), Some(text));
+        assert!(matches!(read_text(&b"caf\xc3"[..], 0), Err(Unreadable::NotText)));
+        assert_eq!(read_text("\u{feff}bom".as_bytes(), 0).ok().as_deref(), Some("bom"));
+        let late_nul = [vec![b'x'; SNIFF_BYTES], vec![0]].concat();
+        assert!(matches!(read_text(late_nul.as_slice(), 0), Err(Unreadable::NotText)));
+    }
+
+    #[test]
+    fn a_file_that_was_asked_for_is_refused_and_not_skipped() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("film.bin");
+        std::fs::write(&path, b"\0").unwrap();
+        assert!(matches!(read_asked(path), Item::Refused(_)));
+        assert!(matches!(read_asked(dir.path().join("gone")), Item::Refused(_)));
+    }
+}

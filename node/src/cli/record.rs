@@ -1,0 +1,198 @@
+//! Grains as scripts read them: one JSON object a line.
+
+use data_encoding::{BASE64, HEXLOWER};
+use serde::Serialize;
+use synapsenet_proto::rpc;
+
+use super::time;
+
+/// A grain. The fields keep their order and their meaning.
+#[derive(Debug, Serialize)]
+pub(crate) struct GrainRecord<'a> {
+    id: &'a str,
+    kind: &'static str,
+    author: &'a str,
+    /// RFC 3339 in UTC; null when the author gave a time that no calendar has.
+    created: Option<String>,
+    created_ms: u64,
+    topic: &'a str,
+    text: &'a str,
+    title: &'a str,
+    tags: &'a [String],
+    lang: &'a str,
+    mime: &'a str,
+    source: Option<SourceRecord<'a>>,
+    links: Vec<LinkRecord<'a>>,
+    shared: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    searchable: Option<bool>,
+}
+
+#[derive(Debug, Serialize)]
+struct SourceRecord<'a> {
+    uri: &'a str,
+    ordinal: u32,
+}
+
+#[derive(Debug, Serialize)]
+struct LinkRecord<'a> {
+    target: String,
+    relation: &'a str,
+}
+
+/// A grain that was found.
+#[derive(Debug, Serialize)]
+pub(crate) struct HitRecord<'a> {
+    score: f64,
+    #[serde(flatten)]
+    grain: GrainRecord<'a>,
+}
+
+/// A grain as `get` shows it.
+#[derive(Debug, Serialize)]
+pub(crate) struct DetailRecord<'a> {
+    #[serde(flatten)]
+    grain: GrainRecord<'a>,
+    emergence: Option<EmergenceRecord>,
+}
+
+#[derive(Debug, Serialize)]
+struct EmergenceRecord {
+    score: f64,
+    novelty: f64,
+    coherence: f64,
+    reuse: f64,
+}
+
+/// A line of an export. Everything but `grain` and `shared` is there for people and other programs: an import believes
+/// only what is signed.
+#[derive(Debug, Serialize)]
+pub(crate) struct ExportRecord<'a> {
+    #[serde(flatten)]
+    grain: GrainRecord<'a>,
+    /// The signed grain, base64.
+    #[serde(rename = "grain")]
+    signed: String,
+}
+
+impl<'a> GrainRecord<'a> {
+    /// A grain as a node gave it.
+    pub(crate) fn new(grain: &'a rpc::Grain) -> Self {
+        let link = |link: &'a rpc::Link| LinkRecord {
+            target: HEXLOWER.encode(&link.target),
+            relation: &link.relation,
+        };
+        Self {
+            id: &grain.id,
+            kind: if grain.kind() == rpc::GrainKind::Retraction { "retraction" } else { "note" },
+            author: &grain.author,
+            created: time::rfc3339(grain.created_ms),
+            created_ms: grain.created_ms,
+            topic: &grain.topic,
+            text: &grain.text,
+            title: &grain.title,
+            tags: &grain.tags,
+            lang: &grain.lang,
+            mime: &grain.mime,
+            source: grain.source.as_ref().map(|s| SourceRecord { uri: &s.uri, ordinal: s.ordinal }),
+            links: grain.links.iter().map(link).collect(),
+            shared: grain.shared,
+            searchable: Some(grain.searchable),
+        }
+    }
+}
+
+impl<'a> HitRecord<'a> {
+    /// A grain with its cosine to the question.
+    pub(crate) fn new(score: f64, grain: &'a rpc::Grain) -> Self {
+        Self { score, grain: GrainRecord::new(grain) }
+    }
+}
+
+impl<'a> DetailRecord<'a> {
+    /// A grain with what it adds to what is known.
+    pub(crate) fn new(grain: &'a rpc::Grain, emergence: Option<&rpc::Emergence>) -> Self {
+        let emergence = emergence.map(|e| EmergenceRecord {
+            score: e.score,
+            novelty: e.novelty,
+            coherence: e.coherence,
+            reuse: e.reuse,
+        });
+        Self { grain: GrainRecord::new(grain), emergence }
+    }
+}
+
+impl<'a> ExportRecord<'a> {
+    /// A grain that was asked for with its signed bytes.
+    pub(crate) fn new(grain: &'a rpc::Grain) -> Self {
+        let signed = BASE64.encode(&grain.signed);
+        Self { grain: GrainRecord { searchable: None, ..GrainRecord::new(grain) }, signed }
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    pub(crate) fn grain() -> rpc::Grain {
+        rpc::Grain {
+            id: "ab".repeat(32),
+            kind: rpc::GrainKind::Note.into(),
+            author: "cd".repeat(32),
+            created_ms: 1_795_392_000_123,
+            topic: "commons".into(),
+            text: "text".into(),
+            title: "title".into(),
+            tags: vec!["one".into()],
+            lang: "en".into(),
+            mime: String::new(),
+            source: Some(rpc::Source { uri: "file:///a".into(), ordinal: 2 }),
+            links: vec![rpc::Link { target: vec![1; 32], relation: "replies-to".into() }],
+            shared: true,
+            searchable: false,
+            signed: b"signed".to_vec(),
+        }
+    }
+
+    fn json(record: &impl Serialize) -> serde_json::Value {
+        serde_json::to_value(record).unwrap()
+    }
+
+    #[test]
+    fn a_hit_has_the_documented_fields() {
+        let grain = grain();
+        let value = json(&HitRecord::new(0.5, &grain));
+        assert_eq!(value["id"], "ab".repeat(32));
+        assert_eq!(value["score"], 0.5);
+        assert_eq!(value["text"], "text");
+        assert_eq!(value["title"], "title");
+        assert_eq!(value["topic"], "commons");
+        assert_eq!(value["author"], "cd".repeat(32));
+        assert_eq!(value["source"], serde_json::json!({"uri": "file:///a", "ordinal": 2}));
+        assert_eq!(value["created"], "2026-11-23T00:00:00.123Z");
+        assert_eq!(value["tags"], serde_json::json!(["one"]));
+        assert_eq!(value["searchable"], false);
+    }
+
+    #[test]
+    fn an_exported_line_has_the_documented_fields() {
+        let grain = grain();
+        let value = json(&ExportRecord::new(&grain));
+        assert_eq!(value["grain"], "c2lnbmVk");
+        assert_eq!(value["shared"], true);
+        assert_eq!(value["kind"], "note");
+        assert_eq!(value["created_ms"], 1_795_392_000_123_u64);
+        assert_eq!(
+            value["links"],
+            serde_json::json!([{"target": "01".repeat(32), "relation": "replies-to"}])
+        );
+        assert!(value.get("searchable").is_none(), "that is true of a node, not of a grain");
+    }
+
+    #[test]
+    fn what_is_not_known_is_null() {
+        let bare = rpc::Grain { created_ms: u64::MAX, source: None, ..grain() };
+        let value = json(&DetailRecord::new(&bare, None));
+        assert!(value["created"].is_null() && value["source"].is_null() && value["emergence"].is_null());
+    }
+}

@@ -1,0 +1,178 @@
+//! `search`: the grains nearest in meaning to a question.
+
+use std::path::Path;
+
+use clap::Args;
+use serde::Serialize;
+use synapsenet_proto::rpc;
+
+use super::Context;
+use super::client::{ANSWER_TIMEOUT, call, connect};
+use super::failure::{Exit, Failure};
+use super::filter::FilterArgs;
+use super::output::{FAINT, Output, SCORE, STRONG, one_line, paragraph, plural, printable, short_id};
+use super::record::HitRecord;
+use super::source;
+
+/// Lines of a hit's text, unless all are asked for.
+const TEXT_LINES: usize = 4;
+
+/// Arguments of `search`.
+#[derive(Debug, Args)]
+pub(crate) struct SearchArgs {
+    /// The question, in words of your own
+    #[arg(required = true)]
+    query: Vec<String>,
+    /// How many grains to show
+    #[arg(short = 'k', long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    limit: u32,
+    /// Show each text whole
+    #[arg(long)]
+    full: bool,
+    #[command(flatten)]
+    filter: FilterArgs,
+}
+
+/// What a search looked at, for scripts.
+#[derive(Debug, Serialize)]
+struct SummaryRecord {
+    event: &'static str,
+    hits: u32,
+    searched: u64,
+    pending: u64,
+    elapsed_us: u64,
+    embed_us: u64,
+}
+
+/// Runs `search`.
+pub(crate) async fn run(args: SearchArgs, context: &mut Context) -> Result<Exit, Failure> {
+    let filter = args.filter.to_filter()?;
+    let request = rpc::SearchRequest { text: args.query.join(" "), k: args.limit, filter: Some(filter) };
+    let mut client = connect(&context.target).await?;
+    let out = &mut context.out;
+    let answering = async {
+        let mut messages = client.search(call(request)).await?.into_inner();
+        let mut rank = 0;
+        while let Some(message) = messages.message().await? {
+            match message.item {
+                Some(rpc::search_response::Item::Hit(hit)) => {
+                    rank += 1;
+                    show_hit(rank, &hit, args.full, out)?;
+                }
+                Some(rpc::search_response::Item::Summary(summary)) => show_summary(&summary, out)?,
+                None => {}
+            }
+        }
+        Ok(Exit::Done)
+    };
+    tokio::time::timeout(ANSWER_TIMEOUT, answering).await.unwrap_or_else(|_| {
+        let hint = "try again; `synapsenet status` shows what the node is doing";
+        Err(Failure::refused("the node did not finish its answer within 60 s", hint))
+    })
+}
+
+fn show_hit(rank: u32, hit: &rpc::Hit, full: bool, out: &mut Output) -> Result<(), Failure> {
+    let Some(grain) = &hit.grain else { return Ok(()) };
+    if out.is_json() {
+        return out.record(&HitRecord::new(hit.score, grain));
+    }
+    let columns = out.columns();
+    // Rank, score and id take 27 columns.
+    let heading = heading(grain, columns.saturating_sub(28));
+    let (score, id) = (hit.score, short_id(&grain.id));
+    out.line(format_args!("{rank:>3} {SCORE}{score:>6.3}{SCORE:#}  {FAINT}{id}{FAINT:#}  {heading}"))?;
+    let lines = if full { usize::MAX } else { TEXT_LINES };
+    for line in paragraph(&grain.text, columns, 5, lines) {
+        out.line(line)?;
+    }
+    out.line("")
+}
+
+/// What a grain is called and where it is from, in at most `columns`.
+fn heading(grain: &rpc::Grain, columns: usize) -> String {
+    let place = place(grain);
+    let mut title = one_line(&grain.title, columns);
+    let file = grain.source.as_ref().map(|source| source::display(&source.uri));
+    if file.is_some_and(|file| Path::new(&*file).file_name().is_some_and(|name| name == title.as_str())) {
+        // The place says it already.
+        title.clear();
+    }
+    let room = columns.saturating_sub(textwrap::core::display_width(&title) + 3);
+    match (title.is_empty(), place.is_empty()) {
+        (true, true) => format!("{FAINT}{}{FAINT:#}", printable(&grain.topic)),
+        (true, false) => end_of(&place, columns),
+        (false, false) if room >= 12 => {
+            format!("{STRONG}{title}{STRONG:#} {FAINT}· {}{FAINT:#}", end_of(&place, room))
+        }
+        (false, _) => format!("{STRONG}{title}{STRONG:#}"),
+    }
+}
+
+/// Where a grain was taken from, for people; empty when it was not taken from anywhere.
+pub(crate) fn place(grain: &rpc::Grain) -> String {
+    let Some(source) = &grain.source else { return String::new() };
+    let place = source::display(&source.uri);
+    // Parts are counted from 1 for people.
+    one_line(&format!("{place} #{}", u64::from(source.ordinal) + 1), usize::MAX / 8)
+}
+
+/// The end of a path says more than its beginning.
+fn end_of(place: &str, columns: usize) -> String {
+    let width = textwrap::core::display_width;
+    if width(place) <= columns {
+        return place.to_owned();
+    }
+    let mut start = place.len();
+    for (at, _) in place.char_indices().rev() {
+        if width(&place[at..]) >= columns {
+            break;
+        }
+        start = at;
+    }
+    format!("…{}", &place[start..])
+}
+
+fn show_summary(summary: &rpc::SearchSummary, out: &mut Output) -> Result<(), Failure> {
+    let &rpc::SearchSummary { hits, searched, pending, elapsed_us, embed_us } = summary;
+    if out.is_json() {
+        return out.aside(&SummaryRecord { event: "summary", hits, searched, pending, elapsed_us, embed_us });
+    }
+    let hits = if hits == 0 { "nothing".to_owned() } else { plural(u64::from(hits), "hit") };
+    let searched = plural(searched, "grain");
+    #[expect(clippy::cast_precision_loss, reason = "a time in milliseconds with one digit")]
+    let ms = elapsed_us as f64 / 1000.0;
+    out.note(format_args!("{FAINT}{hits} among {searched} in {ms:.1} ms{FAINT:#}"))?;
+    if pending > 0 {
+        let pending = plural(pending, "grain");
+        out.note(format_args!(
+            "{pending} cannot be found yet: the model has not read them (see `synapsenet status`)"
+        ))?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::record::tests::grain;
+    use super::*;
+
+    #[test]
+    fn a_heading_names_the_grain_in_the_room_that_there_is() {
+        let plain =
+            |grain: &rpc::Grain, columns| anstream::adapter::strip_str(&heading(grain, columns)).to_string();
+        assert_eq!(plain(&grain(), 60), "title · /a #3");
+        assert_eq!(plain(&grain(), 12), "title");
+        let untitled = rpc::Grain { title: String::new(), ..grain() };
+        assert_eq!(plain(&untitled, 60), "/a #3");
+        let named_like_its_file = rpc::Grain { title: "a".into(), ..grain() };
+        assert_eq!(plain(&named_like_its_file, 60), "/a #3");
+        let bare = rpc::Grain { source: None, ..untitled };
+        assert_eq!(plain(&bare, 60), "commons");
+    }
+
+    #[test]
+    fn a_long_path_keeps_its_end() {
+        assert_eq!(end_of("/very/long/path/notes.md #1", 12), "…notes.md #1");
+        assert_eq!(end_of("/a #1", 12), "/a #1");
+    }
+}

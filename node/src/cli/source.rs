@@ -1,0 +1,108 @@
+//! How a file is named as the source of a grain: an absolute `file:` URI, and back to a path for people.
+
+use std::borrow::Cow;
+use std::fmt::Write;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+/// The URI of a file or folder. `path` must be absolute. Bytes that would end or change a URI are percent-encoded;
+/// letters of any script stay readable (an IRI, RFC 3987), which also keeps deep paths within the limit of a source.
+pub(crate) fn file_uri(path: &Path) -> String {
+    let mut uri = "file://".to_owned();
+    for chunk in path.as_os_str().as_bytes().utf8_chunks() {
+        for c in chunk.valid().chars() {
+            let kept = !c.is_control() && !c.is_whitespace() && !"\"#%<>?[\\]^`{|}".contains(c);
+            if kept {
+                uri.push(c);
+            } else {
+                push_encoded(&mut uri, c.encode_utf8(&mut [0; 4]).as_bytes());
+            }
+        }
+        push_encoded(&mut uri, chunk.invalid());
+    }
+    uri
+}
+
+fn push_encoded(uri: &mut String, bytes: &[u8]) {
+    for byte in bytes {
+        write!(uri, "%{byte:02X}").expect("a String takes all that is written");
+    }
+}
+
+/// A source for people: the path of a file, any other URI as it is.
+pub(crate) fn display(uri: &str) -> Cow<'_, str> {
+    let Some(path) = uri.strip_prefix("file://") else { return Cow::Borrowed(uri) };
+    if !path.contains('%') {
+        return Cow::Borrowed(path);
+    }
+    let mut bytes = Vec::with_capacity(path.len());
+    let mut rest = path.as_bytes();
+    while let Some((&byte, after)) = rest.split_first() {
+        let hex = after.get(..2).and_then(|hex| std::str::from_utf8(hex).ok());
+        match hex.and_then(|hex| u8::from_str_radix(hex, 16).ok()).filter(|_| byte == b'%') {
+            Some(decoded) => {
+                bytes.push(decoded);
+                rest = &after[2..];
+            }
+            None => {
+                bytes.push(byte);
+                rest = after;
+            }
+        }
+    }
+    Cow::Owned(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// What `--source` means: a URI's beginning as it is; the path of a file or folder that exists as its URI, a folder
+/// with all that is below it.
+pub(crate) fn prefix(text: &str) -> String {
+    match Path::new(text).canonicalize() {
+        Ok(path) if path.is_dir() && path.parent().is_some() => format!("{}/", file_uri(&path)),
+        Ok(path) => file_uri(&path),
+        // It may name a file that is gone: its grains are still there.
+        Err(_) if text.starts_with('/') => file_uri(Path::new(text)),
+        Err(_) => text.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsStr;
+
+    use super::*;
+
+    #[test]
+    fn a_path_becomes_a_uri_and_a_path_again() {
+        for (path, uri) in [
+            ("/a/b.md", "file:///a/b.md"),
+            ("/my notes/50%#?.txt", "file:///my%20notes/50%25%23%3F.txt"),
+            ("/дом/日本.md", "file:///дом/日本.md"),
+            ("/line\nbreak", "file:///line%0Abreak"),
+        ] {
+            assert_eq!(file_uri(Path::new(path)), uri);
+            assert_eq!(display(uri), path);
+        }
+        assert_eq!(file_uri(Path::new(OsStr::from_bytes(b"/a\xffb"))), "file:///a%FFb");
+    }
+
+    #[test]
+    fn other_uris_are_shown_as_they_are() {
+        for uri in ["https://example.org/a%20b", "stdin:1234", "%", "file"] {
+            assert_eq!(display(uri), uri);
+        }
+        assert_eq!(display("file:///odd%zz%"), "/odd%zz%");
+    }
+
+    #[test]
+    fn a_folder_means_all_that_is_below_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().canonicalize().unwrap();
+        std::fs::write(root.join("a.md"), "x").unwrap();
+        let text = |path: &Path| path.to_str().unwrap().to_owned();
+        assert_eq!(prefix(&text(&root)), format!("file://{}/", root.display()));
+        assert_eq!(prefix(&text(&root.join("a.md"))), format!("file://{}/a.md", root.display()));
+        assert_eq!(prefix("/gone/away.md"), "file:///gone/away.md");
+        assert_eq!(prefix("https://example.org/"), "https://example.org/");
+        assert_eq!(prefix("/"), "file:///");
+    }
+}

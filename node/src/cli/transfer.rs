@@ -1,0 +1,278 @@
+//! `export` and `import`: every grain as a line of JSON, and back with the same id.
+
+use std::fs::File;
+use std::io::{self, BufWriter, Read, Write};
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use data_encoding::BASE64;
+use serde::{Deserialize, Serialize};
+use synapsenet_proto::rpc;
+use tempfile::NamedTempFile;
+
+use super::Context;
+use super::bulk::{self, Answer, FirstProblems, Item};
+use super::client::{Client, call};
+use super::failure::{Exit, Failure};
+use super::output::{Output, Unit, plural, printable};
+use super::own_node::{Missing, with_node};
+use super::record::ExportRecord;
+
+/// Grains asked for at once: at most some 12 MiB in memory.
+const PAGE: u32 = 256;
+
+/// Arguments of `export`.
+#[derive(Debug, Args)]
+pub(crate) struct ExportArgs {
+    /// File to write, - for standard output. It appears when it is complete, readable by you alone
+    #[arg(default_value = "-")]
+    file: PathBuf,
+}
+
+/// Arguments of `import`.
+#[derive(Debug, Args)]
+pub(crate) struct ImportArgs {
+    /// File to read, - for standard input
+    #[arg(default_value = "-")]
+    file: PathBuf,
+}
+
+/// What was exported, for scripts.
+#[derive(Debug, Serialize)]
+struct ExportSummary<'a> {
+    event: &'static str,
+    exported: u64,
+    file: &'a Path,
+}
+
+/// One line of an import, for scripts, when it is wrong; then the summary.
+#[derive(Debug, Serialize)]
+#[serde(tag = "event", rename_all = "lowercase")]
+enum ImportEvent<'a> {
+    Invalid { line: u64, reason: &'a str },
+    Summary { added: u64, duplicate: u64, invalid: u64 },
+}
+
+/// What an import believes of a line: the signed grain, and whether it was shared.
+#[derive(Debug, Deserialize)]
+struct ImportLine {
+    grain: String,
+    #[serde(default)]
+    shared: bool,
+}
+
+fn is_stream(file: &Path) -> bool {
+    file == Path::new("-")
+}
+
+/// Runs `export`.
+pub(crate) async fn export(args: ExportArgs, context: &mut Context) -> Result<Exit, Failure> {
+    with_node(context, Missing::Refused, async |client, out| {
+        let file = args.file;
+        if is_stream(&file) {
+            let mut stdout = BufWriter::new(io::stdout().lock());
+            let exported = write_grains(client, out, &mut |line| writeln!(stdout, "{line}")).await?;
+            stdout.flush()?;
+            let summary = ExportSummary { event: "summary", exported, file: &file };
+            if out.is_json() {
+                out.aside(&summary)?;
+            } else {
+                out.note(format_args!("exported {}", plural(exported, "grain")))?;
+            }
+            return Ok(Exit::Done);
+        }
+        let exported = write_file(&file, client, out).await?;
+        if out.is_json() {
+            out.record(&ExportSummary { event: "summary", exported, file: &file })?;
+        } else {
+            out.note(format_args!("exported {} to {}", plural(exported, "grain"), file.display()))?;
+        }
+        Ok(Exit::Done)
+    })
+    .await
+}
+
+/// Writes a file that is either complete or not there. Private grains are in it, so only its owner may read it; that
+/// is how temporary files are made, and the mode stays when the file gets its name.
+async fn write_file(file: &Path, client: &mut Client, out: &Output) -> Result<u64, Failure> {
+    let cannot = |error: io::Error| {
+        let hint = "check the folder, its permissions and the space left";
+        Failure::incomplete(format!("cannot write {}: {error}", file.display()), hint)
+    };
+    let folder = match file.parent() {
+        Some(folder) if folder != Path::new("") => folder,
+        _ => Path::new("."),
+    };
+    let mut writer = BufWriter::new(NamedTempFile::new_in(folder).map_err(cannot)?);
+    let mut failed = None;
+    let written = write_grains(client, out, &mut |line| {
+        writeln!(writer, "{line}")
+            .inspect_err(|error| failed = Some(io::Error::new(error.kind(), error.to_string())))
+    })
+    .await;
+    if let Some(error) = failed {
+        return Err(cannot(error));
+    }
+    let exported = written?;
+    let temporary = writer.into_inner().map_err(|error| cannot(error.into_error()))?;
+    temporary.as_file().sync_all().map_err(cannot)?;
+    temporary.persist(file).map_err(|error| cannot(error.error))?;
+    File::open(folder).and_then(|folder| folder.sync_all()).map_err(cannot)?;
+    Ok(exported)
+}
+
+/// Hands every grain, retractions too, to `write_line`, and counts them.
+async fn write_grains(
+    client: &mut Client,
+    out: &Output,
+    write_line: &mut impl FnMut(&str) -> io::Result<()>,
+) -> Result<u64, Failure> {
+    let status = client.status(call(rpc::StatusRequest {})).await?.into_inner();
+    let bar = out.bar("exported", status.grains + status.retractions, Unit::Count);
+    let mut exported = 0;
+    let mut page_token = String::new();
+    loop {
+        let request = rpc::ListRequest {
+            filter: None,
+            page_size: PAGE,
+            page_token,
+            with_signed: true,
+            with_retractions: true,
+        };
+        let page = client.list(call(request)).await?.into_inner();
+        for grain in &page.grains {
+            let line = serde_json::to_string(&ExportRecord::new(grain));
+            write_line(&line.expect("records have string keys and no failing fields"))?;
+            exported += 1;
+        }
+        bar.set_position(exported);
+        page_token = page.next_page_token;
+        if page_token.is_empty() {
+            bar.finish_and_clear();
+            return Ok(exported);
+        }
+    }
+}
+
+/// What became of the lines.
+#[derive(Debug, Default)]
+struct Tally {
+    added: u64,
+    duplicate: u64,
+    invalid: FirstProblems,
+}
+
+/// Runs `import`.
+pub(crate) async fn import(args: ImportArgs, context: &mut Context) -> Result<Exit, Failure> {
+    let file = args.file;
+    let (input, size): (Box<dyn Read + Send>, u64) = if is_stream(&file) {
+        (Box::new(io::stdin()), 0)
+    } else {
+        let cannot = |error: io::Error| {
+            let hint = "give a file that `synapsenet export` wrote";
+            Failure::incomplete(format!("cannot read {}: {error}", file.display()), hint)
+        };
+        let opened = File::open(&file).map_err(cannot)?;
+        let metadata = opened.metadata().map_err(cannot)?;
+        if metadata.is_dir() {
+            return Err(cannot(io::ErrorKind::IsADirectory.into()));
+        }
+        (Box::new(opened), metadata.len())
+    };
+    with_node(context, Missing::Made, async |client, out| {
+        let bar =
+            if size > 0 { out.bar("imported", size, Unit::Bytes) } else { out.spinner("lines imported") };
+        let mut tally = Tally::default();
+        let sent = bulk::send_lines(client, input, read_line, |answer| {
+            if size > 0 {
+                bar.set_position(answer.bytes_read)
+            } else {
+                bar.inc(1)
+            }
+            tally.count(&answer, out)
+        });
+        let sent = sent.await;
+        bar.finish_and_clear();
+        // What was stored before a failure is stored: the summary comes in any case.
+        tally.report(out)?;
+        sent?;
+        Ok(if tally.invalid.count() > 0 { Exit::Incomplete } else { Exit::Done })
+    })
+    .await
+}
+
+/// Reads the signed grain out of a line. Whether it is well-formed and well signed is for the node to say.
+fn read_line(_: u64, line: &str) -> Item {
+    if line.trim().is_empty() {
+        return Ok(None);
+    }
+    let line: ImportLine =
+        serde_json::from_str(line).map_err(|error| format!("not a line of an export: {error}"))?;
+    let bytes = BASE64.decode(line.grain.as_bytes()).map_err(|_| "\"grain\" is not base64".to_owned())?;
+    let item = Some(rpc::bulk_put_request::Item::Grain(bytes));
+    Ok(Some(rpc::BulkPutRequest { item, share: line.shared }))
+}
+
+impl Tally {
+    fn count(&mut self, answer: &Answer, out: &mut Output) -> Result<(), Failure> {
+        match &answer.outcome {
+            Ok((_, true)) => self.added += 1,
+            Ok((_, false)) => self.duplicate += 1,
+            Err(reason) => {
+                self.invalid.push(format!("line {}: {reason}", answer.line));
+                if out.is_json() {
+                    out.record(&ImportEvent::Invalid { line: answer.line, reason })?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn report(&self, out: &mut Output) -> Result<(), Failure> {
+        let (added, duplicate, invalid) = (self.added, self.duplicate, self.invalid.count());
+        if out.is_json() {
+            return out.record(&ImportEvent::Summary { added, duplicate, invalid });
+        }
+        for line in self.invalid.lines() {
+            out.problem(printable(&line))?;
+        }
+        out.summary(format_args!("added {added}, duplicate {duplicate}, invalid {invalid}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_of_an_export_is_read_by_an_import() {
+        let grain = super::super::record::tests::grain();
+        let line = serde_json::to_string(&ExportRecord::new(&grain)).unwrap();
+        let request = read_line(1, &line).unwrap().unwrap();
+        assert!(request.share);
+        assert_eq!(request.item, Some(rpc::bulk_put_request::Item::Grain(b"signed".to_vec())));
+    }
+
+    #[test]
+    fn the_longest_grain_fits_into_a_line() {
+        let grain = rpc::Grain {
+            text: "\u{1}".repeat(synapsenet_proto::MAX_TEXT_BYTES),
+            title: "\u{1}".repeat(synapsenet_proto::MAX_TITLE_BYTES),
+            tags: vec!["\u{1}".repeat(synapsenet_proto::MAX_TAG_BYTES); synapsenet_proto::MAX_TAGS],
+            source: Some(rpc::Source { uri: "\u{1}".repeat(1024), ordinal: u32::MAX }),
+            links: vec![rpc::Link { target: vec![0; 32], relation: "\u{1}".repeat(64) }; 16],
+            signed: vec![0; synapsenet_proto::MAX_GRAIN_BYTES],
+            ..super::super::record::tests::grain()
+        };
+        let line = serde_json::to_string(&ExportRecord::new(&grain)).unwrap();
+        assert!(line.len() <= bulk::MAX_LINE_BYTES, "{}", line.len());
+    }
+
+    #[test]
+    fn a_wrong_line_is_told_apart_from_an_empty_one() {
+        assert!(matches!(read_line(1, "  "), Ok(None)));
+        for wrong in ["{}", "not json", r#"{"grain": 5}"#, r#"{"grain": "?"}"#, "[]"] {
+            assert!(read_line(1, wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,551 @@
+//! What can be set, where each value came from, and what a wrong one is told.
+//!
+//! Defaults < `config.toml` < environment (`SYNAPSENET_SECTION__KEY`) < flags. The defaults fix the type of every key,
+//! so that `SYNAPSENET_AI__ONNXRUNTIME=123` is a path and `SYNAPSENET_STORAGE__HNSW_M=abc` an error. Unknown keys are
+//! refused wherever they stand.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use toml::{Table, Value};
+
+/// Environment variables with this beginning and a double underscore are settings.
+const ENV_PREFIX: &str = "SYNAPSENET_";
+
+/// Every setting of a node.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// The database and the index.
+    pub storage: StorageConfig,
+    /// The embedding model.
+    pub ai: AiConfig,
+    /// The gRPC API.
+    pub api: ApiConfig,
+    /// The metrics page.
+    pub metrics: MetricsConfig,
+    /// The mesh.
+    pub network: NetworkConfig,
+    /// What is written to the log.
+    pub log: LogConfig,
+}
+
+/// The database and the index.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct StorageConfig {
+    /// Links of a grain in each layer of the HNSW graph (M): more finds more and needs more memory.
+    pub hnsw_m: usize,
+    /// Candidates looked at when a grain is put into the graph: more finds more and adds slower.
+    pub hnsw_ef_construction: usize,
+    /// Candidates looked at in a search: more finds more and answers slower.
+    pub hnsw_ef_search: usize,
+    /// Grains that the index may hold; more are refused. Bounds the node's memory.
+    pub hnsw_max_elements: usize,
+    /// Memory for database pages, in bytes.
+    pub cache_bytes: usize,
+}
+
+impl Default for StorageConfig {
+    fn default() -> Self {
+        Self {
+            hnsw_m: 16,
+            hnsw_ef_construction: 200,
+            hnsw_ef_search: 128,
+            hnsw_max_elements: 1_000_000,
+            cache_bytes: 64 << 20,
+        }
+    }
+}
+
+/// The embedding model.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AiConfig {
+    /// What computes: this version has "cpu".
+    pub provider: String,
+    /// Threads that compute vectors; 0 means one for each core.
+    pub threads: usize,
+    /// Folder of a model (`model.toml`, ONNX, tokenizer); empty means the built-in all-MiniLM-L6-v2.
+    pub model_dir: String,
+    /// Path of the ONNX Runtime library; empty means `ORT_DYLIB_PATH`, else beside the program.
+    pub onnxruntime: String,
+}
+
+impl Default for AiConfig {
+    fn default() -> Self {
+        Self { provider: "cpu".into(), threads: 0, model_dir: String::new(), onnxruntime: String::new() }
+    }
+}
+
+/// The gRPC API. The unix socket `api.sock` in the data folder is always there.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ApiConfig {
+    /// TCP address to listen on as well, such as "127.0.0.1:7717"; empty means none. Callers need the token in
+    /// `api.token`. Beyond loopback it needs TLS.
+    pub listen: String,
+    /// PEM file of the certificate chain.
+    pub tls_cert: String,
+    /// PEM file of its private key.
+    pub tls_key: String,
+    /// Calls served at the same time; more are answered RESOURCE_EXHAUSTED.
+    pub max_calls: usize,
+}
+
+impl Default for ApiConfig {
+    fn default() -> Self {
+        Self {
+            listen: "127.0.0.1:7717".into(),
+            tls_cert: String::new(),
+            tls_key: String::new(),
+            max_calls: 256,
+        }
+    }
+}
+
+/// The metrics page.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct MetricsConfig {
+    /// TCP address of the OpenMetrics page `/metrics`; empty means none.
+    pub listen: String,
+}
+
+impl Default for MetricsConfig {
+    fn default() -> Self {
+        Self { listen: "127.0.0.1:7718".into() }
+    }
+}
+
+/// The mesh. This version has none: the key is kept so that a configuration for the mesh is not refused.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct NetworkConfig {
+    /// Peers that will be connected at the same time.
+    pub max_peers: usize,
+}
+
+impl Default for NetworkConfig {
+    fn default() -> Self {
+        Self { max_peers: 50 }
+    }
+}
+
+/// What is written to the log.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LogConfig {
+    /// "error", "warn", "info", "debug", "trace", or a filter such as "info,synapsenet::ingest=debug".
+    pub level: String,
+    /// "text" or "json".
+    pub format: String,
+}
+
+impl Default for LogConfig {
+    fn default() -> Self {
+        Self { level: "info".into(), format: "text".into() }
+    }
+}
+
+/// Why a configuration is refused. Each message names the key, where it stands, and what is expected.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read the configuration {path}: {source}")]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The file is not TOML.
+    #[error("the configuration {path} is not valid TOML: {message}")]
+    NotToml {
+        /// The file.
+        path: PathBuf,
+        /// Line, column and what is wrong there.
+        message: String,
+    },
+    /// A key that no version of this program knows by this name.
+    #[error("unknown setting {key:?} ({origin}); `synapsenet config show` lists those there are")]
+    UnknownKey {
+        /// The key.
+        key: String,
+        /// Where it was set.
+        origin: Origin,
+    },
+    /// A value of the wrong type.
+    #[error("{key} is {value:?} ({origin}) and must be a {expected}")]
+    WrongType {
+        /// The key.
+        key: String,
+        /// What was given.
+        value: String,
+        /// Where it was set.
+        origin: Origin,
+        /// The type that it must have.
+        expected: &'static str,
+    },
+    /// A value that the node cannot run with.
+    #[error("{key} is {value} ({origin}): {reason}")]
+    BadValue {
+        /// The key.
+        key: &'static str,
+        /// What was given.
+        value: String,
+        /// Where it was set.
+        origin: Origin,
+        /// What is wrong with it and what to set instead.
+        reason: String,
+    },
+    /// No home folder is known.
+    #[error("no data folder: neither XDG_DATA_HOME nor HOME is set; name one with --data-dir DIR")]
+    NoDataDir,
+}
+
+/// Where a value came from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origin {
+    /// Built in.
+    Default,
+    /// A configuration file.
+    File(PathBuf),
+    /// The environment variable of this name.
+    Environment(String),
+    /// The command line.
+    Flag,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Default => f.write_str("default"),
+            Self::File(path) => write!(f, "file {}", path.display()),
+            Self::Environment(name) => write!(f, "environment {name}"),
+            Self::Flag => f.write_str("flag"),
+        }
+    }
+}
+
+/// A value given on the command line.
+#[derive(Debug, Clone)]
+pub struct Flag {
+    /// Section and key, such as "api.listen".
+    pub key: &'static str,
+    /// The value.
+    pub value: Value,
+}
+
+/// One effective value.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    /// Section and key, such as "api.listen".
+    pub key: String,
+    /// The value.
+    pub value: Value,
+    /// Where it came from.
+    pub origin: Origin,
+}
+
+/// The effective configuration and where each value came from.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The values.
+    pub config: Config,
+    entries: BTreeMap<String, (Value, Origin)>,
+}
+
+impl Settings {
+    /// Reads the configuration: defaults, then `file` (or `config.toml` in `data_dir`, if it exists), then the
+    /// environment, then `flags`.
+    ///
+    /// # Errors
+    /// [`ConfigError`], naming the first thing that is wrong.
+    pub fn load(file: Option<&Path>, data_dir: &Path, flags: Vec<Flag>) -> Result<Self, ConfigError> {
+        let default_file = data_dir.join("config.toml");
+        let file = match file {
+            Some(file) => Some(file.to_owned()),
+            None => default_file.exists().then_some(default_file),
+        };
+        Self::layer(file.as_deref(), std::env::vars(), flags)
+    }
+
+    fn layer(
+        file: Option<&Path>,
+        environment: impl Iterator<Item = (String, String)>,
+        flags: Vec<Flag>,
+    ) -> Result<Self, ConfigError> {
+        let mut settings = Self::defaults();
+        if let Some(path) = file {
+            settings.apply_file(path)?;
+        }
+        for (name, text) in environment {
+            if let Some(key) = key_of_variable(&name) {
+                settings.set_text(&key, &text, Origin::Environment(name))?;
+            }
+        }
+        for flag in flags {
+            settings.set(flag.key, flag.value, Origin::Flag)?;
+        }
+        settings.config = settings.assemble();
+        settings.check()?;
+        Ok(settings)
+    }
+
+    fn defaults() -> Self {
+        let config = Config::default();
+        let table = Table::try_from(&config).expect("the defaults are plain TOML values");
+        let mut entries = BTreeMap::new();
+        for (section, values) in table {
+            let Value::Table(values) = values else { continue };
+            for (key, value) in values {
+                entries.insert(format!("{section}.{key}"), (value, Origin::Default));
+            }
+        }
+        Self { config, entries }
+    }
+
+    fn apply_file(&mut self, path: &Path) -> Result<(), ConfigError> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
+        let table: Table = toml::from_str(&text)
+            .map_err(|error| ConfigError::NotToml { path: path.to_owned(), message: error.to_string() })?;
+        for (section, values) in table {
+            let Value::Table(values) = values else {
+                return Err(ConfigError::UnknownKey { key: section, origin: Origin::File(path.to_owned()) });
+            };
+            for (key, value) in values {
+                self.set(&format!("{section}.{key}"), value, Origin::File(path.to_owned()))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Sets a key from text, read as the type that the key has.
+    fn set_text(&mut self, key: &str, text: &str, origin: Origin) -> Result<(), ConfigError> {
+        let value = match self.entries.get(key) {
+            Some((Value::Integer(_), _)) => match text.trim().parse() {
+                Ok(number) => Value::Integer(number),
+                Err(_) => Value::String(text.to_owned()),
+            },
+            Some((Value::Boolean(_), _)) => match text.trim().parse() {
+                Ok(flag) => Value::Boolean(flag),
+                Err(_) => Value::String(text.to_owned()),
+            },
+            _ => Value::String(text.to_owned()),
+        };
+        self.set(key, value, origin)
+    }
+
+    fn set(&mut self, key: &str, value: Value, origin: Origin) -> Result<(), ConfigError> {
+        let Some(entry) = self.entries.get_mut(key) else {
+            return Err(ConfigError::UnknownKey { key: key.to_owned(), origin });
+        };
+        let expected = match &entry.0 {
+            Value::Integer(_) => "whole number that is not negative",
+            Value::Boolean(_) => "true or false",
+            _ => "text",
+        };
+        let fits = match (&entry.0, &value) {
+            (Value::Integer(_), Value::Integer(number)) => *number >= 0,
+            (known, given) => known.same_type(given),
+        };
+        if !fits {
+            let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+            return Err(ConfigError::WrongType { key: key.to_owned(), value, origin, expected });
+        }
+        *entry = (value, origin);
+        Ok(())
+    }
+
+    fn assemble(&self) -> Config {
+        let mut table = Table::new();
+        for (key, (value, _)) in &self.entries {
+            let (section, key) = key.split_once('.').expect("every key has a section");
+            let section = table.entry(section).or_insert_with(|| Value::Table(Table::new()));
+            section.as_table_mut().expect("sections are tables").insert(key.to_owned(), value.clone());
+        }
+        table.try_into().expect("every value has the type of its default")
+    }
+
+    /// Refuses values that the node could not run with.
+    fn check(&self) -> Result<(), ConfigError> {
+        let Config { storage, ai, api, metrics, log, .. } = &self.config;
+        let range = |key, value: usize, least: usize, most: usize| {
+            if (least..=most).contains(&value) {
+                return Ok(());
+            }
+            Err(self.bad(key, format!("must be from {least} to {most}")))
+        };
+        range("storage.hnsw_m", storage.hnsw_m, 2, 128)?;
+        range("storage.hnsw_ef_construction", storage.hnsw_ef_construction, 8, 4096)?;
+        range("storage.hnsw_ef_search", storage.hnsw_ef_search, 8, 4096)?;
+        range("storage.hnsw_max_elements", storage.hnsw_max_elements, 1, 100_000_000)?;
+        range("storage.cache_bytes", storage.cache_bytes, 1 << 20, 1 << 40)?;
+        range("ai.threads", ai.threads, 0, 256)?;
+        range("api.max_calls", api.max_calls, 1, 65_536)?;
+        if ai.provider != "cpu" {
+            return Err(self.bad("ai.provider", "this version computes on \"cpu\" only".into()));
+        }
+        if !matches!(log.format.as_str(), "text" | "json") {
+            return Err(self.bad("log.format", "must be \"text\" or \"json\"".into()));
+        }
+        if api.tls_cert.is_empty() != api.tls_key.is_empty() {
+            return Err(self.bad("api.tls_cert", "TLS needs both api.tls_cert and api.tls_key".into()));
+        }
+        for (key, listen) in [("api.listen", &api.listen), ("metrics.listen", &metrics.listen)] {
+            if listen.is_empty() {
+                continue;
+            }
+            let Ok(address) = listen.parse::<std::net::SocketAddr>() else {
+                return Err(self.bad(key, "must be ADDRESS:PORT, such as 127.0.0.1:7717, or empty".into()));
+            };
+            if !address.ip().is_loopback() && key == "api.listen" && api.tls_cert.is_empty() {
+                let reason =
+                    "beyond loopback the token would travel in the clear: set api.tls_cert and api.tls_key";
+                return Err(self.bad(key, reason.into()));
+            }
+        }
+        Ok(())
+    }
+
+    fn bad(&self, key: &'static str, reason: String) -> ConfigError {
+        let (value, origin) = &self.entries[key];
+        ConfigError::BadValue { key, value: value.to_string(), origin: origin.clone(), reason }
+    }
+
+    /// Every effective value with its origin, sorted by key.
+    #[must_use]
+    pub fn entries(&self) -> Vec<Entry> {
+        let entry = |(key, (value, origin)): (&String, &(Value, Origin))| Entry {
+            key: key.clone(),
+            value: value.clone(),
+            origin: origin.clone(),
+        };
+        self.entries.iter().map(entry).collect()
+    }
+
+    /// Where the value of `key` came from.
+    #[must_use]
+    pub fn origin(&self, key: &str) -> Option<&Origin> {
+        self.entries.get(key).map(|(_, origin)| origin)
+    }
+}
+
+impl From<Config> for Settings {
+    /// Takes a configuration made by a program, for tests and benches.
+    fn from(config: Config) -> Self {
+        let mut settings = Self::defaults();
+        let table = Table::try_from(&config).expect("a configuration is plain TOML values");
+        for (key, (value, origin)) in &mut settings.entries {
+            let (section, name) = key.split_once('.').expect("every key has a section");
+            let given = &table[section][name];
+            if given != value {
+                (*value, *origin) = (given.clone(), Origin::Flag);
+            }
+        }
+        settings.config = config;
+        settings
+    }
+}
+
+/// `SYNAPSENET_STORAGE__HNSW_M` is `storage.hnsw_m`; variables without a double underscore belong to flags.
+fn key_of_variable(name: &str) -> Option<String> {
+    let (section, key) = name.strip_prefix(ENV_PREFIX)?.split_once("__")?;
+    Some(format!("{}.{}", section.to_lowercase(), key.to_lowercase()))
+}
+
+/// The data folder when none is named: `synapsenet` in the user's data folder (XDG).
+///
+/// # Errors
+/// [`ConfigError::NoDataDir`] when there is no home folder.
+pub fn default_data_dir() -> Result<PathBuf, ConfigError> {
+    dirs::data_dir().map(|dir| dir.join("synapsenet")).ok_or(ConfigError::NoDataDir)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn layer(
+        file: Option<&str>,
+        environment: &[(&str, &str)],
+        flags: Vec<Flag>,
+    ) -> Result<Settings, ConfigError> {
+        let dir = tempfile::tempdir().unwrap();
+        let path = file.map(|text| {
+            let path = dir.path().join("config.toml");
+            std::fs::write(&path, text).unwrap();
+            path
+        });
+        let environment = environment.iter().map(|(name, value)| (name.to_string(), value.to_string()));
+        Settings::layer(path.as_deref(), environment, flags)
+    }
+
+    fn refusal(file: Option<&str>, environment: &[(&str, &str)]) -> String {
+        layer(file, environment, vec![]).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn each_layer_wins_over_the_one_before() {
+        let file = "[storage]\nhnsw_m = 20\nhnsw_ef_construction = 100\nhnsw_ef_search = 99\n";
+        let environment =
+            [("SYNAPSENET_STORAGE__HNSW_M", "24"), ("SYNAPSENET_STORAGE__HNSW_EF_SEARCH", "50")];
+        let flags = vec![Flag { key: "storage.hnsw_m", value: Value::Integer(32) }];
+        let settings = layer(Some(file), &environment, flags).unwrap();
+        let storage = &settings.config.storage;
+        assert_eq!((storage.hnsw_m, storage.hnsw_ef_search, storage.hnsw_ef_construction), (32, 50, 100));
+        assert_eq!(settings.origin("storage.hnsw_m"), Some(&Origin::Flag));
+        let name = "SYNAPSENET_STORAGE__HNSW_EF_SEARCH".to_owned();
+        assert_eq!(settings.origin("storage.hnsw_ef_search"), Some(&Origin::Environment(name)));
+        assert!(matches!(settings.origin("storage.hnsw_ef_construction"), Some(Origin::File(_))));
+        assert_eq!(settings.origin("storage.cache_bytes"), Some(&Origin::Default));
+    }
+
+    #[test]
+    fn text_from_the_environment_takes_the_type_of_the_key() {
+        let settings = layer(None, &[("SYNAPSENET_AI__MODEL_DIR", "123")], vec![]).unwrap();
+        assert_eq!(settings.config.ai.model_dir, "123");
+        let message = refusal(None, &[("SYNAPSENET_STORAGE__HNSW_M", "many")]);
+        assert!(
+            message.contains("storage.hnsw_m") && message.contains("SYNAPSENET_STORAGE__HNSW_M"),
+            "{message}"
+        );
+    }
+
+    #[test]
+    fn unknown_keys_are_refused_wherever_they_stand() {
+        assert!(refusal(Some("[storage]\nhnsw = 1\n"), &[]).contains("storage.hnsw"));
+        assert!(refusal(Some("[stroage]\nhnsw_m = 1\n"), &[]).contains("stroage"));
+        assert!(refusal(Some("hnsw_m = 1\n"), &[]).contains("hnsw_m"));
+        assert!(refusal(None, &[("SYNAPSENET_STORAGE__HNSW", "1")]).contains("storage.hnsw"));
+    }
+
+    #[test]
+    fn variables_of_flags_and_of_others_are_left_alone() {
+        assert!(layer(None, &[("SYNAPSENET_DATA_DIR", "/x"), ("OTHER__KEY", "1")], vec![]).is_ok());
+    }
+
+    #[test]
+    fn values_that_cannot_work_are_refused_with_the_reason() {
+        assert!(refusal(Some("[storage]\nhnsw_m = 1\n"), &[]).contains("from 2 to 128"));
+        assert!(refusal(Some("[storage]\nhnsw_m = -1\n"), &[]).contains("not negative"));
+        assert!(refusal(Some("[api]\nlisten = \"somewhere\"\n"), &[]).contains("ADDRESS:PORT"));
+        assert!(refusal(Some("[api]\nlisten = \"0.0.0.0:1\"\n"), &[]).contains("api.tls_cert"));
+        assert!(refusal(Some("[api]\ntls_cert = \"a\"\n"), &[]).contains("both"));
+        assert!(refusal(Some("[ai]\nprovider = \"cuda\"\n"), &[]).contains("\"cpu\" only"));
+        assert!(refusal(Some("[storage"), &[]).contains("not valid TOML"));
+    }
+
+    #[test]
+    fn every_key_is_listed_with_its_origin() {
+        let entries = layer(None, &[], vec![]).unwrap().entries();
+        assert!(
+            entries.iter().any(|entry| entry.key == "network.max_peers" && entry.value == Value::Integer(50))
+        );
+        assert!(entries.iter().all(|entry| entry.origin == Origin::Default));
+    }
+}

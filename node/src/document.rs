@@ -1,0 +1,352 @@
+//! Documents: read as plain text, Markdown or HTML, split into chunks that the model reads whole, and kept in step
+//! with their source.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use futures::{StreamExt, TryStreamExt};
+use pulldown_cmark::{Event, Options, Parser, Tag, TagEnd};
+use synapsenet_index::{Section, Tokenizer, split};
+use synapsenet_proto::{
+    Draft, Grain, GrainId, Identity, MAX_SOURCE_URI_BYTES, MAX_TEXT_BYTES, MAX_TITLE_BYTES, Refusal, Source,
+};
+use synapsenet_storage::{Record, StorageError};
+
+use crate::blocking::blocking;
+use crate::ingest::{Ingest, IngestError, Put, now_ms};
+use crate::memory::Memory;
+
+/// A whole document: a thick book is 2 MiB.
+pub(crate) const MAX_DOCUMENT_BYTES: usize = 4 << 20;
+/// Chunks of one document that are being stored at the same time.
+const MAX_PUTS_IN_FLIGHT: usize = 256;
+/// Tokens that a title leaves to the text at least, however long the title is.
+const MIN_CHUNK_TOKENS: usize = 64;
+
+/// How a document is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Format {
+    /// Paragraphs separated by blank lines.
+    Plain,
+    /// CommonMark with tables.
+    Markdown,
+    /// Read as the Markdown that says the same.
+    Html,
+}
+
+/// A document to be remembered.
+#[derive(Debug)]
+pub(crate) struct Document {
+    /// What it says besides its text: topic, tags, language, title. The text of the draft is the whole document.
+    pub draft: Draft,
+    /// Names the document.
+    pub uri: String,
+    /// How it is read.
+    pub format: Format,
+    /// Whether its grains may leave the node.
+    pub share: bool,
+}
+
+/// What adding a document did.
+#[derive(Debug, Default)]
+pub(crate) struct Added {
+    /// Every chunk in the order of the document.
+    pub ids: Vec<GrainId>,
+    /// Chunks that are new.
+    pub added: u32,
+    /// Chunks that were there already.
+    pub unchanged: u32,
+    /// Chunks of an earlier version that the document no longer has.
+    pub retracted: u32,
+}
+
+/// Why a document was not added.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum DocumentError {
+    /// The document as a whole breaks a rule.
+    #[error("{0}")]
+    Refused(String),
+    /// A chunk was not stored.
+    #[error(transparent)]
+    Ingest(#[from] IngestError),
+    /// The chunks of the earlier version cannot be read.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+}
+
+/// Splits a document, stores the chunks that are new, and retracts those of an earlier version that went. Adding it
+/// again after an error goes on where it broke off.
+///
+/// # Errors
+/// [`DocumentError`].
+pub(crate) async fn add(
+    memory: Arc<Memory>,
+    ingest: &Ingest,
+    identity: Arc<Identity>,
+    tokenizer: Tokenizer,
+    document: Document,
+) -> Result<Added, DocumentError> {
+    check(&document)?;
+    let share = document.share;
+    let uri = document.uri.clone();
+    let author = identity.author();
+    let max_tokens = memory.model.max_tokens();
+    let drafts = blocking(move || chunk(document, &tokenizer, max_tokens)).await;
+    if drafts.is_empty() {
+        return Err(DocumentError::Refused("the document has no text".into()));
+    }
+    let before = blocking(move || memory.store.view()?.chunks_of(author, &uri)).await?;
+
+    let mut added = Added::default();
+    let mut kept = HashSet::new();
+    let puts = drafts.into_iter().map(|draft| put_chunk(ingest, &identity, draft, share));
+    let mut puts = futures::stream::iter(puts).buffered(MAX_PUTS_IN_FLIGHT);
+    while let Some((id, new)) = puts.try_next().await? {
+        added.ids.push(id);
+        kept.insert(id);
+        *if new { &mut added.added } else { &mut added.unchanged } += 1;
+    }
+    for record in before.iter().filter(|record| !kept.contains(&record.grain.id())) {
+        retract(ingest, &identity, record).await?;
+        added.retracted += 1;
+    }
+    Ok(added)
+}
+
+/// Withdraws a grain of this node's own.
+///
+/// # Errors
+/// When the retraction is not stored.
+pub(crate) async fn retract(
+    ingest: &Ingest,
+    identity: &Identity,
+    record: &Record,
+) -> Result<GrainId, IngestError> {
+    let retraction = Grain::retract(record.grain.id(), record.grain.topic().clone(), identity, now_ms())?;
+    let id = retraction.id();
+    ingest.put(retraction, record.shared).await?;
+    Ok(id)
+}
+
+fn check(document: &Document) -> Result<(), DocumentError> {
+    let bytes = document.draft.text.len();
+    if bytes > MAX_DOCUMENT_BYTES {
+        let reason =
+            format!("the document has {bytes} bytes; at most {MAX_DOCUMENT_BYTES} are allowed: split it");
+        return Err(DocumentError::Refused(reason));
+    }
+    if document.uri.is_empty() || document.uri.len() > MAX_SOURCE_URI_BYTES {
+        return Err(DocumentError::Refused(Refusal::BadSource.to_string()));
+    }
+    Ok(())
+}
+
+async fn put_chunk(
+    ingest: &Ingest,
+    identity: &Identity,
+    draft: Draft,
+    share: bool,
+) -> Result<(GrainId, bool), IngestError> {
+    let grain = Grain::seal(draft, identity, now_ms())?;
+    let id = grain.id();
+    Ok(match ingest.put(grain, share).await? {
+        Put::Added => (id, true),
+        Put::Duplicate { id, .. } => (id, false),
+    })
+}
+
+/// Reads and splits a document into the drafts of its grains.
+fn chunk(document: Document, tokenizer: &Tokenizer, max_tokens: usize) -> Vec<Draft> {
+    let Document { draft, uri, format, .. } = document;
+    let sections = read(&draft.text, format);
+    // The model reads the title before the text, so each chunk leaves room for the longest one.
+    let title_tokens = sections.iter().map(|section| tokenizer.count(&title_of(&draft.title, section))).max();
+    let room = max_tokens.saturating_sub(title_tokens.unwrap_or(0)).max(MIN_CHUNK_TOKENS.min(max_tokens));
+    let mime = match format {
+        Format::Plain => "",
+        Format::Markdown => "text/markdown",
+        Format::Html => "text/html",
+    };
+    let base = Draft { text: String::new(), mime: mime.to_owned(), ..draft };
+    split(&sections, tokenizer, room, MAX_TEXT_BYTES)
+        .into_iter()
+        .map(|chunk| Draft {
+            title: title(&base.title, &chunk.heading),
+            text: chunk.text,
+            source: Some(Source { uri: uri.clone(), ordinal: chunk.ordinal }),
+            ..base.clone()
+        })
+        .collect()
+}
+
+fn title_of(document: &str, section: &Section) -> String {
+    title(document, &section.headings.join(" > "))
+}
+
+/// The title of a chunk: its headings, or that of the document where it has none.
+fn title(document: &str, headings: &str) -> String {
+    let title = if headings.is_empty() { document } else { headings };
+    let title: String = title.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    title[..title.floor_char_boundary(MAX_TITLE_BYTES)].to_owned()
+}
+
+/// Reads a document into sections, each the text beneath one heading.
+fn read(text: &str, format: Format) -> Vec<Section> {
+    match format {
+        Format::Plain => vec![Section { headings: Vec::new(), text: text.to_owned() }],
+        Format::Markdown => read_markdown(text),
+        Format::Html => read_html(text),
+    }
+}
+
+fn read_html(html: &str) -> Vec<Section> {
+    let skipped = vec!["script", "style", "noscript", "template", "svg", "nav", "head", "iframe"];
+    let converter = htmd::HtmlToMarkdown::builder().skip_tags(skipped).build();
+    match converter.convert(html) {
+        Ok(markdown) => read_markdown(&markdown),
+        // The parser of HTML takes anything; what it could not convert is kept as it is rather than lost.
+        Err(_) => read(html, Format::Plain),
+    }
+}
+
+/// Gathers the text of Markdown without its marks.
+#[derive(Default)]
+struct Reader {
+    sections: Vec<Section>,
+    /// Open headings, with their levels.
+    headings: Vec<(u8, String)>,
+    text: String,
+    in_heading: bool,
+    in_metadata: bool,
+}
+
+fn read_markdown(markdown: &str) -> Vec<Section> {
+    let options =
+        Options::ENABLE_TABLES | Options::ENABLE_STRIKETHROUGH | Options::ENABLE_YAML_STYLE_METADATA_BLOCKS;
+    let mut reader = Reader::default();
+    for event in Parser::new_ext(markdown, options) {
+        reader.take(event);
+    }
+    reader.end_section();
+    reader.sections
+}
+
+impl Reader {
+    fn take(&mut self, event: Event<'_>) {
+        match event {
+            Event::Start(Tag::Heading { level, .. }) => {
+                self.end_section();
+                let level = level as u8;
+                self.headings.retain(|(open, _)| *open < level);
+                self.headings.push((level, String::new()));
+                self.in_heading = true;
+            }
+            Event::End(TagEnd::Heading(_)) => self.in_heading = false,
+            Event::Start(Tag::MetadataBlock(_)) => self.in_metadata = true,
+            Event::End(TagEnd::MetadataBlock(_)) => self.in_metadata = false,
+            Event::Text(text) | Event::Code(text) => self.push(&text),
+            Event::SoftBreak => self.push(" "),
+            Event::HardBreak => self.push("\n"),
+            Event::Start(Tag::Item) => self.push("- "),
+            Event::End(TagEnd::Item | TagEnd::TableRow | TagEnd::TableHead) => self.end_line(),
+            Event::End(TagEnd::TableCell) => self.push(" | "),
+            Event::End(
+                TagEnd::Paragraph
+                | TagEnd::CodeBlock
+                | TagEnd::List(_)
+                | TagEnd::BlockQuote(_)
+                | TagEnd::Table
+                | TagEnd::HtmlBlock,
+            ) => self.end_paragraph(),
+            _ => {}
+        }
+    }
+
+    fn push(&mut self, text: &str) {
+        match self.headings.last_mut() {
+            _ if self.in_metadata => {}
+            Some((_, heading)) if self.in_heading => heading.push_str(text),
+            _ => self.text.push_str(text),
+        }
+    }
+
+    fn end_line(&mut self) {
+        if !self.text.is_empty() && !self.text.ends_with('\n') {
+            self.text.push('\n');
+        }
+    }
+
+    fn end_paragraph(&mut self) {
+        self.end_line();
+        if !self.text.is_empty() && !self.text.ends_with("\n\n") {
+            self.text.push('\n');
+        }
+    }
+
+    fn end_section(&mut self) {
+        let text = std::mem::take(&mut self.text);
+        if !text.trim().is_empty() {
+            let headings = self.headings.iter().map(|(_, heading)| heading.trim().to_owned());
+            self.sections.push(Section { headings: headings.collect(), text });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn shown(text: &str, format: Format) -> Vec<(String, String)> {
+        let shown = |section: &Section| (section.headings.join(" > "), section.text.trim().to_owned());
+        read(text, format).iter().map(shown).collect()
+    }
+
+    fn pairs(expected: &[(&str, &str)]) -> Vec<(String, String)> {
+        expected.iter().map(|(heading, text)| (heading.to_string(), text.to_string())).collect()
+    }
+
+    #[test]
+    fn markdown_is_read_by_its_headings_without_its_marks() {
+        let markdown = "---\nkey: value\n---\nBefore.\n\n# House\n\nA *fine* `house`.\n\n## Roof\n- tiles\n- gutter\n\n\
+                        ## Cellar\n\nDry\nand cool.\n\n# Garden\n| a | b |\n|---|---|\n| 1 | 2 |\n";
+        let expected = [
+            ("", "Before."),
+            ("House", "A fine house."),
+            ("House > Roof", "- tiles\n- gutter"),
+            ("House > Cellar", "Dry and cool."),
+            ("Garden", "a | b | \n1 | 2 |"),
+        ];
+        assert_eq!(shown(markdown, Format::Markdown), pairs(&expected));
+    }
+
+    #[test]
+    fn html_is_read_without_scripts_and_menus() {
+        let html = "<html><head><title>T</title><style>p{}</style></head><body><nav>menu</nav><h1>House</h1>\
+                    <script>alert(1)</script><p>A <b>fine</b> house &amp; garden.</p><h2>Roof</h2><ul><li>tiles</li></ul>";
+        let expected = [("House", "A fine house & garden."), ("House > Roof", "- tiles")];
+        assert_eq!(shown(html, Format::Html), pairs(&expected));
+    }
+
+    #[test]
+    fn plain_text_is_one_section() {
+        assert_eq!(shown("# no heading\n\ntext", Format::Plain), pairs(&[("", "# no heading\n\ntext")]));
+    }
+
+    #[test]
+    fn a_title_fits_its_limit_and_has_no_control_characters() {
+        assert_eq!(title("document", ""), "document");
+        assert_eq!(title("document", "a\nb"), "a b");
+        assert!(title(&"ä".repeat(300), "").len() <= MAX_TITLE_BYTES);
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_read_in_any_format(text in "(\\PC|[#<>|`*\n-]){0,400}") {
+            for format in [Format::Plain, Format::Markdown, Format::Html] {
+                prop_assert!(read(&text, format).iter().all(|section| section.headings.len() <= 6));
+            }
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! What is counted and timed, under the names that users know. Each is recorded where it happens.
+
+use std::time::Instant;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::{Registry, Unit};
+
+/// Upper bounds of the histograms in seconds: from a cached lookup to a very slow disk.
+const BUCKETS: [f64; 14] =
+    [0.000_1, 0.000_3, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];
+
+/// Why something was refused.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct RefusalLabels {
+    /// [`synapsenet_proto::Refusal::label`].
+    pub reason: &'static str,
+}
+
+/// Every metric of a node. Clones share their values.
+#[derive(Debug, Clone)]
+pub(crate) struct Metrics {
+    /// One run of the model, questions and batches alike.
+    pub embedding: Histogram,
+    /// One search, from the question's text to its hits.
+    pub query: Histogram,
+    /// One batch of the indexer, from pending to searchable.
+    pub batch: Histogram,
+    /// One Emergence score.
+    pub poe_calculation: Histogram,
+    /// One group commit.
+    pub commit: Histogram,
+    /// Grains that came in.
+    pub grains: Counter,
+    /// Batches of the indexer.
+    pub batches: Counter,
+    /// Searches answered.
+    pub queries: Counter,
+    /// Grains refused.
+    pub refusals: Family<RefusalLabels, Counter>,
+    /// Calls turned away because too many were being served.
+    pub calls_refused: Counter,
+    /// Resident memory, read when the page is asked for.
+    pub memory_usage: Gauge,
+    /// Size of the database file, read when the page is asked for.
+    pub storage_size: Gauge,
+    /// Models in memory.
+    pub models_loaded: Gauge,
+    /// Grains stored and not yet searchable.
+    pub pending_grains: Gauge,
+    /// Grains in the index.
+    pub searchable_grains: Gauge,
+}
+
+impl Metrics {
+    /// Makes the metrics and registers them under their names in `registry`.
+    pub fn register(registry: &mut Registry) -> Self {
+        let metrics = Self::default();
+        let registry = registry.sub_registry_with_prefix("syn");
+        let mut time = |name, help, histogram: &Histogram| {
+            registry.register_with_unit(name, help, Unit::Seconds, histogram.clone());
+        };
+        time("embedding", "Time of one run of the model", &metrics.embedding);
+        time("query", "Time of one search inside the node", &metrics.query);
+        time("batch", "Time of one indexing batch", &metrics.batch);
+        time("poe_calculation", "Time of one Proof of Emergence score", &metrics.poe_calculation);
+        time("commit", "Time of one group commit to disk", &metrics.commit);
+        registry.register("grains", "Grains that came in", metrics.grains.clone());
+        registry.register("batch", "Indexing batches", metrics.batches.clone());
+        registry.register("queries", "Searches answered", metrics.queries.clone());
+        registry.register("refusals", "Grains refused, by reason", metrics.refusals.clone());
+        registry.register("calls_refused", "Calls turned away at the limit", metrics.calls_refused.clone());
+        let bytes = |registry: &mut Registry, name, help, gauge: &Gauge| {
+            registry.register_with_unit(name, help, Unit::Bytes, gauge.clone());
+        };
+        bytes(registry, "memory_usage", "Resident memory of the process", &metrics.memory_usage);
+        bytes(registry, "storage_size", "Size of the database file", &metrics.storage_size);
+        registry.register("models_loaded", "Embedding models in memory", metrics.models_loaded.clone());
+        registry.register(
+            "pending_grains",
+            "Grains stored, not yet searchable",
+            metrics.pending_grains.clone(),
+        );
+        registry.register("searchable_grains", "Grains in the index", metrics.searchable_grains.clone());
+        metrics
+    }
+
+    /// Counts a refused grain.
+    pub fn refused(&self, refusal: &synapsenet_proto::Refusal) {
+        self.refusals.get_or_create(&RefusalLabels { reason: refusal.label() }).inc();
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let histogram = || Histogram::new(BUCKETS);
+        Self {
+            embedding: histogram(),
+            query: histogram(),
+            batch: histogram(),
+            poe_calculation: histogram(),
+            commit: histogram(),
+            grains: Counter::default(),
+            batches: Counter::default(),
+            queries: Counter::default(),
+            refusals: Family::default(),
+            calls_refused: Counter::default(),
+            memory_usage: Gauge::default(),
+            storage_size: Gauge::default(),
+            models_loaded: Gauge::default(),
+            pending_grains: Gauge::default(),
+            searchable_grains: Gauge::default(),
+        }
+    }
+}
+
+/// Runs `work` and records how long it took.
+pub(crate) fn timed<T>(histogram: &Histogram, work: impl FnOnce() -> T) -> T {
+    let start = Instant::now();
+    let value = work();
+    histogram.observe(start.elapsed().as_secs_f64());
+    value
+}
+
+/// Resident memory of this process in bytes; 0 where the system does not tell.
+pub(crate) fn memory_bytes() -> u64 {
+    // The second field of statm counts resident pages (proc(5)).
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    let pages = statm.split_whitespace().nth(1).and_then(|field| field.parse::<u64>().ok()).unwrap_or(0);
+    pages * rustix::param::page_size() as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_page_has_the_names_that_users_know() {
+        let mut registry = Registry::default();
+        let metrics = Metrics::register(&mut registry);
+        metrics.refused(&synapsenet_proto::Refusal::EmptyText);
+        timed(&metrics.embedding, || ());
+        let mut page = String::new();
+        prometheus_client::encoding::text::encode(&mut page, &registry).unwrap();
+        for name in [
+            "syn_embedding_seconds_count 1",
+            "syn_query_seconds_bucket",
+            "syn_batch_seconds_bucket",
+            "syn_poe_calculation_seconds_bucket",
+            "syn_grains_total 0",
+            "syn_batch_total 0",
+            "syn_queries_total 0",
+            "syn_memory_usage_bytes 0",
+            "syn_storage_size_bytes 0",
+            "syn_models_loaded 0",
+            "syn_refusals_total{reason=\"empty_text\"} 1",
+        ] {
+            assert!(page.contains(name), "{name} is missing from:\n{page}");
+        }
+    }
+
+    #[test]
+    fn a_process_knows_its_memory() {
+        assert!(memory_bytes() > 100_000);
+    }
+}

@@ -1,0 +1,76 @@
+//! The metrics page: `GET /metrics` in the OpenMetrics text format.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use anyhow::Context;
+use axum::Router;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::IntoResponse;
+use axum::routing::get;
+use prometheus_client::registry::Registry;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::memory::Memory;
+use crate::metrics::memory_bytes;
+
+/// The content type of OpenMetrics 1.0.
+const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+struct Page {
+    registry: Registry,
+    memory: Arc<Memory>,
+}
+
+/// A bound metrics page.
+pub(crate) struct MetricsServer {
+    listener: TcpListener,
+    address: SocketAddr,
+    router: Router,
+}
+
+impl MetricsServer {
+    /// Binds `address`; port 0 takes a free one.
+    ///
+    /// # Errors
+    /// When the address cannot be bound.
+    pub async fn bind(address: &str, registry: Registry, memory: Arc<Memory>) -> anyhow::Result<Self> {
+        let listener = TcpListener::bind(address).await.with_context(|| {
+            format!("cannot listen on {address} for metrics: choose another with --metrics-listen, or \"\" for none")
+        })?;
+        let address = listener.local_addr().context("a bound socket has an address")?;
+        let page = Arc::new(Page { registry, memory });
+        let router = Router::new().route("/metrics", get(show)).with_state(page);
+        Ok(Self { listener, address, router })
+    }
+
+    /// The address that it is bound to.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Serves until `stop`.
+    ///
+    /// # Errors
+    /// When the socket breaks.
+    pub async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
+        let stopped = async move { stop.cancelled().await };
+        Ok(axum::serve(self.listener, self.router).with_graceful_shutdown(stopped).await?)
+    }
+}
+
+async fn show(State(page): State<Arc<Page>>) -> impl IntoResponse {
+    let metrics = &page.memory.metrics;
+    metrics.memory_usage.set(memory_bytes() as i64);
+    metrics.storage_size.set(page.memory.store.size_bytes() as i64);
+    let mut text = String::new();
+    match prometheus_client::encoding::text::encode(&mut text, &page.registry) {
+        Ok(()) => (StatusCode::OK, [(header::CONTENT_TYPE, CONTENT_TYPE)], text),
+        Err(error) => {
+            let plain = "text/plain; charset=utf-8";
+            (StatusCode::INTERNAL_SERVER_ERROR, [(header::CONTENT_TYPE, plain)], error.to_string())
+        }
+    }
+}

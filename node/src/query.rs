@@ -1,0 +1,158 @@
+//! Finding grains by meaning: the question becomes a vector, the index gives candidates, the store's vectors give the
+//! scores.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use synapsenet_index::{IndexError, Neighbour};
+use synapsenet_proto::Vector;
+use synapsenet_storage::{Filter, Record, Selection, Slot, StorageError, View};
+
+use crate::blocking::blocking;
+use crate::embedder::{EmbedError, EmbedderHandle};
+use crate::memory::Memory;
+
+/// Hits that one search may ask for.
+pub(crate) const MAX_HITS: usize = 1000;
+/// Candidates rescored for each hit asked for: the graph's vectors are coarser than the store's.
+const OVERSAMPLING: usize = 4;
+/// Candidates rescored at least.
+const MIN_CANDIDATES: usize = 64;
+/// A filter that leaves at most this many grains is answered by comparing all of them, which is exact.
+const MIN_BRUTE_FORCE: usize = 10_000;
+/// So is one that leaves at most this fraction of all: a walk through the graph would pass over so many forbidden
+/// grains that it is slower.
+const BRUTE_FORCE_FRACTION: usize = 20;
+
+/// Why a search has no answer.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum QueryError {
+    #[error(transparent)]
+    Embed(#[from] EmbedError),
+    #[error(transparent)]
+    Index(#[from] IndexError),
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+}
+
+/// A grain that was found.
+#[derive(Debug)]
+pub(crate) struct Hit {
+    /// The grain and what is known of it here.
+    pub record: Record,
+    /// Cosine between question and grain.
+    pub score: f32,
+}
+
+/// What a search gives.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    /// Best first.
+    pub hits: Vec<Hit>,
+    /// Grains in the index.
+    pub searched: u64,
+    /// Grains that could not be found because they have no vector yet.
+    pub pending: u64,
+    /// The whole search.
+    pub elapsed: Duration,
+    /// The part of it that the model took.
+    pub embed: Duration,
+}
+
+/// The `k` grains nearest in meaning to `text` among those that `filter` lets through.
+///
+/// # Errors
+/// [`QueryError`].
+pub(crate) async fn search(
+    memory: Arc<Memory>,
+    embedder: &EmbedderHandle,
+    text: &str,
+    k: usize,
+    filter: Filter,
+) -> Result<Answer, QueryError> {
+    let start = Instant::now();
+    let question = embedder.embed_question(text).await?;
+    let embed = start.elapsed();
+    blocking(move || {
+        let view = memory.store.view()?;
+        let hits = find(&memory, &view, &question, k, &filter)?;
+        let counts = view.counts()?;
+        let elapsed = start.elapsed();
+        memory.metrics.query.observe(elapsed.as_secs_f64());
+        memory.metrics.queries.inc();
+        Ok(Answer { hits, searched: memory.hnsw.len() as u64, pending: counts.pending, elapsed, embed })
+    })
+    .await
+}
+
+/// Candidates from the index, scored by the store's vectors, with their grains.
+fn find(
+    memory: &Memory,
+    view: &View,
+    question: &Vector,
+    k: usize,
+    filter: &Filter,
+) -> Result<Vec<Hit>, QueryError> {
+    let candidates = candidates(memory, view, question, k, filter)?;
+    let mut hits = Vec::with_capacity(k);
+    for (slot, score) in rescore(memory, view, question, candidates)? {
+        if hits.len() == k {
+            break;
+        }
+        // The index may lag a moment behind a retraction; the store decides.
+        if let Some(record) = view.record(slot)? {
+            hits.push(Hit { record, score });
+        }
+    }
+    Ok(hits)
+}
+
+fn candidates(
+    memory: &Memory,
+    view: &View,
+    question: &Vector,
+    k: usize,
+    filter: &Filter,
+) -> Result<Vec<Neighbour>, QueryError> {
+    let hnsw = &memory.hnsw;
+    let wanted = (k * OVERSAMPLING).max(MIN_CANDIDATES);
+    let few = MIN_BRUTE_FORCE.max(hnsw.len() / BRUTE_FORCE_FRACTION);
+    let neighbours = match view.select(filter, few)? {
+        Selection::All => return Ok(hnsw.search(question, wanted, None)?),
+        Selection::Few(slots) => return Ok(hnsw.search_among(question, wanted, &slots)?),
+        Selection::Many => {
+            // A slot whose record cannot be read is not let through; `verify` finds it.
+            let allow = |slot: Slot| view.matches(slot, filter).unwrap_or(false);
+            hnsw.search_filtered(question, wanted, &allow, None)?
+        }
+    };
+    if neighbours.len() >= k {
+        return Ok(neighbours);
+    }
+    // The walk ended among forbidden grains: compare all that are allowed, so that none is missed.
+    match view.select(filter, usize::MAX)? {
+        Selection::Few(slots) => Ok(hnsw.search_among(question, wanted, &slots)?),
+        Selection::All | Selection::Many => Ok(neighbours),
+    }
+}
+
+/// The exact cosine of each candidate, best first; equal scores in the order of arrival.
+fn rescore(
+    memory: &Memory,
+    view: &View,
+    question: &Vector,
+    candidates: Vec<Neighbour>,
+) -> Result<Vec<(Slot, f32)>, QueryError> {
+    let mut scored = Vec::with_capacity(candidates.len());
+    for candidate in candidates {
+        let Some(vector) = view.vector(candidate.key, memory.model.id())? else { continue };
+        match vector.decode().and_then(|vector| question.cosine(&vector)) {
+            Ok(score) => scored.push((candidate.key, score)),
+            Err(error) => {
+                tracing::warn!(slot = candidate.key, %error, "a stored vector is damaged; run `verify`")
+            }
+        }
+    }
+    scored.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+    Ok(scored)
+}

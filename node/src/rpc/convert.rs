@@ -1,0 +1,149 @@
+//! Between the messages of the API and the values of the node.
+
+use std::time::Duration;
+
+use synapsenet_proto::{AuthorId, Draft, GrainId, Kind, MAX_SOURCE_URI_BYTES, MAX_TAGS, Topic, rpc};
+use synapsenet_storage::{BadPosition, Filter, Position, Record};
+
+use super::status::{CallError, invalid};
+use crate::document::Format;
+use crate::ingest::Put;
+use crate::query::Answer;
+
+/// A stored grain as a client sees it.
+pub(super) fn grain_message(record: &Record, with_signed: bool) -> rpc::Grain {
+    let body = record.grain.body();
+    let draft = &body.draft;
+    let link = |link: &synapsenet_proto::Link| rpc::Link {
+        target: link.target.as_bytes().to_vec(),
+        relation: link.relation.clone(),
+    };
+    rpc::Grain {
+        id: record.grain.id().to_string(),
+        kind: match body.kind {
+            Kind::Note => rpc::GrainKind::Note.into(),
+            Kind::Retraction => rpc::GrainKind::Retraction.into(),
+        },
+        author: body.author.to_string(),
+        created_ms: body.created_ms,
+        topic: draft.topic.to_string(),
+        text: draft.text.clone(),
+        title: draft.title.clone(),
+        tags: draft.tags.clone(),
+        lang: draft.lang.clone(),
+        mime: draft.mime.clone(),
+        source: draft
+            .source
+            .as_ref()
+            .map(|source| rpc::Source { uri: source.uri.clone(), ordinal: source.ordinal }),
+        links: draft.links.iter().map(link).collect(),
+        shared: record.shared,
+        searchable: record.searchable,
+        signed: if with_signed { record.grain.as_bytes().to_vec() } else { Vec::new() },
+    }
+}
+
+pub(super) fn read_draft(draft: Option<rpc::Draft>) -> Result<Draft, CallError> {
+    let draft = draft.ok_or_else(|| invalid("the request has no draft: give at least its text"))?;
+    Ok(Draft::try_from(draft)?)
+}
+
+pub(super) fn read_format(format: rpc::DocumentFormat) -> Result<Format, CallError> {
+    match format {
+        rpc::DocumentFormat::Plain => Ok(Format::Plain),
+        rpc::DocumentFormat::Markdown => Ok(Format::Markdown),
+        rpc::DocumentFormat::Html => Ok(Format::Html),
+        rpc::DocumentFormat::Unspecified => {
+            Err(invalid("the document's format is not given: say plain, Markdown or HTML"))
+        }
+    }
+}
+
+/// Reads a filter; what is empty is no condition.
+pub(super) fn read_filter(filter: Option<rpc::Filter>) -> Result<Filter, CallError> {
+    let filter = filter.unwrap_or_default();
+    if filter.tags.len() > MAX_TAGS {
+        return Err(invalid(format!(
+            "the filter has {} tags; no grain has more than {MAX_TAGS}",
+            filter.tags.len()
+        )));
+    }
+    if filter.source_prefix.len() > MAX_SOURCE_URI_BYTES {
+        return Err(invalid(format!(
+            "source_prefix is longer than any source ({MAX_SOURCE_URI_BYTES} bytes)"
+        )));
+    }
+    let given = |text: String| (!text.is_empty()).then_some(text);
+    let author = given(filter.author).map(|author| {
+        author
+            .parse::<AuthorId>()
+            .map_err(|_| invalid(format!("{author:?} is no author: give 64 hexadecimal digits")))
+    });
+    Ok(Filter {
+        topic: given(filter.topic).map(Topic::new).transpose()?,
+        tags: filter.tags,
+        author: author.transpose()?,
+        created_from_ms: filter.created_from_ms,
+        created_before_ms: filter.created_before_ms,
+        lang: given(filter.lang),
+        source_prefix: given(filter.source_prefix),
+    })
+}
+
+/// Reads the place where the page before ended; empty for the first page.
+pub(super) fn read_page_token(token: &str) -> Result<Option<Position>, CallError> {
+    let read = |token: &str| token.parse().map_err(|error: BadPosition| invalid(error.to_string()));
+    (!token.is_empty()).then_some(token).map(read).transpose()
+}
+
+/// What became of one item of a bulk stream.
+pub(super) fn bulk_response(ordinal: u64, result: Result<(GrainId, Put), CallError>) -> rpc::BulkPutResponse {
+    let (outcome, id, reason) = match result {
+        Ok((id, Put::Added)) => (rpc::PutOutcome::Added, id.to_string(), String::new()),
+        Ok((_, Put::Duplicate { id, .. })) => (rpc::PutOutcome::Duplicate, id.to_string(), String::new()),
+        Err(error) => (rpc::PutOutcome::Refused, String::new(), error.to_string()),
+    };
+    rpc::BulkPutResponse { ordinal, outcome: outcome.into(), id, reason }
+}
+
+/// The messages of an answer: its hits, then the summary.
+pub(super) fn search_messages(answer: &Answer) -> Vec<rpc::SearchResponse> {
+    use rpc::search_response::Item;
+    let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+    let hits = answer.hits.iter().map(|hit| {
+        Item::Hit(rpc::Hit { grain: Some(grain_message(&hit.record, false)), score: f64::from(hit.score) })
+    });
+    let summary = Item::Summary(rpc::SearchSummary {
+        hits: answer.hits.len() as u32,
+        searched: answer.searched,
+        pending: answer.pending,
+        elapsed_us: micros(answer.elapsed),
+        embed_us: micros(answer.embed),
+    });
+    hits.chain([summary]).map(|item| rpc::SearchResponse { item: Some(item) }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn any_text_as_a_page_token_is_refused_or_read_whole(token in "\\PC{1,40}") {
+            if let Ok(position) = read_page_token(&token) {
+                prop_assert_eq!(position.map(|position| position.to_string()), Some(token.to_lowercase()));
+            }
+        }
+    }
+
+    #[test]
+    fn a_wrong_filter_is_refused_with_the_reason() {
+        let reason = |filter| read_filter(Some(filter)).unwrap_err().to_string();
+        assert!(reason(rpc::Filter { topic: "No".into(), ..Default::default() }).contains("topic"));
+        assert!(reason(rpc::Filter { author: "me".into(), ..Default::default() }).contains("64 hexadecimal"));
+        assert!(reason(rpc::Filter { tags: vec!["t".into(); 17], ..Default::default() }).contains("17 tags"));
+        assert!(read_filter(None).unwrap().is_empty());
+    }
+}

@@ -1,0 +1,246 @@
+//! Where the API listens: always on a unix socket in the data folder, and on TCP for those who hold the token.
+
+use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use data_encoding::HEXLOWER;
+use synapsenet_proto::rpc::node_service_server::NodeServiceServer;
+use tokio::net::{TcpListener, UnixListener};
+use tokio_stream::wrappers::{TcpListenerStream, UnixListenerStream};
+use tokio_util::sync::CancellationToken;
+use tonic::service::InterceptorLayer;
+use tonic::service::Routes;
+use tonic::transport::{Identity as TlsIdentity, Server, ServerTlsConfig};
+use tonic::{Request, Status};
+
+use crate::config::ApiConfig;
+use crate::document::MAX_DOCUMENT_BYTES;
+use crate::identity::write_private;
+use crate::rpc::Api;
+
+/// Name of the unix socket in the data folder.
+pub(crate) const SOCKET_FILE: &str = "api.sock";
+/// Name of the file with the bearer token in the data folder.
+pub(crate) const TOKEN_FILE: &str = "api.token";
+/// The largest request: a document and what is said about it.
+const MAX_REQUEST_BYTES: usize = MAX_DOCUMENT_BYTES + (64 << 10);
+/// The longest that a call may take before its first answer, whatever deadline the client sets.
+const MAX_CALL: Duration = Duration::from_secs(300);
+/// Streams that one connection may have open.
+const MAX_STREAMS: u32 = 256;
+/// Silence after which a TCP client is asked whether it is still there.
+const KEEPALIVE: Duration = Duration::from_secs(60);
+/// How long open calls may go on when the node stops.
+const MAX_GOODBYE: Duration = Duration::from_secs(5);
+
+/// Bound listeners of the API.
+pub(crate) struct RpcServer {
+    socket: UnixListener,
+    socket_path: PathBuf,
+    tcp: Option<Tcp>,
+}
+
+struct Tcp {
+    listener: TcpListener,
+    address: SocketAddr,
+    token: blake3::Hash,
+    tls: Option<ServerTlsConfig>,
+}
+
+impl RpcServer {
+    /// Binds the socket and, when one is configured, the TCP address; port 0 takes a free one.
+    ///
+    /// The caller holds the store of `data_dir`, so a socket file found here was left by a process that is gone.
+    ///
+    /// # Errors
+    /// When something cannot be bound or read; the message says what to do.
+    pub async fn bind(data_dir: &Path, config: &ApiConfig) -> anyhow::Result<Self> {
+        let socket_path = data_dir.join(SOCKET_FILE);
+        let shown = socket_path.display().to_string();
+        match std::fs::remove_file(&socket_path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(error).with_context(|| format!("cannot remove the old socket {shown}"));
+            }
+            _ => {}
+        }
+        let socket = UnixListener::bind(&socket_path).with_context(|| {
+            format!(
+                "cannot listen on {shown} (a socket's path has at most 107 bytes): name a shorter --data-dir"
+            )
+        })?;
+        std::fs::set_permissions(&socket_path, std::fs::Permissions::from_mode(0o600))
+            .with_context(|| format!("cannot make {shown} private"))?;
+        let tcp = if config.listen.is_empty() { None } else { Some(Tcp::bind(data_dir, config).await?) };
+        Ok(Self { socket, socket_path, tcp })
+    }
+
+    /// The addresses as clients write them.
+    pub fn addresses(&self) -> Vec<String> {
+        let mut addresses = vec![format!("unix:{}", self.socket_path.display())];
+        if let Some(tcp) = &self.tcp {
+            let scheme = if tcp.tls.is_some() { "https" } else { "http" };
+            addresses.push(format!("{scheme}://{}", tcp.address));
+        }
+        addresses
+    }
+
+    /// Serves until `stop`, then lets open calls end.
+    ///
+    /// # Errors
+    /// When a listener breaks.
+    pub async fn run(self, api: Api, stop: CancellationToken) -> anyhow::Result<()> {
+        let routes = routes(api).await?;
+        let socket = async {
+            let stopped = stop.clone().cancelled_owned();
+            let server = builder().add_routes(routes.clone());
+            Ok(server.serve_with_incoming_shutdown(UnixListenerStream::new(self.socket), stopped).await?)
+        };
+        let tcp = async {
+            let Some(tcp) = self.tcp else { return Ok(()) };
+            let mut builder = builder();
+            if let Some(tls) = tcp.tls {
+                builder = builder.tls_config(tls).context("the TLS certificate or key cannot be used")?;
+            }
+            let token = tcp.token;
+            let check = move |request| check_token(request, &token);
+            let server = builder.layer(InterceptorLayer::new(check)).add_routes(routes.clone());
+            let stopped = stop.clone().cancelled_owned();
+            Ok(server.serve_with_incoming_shutdown(TcpListenerStream::new(tcp.listener), stopped).await?)
+        };
+        let serving = async { tokio::try_join!(socket, tcp).map(|_| ()) };
+        let overdue = async {
+            stop.cancelled().await;
+            tokio::time::sleep(MAX_GOODBYE).await;
+        };
+        let result = tokio::select! {
+            result = serving => result,
+            () = overdue => {
+                tracing::info!("some calls were still open after the time for goodbye");
+                Ok(())
+            }
+        };
+        // A socket that cannot be removed is removed at the next start.
+        let _ = std::fs::remove_file(&self.socket_path);
+        result
+    }
+}
+
+impl Tcp {
+    async fn bind(data_dir: &Path, config: &ApiConfig) -> anyhow::Result<Self> {
+        let listener = TcpListener::bind(&config.listen).await.with_context(|| {
+            let listen = &config.listen;
+            format!(
+                "cannot listen on {listen} for the API: choose another with --api-listen, or \"\" for none"
+            )
+        })?;
+        let address = listener.local_addr().context("a bound socket has an address")?;
+        let token = load_or_create_token(&data_dir.join(TOKEN_FILE))?;
+        let tls = if config.tls_cert.is_empty() { None } else { Some(read_tls(config)?) };
+        Ok(Self { listener, address, token: blake3::hash(token.as_bytes()), tls })
+    }
+}
+
+fn builder() -> Server {
+    Server::builder()
+        .timeout(MAX_CALL)
+        .max_concurrent_streams(MAX_STREAMS)
+        .http2_keepalive_interval(Some(KEEPALIVE))
+        .http2_keepalive_timeout(Some(KEEPALIVE))
+}
+
+/// The service itself, health and reflection.
+async fn routes(api: Api) -> anyhow::Result<Routes> {
+    let (health, health_service) = tonic_health::server::health_reporter();
+    health.set_serving::<NodeServiceServer<Api>>().await;
+    let reflection = tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(synapsenet_proto::rpc::FILE_DESCRIPTOR_SET)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        .build_v1()
+        .context("the schema compiled into the program is whole")?;
+    let service = NodeServiceServer::new(api).max_decoding_message_size(MAX_REQUEST_BYTES);
+    Ok(Routes::new(service).add_service(health_service).add_service(reflection))
+}
+
+/// Lets a request through that carries the token. Comparing hashes takes the same time wherever they differ.
+#[allow(clippy::result_large_err, reason = "tonic's interceptors return a Status by value")]
+fn check_token(request: Request<()>, token: &blake3::Hash) -> Result<Request<()>, Status> {
+    let given = request.metadata().get("authorization").and_then(|value| value.to_str().ok());
+    match given.and_then(|value| value.strip_prefix("Bearer ")) {
+        Some(given) if blake3::hash(given.as_bytes()) == *token => Ok(request),
+        _ => Err(Status::unauthenticated(
+            "send the token from api.token in the node's data folder as metadata `authorization: Bearer TOKEN`",
+        )),
+    }
+}
+
+/// The token in `path`, made at the first start: 64 hexadecimal digits, readable by its owner only.
+fn load_or_create_token(path: &Path) -> anyhow::Result<String> {
+    let shown = path.display();
+    match std::fs::read_to_string(path) {
+        Ok(token) => {
+            let mode = std::fs::metadata(path)?.permissions().mode();
+            if mode & 0o077 != 0 {
+                bail!(
+                    "the token {shown} can be read by others: delete it to have a new one made at the next start"
+                );
+            }
+            let token = token.trim().to_owned();
+            if token.len() < 32 {
+                bail!("the token {shown} is damaged: delete it to have a new one made at the next start");
+            }
+            Ok(token)
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            let mut bytes = [0u8; 32];
+            getrandom::fill(&mut bytes).context("the system gave no random bytes for a new token")?;
+            let token = HEXLOWER.encode(&bytes);
+            write_private(path, token.as_bytes())
+                .with_context(|| format!("cannot write the token {shown}"))?;
+            Ok(token)
+        }
+        Err(error) => Err(error).with_context(|| format!("cannot read the token {shown}")),
+    }
+}
+
+fn read_tls(config: &ApiConfig) -> anyhow::Result<ServerTlsConfig> {
+    let read = |key: &str, path: &str| {
+        std::fs::read(path).with_context(|| format!("cannot read {path}, named by {key}"))
+    };
+    let cert = read("api.tls_cert", &config.tls_cert)?;
+    let key = read("api.tls_key", &config.tls_key)?;
+    Ok(ServerTlsConfig::new().identity(TlsIdentity::from_pem(cert, key)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_token_opens() {
+        let token = blake3::hash(b"secret");
+        let check = |header: Option<&str>| {
+            let mut request = Request::new(());
+            if let Some(header) = header {
+                request.metadata_mut().insert("authorization", header.parse().unwrap());
+            }
+            check_token(request, &token).map(|_| ()).map_err(|status| status.code())
+        };
+        assert_eq!(check(Some("Bearer secret")), Ok(()));
+        for wrong in [None, Some("secret"), Some("Bearer "), Some("Bearer secret2"), Some("bearer secret")] {
+            assert_eq!(check(wrong), Err(tonic::Code::Unauthenticated), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn a_token_is_made_once_and_refused_when_others_can_read_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(TOKEN_FILE);
+        let token = load_or_create_token(&path).unwrap();
+        assert_eq!(load_or_create_token(&path).unwrap(), token);
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
+        assert!(load_or_create_token(&path).unwrap_err().to_string().contains("delete it"));
+    }
+}
