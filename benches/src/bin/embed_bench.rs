@@ -1,0 +1,115 @@
+//! Our embedding for the side-by-side runs in `compare/`: throughput, or the vectors themselves.
+//!
+//! `single` embeds one text a run, `batched` plans batches as the node's indexer does. Tokenizing is part of it.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
+
+use anyhow::Context;
+use synapsenet_benches::{Arguments, Matrix, text_set};
+use synapsenet_index::{Embedder, Model, Purpose, Runtime, Tokenized, Tokenizer, find_runtime, plan_batches};
+use synapsenet_proto::Vector;
+
+const USAGE: &str = "usage: embed_bench --texts FILE.json [--set NAME] [--threads 1] [--sessions 1] \
+[--mode single|batched] [--rounds 3] [--batch-tokens 512] [--batch-texts 16] [--dump FILE.npy]";
+
+/// Texts that are tokenized and sorted together, as in a round of the node's indexer.
+const ROUND: usize = 512;
+
+fn main() -> anyhow::Result<()> {
+    let known =
+        ["texts", "set", "threads", "sessions", "mode", "rounds", "batch-tokens", "batch-texts", "dump"];
+    let arguments = Arguments::read(&known, USAGE)?;
+    let texts = text_set(Path::new(arguments.get("texts").context(USAGE)?), arguments.get("set").unwrap_or(""))?;
+    let batched = match arguments.get("mode").unwrap_or("batched") {
+        "batched" => true,
+        "single" => false,
+        _ => anyhow::bail!(USAGE),
+    };
+    let limits = (arguments.number("batch-tokens", 512)?, arguments.number("batch-texts", 16)?);
+    let (threads, sessions) = (arguments.number("threads", 1)?, arguments.number("sessions", 1)?);
+    let rounds = arguments.number("rounds", 3)?;
+
+    let loading = Instant::now();
+    let model = Model::built_in()?;
+    let tokenizer = Tokenizer::new(&model)?;
+    let runtime = Runtime::load(&find_runtime(None)?)?;
+    let mut embedders = (0..sessions)
+        .map(|_| Embedder::new(&runtime, &model, threads))
+        .collect::<Result<Vec<_>, _>>()?;
+    let load_s = loading.elapsed().as_secs_f64();
+    for embedder in &mut embedders {
+        embedder.embed(&[tokenizer.tokenize("a first run is slower than the rest", Purpose::Document)])?;
+    }
+
+    let (mut rates, mut vectors) = (Vec::new(), Vec::new());
+    let cpu = cpu_seconds();
+    for _ in 0..rounds {
+        let start = Instant::now();
+        vectors.clear();
+        for round in texts.chunks(ROUND) {
+            vectors.extend(embed(&mut embedders, &tokenizer, round, batched.then_some(limits))?);
+        }
+        rates.push(texts.len() as f64 / start.elapsed().as_secs_f64());
+    }
+    let cpu_s = (cpu_seconds() - cpu) / rounds as f64;
+    if let Some(file) = arguments.get("dump") {
+        let values = vectors.iter().flat_map(|vector| vector.values().iter().copied()).collect();
+        Matrix { columns: model.dimension(), values }.write_npy(Path::new(file))?;
+    }
+    let best = rates.iter().copied().fold(0.0, f64::max);
+    println!(
+        "{}",
+        serde_json::json!({
+            "texts": texts.len(), "texts_per_s": best, "rounds": rates, "cpu_s": cpu_s, "load_s": load_s,
+            "rss_mb": peak_memory_mb(), "threads": threads, "sessions": sessions,
+        })
+    );
+    Ok(())
+}
+
+/// The vectors of `texts` in their order: one a run, or in planned batches shared out among the sessions.
+fn embed(
+    embedders: &mut [Embedder],
+    tokenizer: &Tokenizer,
+    texts: &[String],
+    limits: Option<(usize, usize)>,
+) -> anyhow::Result<Vec<Vector>> {
+    let tokenized: Vec<Tokenized> = texts.iter().map(|text| tokenizer.tokenize(text, Purpose::Document)).collect();
+    let lengths: Vec<usize> = tokenized.iter().map(Tokenized::len).collect();
+    let batches = match limits {
+        Some((tokens, texts)) => plan_batches(&lengths, tokens, texts),
+        None => (0..texts.len()).map(|at| vec![at]).collect(),
+    };
+    let next = AtomicUsize::new(0);
+    let worker = |embedder: &mut Embedder| -> anyhow::Result<Vec<(usize, Vector)>> {
+        let mut done = Vec::new();
+        while let Some(batch) = batches.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let texts: Vec<Tokenized> = batch.iter().map(|&at| tokenized[at].clone()).collect();
+            done.extend(batch.iter().copied().zip(embedder.embed(&texts)?));
+        }
+        Ok(done)
+    };
+    let mut done = std::thread::scope(|scope| {
+        let workers: Vec<_> = embedders.iter_mut().map(|embedder| scope.spawn(|| worker(embedder))).collect();
+        let results = workers.into_iter().map(|worker| worker.join().expect("a worker does not panic"));
+        results.collect::<anyhow::Result<Vec<_>>>()
+    })?
+    .concat();
+    done.sort_by_key(|(at, _)| *at);
+    Ok(done.into_iter().map(|(_, vector)| vector).collect())
+}
+
+/// User and system time of this process so far (proc(5), fields 14 and 15 of stat, in ticks of 1/100 s).
+fn cpu_seconds() -> f64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
+    fields.skip(11).take(2).filter_map(|field| field.parse::<f64>().ok()).sum::<f64>() / 100.0
+}
+
+fn peak_memory_mb() -> f64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.parse().ok());
+    peak.unwrap_or(f64::NAN) / 1e3
+}
