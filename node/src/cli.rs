@@ -6,6 +6,7 @@
 mod add;
 mod bulk;
 mod client;
+mod export_file;
 mod failure;
 mod filter;
 mod grains;

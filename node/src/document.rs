@@ -92,10 +92,11 @@ pub(crate) async fn add(
     let author = identity.author();
     let max_tokens = memory.model.max_tokens();
     let drafts = blocking(move || chunk(document, &tokenizer, max_tokens)).await;
-    if drafts.is_empty() {
+    let before = blocking(move || memory.store.view()?.chunks_of(author, &uri)).await?;
+    // A document that lost its text is an edited one; one that never had any is a mistake.
+    if drafts.is_empty() && before.is_empty() {
         return Err(DocumentError::Refused("the document has no text".into()));
     }
-    let before = blocking(move || memory.store.view()?.chunks_of(author, &uri)).await?;
 
     let mut added = Added::default();
     let mut kept = HashSet::new();

@@ -181,7 +181,8 @@ async fn finish(
     target: &Target,
 ) -> Result<Channel, Failure> {
     let address = &target.address;
-    let start = format!("start a node: {}", target.command("run"));
+    let check = if target.explicit { "check --api, or " } else { "" };
+    let start = format!("{check}start a node: {}", target.command("run"));
     match tokio::time::timeout(CONNECT_TIMEOUT, connecting).await {
         Ok(Ok(channel)) => Ok(channel),
         Err(_) => Err(Failure::unreachable(format!("{address} does not answer within 5 s"), start)),
@@ -335,6 +336,6 @@ mod tests {
         let Failure::Told { exit, message, hint } = failure else { panic!("it must be told") };
         assert_eq!(exit, super::super::failure::Exit::Unreachable);
         assert!(message.starts_with("no node answers at unix:"), "{message}");
-        assert_eq!(hint, "start a node: synapsenet run");
+        assert_eq!(hint, "check --api, or start a node: synapsenet run");
     }
 }

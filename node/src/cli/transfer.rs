@@ -8,11 +8,11 @@ use clap::Args;
 use data_encoding::BASE64;
 use serde::{Deserialize, Serialize};
 use synapsenet_proto::rpc;
-use tempfile::NamedTempFile;
 
 use super::Context;
 use super::bulk::{self, Answer, FirstProblems, Item};
 use super::client::{Client, call};
+use super::export_file::ExportFile;
 use super::failure::{Exit, Failure};
 use super::output::{Output, Unit, plural, printable};
 use super::own_node::{Missing, with_node};
@@ -71,7 +71,7 @@ pub(crate) async fn export(args: ExportArgs, context: &mut Context) -> Result<Ex
         let file = args.file;
         if is_stream(&file) {
             let mut stdout = BufWriter::new(io::stdout().lock());
-            let exported = write_grains(client, out, &mut |line| writeln!(stdout, "{line}")).await?;
+            let exported = write_grains(client, out, &mut |line| Ok(writeln!(stdout, "{line}")?)).await?;
             stdout.flush()?;
             let summary = ExportSummary { event: "summary", exported, file: &file };
             if out.is_json() {
@@ -92,32 +92,15 @@ pub(crate) async fn export(args: ExportArgs, context: &mut Context) -> Result<Ex
     .await
 }
 
-/// Writes a file that is either complete or not there. Private grains are in it, so only its owner may read it; that
-/// is how temporary files are made, and the mode stays when the file gets its name.
-async fn write_file(file: &Path, client: &mut Client, out: &Output) -> Result<u64, Failure> {
+/// Exports into a file.
+async fn write_file(path: &Path, client: &mut Client, out: &Output) -> Result<u64, Failure> {
     let cannot = |error: io::Error| {
         let hint = "check the folder, its permissions and the space left";
-        Failure::incomplete(format!("cannot write {}: {error}", file.display()), hint)
+        Failure::incomplete(format!("cannot write {}: {error}", path.display()), hint)
     };
-    let folder = match file.parent() {
-        Some(folder) if folder != Path::new("") => folder,
-        _ => Path::new("."),
-    };
-    let mut writer = BufWriter::new(NamedTempFile::new_in(folder).map_err(cannot)?);
-    let mut failed = None;
-    let written = write_grains(client, out, &mut |line| {
-        writeln!(writer, "{line}")
-            .inspect_err(|error| failed = Some(io::Error::new(error.kind(), error.to_string())))
-    })
-    .await;
-    if let Some(error) = failed {
-        return Err(cannot(error));
-    }
-    let exported = written?;
-    let temporary = writer.into_inner().map_err(|error| cannot(error.into_error()))?;
-    temporary.as_file().sync_all().map_err(cannot)?;
-    temporary.persist(file).map_err(|error| cannot(error.error))?;
-    File::open(folder).and_then(|folder| folder.sync_all()).map_err(cannot)?;
+    let mut file = ExportFile::create(path).map_err(cannot)?;
+    let exported = write_grains(client, out, &mut |line| writeln!(file, "{line}").map_err(cannot)).await?;
+    file.finish().map_err(cannot)?;
     Ok(exported)
 }
 
@@ -125,7 +108,7 @@ async fn write_file(file: &Path, client: &mut Client, out: &Output) -> Result<u6
 async fn write_grains(
     client: &mut Client,
     out: &Output,
-    write_line: &mut impl FnMut(&str) -> io::Result<()>,
+    write_line: &mut impl FnMut(&str) -> Result<(), Failure>,
 ) -> Result<u64, Failure> {
     let status = client.status(call(rpc::StatusRequest {})).await?.into_inner();
     let bar = out.bar("exported", status.grains + status.retractions, Unit::Count);
