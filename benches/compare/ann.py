@@ -89,13 +89,13 @@ class UsearchHalf(Usearch):
     precision = "f16"
 
 
-class UsearchBrain(Usearch):
+class UsearchBfloat(Usearch):
     """usearch with bfloat16 vectors."""
 
     precision = "bf16"
 
 
-LIBRARIES = {"hnswlib": Hnswlib, "faiss": Faiss, "usearch": Usearch, "usearch-f16": UsearchHalf, "usearch-bf16": UsearchBrain}
+LIBRARIES = {"hnswlib": Hnswlib, "faiss": Faiss, "usearch": Usearch, "usearch-f16": UsearchHalf, "usearch-bf16": UsearchBfloat}
 
 
 def exact_neighbours(vectors, questions, k):
