@@ -61,14 +61,14 @@ fn main() -> Result<(), Box<dyn Error>> {
 fn seal(text: &str, n: usize) -> Result<Grain, Box<dyn Error>> {
     let identity = Identity::from_seed(blake3::hash(&n.to_le_bytes()).as_bytes());
     let pick = |of: &[&str], salt: usize| of[(n * 7 + salt * 3) % of.len()].to_owned();
-    let source = (n % 3 != 0)
+    let source = (!n.is_multiple_of(3))
         .then(|| Source { uri: pick(&SOURCES, 1), ordinal: u32::try_from(n % 40).unwrap_or_default() });
     let mut cut = text.len().min(4_000);
     while !text.is_char_boundary(cut) {
         cut -= 1;
     }
     let draft = Draft {
-        topic: if n % 2 == 0 { Topic::default() } else { Topic::new(pick(&TOPICS, 2))? },
+        topic: if n.is_multiple_of(2) { Topic::default() } else { Topic::new(pick(&TOPICS, 2))? },
         text: text[..cut].to_owned(),
         title: if n % 4 == 1 {
             text.split([':', '.']).next().unwrap_or_default().chars().take(60).collect()

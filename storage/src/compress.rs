@@ -88,6 +88,24 @@ mod tests {
         assert_eq!(pack(&noise), (PLAIN, noise.to_vec()));
     }
 
+    /// Grains were packed with them: whoever changes one makes these grains unreadable. A better dictionary is added.
+    #[test]
+    fn the_dictionaries_never_change() {
+        let hashes = DICTIONARIES.map(|dictionary| blake3::hash(dictionary).to_string());
+        assert_eq!(hashes, ["1706946a21e16218b7450d26b43f4df04e5b7cb5d8d92461cd1de2eb50122703"]);
+    }
+
+    #[test]
+    fn a_short_grain_packs_well_with_the_dictionary() {
+        let text = "A surge protector wears out: replace it when its indicator light has gone out.";
+        let grain = crate::testing::note(text, 1_790_000_000_000);
+        let (dictionary, packed) = pack(grain.as_bytes());
+        // 96 of the bytes are a key and a signature, which nothing makes shorter.
+        assert_eq!(dictionary, CURRENT);
+        assert!(packed.len() < grain.as_bytes().len() - 25, "{} of {}", packed.len(), grain.as_bytes().len());
+        assert_eq!(unpack(dictionary, &packed).unwrap(), grain.as_bytes().to_vec());
+    }
+
     #[test]
     fn a_dictionary_of_a_later_program_is_named_as_the_reason() {
         let error = unpack(200, b"anything").unwrap_err();

@@ -28,6 +28,10 @@ mod view;
 mod write;
 
 #[cfg(test)]
+mod crash_tests;
+#[cfg(test)]
+mod model_tests;
+#[cfg(test)]
 mod testing;
 
 pub use error::StorageError;

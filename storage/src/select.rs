@@ -10,8 +10,9 @@ use crate::filter::lang_covers;
 use crate::tables::{self, Header};
 use crate::{Filter, ListQuery, Page, Position, Record, Selection, Slot, StorageError, View};
 
-/// How many entries [`View::select`] holds against a filter before it answers [`Selection::Many`]: a tenth of a second.
-const MAX_CHECKED: usize = 50_000;
+/// How many entries [`View::select`] holds against a filter for each slot that it may give, before it answers
+/// [`Selection::Many`]: some 20 ms for a limit of 1,000.
+const CHECKS_A_SLOT: usize = 16;
 
 /// Where a grain stands in each order: (created_ms, slot).
 type Place = (u64, Slot);
@@ -45,8 +46,8 @@ impl View {
     }
 
     /// Which searchable notes fit the filter: [`Selection::Few`] with every one of them when they are at most `limit`.
-    /// When more fit, or when the narrowest order has so many entries that 50,000 were looked at in vain,
-    /// [`Selection::Many`].
+    /// When more fit, or when the narrowest order is so long that 16 times `limit` of its entries did not decide it,
+    /// [`Selection::Many`]. With a limit of `usize::MAX` the answer is always exact.
     ///
     /// # Errors
     /// As [`View::counts`].
@@ -57,11 +58,12 @@ impl View {
         let order = self.narrowest(filter, limit)?;
         let rest = without(filter, order);
         let any_pending = !self.tables.pending.is_empty()?;
+        let most_checks = limit.saturating_mul(CHECKS_A_SLOT);
         let mut slots = Vec::new();
         for (checked, place) in self.ascending(filter, order)?.enumerate() {
             let (_, slot) = place?;
             let is_meant = self.matches(slot, &rest)? && !(any_pending && self.is_pending(slot)?);
-            if is_meant && slots.len() == limit || checked == MAX_CHECKED {
+            if is_meant && slots.len() == limit || checked >= most_checks {
                 return Ok(Selection::Many);
             }
             if is_meant {
@@ -182,7 +184,7 @@ impl View {
         // Notes that name no language have no entry in the order by language.
         orders.extend(filter.lang.as_ref().filter(|lang| !lang.is_empty()).map(|_| Order::Lang));
         orders.extend(filter.topic.as_ref().map(|_| Order::Topic));
-        if orders.len() != 1 {
+        if orders.is_empty() || filter.times() != (0, None) {
             orders.push(Order::Time);
         }
         let (mut best, mut fewest) = (orders[0], usize::MAX);

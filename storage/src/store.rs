@@ -19,8 +19,8 @@ const MAX_COMPACT_WAIT: Duration = Duration::from_secs(10);
 /// How to open a store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoreOptions {
-    /// How much of the file redb keeps in memory, in bytes. The default, 64 MiB, holds the orders and the inner pages
-    /// of some 100,000 grains; the rest is left to the page cache of the system.
+    /// How much of the file redb keeps in memory, in bytes. The default, 64 MiB, is more than half of a store of 100,000
+    /// dictionary entries with their vectors (105 MB); the rest is left to the page cache of the system.
     pub cache_bytes: usize,
 }
 
@@ -60,8 +60,10 @@ impl Store {
     /// [`StorageError::AlreadyOpen`], [`StorageError::UnknownVersion`], [`StorageError::NotADatabase`],
     /// [`StorageError::Damaged`], or an error of the disk.
     pub fn open(path: &Path, options: &StoreOptions) -> Result<Self, StorageError> {
-        create_private(path)?;
-        let db = builder(options).create(path)?;
+        if std::fs::metadata(path).map_or(true, |file| file.len() == 0) {
+            create(path, options)?;
+        }
+        let db = builder(options).open(path)?;
         Self::with_database(db, Some(path.to_owned()))
     }
 
@@ -91,7 +93,9 @@ impl Store {
         let db = self.database();
         let mut txn = db.begin_write()?;
         txn.set_durability(Durability::Immediate)?;
-        // The state of the page allocator goes into the commit too, so that a store that was killed opens at once.
+        // The state of redb's page allocator goes into each commit, so that a store which was killed opens without
+        // walking all of its pages. `examples/measure_store.rs`, 100,000 grains: 63 ms to open rather than 172 ms, for
+        // 0.85 ms rather than 0.66 ms to commit one grain.
         txn.set_quick_repair(true);
         let outcomes = {
             let mut writer = Writer::new(WriteTables::open(&txn)?)?;
@@ -148,20 +152,49 @@ fn builder(options: &StoreOptions) -> Builder {
     builder
 }
 
-/// Makes an empty file that only its owner can read, unless there is a file already: redb would let others read it.
-fn create_private(path: &Path) -> Result<(), StorageError> {
-    let mut options = OpenOptions::new();
-    options.write(true).create_new(true);
+/// Makes an empty store in the file `path`. It is made under another name first and given its own when it is whole: redb
+/// does not open a file of its own whose first writing was cut off.
+fn create(path: &Path, options: &StoreOptions) -> Result<(), StorageError> {
+    let mut unfinished = path.as_os_str().to_owned();
+    unfinished.push(".new");
+    let unfinished = PathBuf::from(unfinished);
+    let db = match create_private(&unfinished, options) {
+        // Another process is about to make the same store.
+        Err(StorageError::AlreadyOpen) => return Err(StorageError::AlreadyOpen),
+        Err(_) if unfinished.exists() => {
+            tracing::debug!(file = %unfinished.display(), "removing what an interrupted first start left");
+            std::fs::remove_file(&unfinished)?;
+            create_private(&unfinished, options)?
+        }
+        other => other?,
+    };
+    tables::prepare(&db)?;
+    db.close()?;
+    std::fs::rename(&unfinished, path)?;
+    // A name is on disk when its folder is; elsewhere than on Unix a folder cannot be flushed.
+    #[cfg(unix)]
+    if let Some(folder) = path.parent() {
+        let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+        std::fs::File::open(folder)?.sync_all()?;
+    }
+    Ok(())
+}
+
+/// Opens or makes a database in a file that only its owner can read: redb would let others read it.
+fn create_private(path: &Path, options: &StoreOptions) -> Result<Database, StorageError> {
+    let mut open = OpenOptions::new();
+    open.write(true).create_new(true);
     #[cfg(unix)]
     {
         use std::os::unix::fs::OpenOptionsExt;
-        options.mode(0o600);
+        open.mode(0o600);
     }
-    match options.open(path) {
-        Ok(_) => Ok(()),
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-        Err(error) => Err(error.into()),
+    match open.open(path) {
+        Ok(_) => {}
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        Err(error) => return Err(error.into()),
     }
+    Ok(builder(options).create(path)?)
 }
 
 /// Counts the open views, and keeps new ones out while the file is compacted.

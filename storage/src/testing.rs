@@ -1,1 +1,90 @@
+//! What the tests of this crate share: quick ways to a grain, a vector and a store.
 
+use redb::backends::InMemoryBackend;
+use synapsenet_proto::{Draft, EncodedVector, Encoding, Grain, Identity, ModelId, Vector};
+
+use crate::{Change, Outcome, Slot, Store, StoreOptions, View};
+
+pub(crate) const MODEL: ModelId = ModelId::from_bytes([1; 32]);
+pub(crate) const OTHER_MODEL: ModelId = ModelId::from_bytes([2; 32]);
+
+pub(crate) fn author(n: u8) -> Identity {
+    Identity::from_seed(&[n; 32])
+}
+
+pub(crate) fn draft(text: &str) -> Draft {
+    Draft { text: text.to_owned(), ..Draft::default() }
+}
+
+/// A note by author 1.
+pub(crate) fn note(text: &str, created_ms: u64) -> Grain {
+    Grain::seal(draft(text), &author(1), created_ms).unwrap()
+}
+
+/// The withdrawal of a grain by author `n`.
+pub(crate) fn retraction(of: &Grain, n: u8, created_ms: u64) -> Grain {
+    Grain::retract(of.id(), of.topic().clone(), &author(n), created_ms).unwrap()
+}
+
+pub(crate) fn vector(model: ModelId, n: u8) -> EncodedVector {
+    Vector::new(model, vec![1.0, f32::from(n), 3.0]).unwrap().encode(Encoding::F16)
+}
+
+pub(crate) fn store() -> Store {
+    Store::with_backend(InMemoryBackend::new(), &StoreOptions::default()).unwrap()
+}
+
+pub(crate) fn write_one(store: &Store, change: Change) -> Outcome {
+    let outcomes = store.write(vec![change]).unwrap();
+    assert_eq!(outcomes.len(), 1);
+    outcomes[0]
+}
+
+pub(crate) fn put_change(grain: &Grain, shared: bool) -> Change {
+    Change::Put { grain: grain.clone(), shared, received_ms: 77 }
+}
+
+pub(crate) fn put(store: &Store, grain: &Grain) -> Outcome {
+    write_one(store, put_change(grain, false))
+}
+
+/// Stores a grain that is new, and says where.
+pub(crate) fn add(store: &Store, grain: &Grain) -> Slot {
+    match put(store, grain) {
+        Outcome::Added { slot } => slot,
+        other => panic!("expected the grain to be new, not {other:?}"),
+    }
+}
+
+/// Stores a new note and makes it searchable.
+pub(crate) fn add_searchable(store: &Store, grain: &Grain) -> Slot {
+    let slot = add(store, grain);
+    assert_eq!(write_one(store, Change::AddVector { slot, vector: vector(MODEL, 1) }), Outcome::Changed);
+    slot
+}
+
+pub(crate) fn problems(view: &View) -> Vec<String> {
+    view.verify(&mut |_, _| ()).unwrap().iter().map(ToString::to_string).collect()
+}
+
+/// Holds every table against every other.
+pub(crate) fn assert_whole(store: &Store) {
+    assert_eq!(problems(&store.view().unwrap()), Vec::<String>::new());
+}
+
+/// Numbers that look random and are the same in every run (splitmix64).
+pub(crate) struct Random(pub(crate) u64);
+
+impl Random {
+    pub(crate) fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    pub(crate) fn below(&mut self, n: u64) -> u64 {
+        self.next() % n
+    }
+}

@@ -202,7 +202,8 @@ impl Check<'_> {
         self.expected.retractions += 1;
         let Some(target) = grain.retracted() else { return Ok(()) };
         let author = grain.author();
-        let named = self.view.tables.tombstones.get((target.as_bytes(), author.as_bytes()))?.map(|slot| slot.value());
+        let named =
+            self.view.tables.tombstones.get((target.as_bytes(), author.as_bytes()))?.map(|slot| slot.value());
         self.expected.tombstones += u64::from(named == Some(slot));
         self.require(named.is_some(), || {
             format!("What the retraction in slot {slot} withdraws can come back in.")

@@ -10,6 +10,10 @@ use crate::{Slot, StorageError};
 
 /// One thing to do. [`crate::Store::write`] does many at once.
 #[derive(Debug, Clone)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "most changes are puts, and a box would only be one allocation more"
+)]
 pub enum Change {
     /// Stores a grain. A note becomes pending; a retraction removes the note that it withdraws, if that is stored and
     /// by the same author, and keeps it from ever coming (back) in.

@@ -1,0 +1,372 @@
+//! A plain model of the store in memory, and random changes after each of which the two must agree on everything.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::ControlFlow;
+
+use proptest::prelude::*;
+use synapsenet_proto::{AuthorId, Draft, EncodedVector, Grain, GrainId, Kind, Link, ModelId, Source, Topic};
+
+use crate::testing::*;
+use crate::{Change, Counts, Filter, IndexEvent, IndexEventKind, ListQuery, Outcome, Selection, Slot, Store};
+
+#[derive(Debug, Clone)]
+enum Op {
+    Put { text: u8, author: u8, topic: u8, time: u64, looks: u8, shared: bool },
+    Retract { which: usize, author: u8, time: u64 },
+    PutAgain { which: usize, shared: bool },
+    Share { which: usize },
+    AddVector { slot: Slot, other: bool, n: u8 },
+    Requeue { other: bool },
+    Prune { up_to: u64 },
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    prop_oneof![
+        6 => (0u8..6, 1u8..4, 0u8..3, 0u64..5, 0u8..8, any::<bool>()).prop_map(
+            |(text, author, topic, time, looks, shared)| Op::Put { text, author, topic, time, looks, shared }
+        ),
+        3 => (any::<usize>(), 1u8..4, 0u64..5).prop_map(|(which, author, time)| Op::Retract { which, author, time }),
+        2 => (any::<usize>(), any::<bool>()).prop_map(|(which, shared)| Op::PutAgain { which, shared }),
+        1 => any::<usize>().prop_map(|which| Op::Share { which }),
+        6 => (0u64..20, any::<bool>(), any::<u8>()).prop_map(|(slot, other, n)| Op::AddVector { slot, other, n }),
+        1 => any::<bool>().prop_map(|other| Op::Requeue { other }),
+        1 => (0u64..20).prop_map(|up_to| Op::Prune { up_to }),
+    ]
+}
+
+fn filter() -> impl Strategy<Value = Filter> {
+    let times = (proptest::option::of(0u64..6), proptest::option::of(0u64..6));
+    let words = (
+        proptest::option::weighted(0.3, proptest::sample::select(vec!["en", "EN-gb", "de", ""])),
+        proptest::option::weighted(
+            0.3,
+            proptest::sample::select(vec!["file:///", "file:///a", "file:///b/c", "x"]),
+        ),
+        proptest::collection::vec(proptest::sample::select(vec!["red", "blue", "none"]), 0..3),
+    );
+    (proptest::option::of(0u8..3), proptest::option::of(1u8..5), times, words).prop_map(
+        |(topic_of, author_of, (created_from_ms, created_before_ms), (lang, source_prefix, tags))| Filter {
+            topic: topic_of.map(topic),
+            author: author_of.map(|n| author(n).author()),
+            created_from_ms,
+            created_before_ms,
+            lang: lang.map(str::to_owned),
+            source_prefix: source_prefix.map(str::to_owned),
+            tags: tags.into_iter().map(str::to_owned).collect(),
+        },
+    )
+}
+
+fn topic(n: u8) -> Topic {
+    Topic::new(["commons", "common", "a-b"][usize::from(n)]).unwrap()
+}
+
+/// A note whose fields besides the text hang on three bits.
+fn sealed(text: u8, by: u8, of: u8, time: u64, looks: u8) -> Grain {
+    let (tagged, sourced, linked) = (looks & 1 != 0, looks & 2 != 0, looks & 4 != 0);
+    let uri = ["file:///a", "file:///ab", "file:///b/c"][usize::from(text) % 3];
+    let targets = [note("target", 1).id(), note("target", 2).id()];
+    let draft = Draft {
+        topic: topic(of),
+        tags: if tagged {
+            ["red", "blue"][..1 + usize::from(text) % 2].iter().map(|&t| t.to_owned()).collect()
+        } else {
+            vec![]
+        },
+        lang: if tagged || sourced {
+            ["en", "en-GB", "de"][usize::from(text) % 3].to_owned()
+        } else {
+            String::new()
+        },
+        source: sourced.then(|| Source { uri: uri.to_owned(), ordinal: text.into() }),
+        links: if linked {
+            targets.map(|target| Link { target, relation: "cites".to_owned() }).to_vec()
+        } else {
+            vec![]
+        },
+        ..draft(&format!("text {text}"))
+    };
+    Grain::seal(draft, &author(by), time).unwrap()
+}
+
+#[derive(Debug, Clone)]
+struct Entry {
+    grain: Grain,
+    shared: bool,
+    pending: bool,
+    vectors: BTreeMap<ModelId, EncodedVector>,
+}
+
+#[derive(Default)]
+struct Model {
+    entries: BTreeMap<Slot, Entry>,
+    withdrawn: BTreeSet<(GrainId, AuthorId)>,
+    last_slot: Slot,
+    log: Vec<IndexEvent>,
+    pruned: u64,
+}
+
+impl Model {
+    fn apply(&mut self, change: &Change) -> Outcome {
+        match change {
+            Change::Put { grain, shared, .. } => self.put(grain, *shared),
+            Change::Share { id } => match self.entries.values_mut().find(|entry| entry.grain.id() == *id) {
+                Some(entry) if !entry.shared => {
+                    entry.shared = true;
+                    Outcome::Changed
+                }
+                _ => Outcome::Unchanged,
+            },
+            Change::AddVector { slot, vector } => match self.entries.get_mut(slot) {
+                Some(entry) if entry.grain.kind() == Kind::Note => {
+                    entry.pending = false;
+                    entry.vectors.insert(vector.model(), vector.clone());
+                    self.tell(*slot, IndexEventKind::Added);
+                    Outcome::Changed
+                }
+                _ => Outcome::Unchanged,
+            },
+            Change::PruneIndexLog { up_to } => {
+                let up_to = (*up_to).min(self.log.len() as u64);
+                if up_to <= self.pruned {
+                    return Outcome::Unchanged;
+                }
+                self.pruned = up_to;
+                Outcome::Changed
+            }
+            Change::RequeueAll { model } => {
+                for entry in self.entries.values_mut().filter(|entry| entry.grain.kind() == Kind::Note) {
+                    entry.pending = !entry.vectors.contains_key(model);
+                }
+                Outcome::Requeued {
+                    count: self.entries.values().filter(|entry| entry.pending).count() as u64,
+                }
+            }
+        }
+    }
+
+    fn put(&mut self, grain: &Grain, shared: bool) -> Outcome {
+        let is_note = grain.kind() == Kind::Note;
+        let same_id = self.entries.values().position(|entry| entry.grain.id() == grain.id());
+        if same_id.is_none() && is_note && self.withdrawn.contains(&(grain.id(), grain.author())) {
+            return Outcome::Retracted;
+        }
+        let same_words = |entry: &Entry| {
+            entry.grain.kind() == Kind::Note && entry.grain.body().fingerprint() == grain.body().fingerprint()
+        };
+        let same = same_id.or_else(|| is_note.then(|| self.entries.values().position(same_words)).flatten());
+        if let Some(entry) = same.and_then(|at| self.entries.values_mut().nth(at)) {
+            entry.shared |= shared;
+            return Outcome::Duplicate { id: entry.grain.id(), shared: entry.shared };
+        }
+        if let Some(target) = grain.retracted() {
+            self.withdrawn.insert((target, grain.author()));
+            let gone = self.entries.iter().find(|(_, entry)| {
+                entry.grain.kind() == Kind::Note
+                    && entry.grain.id() == target
+                    && entry.grain.author() == grain.author()
+            });
+            if let Some((&slot, entry)) = gone {
+                if !entry.vectors.is_empty() {
+                    self.tell(slot, IndexEventKind::Removed);
+                }
+                self.entries.remove(&slot);
+            }
+        }
+        self.last_slot += 1;
+        let entry = Entry { grain: grain.clone(), shared, pending: is_note, vectors: BTreeMap::new() };
+        self.entries.insert(self.last_slot, entry);
+        Outcome::Added { slot: self.last_slot }
+    }
+
+    fn tell(&mut self, slot: Slot, kind: IndexEventKind) {
+        self.log.push(IndexEvent { seq: self.log.len() as u64 + 1, slot, kind });
+    }
+
+    fn lets_through(entry: &Entry, filter: &Filter) -> bool {
+        let body = entry.grain.body();
+        let lang = body.draft.lang.to_lowercase();
+        let of_lang = |wanted: &String| {
+            let wanted = wanted.to_lowercase();
+            lang == wanted || lang.starts_with(&format!("{wanted}-"))
+        };
+        let of_source = |prefix: &String| {
+            body.draft.source.as_ref().is_some_and(|source| source.uri.starts_with(prefix.as_str()))
+        };
+        filter.topic.as_ref().is_none_or(|topic| *topic == body.draft.topic)
+            && filter.author.is_none_or(|author| author == body.author)
+            && filter.tags.iter().all(|tag| body.draft.tags.contains(tag))
+            && filter.created_from_ms.is_none_or(|from| body.created_ms >= from)
+            && filter.created_before_ms.is_none_or(|before| body.created_ms < before)
+            && filter.lang.as_ref().is_none_or(of_lang)
+            && filter.source_prefix.as_ref().is_none_or(of_source)
+    }
+
+    fn counts(&self) -> Counts {
+        let retractions =
+            self.entries.values().filter(|entry| entry.grain.kind() == Kind::Retraction).count() as u64;
+        Counts {
+            notes: self.entries.len() as u64 - retractions,
+            retractions,
+            pending: self.entries.values().filter(|entry| entry.pending).count() as u64,
+            vectors: self.entries.values().map(|entry| entry.vectors.len() as u64).sum(),
+        }
+    }
+}
+
+/// Makes a change of an operation; `seen` are all grains that were ever made.
+fn change(op: Op, seen: &mut Vec<Grain>) -> Option<Change> {
+    let model = |other| if other { OTHER_MODEL } else { MODEL };
+    let pick = |seen: &[Grain], which: usize| (!seen.is_empty()).then(|| seen[which % seen.len()].clone());
+    Some(match op {
+        Op::Put { text, author, topic, time, looks, shared } => {
+            seen.push(sealed(text, author, topic, time, looks));
+            put_change(&seen[seen.len() - 1], shared)
+        }
+        Op::Retract { which, author, time } => {
+            let grain = retraction(&pick(seen, which)?, author, time);
+            seen.push(grain.clone());
+            put_change(&grain, true)
+        }
+        Op::PutAgain { which, shared } => put_change(&pick(seen, which)?, shared),
+        Op::Share { which } => Change::Share { id: pick(seen, which)?.id() },
+        Op::AddVector { slot, other, n } => Change::AddVector { slot, vector: vector(model(other), n) },
+        Op::Requeue { other } => Change::RequeueAll { model: model(other) },
+        Op::Prune { up_to } => Change::PruneIndexLog { up_to },
+    })
+}
+
+/// Asks the store everything that does not hang on a filter.
+fn compare(store: &Store, model: &Model, seen: &[Grain]) -> Result<(), TestCaseError> {
+    let view = store.view().unwrap();
+    prop_assert_eq!(view.counts().unwrap(), model.counts());
+    let mut topics = BTreeMap::new();
+    for entry in model.entries.values().filter(|entry| entry.grain.kind() == Kind::Note) {
+        *topics.entry(entry.grain.topic().clone()).or_insert(0) += 1;
+    }
+    prop_assert_eq!(view.topics().unwrap(), topics.into_iter().collect::<Vec<_>>());
+    for slot in 0..=model.last_slot + 1 {
+        let record = view.record(slot).unwrap().map(|r| (r.grain, r.shared, r.searchable));
+        let entry = model.entries.get(&slot);
+        let expected = entry.map(|e| (e.grain.clone(), e.shared, e.grain.kind() == Kind::Note && !e.pending));
+        prop_assert_eq!(record, expected);
+        for id in [MODEL, OTHER_MODEL] {
+            let expected = entry.and_then(|entry| entry.vectors.get(&id).cloned());
+            prop_assert_eq!(view.vector(slot, id).unwrap(), expected);
+        }
+    }
+    for grain in seen {
+        let slot_where = |fits: &dyn Fn(&Grain) -> bool| {
+            model.entries.iter().find(|(_, entry)| fits(&entry.grain)).map(|(&slot, _)| slot)
+        };
+        prop_assert_eq!(view.slot_of(&grain.id()).unwrap(), slot_where(&|other| other.id() == grain.id()));
+        let fingerprint = grain.body().fingerprint();
+        let same = |other: &Grain| other.kind() == Kind::Note && other.body().fingerprint() == fingerprint;
+        prop_assert_eq!(view.find_fingerprint(&fingerprint).unwrap(), slot_where(&same));
+    }
+    let pending: Vec<Slot> = view.pending(100).unwrap().iter().map(|record| record.slot).collect();
+    let expected: Vec<Slot> =
+        model.entries.iter().filter(|(_, e)| e.pending).map(|(&slot, _)| slot).collect();
+    prop_assert_eq!(pending, expected);
+    let target = note("target", 1).id();
+    let links = model.entries.values().filter(|e| {
+        e.grain.kind() == Kind::Note && e.grain.body().draft.links.iter().any(|l| l.target == target)
+    });
+    prop_assert_eq!(view.links_to(&target).unwrap(), links.count() as u64);
+    for after in 0..model.log.len() as u64 + 2 {
+        let is_known = after >= model.pruned && after <= model.log.len() as u64;
+        let expected = is_known.then(|| model.log[after as usize..].to_vec());
+        prop_assert_eq!(view.index_log(after).unwrap(), expected);
+    }
+    for id in [MODEL, OTHER_MODEL] {
+        let mut vectors = Vec::new();
+        view.for_each_vector(id, &mut |slot, vector| {
+            vectors.push((slot, vector));
+            ControlFlow::Continue(())
+        })
+        .unwrap();
+        prop_assert_eq!(view.vector_count(id).unwrap(), vectors.len() as u64);
+        let expected =
+            model.entries.iter().filter_map(|(&slot, e)| Some((slot, e.vectors.get(&id)?.clone())));
+        prop_assert_eq!(vectors, expected.collect::<Vec<_>>());
+    }
+    prop_assert_eq!(problems(&view), Vec::<String>::new());
+    Ok(())
+}
+
+/// Asks the store for what a filter means, page by page and all at once.
+fn compare_filtered(
+    store: &Store,
+    model: &Model,
+    filter: &Filter,
+    limit: usize,
+) -> Result<(), TestCaseError> {
+    let view = store.view().unwrap();
+    let fits = |entry: &Entry| Model::lets_through(entry, filter);
+    for (&slot, entry) in &model.entries {
+        let expected = entry.grain.kind() == Kind::Note && fits(entry);
+        prop_assert_eq!(view.matches(slot, filter).unwrap(), expected);
+    }
+    let is_searchable = |entry: &Entry| entry.grain.kind() == Kind::Note && !entry.pending;
+    let meant: Vec<Slot> =
+        model.entries.iter().filter(|(_, e)| is_searchable(e) && fits(e)).map(|(&slot, _)| slot).collect();
+    for limit in [limit, usize::MAX] {
+        match view.select(filter, limit).unwrap() {
+            Selection::All => prop_assert!(filter.is_empty()),
+            Selection::Few(mut slots) => {
+                slots.sort_unstable();
+                prop_assert_eq!(&slots, &meant);
+                prop_assert!(slots.len() <= limit);
+            }
+            Selection::Many => prop_assert!(meant.len() > limit || model.entries.len() > 16 * limit),
+        }
+    }
+    for with_retractions in [false, true] {
+        let mut expected: Vec<(u64, Slot)> = model
+            .entries
+            .iter()
+            .filter(|(_, e)| (with_retractions || e.grain.kind() == Kind::Note) && fits(e))
+            .map(|(&slot, e)| (e.grain.created_ms(), slot))
+            .collect();
+        expected.sort_unstable_by(|a, b| b.cmp(a));
+        let mut listed = Vec::new();
+        let mut query =
+            ListQuery { filter: filter.clone(), after: None, limit: limit.max(1), with_retractions };
+        loop {
+            let page = view.list(&query).unwrap();
+            prop_assert!(page.records.len() <= query.limit);
+            listed.extend(page.records.iter().map(|record| (record.grain.created_ms(), record.slot)));
+            prop_assert!(page.next.is_none() || page.records.len() == query.limit);
+            query.after = page.next;
+            if query.after.is_none() {
+                break;
+            }
+        }
+        prop_assert_eq!(listed, expected);
+    }
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 60, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_store_agrees_with_a_plain_model_of_it(
+        batches in proptest::collection::vec(proptest::collection::vec(op(), 1..8), 1..8),
+        filters in proptest::collection::vec((filter(), 0usize..4), 12),
+    ) {
+        let store = store();
+        let mut model = Model::default();
+        let mut seen = Vec::new();
+        for batch in batches {
+            let changes: Vec<Change> = batch.into_iter().filter_map(|op| change(op, &mut seen)).collect();
+            let expected: Vec<Outcome> = changes.iter().map(|change| model.apply(change)).collect();
+            prop_assert_eq!(store.write(changes).unwrap(), expected);
+            compare(&store, &model, &seen)?;
+        }
+        compare_filtered(&store, &model, &Filter::default(), 2)?;
+        for (filter, limit) in &filters {
+            compare_filtered(&store, &model, filter, *limit)?;
+        }
+    }
+}
