@@ -30,7 +30,8 @@ fn grains(count: usize) -> Vec<Grain> {
     let texts = sample_texts().expect("the sample notes are there");
     let seal = |i: usize| {
         let text = format!("{} ({i})", texts[i % texts.len()]);
-        Grain::seal(Draft { text, ..Draft::default() }, &identity(), NOW + i as u64).expect("a sample note is valid")
+        Grain::seal(Draft { text, ..Draft::default() }, &identity(), NOW + i as u64)
+            .expect("a sample note is valid")
     };
     (0..count).map(seal).collect()
 }
@@ -51,9 +52,13 @@ fn vectors(model: ModelId, count: usize) -> Vec<Vector> {
         (state >> 40) as f32 / (1u64 << 24) as f32 - 0.5
     };
     let centres: Vec<Vec<f32>> = (0..200).map(|_| (0..DIMENSION).map(|_| random()).collect()).collect();
-    let near = |centre: &Vec<f32>, random: &mut dyn FnMut() -> f32| centre.iter().map(|x| x + 0.7 * random()).collect();
+    let near = |centre: &Vec<f32>, random: &mut dyn FnMut() -> f32| {
+        centre.iter().map(|x| x + 0.7 * random()).collect()
+    };
     (0..count)
-        .map(|i| Vector::new(model, near(&centres[i % centres.len()], &mut random)).expect("it has a direction"))
+        .map(|i| {
+            Vector::new(model, near(&centres[i % centres.len()], &mut random)).expect("it has a direction")
+        })
         .collect()
 }
 
@@ -123,9 +128,13 @@ fn filled(dir: &Path) -> (Store, Vec<Slot>) {
         Outcome::Added { slot } => Some(slot),
         _ => None,
     };
-    let slots: Vec<Slot> = store.write(changes).expect("the disk has room").into_iter().filter_map(slot).collect();
+    let slots: Vec<Slot> =
+        store.write(changes).expect("the disk has room").into_iter().filter_map(slot).collect();
     let vectors = vectors(model, slots.len());
-    let add = |(slot, vector): (&Slot, Vector)| Change::AddVector { slot: *slot, vector: vector.encode(Encoding::F16) };
+    let add = |(slot, vector): (&Slot, Vector)| Change::AddVector {
+        slot: *slot,
+        vector: vector.encode(Encoding::F16),
+    };
     store.write(slots.iter().zip(vectors).map(add).collect()).expect("the disk has room");
     (store, slots)
 }
@@ -137,7 +146,7 @@ fn hnsw_index(c: &mut Criterion) {
     let mut all = vectors(model, 2 * STORED);
     let questions = vectors(model, 200);
     let options =
-        HnswOptions { m: 16, ef_construction: 200, ef_search: 128, max_elements: 1_000_000, max_searches: 4 };
+        HnswOptions { m: 16, ef_construction: 200, ef_search: 96, max_elements: 1_000_000, max_searches: 4 };
     let hnsw = Hnsw::new(model, DIMENSION, options).expect("the options are valid");
     let spare = all.split_off(STORED);
     let keyed: Vec<_> = all.iter().enumerate().map(|(key, vector)| (key as u64, vector)).collect();
@@ -175,7 +184,9 @@ fn embedding(c: &mut Criterion) {
     let question = "how do I keep the server cool in summer";
     group.bench_function("tokenize_question", |b| b.iter(|| tokenizer.tokenize(question, Purpose::Question)));
     group.bench_function("question", |b| {
-        b.iter(|| embedder.embed(&[tokenizer.tokenize(question, Purpose::Question)]).expect("the model answers"));
+        b.iter(|| {
+            embedder.embed(&[tokenizer.tokenize(question, Purpose::Question)]).expect("the model answers")
+        });
     });
     let texts = sample_texts().expect("the sample notes are there");
     let tokenized: Vec<Tokenized> =
@@ -190,7 +201,8 @@ fn embedding(c: &mut Criterion) {
     };
     let planned = plan_batches(&lengths, 512, 16);
     let one_by_one: Vec<Vec<usize>> = (0..lengths.len()).map(|at| vec![at]).collect();
-    let unsorted: Vec<Vec<usize>> = (0..lengths.len()).collect::<Vec<_>>().chunks(32).map(<[usize]>::to_vec).collect();
+    let unsorted: Vec<Vec<usize>> =
+        (0..lengths.len()).collect::<Vec<_>>().chunks(32).map(<[usize]>::to_vec).collect();
     group.bench_function("64_notes_planned", |b| b.iter(|| run(&planned)));
     group.bench_function("64_notes_one_by_one", |b| b.iter(|| run(&one_by_one)));
     group.bench_function("64_notes_unsorted_32", |b| b.iter(|| run(&unsorted)));
@@ -220,7 +232,8 @@ fn search(c: &mut Criterion) {
                 .collect();
             let mut results = client.bulk_put(tokio_stream::iter(items)).await.expect("taken").into_inner();
             while results.message().await.expect("answered").is_some() {}
-            let mut waiting = client.wait_indexed(rpc::WaitIndexedRequest {}).await.expect("taken").into_inner();
+            let mut waiting =
+                client.wait_indexed(rpc::WaitIndexedRequest {}).await.expect("taken").into_inner();
             while waiting.message().await.expect("answered").is_some() {}
         });
     };

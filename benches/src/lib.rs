@@ -95,7 +95,11 @@ impl Arguments {
         // `cargo bench` passes --bench on.
         let mut arguments = std::env::args().skip(1).filter(|argument| argument != "--bench");
         while let Some(name) = arguments.next() {
-            let name = name.strip_prefix("--").filter(|name| known.contains(name)).context(usage.to_owned())?.to_owned();
+            let name = name
+                .strip_prefix("--")
+                .filter(|name| known.contains(name))
+                .context(usage.to_owned())?
+                .to_owned();
             let value = arguments.next().context(usage.to_owned())?;
             pairs.push((name, value));
         }
@@ -113,7 +117,8 @@ impl Arguments {
     /// # Errors
     /// When the value is no number.
     pub fn number(&self, name: &str, default: usize) -> anyhow::Result<usize> {
-        self.get(name).map_or(Ok(default), |text| text.parse().with_context(|| format!("--{name} takes a number")))
+        self.get(name)
+            .map_or(Ok(default), |text| text.parse().with_context(|| format!("--{name} takes a number")))
     }
 }
 
@@ -143,9 +148,12 @@ impl Matrix {
         let start = 10 + usize::from(u16::from_le_bytes([bytes[8], bytes[9]]));
         let header = String::from_utf8_lossy(bytes.get(10..start).with_context(wrong)?).into_owned();
         anyhow::ensure!(header.contains("'<f4'") && header.contains("'fortran_order': False"), wrong());
-        let shape = header.split("'shape': (").nth(1).and_then(|rest| rest.split(')').next()).with_context(wrong)?;
-        let columns = shape.split(',').nth(1).and_then(|text| text.trim().parse().ok()).with_context(wrong)?;
-        let values = bytes[start..].as_chunks::<4>().0.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect();
+        let shape =
+            header.split("'shape': (").nth(1).and_then(|rest| rest.split(')').next()).with_context(wrong)?;
+        let columns =
+            shape.split(',').nth(1).and_then(|text| text.trim().parse().ok()).with_context(wrong)?;
+        let values =
+            bytes[start..].as_chunks::<4>().0.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect();
         Ok(Self { columns, values })
     }
 
@@ -156,7 +164,8 @@ impl Matrix {
     pub fn write_npy(&self, file: &Path) -> anyhow::Result<()> {
         let rows = self.values.len() / self.columns;
         let columns = self.columns;
-        let mut header = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({rows}, {columns}), }}");
+        let mut header =
+            format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({rows}, {columns}), }}");
         // The data begins at a multiple of 64 bytes, and the header ends in a line break.
         while (10 + header.len() + 1) % 64 != 0 {
             header.push(' ');

@@ -107,7 +107,7 @@ impl IndexError {
     }
 
     /// An error of the ONNX Runtime while `doing` something, for `map_err`.
-    pub(crate) fn onnx<R>(doing: &'static str) -> impl FnOnce(ort::Error<R>) -> Self {
-        move |error| Self::Onnx { doing, source: ort::Error::new(error.to_string()) }
+    pub(crate) fn onnx(doing: &'static str) -> impl FnOnce(ort::Error) -> Self {
+        move |source| Self::Onnx { doing, source }
     }
 }

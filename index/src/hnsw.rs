@@ -311,30 +311,31 @@ impl Hnsw {
     }
 
     /// Writes a snapshot into the folder `dir`, which is made if need be; a snapshot that is there is replaced at once
-    /// or not at all, whenever the machine stops. `seq` is the caller's mark of how far the index has come. Searches go
-    /// on meanwhile; additions wait.
+    /// or not at all, whenever the machine stops. `store` tells the caller's store from others, and `seq` is its mark of
+    /// how far the index has come. Searches go on meanwhile; additions wait.
     ///
     /// # Errors
     /// [`IndexError::File`], or [`IndexError::Graph`] if the graph cannot be written.
-    pub fn save(&self, dir: &Path, seq: u64) -> Result<(), IndexError> {
+    pub fn save(&self, dir: &Path, store: u64, seq: u64) -> Result<(), IndexError> {
         let _writer = self.writer();
         // Only writers change the graph, so it stays as it is without passing the gate.
-        snapshot::save(dir, &self.index, &self.shape(), seq)
+        snapshot::save(dir, &self.index, &self.shape(store), seq)
     }
 
     /// Reads the snapshot in `dir` with the mark it was saved under. `None` when there is none, or when it does not fit
-    /// (another model, dimension or M, another format, or damaged), which is logged with the reason: build it anew.
+    /// (another store, model, dimension or M, another format, or damaged), which is logged with the reason: build it anew.
     ///
     /// # Errors
     /// As [`Hnsw::new`]. A snapshot at fault is no error.
     pub fn load(
         dir: &Path,
+        store: u64,
         model: ModelId,
         dimension: usize,
         options: HnswOptions,
     ) -> Result<Option<(Self, u64)>, IndexError> {
         let hnsw = Self::new(model, dimension, options)?;
-        let Some(loaded) = snapshot::load(dir, &hnsw.index, &hnsw.shape()) else {
+        let Some(loaded) = snapshot::load(dir, &hnsw.index, &hnsw.shape(store)) else {
             return Ok(None);
         };
         hnsw.writer().vacant = loaded.vacant;
@@ -345,8 +346,8 @@ impl Hnsw {
         Ok(Some((hnsw, loaded.seq)))
     }
 
-    fn shape(&self) -> snapshot::Shape {
-        snapshot::Shape { model: self.model.to_string(), dimension: self.dimension, m: self.options.m }
+    fn shape(&self, store: u64) -> snapshot::Shape {
+        snapshot::Shape { store, model: self.model.to_string(), dimension: self.dimension, m: self.options.m }
     }
 
     fn writer(&self) -> MutexGuard<'_, Writer> {

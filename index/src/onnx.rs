@@ -69,7 +69,10 @@ impl Runtime {
     pub(crate) fn session(&self, model: &Model, threads: usize) -> Result<Session, IndexError> {
         const DOING: &str = "loading the model";
         let options = || {
+            // The runtime's own arena never gives memory back, and its memory pattern is kept for each shape of input, of
+            // which texts have thousands; neither made runs of the lengths that we use any faster.
             Session::builder(&self.environment)?
+                .with_memory_pattern(false)?
                 .with_execution_providers([ep::CPU::default().with_arena_allocator(false).build()])?
                 .with_intra_threads(threads)?
                 // Spinning threads answer a little sooner and burn a core while idle: wrong for a node in the background.

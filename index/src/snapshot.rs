@@ -28,6 +28,8 @@ const MAX_DESCRIPTION_BYTES: u64 = 4096;
 /// What must agree between a snapshot and the index that reads it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Shape {
+    /// A number that tells the caller's store from others.
+    pub(crate) store: u64,
     /// The id of the model, in hexadecimal digits.
     pub(crate) model: String,
     pub(crate) dimension: usize,
@@ -70,7 +72,7 @@ pub(crate) fn save(dir: &Path, index: &Index, shape: &Shape, seq: u64) -> Result
         .map_err(|error| IndexError::Graph { doing: "writing the snapshot", reason: error.to_string() })?;
     // Read back: what is hashed is what the disk has, not what the library meant to write.
     let hash = hash_file(&partial).map_err(IndexError::file(&partial))?.to_string();
-    File::open(&partial).and_then(|file| file.sync_all()).map_err(IndexError::file(&partial))?;
+    File::open(&partial).and_then(|file| keep(&file)).map_err(IndexError::file(&partial))?;
     let graph = format!("{GRAPH_PREFIX}{}", &hash[..32]);
     fs::rename(&partial, dir.join(&graph)).map_err(IndexError::file(dir.join(&graph)))?;
 
@@ -92,11 +94,18 @@ fn write_description(dir: &Path, description: &Description) -> io::Result<()> {
     let partial = dir.join(PARTIAL_DESCRIPTION);
     let mut file = File::create(&partial)?;
     file.write_all(&serde_json::to_vec_pretty(description)?)?;
-    file.sync_all()?;
+    keep(&file)?;
     // The folder before and after: the graph's name must be on disk before the description that names it.
     sync_folder(dir)?;
     fs::rename(&partial, dir.join(DESCRIPTION))?;
     sync_folder(dir)
+}
+
+/// Makes a file durable, and private: what is near what tells something of the texts.
+fn keep(file: &File) -> io::Result<()> {
+    #[cfg(unix)]
+    file.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o600))?;
+    file.sync_all()
 }
 
 /// Makes the names in a folder durable. Only Unix can, and only there is it needed.

@@ -4,6 +4,7 @@
 //! folder, or to `--api ADDRESS`. Results go to standard output, everything else to standard error.
 
 mod add;
+mod allocation;
 mod bulk;
 mod client;
 mod export_file;
@@ -175,6 +176,10 @@ pub fn main() -> ExitCode {
     let ended = match cli.command {
         // Needs neither a node nor a data folder: packages make the scripts where there is no home.
         Command::Completions { shell } => show_completions(shell, &mut Output::new(false, false)),
+        Command::Run(_) => {
+            allocation::settle();
+            start(cli)
+        }
         _ => start(cli),
     };
     match ended {

@@ -1,13 +1,13 @@
-//! The model at work: OS threads that own one ONNX session each, fed by two bounded queues.
+//! The model at work: an OS thread that owns the ONNX session, fed by two bounded queues.
 //!
-//! A question overtakes every batch of documents that has not begun, so it waits at most for the batches being
-//! computed, which are kept small.
+//! A question overtakes every batch of documents that has not begun, so it waits at most for the one being computed,
+//! which is kept small. One session computes with all threads: a second one would hold the weights once more, 75 MB.
 
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded, select_biased};
-use synapsenet_index::{IndexError, Model, Purpose, Runtime, Tokenized, Tokenizer};
+use synapsenet_index::{Embedder, IndexError, Model, Purpose, Runtime, Tokenized, Tokenizer};
 use synapsenet_proto::Vector;
 use tokio::sync::{oneshot, watch};
 
@@ -51,22 +51,22 @@ struct Job {
     reply: oneshot::Sender<Result<Vec<Vector>, EmbedError>>,
 }
 
-/// The threads that compute. They end when this is dropped.
+/// The thread that computes. It ends when this is dropped.
 #[derive(Debug)]
-pub(crate) struct EmbedderThreads {
+pub(crate) struct EmbedderThread {
     /// Nothing is ever sent: dropping it is the signal.
     stop: Sender<()>,
-    threads: Vec<JoinHandle<()>>,
+    thread: JoinHandle<()>,
 }
 
-impl EmbedderThreads {
-    /// Lets the threads end after what they are computing, and waits for them.
+impl EmbedderThread {
+    /// Lets the thread end after what it is computing, and waits for it.
     ///
     /// # Errors
-    /// When one of them panicked.
+    /// When it panicked.
     pub fn stop(self) -> std::thread::Result<()> {
         drop(self.stop);
-        self.threads.into_iter().try_for_each(JoinHandle::join)
+        self.thread.join()
     }
 }
 
@@ -77,15 +77,16 @@ pub(crate) struct EmbedderHandle {
     questions: Sender<Job>,
     documents: Sender<Job>,
     state: watch::Receiver<ModelState>,
-    workers: usize,
 }
 
-/// What the threads need to start.
+/// What the thread needs to start.
 pub(crate) struct Start {
     /// Path of the ONNX Runtime library.
     pub library: std::path::PathBuf,
     /// The model.
     pub model: Model,
+    /// Its tokenizer.
+    pub tokenizer: Tokenizer,
     /// Threads that compute, at least one.
     pub threads: usize,
     /// Where runs are timed and the loaded model is counted.
@@ -93,47 +94,22 @@ pub(crate) struct Start {
 }
 
 impl EmbedderHandle {
-    /// Starts the threads. The model loads in them while the node goes on starting.
-    ///
-    /// # Errors
-    /// When the tokenizer cannot be read.
-    pub fn start(start: Start) -> Result<(Self, EmbedderThreads), IndexError> {
-        let tokenizer = Tokenizer::new(&start.model)?;
+    /// Starts the thread. The model loads in it while the node goes on starting.
+    pub fn start(start: Start) -> (Self, EmbedderThread) {
+        let tokenizer = start.tokenizer.clone();
         let (questions, question_jobs) = bounded(MAX_WAITING_QUESTIONS);
         let (documents, document_jobs) = bounded(MAX_WAITING_BATCHES);
         let (stop, stopped) = bounded(0);
         let (state, watched) = watch::channel(ModelState::Loading);
-        let plan = Plan::for_threads(start.threads);
-        let start = Arc::new(start);
-        let state = Arc::new(state);
-        let threads = (0..plan.sessions)
-            .map(|number| {
-                let worker = Worker {
-                    start: start.clone(),
-                    threads: plan.threads_per_session,
-                    questions: question_jobs.clone(),
-                    documents: document_jobs.clone(),
-                    stopped: stopped.clone(),
-                    state: state.clone(),
-                };
-                std::thread::Builder::new()
-                    .name(format!("embedder-{number}"))
-                    .spawn(move || worker.run(number == 0))
-                    .expect("the system starts a thread at start-up")
-            })
-            .collect();
-        let handle = Self { tokenizer, questions, documents, state: watched, workers: plan.sessions };
-        Ok((handle, EmbedderThreads { stop, threads }))
+        let worker = Worker { start, questions: question_jobs, documents: document_jobs, stopped, state };
+        let thread = std::thread::Builder::new().name("embedder".into()).spawn(move || worker.run());
+        let thread = thread.expect("the system starts a thread at start-up");
+        (Self { tokenizer, questions, documents, state: watched }, EmbedderThread { stop, thread })
     }
 
     /// The tokenizer of the model.
     pub fn tokenizer(&self) -> &Tokenizer {
         &self.tokenizer
-    }
-
-    /// How many batches can be computed at the same time.
-    pub fn workers(&self) -> usize {
-        self.workers
     }
 
     /// How far loading has come, now and later.
@@ -171,33 +147,19 @@ impl EmbedderHandle {
     }
 }
 
-/// How the threads are shared out among sessions.
-struct Plan {
-    sessions: usize,
-    threads_per_session: usize,
-}
-
-impl Plan {
-    fn for_threads(threads: usize) -> Self {
-        Self { sessions: 1, threads_per_session: threads.max(1) }
-    }
-}
-
 struct Worker {
-    start: Arc<Start>,
-    threads: usize,
+    start: Start,
     questions: Receiver<Job>,
     documents: Receiver<Job>,
     stopped: Receiver<()>,
-    state: Arc<watch::Sender<ModelState>>,
+    state: watch::Sender<ModelState>,
 }
 
 impl Worker {
-    /// Loads the model and computes until it is stopped. The `first` worker tells how loading went.
-    fn run(self, first: bool) {
-        let Start { library, model, metrics, .. } = &*self.start;
-        let loaded = Runtime::load(library)
-            .and_then(|runtime| synapsenet_index::Embedder::new(&runtime, model, self.threads));
+    /// Loads the model and computes until it is stopped.
+    fn run(self) {
+        let Start { library, model, threads, metrics, .. } = &self.start;
+        let loaded = Runtime::load(library).and_then(|runtime| Embedder::new(&runtime, model, *threads));
         let mut embedder = match loaded {
             Ok(embedder) => embedder,
             Err(error) => {
@@ -206,19 +168,15 @@ impl Worker {
                 return;
             }
         };
-        if first {
-            metrics.models_loaded.inc();
-            tracing::info!(model = model.name(), provider = embedder.provider(), "the model is loaded");
-            self.state.send_replace(ModelState::Ready { provider: embedder.provider().to_owned() });
-        }
+        metrics.models_loaded.inc();
+        tracing::info!(model = model.name(), provider = embedder.provider(), "the model is loaded");
+        self.state.send_replace(ModelState::Ready { provider: embedder.provider().to_owned() });
         while let Some(job) = self.next() {
             let result = timed(&metrics.embedding, || embedder.embed(&job.texts));
             // A caller that hung up meanwhile no longer wants to know.
             let _ = job.reply.send(result.map_err(|error| EmbedError::Failed(Arc::new(error))));
         }
-        if first {
-            metrics.models_loaded.dec();
-        }
+        metrics.models_loaded.dec();
     }
 
     /// The next job, questions first. None when it is time to end.

@@ -28,6 +28,8 @@ const MAX_ROUND_GRAINS: usize = 512;
 const MAX_BATCH_TOKENS: usize = 512;
 /// Texts in one run of the model: more are no faster on a CPU.
 const MAX_BATCH_TEXTS: usize = 16;
+/// Batches handed to the embedder ahead of being needed, so that it never waits for the indexer.
+const MAX_BATCHES_IN_FLIGHT: usize = 2;
 /// Log entries applied at once.
 const MAX_LOG_STEP: usize = 4096;
 /// Log entries after which the index is saved, so that a start after a crash has little to replay.
@@ -138,7 +140,7 @@ impl Indexer {
             let texts = batch.iter().map(|&at| texts[at].clone()).collect();
             self.embed_batch(slots, texts)
         });
-        let mut runs = futures::stream::iter(runs).buffer_unordered(2 * self.embedder.workers());
+        let mut runs = futures::stream::iter(runs).buffer_unordered(MAX_BATCHES_IN_FLIGHT);
         let mut changes = Vec::with_capacity(lengths.len());
         while let Some(run) = runs.next().await {
             for (slot, vector) in run? {
@@ -207,7 +209,11 @@ impl Indexer {
             return Ok(());
         }
         let (memory, applied) = (self.memory.clone(), self.applied);
-        if let Err(error) = blocking(move || memory.hnsw.save(&memory.index_dir, applied)).await {
+        let saved = blocking(move || -> Result<(), IndexerError> {
+            let store_id = memory.store.view()?.store_id()?;
+            Ok(memory.hnsw.save(&memory.index_dir, store_id, applied)?)
+        });
+        if let Err(error) = saved.await {
             // The snapshot only makes the next start quick; everything in it can be made again.
             tracing::warn!(%error, "the index could not be saved; the next start replays the log instead");
             return Ok(());

@@ -141,6 +141,23 @@ enum Waiting {
     Apply { count: usize, reply: Reply<Vec<Outcome>> },
 }
 
+impl Waiting {
+    /// How many changes of the commit are its.
+    fn changes(&self) -> usize {
+        match self {
+            Self::Put { .. } => 1,
+            Self::Apply { count, .. } => *count,
+        }
+    }
+
+    fn fail(self, error: &Arc<StorageError>) {
+        match self {
+            Self::Put { reply, .. } => answer(reply, Err(IngestError::Storage(error.clone()))),
+            Self::Apply { reply, .. } => answer(reply, Err(IngestError::Storage(error.clone()))),
+        }
+    }
+}
+
 impl Writer {
     fn run(self, mut commands: mpsc::Receiver<Command>) {
         while let Some(first) = commands.blocking_recv() {
@@ -200,24 +217,27 @@ impl Writer {
 
     /// Writes all of it in one transaction and answers everybody. False when the store can be written no more.
     fn commit(&self, changes: Vec<Change>, waiting: Vec<Waiting>) -> bool {
+        // Only needed when one damaged record spoils the transaction of all; a copy of a grain shares its bytes.
+        let copy = if waiting.len() > 1 { changes.clone() } else { Vec::new() };
         match timed(&self.metrics.commit, || self.store.write(changes)) {
             Ok(outcomes) => {
                 self.reply(outcomes, waiting);
                 self.changed.notify_one();
                 true
             }
+            Err(error) if !error.is_fatal() && !copy.is_empty() => {
+                tracing::warn!(%error, "a commit failed; its parts are written one by one");
+                let mut changes = copy.into_iter();
+                waiting.into_iter().all(|waiting| {
+                    let part = changes.by_ref().take(waiting.changes()).collect();
+                    self.commit(part, vec![waiting])
+                })
+            }
             Err(error) => {
                 let fatal = error.is_fatal();
                 tracing::error!(%error, fatal, "a commit failed; nothing of it is stored");
                 let error = Arc::new(error);
-                for waiting in waiting {
-                    match waiting {
-                        Waiting::Put { reply, .. } => answer(reply, Err(IngestError::Storage(error.clone()))),
-                        Waiting::Apply { reply, .. } => {
-                            answer(reply, Err(IngestError::Storage(error.clone())))
-                        }
-                    }
-                }
+                waiting.into_iter().for_each(|waiting| waiting.fail(&error));
                 !fatal
             }
         }

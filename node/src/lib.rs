@@ -5,9 +5,9 @@
 
 #![warn(missing_docs)]
 
+mod blocking;
 pub mod cli;
 pub mod config;
-mod blocking;
 mod document;
 mod embedder;
 mod emergence;

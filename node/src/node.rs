@@ -17,7 +17,7 @@ use std::time::Instant;
 
 use anyhow::{Context, anyhow, bail};
 use prometheus_client::registry::Registry;
-use synapsenet_index::{Hnsw, HnswOptions, Model, find_runtime};
+use synapsenet_index::{Hnsw, HnswOptions, Model, Tokenizer, find_runtime};
 use synapsenet_proto::Identity;
 use synapsenet_storage::{Change, Store, StoreOptions};
 use tokio::sync::{Notify, mpsc};
@@ -25,8 +25,8 @@ use tokio::task::JoinHandle as TaskHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::blocking::blocking;
-use crate::config::{Config, Origin, Settings};
-use crate::embedder::{EmbedderHandle, EmbedderThreads, ModelState, Start};
+use crate::config::{Config, Origin, Settings, StorageConfig};
+use crate::embedder::{EmbedderHandle, EmbedderThread, ModelState, Start};
 use crate::identity;
 use crate::indexer::{Indexer, apply_log};
 use crate::ingest::Ingest;
@@ -57,7 +57,7 @@ pub struct Node {
     indexing: TaskHandle<()>,
     ingest: Ingest,
     ingest_thread: JoinHandle<()>,
-    embedder_threads: EmbedderThreads,
+    embedder_thread: EmbedderThread,
     failures: mpsc::Receiver<anyhow::Error>,
 }
 
@@ -67,6 +67,7 @@ struct Opened {
     identity: Identity,
     registry: Registry,
     library: PathBuf,
+    tokenizer: Tokenizer,
     /// The last entries of the store's log in the index and in its snapshot.
     log: (u64, u64),
 }
@@ -87,20 +88,10 @@ impl Node {
         let config = settings.config;
         let (dir, open_config) = (data_dir.to_owned(), config.clone());
         let opened = blocking(move || open(&dir, &open_config)).await?;
-        let Opened { memory, identity, registry, library, log } = opened;
+        let Opened { memory, identity, registry, library, tokenizer, log } = opened;
         let (memory, identity) = (Arc::new(memory), Arc::new(identity));
 
-        let (failed, failures) = mpsc::channel(FAILURES);
-        let changed = Arc::new(Notify::new());
-        let metrics = memory.metrics.clone();
-        let max_grains = config.storage.hnsw_max_elements as u64;
-        let ingest_ended = CancellationToken::new();
-        let (store, ended) = (memory.store.clone(), ingest_ended.clone());
-        let (ingest, ingest_thread) = Ingest::start(store, metrics.clone(), max_grains, changed.clone(), ended);
-        let start = Start { library, model: memory.model.clone(), threads: threads(&config), metrics };
-        let (embedder, embedder_threads) =
-            EmbedderHandle::start(start).context("the model's tokenizer cannot be used")?;
-
+        // Whatever can be refused comes before the first thread, so that a failed start leaves nothing running.
         let server = RpcServer::bind(data_dir, &config.api).await?;
         let metrics_server = match config.metrics.listen.as_str() {
             "" => None,
@@ -108,6 +99,18 @@ impl Node {
         };
         let api_addresses = server.addresses();
         let metrics_address = metrics_server.as_ref().map(MetricsServer::address);
+
+        let (failed, failures) = mpsc::channel(FAILURES);
+        let changed = Arc::new(Notify::new());
+        let metrics = memory.metrics.clone();
+        let max_grains = config.storage.hnsw_max_elements as u64;
+        let ingest_ended = CancellationToken::new();
+        let (store, ended) = (memory.store.clone(), ingest_ended.clone());
+        let (ingest, ingest_thread) =
+            Ingest::start(store, metrics.clone(), max_grains, changed.clone(), ended);
+        let (model, threads) = (memory.model.clone(), threads(&config));
+        let start = Start { library, model, tokenizer, threads, metrics };
+        let (embedder, embedder_thread) = EmbedderHandle::start(start);
 
         let indexer = Indexer::new(memory.clone(), embedder.clone(), ingest.clone(), changed, log);
         let (indexer, progress) = indexer;
@@ -154,7 +157,7 @@ impl Node {
             indexing,
             ingest,
             ingest_thread,
-            embedder_threads,
+            embedder_thread,
             failures,
         })
     }
@@ -194,7 +197,7 @@ impl Node {
         self.stop_indexing.cancel();
         (&mut self.indexing).await.context("the indexer panicked")?;
         self.ingest.stop().await;
-        let (ingest, embedder) = (self.ingest_thread, self.embedder_threads);
+        let (ingest, embedder) = (self.ingest_thread, self.embedder_thread);
         if blocking(move || ingest.join().and(embedder.stop())).await.is_err() {
             bail!("a thread of the node panicked; its message is in the log");
         }
@@ -244,7 +247,9 @@ async fn watch_model(embedder: EmbedderHandle, stop: CancellationToken) -> anyho
 fn open(data_dir: &Path, config: &Config) -> anyhow::Result<Opened> {
     make_private_dir(data_dir)?;
     let options = StoreOptions { cache_bytes: config.storage.cache_bytes };
-    let store = Store::open(&data_dir.join(DATABASE_FILE), &options)?;
+    let database = data_dir.join(DATABASE_FILE);
+    let store =
+        Store::open(&database, &options).with_context(|| format!("cannot use {}", database.display()))?;
     let identity = identity::load_or_create(data_dir)?;
     let model = match config.ai.model_dir.as_str() {
         "" => Model::built_in()?,
@@ -255,29 +260,53 @@ fn open(data_dir: &Path, config: &Config) -> anyhow::Result<Opened> {
 
     let index_dir = data_dir.join(INDEX_DIR);
     make_private_dir(&index_dir)?;
-    let storage = &config.storage;
-    let options = HnswOptions {
-        m: storage.hnsw_m,
-        ef_construction: storage.hnsw_ef_construction,
-        ef_search: storage.hnsw_ef_search,
-        max_elements: storage.hnsw_max_elements,
-        max_searches: MAX_CONCURRENT_SEARCHES,
-    };
-    let saved = match Hnsw::load(&index_dir, model.id(), model.dimension(), options)? {
-        // A snapshot that the log does not reach back to, or that is newer than the store, is of another time.
-        Some((_, seq)) if store.view()?.index_log(seq)?.is_none() => None,
-        saved => saved,
-    };
-    let (hnsw, saved) = match saved {
-        Some((hnsw, seq)) => (hnsw, seq),
-        None => (Hnsw::new(model.id(), model.dimension(), options)?, NO_SNAPSHOT),
-    };
+    // The two slow parts of a start have nothing to do with each other.
+    let (index, tokenizer) = std::thread::scope(|scope| {
+        let tokenizer = scope.spawn(|| Tokenizer::new(&model));
+        let index = load_index(&store, &model, &index_dir, &config.storage);
+        (index, tokenizer.join().expect("reading a tokenizer does not panic"))
+    });
+    let ((hnsw, saved), tokenizer) = (index?, tokenizer.context("the model's tokenizer cannot be used")?);
     let mut registry = Registry::default();
     let metrics = Metrics::register(&mut registry);
     let memory = Memory { store, hnsw, model, index_dir, metrics };
     requeue_without_vector(&memory)?;
     let (applied, _) = apply_log(&memory, saved)?;
-    Ok(Opened { memory, identity, registry, library, log: (applied, saved) })
+    Ok(Opened { memory, identity, registry, library, tokenizer, log: (applied, saved) })
+}
+
+/// The saved index with the last entry of the log that it has, or an empty one.
+fn load_index(
+    store: &Store,
+    model: &Model,
+    index_dir: &Path,
+    config: &StorageConfig,
+) -> anyhow::Result<(Hnsw, u64)> {
+    let options = HnswOptions {
+        m: config.hnsw_m,
+        ef_construction: config.hnsw_ef_construction,
+        ef_search: config.hnsw_ef_search,
+        max_elements: config.hnsw_max_elements,
+        max_searches: MAX_CONCURRENT_SEARCHES,
+    };
+    let view = store.view()?;
+    if let Some((hnsw, seq)) =
+        Hnsw::load(index_dir, view.store_id()?, model.id(), model.dimension(), options)?
+    {
+        // A snapshot that the log does not reach back to, or that is newer than the store, is of another time.
+        if view.index_log(seq)?.is_some() {
+            return Ok((hnsw, seq));
+        }
+        tracing::warn!("the saved index is of another time than the database; it is built anew");
+    }
+    // What did not fit now must not fit by chance when the log has grown.
+    for entry in
+        std::fs::read_dir(index_dir).with_context(|| format!("cannot read {}", index_dir.display()))?
+    {
+        let path = entry?.path();
+        std::fs::remove_file(&path).with_context(|| format!("cannot remove {}", path.display()))?;
+    }
+    Ok((Hnsw::new(model.id(), model.dimension(), options)?, NO_SNAPSHOT))
 }
 
 /// What "no snapshot" counts as in the log: before its first entry.

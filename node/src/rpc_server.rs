@@ -211,7 +211,12 @@ fn read_tls(config: &ApiConfig) -> anyhow::Result<ServerTlsConfig> {
     };
     let cert = read("api.tls_cert", &config.tls_cert)?;
     let key = read("api.tls_key", &config.tls_key)?;
-    Ok(ServerTlsConfig::new().identity(TlsIdentity::from_pem(cert, key)))
+    let tls = ServerTlsConfig::new().identity(TlsIdentity::from_pem(cert, key));
+    // Tried now, so that a key that does not fit ends the start, and not a node that said it was ready.
+    builder()
+        .tls_config(tls.clone())
+        .with_context(|| format!("cannot use {} with {} for TLS", config.tls_cert, config.tls_key))?;
+    Ok(tls)
 }
 
 #[cfg(test)]

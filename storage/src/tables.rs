@@ -87,8 +87,10 @@ pub(crate) mod meta {
     pub(crate) const LAST_SEQ: &str = "last_seq";
     /// The highest sequence number that was pruned from the index log.
     pub(crate) const PRUNED_SEQ: &str = "pruned_seq";
+    /// A random number that tells this store from others; see [`crate::View::store_id`].
+    pub(crate) const STORE_ID: &str = "store_id";
     /// All of them.
-    pub(crate) const ALL: [&str; 5] = [FORMAT, LAST_SLOT, RETRACTIONS, LAST_SEQ, PRUNED_SEQ];
+    pub(crate) const ALL: [&str; 6] = [FORMAT, LAST_SLOT, RETRACTIONS, LAST_SEQ, PRUNED_SEQ, STORE_ID];
 }
 
 /// A vector was stored.
@@ -207,7 +209,13 @@ pub(crate) fn prepare(db: &redb::Database) -> Result<(), StorageError> {
     {
         let mut tables = WriteTables::open(&txn)?;
         for key in meta::ALL {
-            tables.meta.insert(key, if key == meta::FORMAT { FORMAT_VERSION } else { 0 })?;
+            let value = match key {
+                meta::FORMAT => FORMAT_VERSION,
+                // The standard library seeds its hashers at random.
+                meta::STORE_ID => std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), key),
+                _ => 0,
+            };
+            tables.meta.insert(key, value)?;
         }
     }
     Ok(txn.commit()?)

@@ -124,7 +124,15 @@ impl View {
         Ok(ids)
     }
 
-    /// What lies at a slot.
+    /// A random number that this store got when it was made: what is derived from one store does not fit another.
+    ///
+    /// # Errors
+    /// As [`View::counts`].
+    pub fn store_id(&self) -> Result<u64, StorageError> {
+        self.number(meta::STORE_ID)
+    }
+
+    /// What lies at a slot. A grain whose words are not those that it was stored under is not given out.
     ///
     /// # Errors
     /// As [`View::counts`].
@@ -132,6 +140,9 @@ impl View {
         let Some(record) = self.tables.records.get(slot)? else { return Ok(None) };
         let (header, packed) = Header::split(slot, record.value())?;
         let grain = tables::decode_grain(slot, &header, packed)?;
+        if self.slot_of(&grain.id())? != Some(slot) {
+            return Err(StorageError::bad_record(slot, "its words are not those that it was stored with"));
+        }
         let searchable = header.kind == Kind::Note && !self.is_pending(slot)?;
         let Header { shared, received_ms, .. } = header;
         Ok(Some(Record { slot, grain, shared, received_ms, searchable }))

@@ -22,12 +22,22 @@ fn main() -> anyhow::Result<()> {
 
     let mut vectors: Vec<Vector> =
         matrix.rows().map(|row| Vector::new(MODEL, row.to_vec())).collect::<Result<_, _>>()?;
-    anyhow::ensure!(vectors.len() > queries, "the file has {} vectors for {queries} questions", vectors.len());
+    anyhow::ensure!(
+        vectors.len() > queries,
+        "the file has {} vectors for {queries} questions",
+        vectors.len()
+    );
     let questions = vectors.split_off(vectors.len() - queries);
     let truth: Vec<Vec<u64>> = questions.iter().map(|question| nearest(question, &vectors, k)).collect();
     let stored: Vec<EncodedVector> = vectors.iter().map(|vector| vector.encode(Encoding::F16)).collect();
 
-    let options = HnswOptions { m: 16, ef_construction: 200, ef_search: 128, max_elements: vectors.len(), max_searches: 4 };
+    let options = HnswOptions {
+        m: 16,
+        ef_construction: 200,
+        ef_search: 96,
+        max_elements: vectors.len(),
+        max_searches: 4,
+    };
     let hnsw = Hnsw::new(MODEL, matrix.columns, options)?;
     let building = Instant::now();
     // One at a time, so that one thread does the work as in the other libraries' runs.
@@ -41,7 +51,7 @@ fn main() -> anyhow::Result<()> {
         let mut right = 0;
         for (question, truth) in questions.iter().zip(&truth) {
             let start = Instant::now();
-            let candidates = hnsw.search(question, (4 * k).max(64).min(ef.max(k)), Some(ef))?;
+            let candidates = hnsw.search(question, (2 * k).max(20).min(ef.max(k)), Some(ef))?;
             let mut scored = Vec::with_capacity(candidates.len());
             for candidate in candidates {
                 let vector = stored[candidate.key as usize].decode()?;

@@ -21,7 +21,8 @@ fn main() -> anyhow::Result<()> {
     let known =
         ["texts", "set", "threads", "sessions", "mode", "rounds", "batch-tokens", "batch-texts", "dump"];
     let arguments = Arguments::read(&known, USAGE)?;
-    let texts = text_set(Path::new(arguments.get("texts").context(USAGE)?), arguments.get("set").unwrap_or(""))?;
+    let texts =
+        text_set(Path::new(arguments.get("texts").context(USAGE)?), arguments.get("set").unwrap_or(""))?;
     let batched = match arguments.get("mode").unwrap_or("batched") {
         "batched" => true,
         "single" => false,
@@ -35,9 +36,8 @@ fn main() -> anyhow::Result<()> {
     let model = Model::built_in()?;
     let tokenizer = Tokenizer::new(&model)?;
     let runtime = Runtime::load(&find_runtime(None)?)?;
-    let mut embedders = (0..sessions)
-        .map(|_| Embedder::new(&runtime, &model, threads))
-        .collect::<Result<Vec<_>, _>>()?;
+    let mut embedders =
+        (0..sessions).map(|_| Embedder::new(&runtime, &model, threads)).collect::<Result<Vec<_>, _>>()?;
     let load_s = loading.elapsed().as_secs_f64();
     for embedder in &mut embedders {
         embedder.embed(&[tokenizer.tokenize("a first run is slower than the rest", Purpose::Document)])?;
@@ -76,7 +76,8 @@ fn embed(
     texts: &[String],
     limits: Option<(usize, usize)>,
 ) -> anyhow::Result<Vec<Vector>> {
-    let tokenized: Vec<Tokenized> = texts.iter().map(|text| tokenizer.tokenize(text, Purpose::Document)).collect();
+    let tokenized: Vec<Tokenized> =
+        texts.iter().map(|text| tokenizer.tokenize(text, Purpose::Document)).collect();
     let lengths: Vec<usize> = tokenized.iter().map(Tokenized::len).collect();
     let batches = match limits {
         Some((tokens, texts)) => plan_batches(&lengths, tokens, texts),
@@ -110,6 +111,7 @@ fn cpu_seconds() -> f64 {
 
 fn peak_memory_mb() -> f64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.parse().ok());
+    let peak =
+        status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.parse().ok());
     peak.unwrap_or(f64::NAN) / 1e3
 }

@@ -13,12 +13,13 @@ use anyhow::{Context, bail};
 use futures::StreamExt;
 use synapsenet_benches::{Arguments, connect, project_dir, quantile, sample_texts, texts_in};
 use synapsenet_index::{Embedder, Model, Purpose, Runtime, Tokenizer, find_runtime};
-use synapsenet_proto::{Vector, rpc};
 use synapsenet_proto::rpc::node_service_client::NodeServiceClient;
+use synapsenet_proto::{Vector, rpc};
 use synapsenet_storage::{Store, StoreOptions};
 use tonic::transport::Channel;
 
-const USAGE: &str = "usage: scale [--texts FILE] [--sizes 1000,10000] [--questions 200] [--node BINARY] [--data-dir DIR]
+const USAGE: &str =
+    "usage: scale [--texts FILE] [--sizes 1000,10000] [--questions 200] [--node BINARY] [--data-dir DIR]
   --texts      one text a line; without it the sample notes, numbered to make enough of them
   --data-dir   where the node keeps its grains; a temporary folder without it";
 const HITS: usize = 10;
@@ -36,10 +37,17 @@ async fn main() -> anyhow::Result<()> {
         Some(file) => texts_in(Path::new(file))?,
         None => numbered_samples(most + count)?,
     };
-    anyhow::ensure!(texts.len() >= most + count, "the file has {} texts; {} are needed", texts.len(), most + count);
+    anyhow::ensure!(
+        texts.len() >= most + count,
+        "the file has {} texts; {} are needed",
+        texts.len(),
+        most + count
+    );
     shuffle(&mut texts);
-    let questions: Vec<String> = texts.split_off(texts.len() - count).iter().map(|text| as_question(text)).collect();
-    let binary = arguments.get("node").map_or_else(|| project_dir().join("target/release/synapsenet"), PathBuf::from);
+    let questions: Vec<String> =
+        texts.split_off(texts.len() - count).iter().map(|text| as_question(text)).collect();
+    let binary =
+        arguments.get("node").map_or_else(|| project_dir().join("target/release/synapsenet"), PathBuf::from);
     let temporary = tempfile::tempdir()?;
     let data_dir = arguments.get("data-dir").map_or_else(|| temporary.path().join("node"), PathBuf::from);
 
@@ -66,7 +74,11 @@ async fn main() -> anyhow::Result<()> {
             "| {} | {seconds:.1} | {:.0} | {:.2} | {:.2} | {:.2} | {:.2} | {:.2} | {recall:.4} | {disk} | {:.0} (restarted {:.0}) | {start_ms:.0} |",
             status.grains,
             (size - held) as f64 / seconds,
-            row.client.0, row.client.1, row.inside.0, row.inside.1, row.model,
+            row.client.0,
+            row.client.1,
+            row.inside.0,
+            row.inside.1,
+            row.model,
             row.memory_bytes as f64 / 1e6,
             status.memory_bytes as f64 / 1e6,
         );
@@ -100,7 +112,12 @@ impl Node {
             .env("SYNAPSENET_STORAGE__HNSW_MAX_ELEMENTS", "2000000")
             .stdout(Stdio::piped())
             .spawn()
-            .with_context(|| format!("cannot start {}: build it with `cargo build --release --workspace`", binary.display()))?;
+            .with_context(|| {
+                format!(
+                    "cannot start {}: build it with `cargo build --release --workspace`",
+                    binary.display()
+                )
+            })?;
         let output = process.stdout.take().context("the output is piped")?;
         let mut line = String::new();
         BufReader::new(output).read_line(&mut line)?;
@@ -176,7 +193,13 @@ async fn measure(client: &mut Client, questions: &[String]) -> anyhow::Result<Ro
     }
     let memory_bytes = client.status(rpc::StatusRequest {}).await?.into_inner().memory_bytes;
     let both = |samples: &mut [f64]| (quantile(samples, 0.5), quantile(samples, 0.99));
-    Ok(Row { client: both(&mut outside), inside: both(&mut inside), model: quantile(&mut model, 0.5), memory_bytes, found })
+    Ok(Row {
+        client: both(&mut outside),
+        inside: both(&mut inside),
+        model: quantile(&mut model, 0.5),
+        memory_bytes,
+        found,
+    })
 }
 
 /// The mean share of the true ten nearest that were found; the store's vectors are compared one by one.

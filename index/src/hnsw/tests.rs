@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 
 use super::*;
 
+const STORE: u64 = 7;
 const MODEL: ModelId = ModelId::from_bytes([1; 32]);
 const OTHER_MODEL: ModelId = ModelId::from_bytes([2; 32]);
 const DIMENSION: usize = 48;
@@ -240,7 +241,7 @@ fn many_threads_search_while_others_add_remove_and_save() {
                         add(index, start..start + 50);
                         assert!(index.remove(start).unwrap());
                         if start % 500 == 0 {
-                            index.save(folder, start).unwrap();
+                            index.save(folder, STORE, start).unwrap();
                         }
                     }
                 })
@@ -257,7 +258,7 @@ fn many_threads_search_while_others_add_remove_and_save() {
     assert!(index.missing(&held).is_empty());
     let recall = recall(&index, &held);
     assert!(recall >= 0.95, "{recall}");
-    assert!(Hnsw::load(folder.path(), MODEL, DIMENSION, options()).unwrap().is_some());
+    assert!(Hnsw::load(folder.path(), STORE, MODEL, DIMENSION, options()).unwrap().is_some());
 }
 
 /// A folder with a snapshot of 300 vectors and 20 places of removed ones, saved under 42.
@@ -266,12 +267,12 @@ fn saved() -> (tempfile::TempDir, Hnsw) {
     let index = index();
     add(&index, 0..320);
     (300..320).for_each(|key| assert!(index.remove(key).unwrap()));
-    index.save(folder.path(), 42).unwrap();
+    index.save(folder.path(), STORE, 42).unwrap();
     (folder, index)
 }
 
 fn load(folder: &Path) -> Option<(Hnsw, u64)> {
-    Hnsw::load(folder, MODEL, DIMENSION, options()).unwrap()
+    Hnsw::load(folder, STORE, MODEL, DIMENSION, options()).unwrap()
 }
 
 fn graph_file(folder: &Path) -> PathBuf {
@@ -294,7 +295,7 @@ fn a_snapshot_comes_back_as_it_was() {
     add(&loaded, 1000..4000);
     assert!(loaded.remove(5).unwrap());
     assert_eq!(loaded.len(), 3299);
-    loaded.save(folder.path(), 43).unwrap();
+    loaded.save(folder.path(), STORE, 43).unwrap();
     let (again, seq) = load(folder.path()).unwrap();
     assert_eq!((again.len(), seq), (3299, 43));
     graph_file(folder.path());
@@ -305,7 +306,7 @@ fn an_empty_index_can_be_saved_and_loaded() {
     let folder = tempfile::tempdir().unwrap();
     assert!(load(folder.path()).is_none());
     assert!(load(&folder.path().join("missing")).is_none());
-    index().save(&folder.path().join("deep/folder"), 0).unwrap();
+    index().save(&folder.path().join("deep/folder"), STORE, 0).unwrap();
     let (loaded, seq) = load(&folder.path().join("deep/folder")).unwrap();
     assert!(loaded.is_empty() && seq == 0);
     add(&loaded, 0..10);
@@ -314,14 +315,17 @@ fn an_empty_index_can_be_saved_and_loaded() {
 #[test]
 fn a_snapshot_that_does_not_fit_is_not_used() {
     let (folder, _) = saved();
-    assert!(Hnsw::load(folder.path(), OTHER_MODEL, DIMENSION, options()).unwrap().is_none());
-    assert!(Hnsw::load(folder.path(), MODEL, DIMENSION + 1, options()).unwrap().is_none());
+    assert!(Hnsw::load(folder.path(), STORE + 1, MODEL, DIMENSION, options()).unwrap().is_none());
+    assert!(Hnsw::load(folder.path(), STORE, OTHER_MODEL, DIMENSION, options()).unwrap().is_none());
+    assert!(Hnsw::load(folder.path(), STORE, MODEL, DIMENSION + 1, options()).unwrap().is_none());
     assert!(
-        Hnsw::load(folder.path(), MODEL, DIMENSION, HnswOptions { m: 8, ..options() }).unwrap().is_none()
+        Hnsw::load(folder.path(), STORE, MODEL, DIMENSION, HnswOptions { m: 8, ..options() })
+            .unwrap()
+            .is_none()
     );
     let other_effort =
         HnswOptions { ef_construction: 99, ef_search: 9, max_elements: 5000, max_searches: 1, ..options() };
-    assert!(Hnsw::load(folder.path(), MODEL, DIMENSION, other_effort).unwrap().is_some());
+    assert!(Hnsw::load(folder.path(), STORE, MODEL, DIMENSION, other_effort).unwrap().is_some());
     let path = folder.path().join("snapshot.json");
     let description = fs::read_to_string(&path).unwrap();
     for (from, to) in [
