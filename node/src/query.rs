@@ -132,15 +132,28 @@ fn candidates(
             hnsw.search_filtered(question, wanted, &allow, None)?
         }
     };
-    if neighbours.len() >= k.min(hnsw.len()) {
+    if neighbours.len() >= k.min(hnsw.len()) && !is_caught(&neighbours) {
         return Ok(neighbours);
     }
     // The walk ended early, among forbidden grains or hundreds that say the same: compare all, so that none is missed.
+    // At a million grains this takes a second; it is needed where boilerplate stands in hundreds of documents.
     let all = Filter { created_from_ms: filter.created_from_ms.or(Some(0)), ..filter.clone() };
     match view.select(&all, usize::MAX)? {
         Selection::Few(slots) => Ok(hnsw.search_among(question, wanted, &slots)?),
         Selection::All | Selection::Many => Ok(neighbours),
     }
+}
+
+/// Whether many of the candidates, best first, are one text again and again. A graph links a grain to its nearest, so
+/// hundreds of equal ones link to each other alone: a walk that enters them does not come out, and cuts off what lies
+/// behind them.
+fn is_caught(neighbours: &[Neighbour]) -> bool {
+    /// So many with one score are no chance.
+    const MAX_EQUAL: usize = 8;
+    /// One text gets vectors that differ by this much in the cosine when its neighbours in a batch differ.
+    const TOLERANCE: f32 = 2e-4;
+    let is_equal = |a: &Neighbour, b: &Neighbour| (a.similarity - b.similarity).abs() < TOLERANCE;
+    neighbours.chunk_by(is_equal).any(|equal| equal.len() > MAX_EQUAL)
 }
 
 /// The exact cosine of each candidate, best first; equal scores in the order of arrival.
@@ -162,4 +175,21 @@ fn rescore(
     }
     scored.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
     Ok(scored)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_walk_among_equal_grains_is_noticed() {
+        let neighbours = |similarities: &[f32]| -> Vec<Neighbour> {
+            similarities.iter().map(|&similarity| Neighbour { key: 1, similarity }).collect()
+        };
+        assert!(is_caught(&neighbours(&[0.5; 20])));
+        assert!(is_caught(&neighbours(&[[0.9, 0.8, 0.7, 0.6, 0.55].as_slice(), &[0.5; 15]].concat())));
+        assert!(!is_caught(&neighbours(&[0.5; 8])), "a few that are equal may be all there is");
+        let mixed: Vec<f32> = (0..20).map(|n| 1.0 - n as f32 / 20.0).collect();
+        assert!(!is_caught(&neighbours(&mixed)));
+    }
 }

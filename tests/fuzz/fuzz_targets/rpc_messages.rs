@@ -1,0 +1,29 @@
+//! Arbitrary bytes as each request of the API: refused, or a message that is the same after a round over the wire.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use prost::Message;
+use synapsenet_proto::{Draft, rpc};
+
+fuzz_target!(|bytes: &[u8]| {
+    if let Some(request) = read::<rpc::PutRequest>(bytes) {
+        request.draft.map(Draft::try_from);
+    }
+    if let Some(request) = read::<rpc::BulkPutRequest>(bytes) {
+        if let Some(rpc::bulk_put_request::Item::Draft(draft)) = request.item {
+            let _ = Draft::try_from(draft);
+        }
+    }
+    read::<rpc::AddDocumentRequest>(bytes);
+    read::<rpc::GetRequest>(bytes);
+    read::<rpc::ListRequest>(bytes);
+    read::<rpc::SearchRequest>(bytes);
+    read::<rpc::RetractRequest>(bytes);
+});
+
+fn read<M: Message + Default + PartialEq + std::fmt::Debug>(bytes: &[u8]) -> Option<M> {
+    let message = M::decode(bytes).ok()?;
+    assert_eq!(M::decode(message.encode_to_vec().as_slice()).as_ref(), Ok(&message));
+    Some(message)
+}

@@ -1,0 +1,319 @@
+//! Who is let in, and by which door.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use synapsenet_proto::rpc;
+use synapsenet_proto::rpc::node_service_client::NodeServiceClient;
+use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
+use tonic::{Code, Request, Status};
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_check_response::ServingStatus;
+use tonic_health::pb::health_client::HealthClient;
+use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
+use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
+use tonic_reflection::pb::v1::server_reflection_response::MessageResponse;
+use tonic_reflection::pb::v1::{ServerReflectionRequest, ServerReflectionResponse};
+
+use super::harness::{Client, TestNode, TestProcess, config, folder, program, ran, synapsenet, within};
+
+/// A node that listens on TCP, too.
+async fn tcp_node() -> TestNode {
+    let mut config = config();
+    config.api.listen = "127.0.0.1:0".into();
+    TestNode::fresh_with(config).await
+}
+
+fn tcp_address(node: &TestNode) -> String {
+    node.node.api_addresses()[1].clone()
+}
+
+async fn connect(address: &str) -> Channel {
+    let endpoint = Endpoint::from_shared(address.to_owned()).unwrap();
+    within("a connection", endpoint.connect()).await.unwrap()
+}
+
+/// Asks for the status with this authorization.
+async fn status_with(channel: Channel, authorization: Option<&str>) -> Result<rpc::StatusResponse, Status> {
+    let mut request = Request::new(rpc::StatusRequest {});
+    if let Some(authorization) = authorization {
+        request.metadata_mut().insert("authorization", authorization.parse().unwrap());
+    }
+    within("the status", NodeServiceClient::new(channel).status(request))
+        .await
+        .map(tonic::Response::into_inner)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn over_tcp_only_the_token_opens() {
+    let node = tcp_node().await;
+    let channel = connect(&tcp_address(&node)).await;
+    let token = std::fs::read_to_string(node.dir().join("api.token")).unwrap();
+    assert!(token.len() >= 64, "the token cannot be guessed");
+    for wrong in [
+        None,
+        Some(String::new()),
+        Some(token.clone()),
+        Some("Bearer".into()),
+        Some("Bearer wrong".into()),
+        Some(format!("Bearer {}", &token[1..])),
+        Some(format!("Basic {token}")),
+    ] {
+        let status = status_with(channel.clone(), wrong.as_deref()).await;
+        Client::assert_refused(status, Code::Unauthenticated, "api.token");
+    }
+    let right = format!("Bearer {token}");
+    let status = status_with(channel.clone(), Some(&right)).await.unwrap();
+    assert_eq!(status.author, node.node.author());
+    assert_eq!(status.api_addresses, node.node.api_addresses());
+
+    // Nothing else is open either.
+    let health = HealthClient::new(channel).check(HealthCheckRequest::default()).await;
+    Client::assert_refused(health, Code::Unauthenticated, "api.token");
+    // Who can use the socket needs no token.
+    assert_eq!(node.status().await.author, node.node.author());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_token_stays_and_is_refused_when_others_can_read_it() {
+    let mut with_tcp = config();
+    with_tcp.api.listen = "127.0.0.1:0".into();
+    let dir = folder();
+    let token_file = dir.path().join("api.token");
+    let node = TestNode::on(dir.path(), with_tcp.clone()).await;
+    let token = std::fs::read_to_string(&token_file).unwrap();
+    let node = node.restart_with(with_tcp.clone()).await;
+    assert_eq!(std::fs::read_to_string(&token_file).unwrap(), token);
+    node.stop().await;
+
+    std::fs::set_permissions(&token_file, std::fs::Permissions::from_mode(0o644)).unwrap();
+    let error = TestNode::try_on(dir.path(), with_tcp).await.err().expect("it is refused").to_string();
+    assert!(error.contains("api.token") && error.contains("read by others"), "{error}");
+    // Without TCP nobody needs it.
+    TestNode::on(dir.path(), config()).await.stop().await;
+}
+
+/// Every file and folder below `dir`, with its mode.
+fn modes(dir: &Path) -> Vec<(PathBuf, u32)> {
+    let mut found = vec![(dir.to_owned(), std::fs::metadata(dir).unwrap().permissions().mode() & 0o777)];
+    for entry in std::fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(modes(&path));
+        } else {
+            let mode = std::fs::symlink_metadata(&path).unwrap().permissions().mode() & 0o777;
+            found.push((path, mode));
+        }
+    }
+    found
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_else_on_the_machine_can_read_what_a_node_keeps() {
+    let mut with_tcp = config();
+    with_tcp.api.listen = "127.0.0.1:0".into();
+    let owner = folder();
+    let dir = owner.path().join("data");
+    let node = TestNode::on(&dir, with_tcp).await;
+    node.put("A secret.").await;
+    node.wait_indexed().await;
+    let socket = std::fs::metadata(dir.join("api.sock")).unwrap().permissions().mode() & 0o777;
+    assert_eq!(socket, 0o600, "{socket:o}");
+    let check = || {
+        let modes = modes(&dir);
+        assert!(modes.len() > 3, "{modes:?}");
+        for (path, mode) in modes {
+            assert_eq!(mode & 0o077, 0, "{} has mode {mode:o}", path.display());
+        }
+    };
+    check();
+    node.stop().await;
+    check();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_identity_that_others_can_read_is_refused() {
+    let dir = folder();
+    TestNode::on(dir.path(), config()).await.stop().await;
+    let seed = dir.path().join("identity.seed");
+    std::fs::set_permissions(&seed, std::fs::Permissions::from_mode(0o640)).unwrap();
+    let before = std::fs::read(&seed).unwrap();
+    let error = TestNode::try_on(dir.path(), config()).await.err().expect("it is refused").to_string();
+    assert!(error.contains("chmod 600"), "{error}");
+    assert_eq!(std::fs::read(&seed).unwrap(), before, "it is never overwritten");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn beyond_loopback_a_node_does_not_listen_without_tls() {
+    let dir = folder();
+    for address in ["0.0.0.0:0", "[::]:0", "192.0.2.1:7717"] {
+        let ran = synapsenet(dir.path(), &["run", "--api-listen", address]).await.ended_with(2);
+        ran.assert_told("in the clear", "config show");
+        assert!(ran.err.contains("api.tls_cert"), "{}", ran.err);
+    }
+    assert!(!dir.path().join("grains.redb").exists(), "it was refused before anything was made");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_address_that_is_taken_is_refused_with_the_way_out() {
+    let dir = folder();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = taken.local_addr().map(|address| (address.to_string(), taken)).unwrap();
+    for (flag, other) in [("--api-listen", "--metrics-listen"), ("--metrics-listen", "--api-listen")] {
+        let arguments = ["run", flag, &taken.0, other, "127.0.0.1:0"];
+        let ran = synapsenet(dir.path(), &arguments).await.ended_with(1);
+        ran.assert_told(&format!("cannot listen on {}", taken.0), "");
+        assert!(ran.err.contains(flag), "{}", ran.err);
+    }
+}
+
+/// A certificate for this machine, and its key, in PEM.
+fn certificate() -> (String, String) {
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned(), "127.0.0.1".to_owned()]).unwrap();
+    (made.cert.pem(), made.signing_key.serialize_pem())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_tls_the_token_travels_encrypted_and_only_to_the_right_node() {
+    let dir = folder();
+    let (certificate_pem, key_pem) = certificate();
+    let (certificate_file, key_file) = (dir.path().join("cert.pem"), dir.path().join("key.pem"));
+    std::fs::write(&certificate_file, &certificate_pem).unwrap();
+    std::fs::write(&key_file, &key_pem).unwrap();
+    let mut secure = config();
+    secure.api.listen = "127.0.0.1:0".into();
+    secure.api.tls_cert = certificate_file.display().to_string();
+    secure.api.tls_key = key_file.display().to_string();
+    let node = TestNode::on(&dir.path().join("data"), secure.clone()).await;
+    let address = tcp_address(&node);
+    assert!(address.starts_with("https://127.0.0.1:"), "{address}");
+
+    let endpoint = |ca: &str| {
+        let tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(ca)).domain_name("localhost");
+        Endpoint::from_shared(address.clone()).unwrap().tls_config(tls).unwrap()
+    };
+    let channel = within("a connection", endpoint(&certificate_pem).connect()).await.unwrap();
+    let token = std::fs::read_to_string(node.dir().join("api.token")).unwrap();
+    let status = status_with(channel.clone(), Some(&format!("Bearer {token}"))).await.unwrap();
+    assert_eq!(status.author, node.node.author());
+    let without = status_with(channel, None).await;
+    Client::assert_refused(without, Code::Unauthenticated, "api.token");
+
+    // Whoever trusts another certificate does not talk to it, nor does anybody in the clear.
+    let (other, _) = certificate();
+    assert!(within("an error", endpoint(&other).connect()).await.is_err());
+    let plain = Endpoint::from_shared(address.replace("https", "http")).unwrap();
+    if let Ok(channel) = within("an answer", plain.connect()).await {
+        assert!(status_with(channel, Some(&format!("Bearer {token}"))).await.is_err());
+    }
+
+    // The command line takes the same road.
+    let ca = certificate_file.to_str().unwrap();
+    let ran =
+        synapsenet(node.dir(), &["id", "--json", "--api", &address, "--api-ca", ca]).await.ended_with(0);
+    assert_eq!(ran.record()["author"], node.node.author());
+    std::fs::write(dir.path().join("other.pem"), other).unwrap();
+    let other = dir.path().join("other.pem").display().to_string();
+    let ran = synapsenet(node.dir(), &["id", "--api", &address, "--api-ca", &other]).await.ended_with(3);
+    ran.assert_told("no secure connection", "--api-ca");
+
+    // A key that does not fit is refused when the node starts, not when the first client comes.
+    node.stop().await;
+    std::fs::write(&key_file, "no key").unwrap();
+    let wrong = TestNode::try_on(&dir.path().join("data"), secure.clone()).await.err().expect("it is no key");
+    assert!(format!("{wrong:#}").contains("TLS"), "{wrong:#}");
+    std::fs::remove_file(&key_file).unwrap();
+    let missing = TestNode::try_on(&dir.path().join("data"), secure).await.err().expect("the key is missing");
+    assert!(format!("{missing:#}").contains("api.tls_key"), "{missing:#}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_command_line_finds_the_token_and_says_when_it_is_wrong() {
+    let node = tcp_node().await;
+    let address = tcp_address(&node);
+    let ran = synapsenet(node.dir(), &["id", "--api", &address]).await.ended_with(0);
+    assert_eq!(ran.out.trim(), node.node.author());
+    let elsewhere = folder();
+    let ran = synapsenet(elsewhere.path(), &["id", "--api", &address]).await.ended_with(4);
+    ran.assert_told("api.token", "--api-token-file");
+    let token = node.dir().join("api.token").display().to_string();
+    synapsenet(elsewhere.path(), &["id", "--api", &address, "--api-token-file", &token]).await.ended_with(0);
+    let wrong = elsewhere.path().join("token");
+    std::fs::write(&wrong, "0".repeat(64)).unwrap();
+    let wrong = wrong.display().to_string();
+    let ran = synapsenet(elsewhere.path(), &["id", "--api", &address, "--api-token-file", &wrong]).await;
+    ran.ended_with(4).assert_told("api.token", "--api-token-file");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn health_is_told_to_whoever_asks_by_the_standard_protocol() {
+    let node = TestNode::fresh().await;
+    let mut health = HealthClient::new(node.channel.clone());
+    for service in ["", "synapsenet.v1.NodeService"] {
+        let request = HealthCheckRequest { service: service.into() };
+        let answer = within("health", health.check(request)).await.unwrap().into_inner();
+        assert_eq!(answer.status(), ServingStatus::Serving, "{service:?}");
+    }
+    let unknown = health.check(HealthCheckRequest { service: "nothing".into() }).await;
+    Client::assert_refused(unknown, Code::NotFound, "");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_schema_is_told_to_whoever_asks_by_reflection() {
+    let node = TestNode::fresh().await;
+    let mut reflection = ServerReflectionClient::new(node.channel.clone());
+    let ask = |message: MessageRequest| ServerReflectionRequest {
+        host: String::new(),
+        message_request: Some(message),
+    };
+    let questions = tokio_stream::iter([
+        ask(MessageRequest::ListServices(String::new())),
+        ask(MessageRequest::FileContainingSymbol("synapsenet.v1.NodeService".into())),
+        ask(MessageRequest::FileContainingSymbol("synapsenet.v1.SignedGrain".into())),
+        ask(MessageRequest::FileContainingSymbol("synapsenet.v1.Nothing".into())),
+    ]);
+    let mut answers = reflection.server_reflection_info(questions).await.unwrap().into_inner();
+    let mut next = async || -> Result<MessageResponse, Status> {
+        let answer: Option<ServerReflectionResponse> = within("an answer", answers.message()).await?;
+        Ok(answer.unwrap().message_response.unwrap())
+    };
+    let Ok(MessageResponse::ListServicesResponse(services)) = next().await else { panic!("no list") };
+    let names: Vec<_> = services.service.into_iter().map(|service| service.name).collect();
+    for name in ["synapsenet.v1.NodeService", "grpc.health.v1.Health", "grpc.reflection.v1.ServerReflection"]
+    {
+        assert!(names.iter().any(|known| known == name), "{name} is not among {names:?}");
+    }
+    for word in ["BulkPut", "signature"] {
+        let Ok(MessageResponse::FileDescriptorResponse(files)) = next().await else { panic!("no file") };
+        let found =
+            files.file_descriptor_proto.iter().any(|file| String::from_utf8_lossy(file).contains(word));
+        assert!(found, "{word}");
+    }
+    assert!(!matches!(next().await, Ok(MessageResponse::FileDescriptorResponse(_))));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_free_port_is_taken_for_port_zero_and_told() {
+    let dir = folder();
+    let process = TestProcess::start(dir.path()).await;
+    assert_eq!(process.ready["event"], "ready");
+    assert_eq!(process.ready["data_dir"], dir.path().display().to_string());
+    assert_eq!(process.ready["author"], process.status().await.author);
+    let api = process.ready["api"].as_array().unwrap();
+    assert_eq!(api[0], format!("unix:{}", dir.path().join("api.sock").display()));
+    let tcp = api[1].as_str().unwrap();
+    assert!(!tcp.ends_with(":0"), "{tcp}");
+    let token = std::fs::read_to_string(dir.path().join("api.token")).unwrap();
+    status_with(connect(tcp).await, Some(&format!("Bearer {token}"))).await.unwrap();
+    let metrics = process.ready["metrics"].as_str().unwrap();
+    let address = metrics.strip_prefix("http://").and_then(|rest| rest.strip_suffix("/metrics")).unwrap();
+    super::metrics::scrape(address.parse().unwrap()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_folder_whose_socket_would_have_too_long_a_path_is_refused_with_the_way_out() {
+    let dir = folder();
+    let deep = dir.path().join("x".repeat(110));
+    let ran = ran(program(&deep, &[]), &["run", "--api-listen", "", "--metrics-listen", ""], "").await;
+    ran.ended_with(1).assert_told("shorter --data-dir", "");
+}

@@ -1,0 +1,126 @@
+//! The crates keep to the arrows of the design.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use cargo_metadata::{DependencyKind, Metadata, MetadataCommand};
+
+/// Which crates of this project a crate may use, `[dependencies]` and `[build-dependencies]` alike.
+const ARROWS: [(&str, &[&str]); 7] = [
+    ("synapsenet-proto", &[]),
+    ("synapsenet-storage", &["synapsenet-proto"]),
+    ("synapsenet-index", &["synapsenet-proto"]),
+    ("synapsenet-net", &["synapsenet-proto"]),
+    ("synapsenet", &["synapsenet-proto", "synapsenet-storage", "synapsenet-index", "synapsenet-net"]),
+    (
+        "synapsenet-tests",
+        &["synapsenet", "synapsenet-proto", "synapsenet-storage", "synapsenet-index", "synapsenet-net"],
+    ),
+    (
+        "synapsenet-benches",
+        &["synapsenet", "synapsenet-proto", "synapsenet-storage", "synapsenet-index", "synapsenet-net"],
+    ),
+];
+
+/// What belongs to some crates only. The tests and benches may use everything.
+const OWNERS: [(&str, &[&str]); 13] = [
+    ("tonic", &["synapsenet-proto", "synapsenet"]),
+    ("anyhow", &["synapsenet"]),
+    ("clap", &["synapsenet"]),
+    ("axum", &["synapsenet"]),
+    ("hyper-util", &["synapsenet"]),
+    ("tonic-health", &["synapsenet"]),
+    ("tonic-reflection", &["synapsenet"]),
+    ("tokio", &["synapsenet", "synapsenet-net"]),
+    ("redb", &["synapsenet-storage"]),
+    ("zstd", &["synapsenet-storage"]),
+    ("ort", &["synapsenet-index"]),
+    ("usearch", &["synapsenet-index"]),
+    ("libp2p", &["synapsenet-net"]),
+];
+
+fn metadata() -> Metadata {
+    let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("../Cargo.toml");
+    MetadataCommand::new()
+        .manifest_path(manifest)
+        .no_deps()
+        .other_options(["--offline".to_owned()])
+        .exec()
+        .unwrap()
+}
+
+/// What each crate builds on, not counting what only its own tests use.
+fn dependencies(metadata: &Metadata) -> BTreeMap<String, BTreeSet<String>> {
+    let of = |package: &cargo_metadata::Package| {
+        let built_on =
+            package.dependencies.iter().filter(|dependency| dependency.kind != DependencyKind::Development);
+        built_on.map(|dependency| dependency.name.clone()).collect()
+    };
+    metadata.packages.iter().map(|package| (package.name.to_string(), of(package))).collect()
+}
+
+#[test]
+fn crates_use_only_what_the_design_lets_them() {
+    let dependencies = dependencies(&metadata());
+    let known: BTreeSet<&str> = ARROWS.iter().map(|(name, _)| *name).collect();
+    let there: BTreeSet<&str> = dependencies.keys().map(String::as_str).collect();
+    assert_eq!(there, known, "a new crate is argued for, and named here");
+    for (name, allowed) in ARROWS {
+        let used: BTreeSet<&str> =
+            dependencies[name].iter().map(String::as_str).filter(|used| known.contains(used)).collect();
+        let excess: Vec<_> = used.difference(&allowed.iter().copied().collect()).copied().collect();
+        assert!(excess.is_empty(), "{name} must not use {excess:?}");
+    }
+    // The arrows that make the design what it is are there.
+    assert!(dependencies["synapsenet-storage"].contains("synapsenet-proto"));
+    for part in ["synapsenet-proto", "synapsenet-storage", "synapsenet-index"] {
+        assert!(dependencies["synapsenet"].contains(part), "the node joins {part}");
+    }
+}
+
+#[test]
+fn even_the_tests_of_a_part_do_not_use_its_siblings() {
+    let siblings = ["synapsenet-storage", "synapsenet-index", "synapsenet-net"];
+    for package in metadata().packages {
+        if siblings.contains(&package.name.as_str()) {
+            for dependency in &package.dependencies {
+                assert!(
+                    !siblings.contains(&dependency.name.as_str()),
+                    "{} uses {}",
+                    package.name,
+                    dependency.name
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn what_has_an_owner_is_used_by_its_owner_only() {
+    let dependencies = dependencies(&metadata());
+    for (library, owners) in OWNERS {
+        for (name, used) in &dependencies {
+            let free = ["synapsenet-tests", "synapsenet-benches"].contains(&name.as_str());
+            let allowed = free || owners.contains(&name.as_str());
+            assert!(allowed || !used.contains(library), "{name} must not use {library}");
+        }
+    }
+}
+
+#[test]
+fn one_binary_holds_the_tests_and_one_the_benches() {
+    let mut found = BTreeSet::new();
+    for package in metadata().packages {
+        for target in &package.targets {
+            if target.is_test() || target.is_bench() {
+                found.insert((package.name.to_string(), target.name.clone()));
+            }
+        }
+        assert!(package.publish.as_ref().is_some_and(Vec::is_empty), "{} is not published", package.name);
+    }
+    let expected = [
+        ("synapsenet-benches".to_owned(), "performance_benchmarks".to_owned()),
+        ("synapsenet-tests".to_owned(), "integration_tests".to_owned()),
+    ];
+    assert_eq!(found, expected.into());
+}

@@ -1,0 +1,380 @@
+//! The command line says and does what scripts rely on.
+
+use serde_json::{Value, json};
+
+use super::harness::{Ran, TestNode, config, folder, noise, program, ran, synapsenet};
+
+/// Runs the program on the folder of a node.
+async fn on(node: &TestNode, arguments: &[&str]) -> Ran {
+    synapsenet(node.dir(), arguments).await
+}
+
+/// The records of one kind of event.
+fn events<'a>(records: &'a [Value], event: &str) -> Vec<&'a Value> {
+    records.iter().filter(|record| record["event"] == event).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn texts_are_added_found_shown_and_withdrawn() {
+    let node = TestNode::fresh().await;
+    let added = on(
+        &node,
+        &[
+            "add",
+            "--json",
+            "--topic",
+            "house",
+            "--tag",
+            "a",
+            "--tag",
+            "b",
+            "--title",
+            "Boiler",
+            "--lang",
+            "en",
+            "--share",
+            "The boiler is serviced every October.",
+        ],
+    )
+    .await
+    .ended_with(0)
+    .records();
+    let id = events(&added, "text")[0]["id"].as_str().unwrap().to_owned();
+    assert_eq!(events(&added, "text")[0]["outcome"], "added");
+    let summary =
+        json!({"event": "summary", "added": 1, "unchanged": 0, "retracted": 0, "refused": 0, "skipped": 0});
+    assert_eq!(added.last(), Some(&summary));
+    on(&node, &["add", "Water the tomatoes in the evening.", "--quiet"]).await.ended_with(0);
+
+    // It has waited: both can be found at once, best first.
+    let hits = on(&node, &["search", "--json", "heating", "maintenance"]).await.ended_with(0).records();
+    assert_eq!(hits.len(), 2);
+    let best = &hits[0];
+    assert!(best["score"].as_f64().unwrap() > hits[1]["score"].as_f64().unwrap());
+    for (field, value) in [
+        ("id", json!(id)),
+        ("text", json!("The boiler is serviced every October.")),
+        ("title", json!("Boiler")),
+        ("topic", json!("house")),
+        ("author", json!(node.node.author())),
+        ("source", Value::Null),
+        ("tags", json!(["a", "b"])),
+        ("lang", json!("en")),
+        ("shared", json!(true)),
+    ] {
+        assert_eq!(best[field], value, "{field}");
+    }
+    let one = on(&node, &["search", "--json", "-k", "1", "plants"]).await.ended_with(0).record();
+    assert_eq!(one["text"], "Water the tomatoes in the evening.");
+    assert_eq!(one["shared"], false, "private unless it was shared");
+    let filtered = on(&node, &["search", "--json", "plants", "--topic", "house", "--tag", "b"]).await;
+    assert_eq!(filtered.ended_with(0).record()["id"], json!(id));
+    assert_eq!(on(&node, &["search", "--json", "plants", "--tag", "none"]).await.ended_with(0).out, "");
+
+    let shown = on(&node, &["get", "--json", &id[..8]]).await.ended_with(0).record();
+    assert_eq!((&shown["id"], shown["searchable"].as_bool()), (&json!(id), Some(true)));
+    assert!(shown["emergence"]["score"].as_f64().is_some());
+    let listed = on(&node, &["list", "--json"]).await.ended_with(0).records();
+    assert_eq!(listed.len(), 2);
+    assert_eq!(listed[1]["id"], json!(id), "newest first");
+    assert_eq!(on(&node, &["list", "--json", "--limit", "1"]).await.records().len(), 1);
+
+    // Nothing is withdrawn without a yes.
+    on(&node, &["retract", &id]).await.ended_with(2).assert_told("no terminal", "--yes");
+    let retracted = on(&node, &["retract", "--json", "--yes", &id[..10]]).await.ended_with(0).record();
+    assert_eq!(retracted["id"], json!(id));
+    on(&node, &["get", &id]).await.ended_with(1).assert_told("no grain has the id", "list");
+    assert_eq!(on(&node, &["list", "--json", "--all"]).await.records().len(), 1);
+    let all = on(&node, &["list", "--json", "--all", "--retractions"]).await.records();
+    assert!(all.iter().any(|grain| grain["kind"] == "retraction" && grain["id"] == retracted["retraction"]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_folder_is_added_kept_in_step_and_left_alone_where_it_should() {
+    let node = TestNode::fresh().await;
+    let notes = folder();
+    let write = |name: &str, text: &[u8]| {
+        let path = notes.path().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    };
+    write(
+        "house.md",
+        b"# House\n\n## Roof\n\nThe tiles are from 1987.\n\n## Cellar\n\nThe pump stands in the corner.\n",
+    );
+    write("deep/er/page.html", b"<h1>Bread</h1><script>nope()</script><p>Twelve hours of rest.</p>");
+    write("list.txt", b"milk\neggs\n");
+    write(".hidden.md", b"Nobody sees this.");
+    write("picture.png", b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR");
+    write("latin1.txt", b"caf\xe9");
+    write("empty.md", b"");
+    let path = notes.path().to_str().unwrap().to_owned();
+
+    let added = on(&node, &["add", "--json", "--topic", "notes", &path]).await;
+    let records = added.records();
+    let documents = events(&records, "document");
+    let by_name =
+        |name: &str| documents.iter().find(|record| record["source"].as_str().unwrap().ends_with(name));
+    assert_eq!(by_name("/house.md").unwrap()["added"], 2);
+    assert_eq!(by_name("/deep/er/page.html").unwrap()["added"], 1);
+    assert_eq!(by_name("/list.txt").unwrap()["added"], 1);
+    assert_eq!(documents.len(), 3, "{records:?}");
+    let skipped: Vec<_> =
+        events(&records, "skipped").iter().map(|r| r["source"].as_str().unwrap().to_owned()).collect();
+    assert!(skipped.iter().any(|name| name.ends_with("picture.png")), "{skipped:?}");
+    let summary = records.last().unwrap();
+    assert_eq!((&summary["added"], &summary["unchanged"]), (&json!(4), &json!(0)));
+
+    let house = by_name("/house.md").unwrap()["source"].as_str().unwrap().to_owned();
+    assert!(house.starts_with("file:///"), "{house}");
+    let hit = on(&node, &["search", "--json", "-k", "1", "where is the water pump"]).await.record();
+    assert_eq!(hit["title"], "House > Cellar");
+    assert_eq!(hit["source"], json!({"uri": house, "ordinal": 1}));
+    let bread = on(&node, &["search", "--json", "-k", "1", "baking"]).await.record();
+    assert_eq!(bread["text"], "Twelve hours of rest.");
+
+    // Again: nothing. Edited: what went is withdrawn, what came is added.
+    let again = on(&node, &["add", "--json", "--topic", "notes", &path]).await.records();
+    let summary = again.last().unwrap();
+    assert_eq!(
+        (&summary["added"], &summary["unchanged"], &summary["retracted"]),
+        (&json!(0), &json!(4), &json!(0))
+    );
+    write("house.md", b"# House\n\n## Roof\n\nThe tiles are from 1987.\n\n## Cellar\n\nThe pump was sold.\n");
+    let house = notes.path().join("house.md").display().to_string();
+    let edited = on(&node, &["add", "--json", "--topic", "notes", &house]).await.ended_with(0).records();
+    let summary = edited.last().unwrap();
+    assert_eq!(
+        (&summary["added"], &summary["unchanged"], &summary["retracted"]),
+        (&json!(1), &json!(1), &json!(1))
+    );
+    let listed = on(&node, &["list", "--json", "--all", "--source", &house]).await.records();
+    assert_eq!(listed.len(), 2);
+    assert!(listed.iter().all(|grain| grain["text"] != "The pump stands in the corner."));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn standard_input_is_a_text_or_a_text_a_line() {
+    let node = TestNode::fresh().await;
+    let input = async |arguments: &[&str], text: &str| ran(program(node.dir(), &[]), arguments, text).await;
+    let one =
+        input(&["add", "--json", "-"], "The first line.\nThe second line.\n").await.ended_with(0).records();
+    assert_eq!(events(&one, "text").len(), 1);
+    let id = events(&one, "text")[0]["id"].as_str().unwrap().to_owned();
+    assert!(node.get(&id).await.text.contains("second"));
+
+    let lines = "alpha\n\n  beta  \n".to_owned() + &"x".repeat(20_000) + "\ngamma";
+    let ran = input(&["add", "--json", "--lines", "-"], &lines).await.ended_with(1);
+    let records = ran.records();
+    let stored: Vec<_> =
+        events(&records, "line").iter().map(|record| record["line"].as_u64().unwrap()).collect();
+    assert_eq!(stored, [1, 3, 5]);
+    let refused = events(&records, "refused");
+    assert_eq!((refused.len(), &refused[0]["line"]), (1, &json!(4)));
+    assert!(refused[0]["reason"].as_str().unwrap().contains("16384"));
+    let texts: Vec<_> = node.list(Default::default()).await.into_iter().map(|grain| grain.text).collect();
+    assert!(
+        ["alpha", "beta", "gamma"].iter().all(|text| texts.iter().any(|known| known == text)),
+        "{texts:?}"
+    );
+
+    let empty = input(&["add", "--json", "-"], " \n").await.ended_with(1);
+    assert_eq!(empty.records().last().unwrap()["refused"], 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_long_text_is_split_and_not_cut() {
+    let node = TestNode::fresh().await;
+    let filler = (0..420).map(|n| format!("On page {n} nothing of interest was said. ")).collect::<String>();
+    let text = format!("{filler}The treasure lies beneath the oak.");
+    assert!(text.len() > synapsenet_proto::MAX_TEXT_BYTES);
+    let added = ran(program(node.dir(), &[]), &["add", "--json", "-"], &text).await.ended_with(0).records();
+    assert!(added.last().unwrap()["added"].as_u64().unwrap() > 10);
+    let hit = on(&node, &["search", "--json", "-k", "1", "buried gold under a tree"]).await.record();
+    assert!(hit["text"].as_str().unwrap().contains("treasure"), "{hit}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_tells_who_and_how_it_is() {
+    let node = TestNode::fresh().await;
+    node.put("One.").await;
+    node.wait_indexed().await;
+    assert_eq!(on(&node, &["id"]).await.ended_with(0).out.trim(), node.node.author());
+    assert_eq!(on(&node, &["id", "--json"]).await.record(), json!({"author": node.node.author()}));
+    let status = on(&node, &["status", "--json"]).await.ended_with(0).record();
+    for (field, value) in [
+        ("grains", json!(1)),
+        ("searchable", json!(1)),
+        ("pending", json!(0)),
+        ("max_grains", json!(1_000_000)),
+        ("author", json!(node.node.author())),
+        ("data_dir", json!(node.dir())),
+        ("topics", json!([{"topic": "commons", "grains": 1}])),
+        ("metrics_address", json!(node.node.metrics_address().unwrap().to_string())),
+    ] {
+        assert_eq!(status[field], value, "{field}");
+    }
+    let model = &status["model"];
+    assert_eq!((&model["state"], &model["provider"]), (&json!("ready"), &json!("cpu")));
+    assert_eq!((&model["dimension"], &model["max_tokens"]), (&json!(384), &json!(256)));
+    assert!(model["name"].as_str().unwrap().starts_with("all-MiniLM-L6-v2"));
+    let people = on(&node, &["status"]).await.ended_with(0);
+    assert!(people.out.contains("1 grain of at most 1,000,000"), "{}", people.out);
+    assert!(!people.out.contains('\u{1b}'), "no colours where no terminal is");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_folder_is_checked_and_compacted_with_and_without_a_running_node() {
+    let node = TestNode::fresh().await;
+    for n in 0..20 {
+        let id = node.put(format!("Page {n}: {}", noise(n, 4000))).await;
+        if n % 2 == 0 {
+            node.try_retract(&id).await.unwrap();
+        }
+    }
+    node.wait_indexed().await;
+    let database = node.dir().join("grains.redb");
+    let size = || std::fs::metadata(&database).unwrap().len();
+    let check = async |dir: &std::path::Path| {
+        let verified = synapsenet(dir, &["verify", "--json"]).await.ended_with(0).record();
+        assert_eq!((&verified["ok"], &verified["problems"]), (&json!(true), &json!([])));
+        assert_eq!(verified["checked"], verified["total"]);
+        assert!(verified["total"].as_u64().unwrap() >= 10);
+        let before = size();
+        let compacted = synapsenet(dir, &["compact", "--json"]).await.ended_with(0).record();
+        assert_eq!(compacted["bytes_before"], before);
+        assert!(compacted["bytes_after"].as_u64().unwrap() < before, "{compacted}");
+        compacted
+    };
+    let compacted = check(node.dir()).await;
+    assert_eq!(compacted["bytes_after"], size());
+    assert_eq!(node.search("page").await.hits.len(), 10, "the node goes on");
+    let dir = node.dir().to_owned();
+    let _owned = node.stop().await;
+    check(&dir).await;
+    let node = TestNode::on(&dir, config()).await;
+    assert_eq!(node.search("page").await.hits.len(), 10);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_node_a_command_says_how_to_start_one() {
+    let dir = folder();
+    let path = dir.path().join("none");
+    for arguments in
+        [&["search", "x"][..], &["status"], &["add", "x"], &["list"], &["get", "12345678"], &["id"]]
+    {
+        let ran = synapsenet(&path, arguments).await.ended_with(3);
+        ran.assert_told("no node answers", &format!("synapsenet run --data-dir {}", path.display()));
+    }
+    for arguments in [&["verify"][..], &["compact"], &["export"]] {
+        synapsenet(&path, arguments).await.ended_with(3).assert_told("no data folder", "synapsenet run");
+    }
+    assert!(!path.exists(), "asking makes nothing");
+    // The same for scripts.
+    let ran = synapsenet(&path, &["status", "--json"]).await.ended_with(3);
+    let error: Value = serde_json::from_str(&ran.err).unwrap();
+    assert_eq!(error["code"], 3);
+    assert!(error["error"].as_str().unwrap().contains("no node answers") && error["hint"].is_string());
+    assert_eq!(ran.out, "");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_command_line_is_told_before_a_node_is_asked() {
+    let dir = folder();
+    for arguments in [
+        &["frobnicate"][..],
+        &["search"],
+        &["search", "x", "-k", "0"],
+        &["search", "x", "-k", "1001"],
+        &["get", "xyz"],
+        &["list", "--topic", "Bad!"],
+        &["list", "--since", "yesterday"],
+        &["list", "--since", "2026-02-02", "--until", "2026-01-01"],
+        &["status", "--api", "somewhere"],
+        &["run", "--listen", "/ip4/127.0.0.1/tcp/0"],
+        &["run", "--api-listen", "somewhere"],
+    ] {
+        let ran = synapsenet(dir.path(), arguments).await.ended_with(2);
+        assert!(!ran.err.is_empty() && ran.out.is_empty(), "{ran:?}");
+        let mut with_json = vec!["--json"];
+        with_json.extend(arguments);
+        let ran = synapsenet(dir.path(), &with_json).await.ended_with(2);
+        let error: Value = serde_json::from_str(&ran.err).unwrap_or_else(|error| panic!("{error}: {ran:?}"));
+        assert_eq!(error["code"], 2, "{error}");
+    }
+    let help = synapsenet(dir.path(), &["--help"]).await.ended_with(0);
+    assert!(help.out.contains("Exit codes") && help.err.is_empty());
+    let version = synapsenet(dir.path(), &["--version"]).await.ended_with(0);
+    assert_eq!(version.out.trim(), concat!("synapsenet ", env!("CARGO_PKG_VERSION")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_effective_settings_are_shown_with_their_origins() {
+    let dir = folder();
+    std::fs::write(dir.path().join("config.toml"), "[storage]\nhnsw_m = 24\n[log]\nlevel = \"warn\"\n")
+        .unwrap();
+    let environment = [("SYNAPSENET_LOG__LEVEL", "debug")];
+    let shown = ran(program(dir.path(), &environment), &["config", "show", "--json"], "")
+        .await
+        .ended_with(0)
+        .records();
+    let setting = |key: &str| shown.iter().find(|record| record["key"] == key).unwrap();
+    assert_eq!(setting("storage.hnsw_m")["value"], 24);
+    assert!(setting("storage.hnsw_m")["origin"].as_str().unwrap().contains("config.toml"));
+    assert_eq!(setting("log.level")["value"], "debug");
+    assert!(setting("log.level")["origin"].as_str().unwrap().contains("SYNAPSENET_LOG__LEVEL"));
+    for (key, value) in [
+        ("storage.hnsw_ef_construction", json!(200)),
+        ("storage.hnsw_max_elements", json!(1_000_000)),
+        ("ai.provider", json!("cpu")),
+        ("network.max_peers", json!(50)),
+    ] {
+        assert_eq!((&setting(key)["value"], &setting(key)["origin"]), (&value, &json!("default")), "{key}");
+    }
+    // What is shown for people is a configuration again.
+    let people = ran(program(dir.path(), &environment), &["config", "show"], "").await.ended_with(0);
+    let file = dir.path().join("shown.toml");
+    std::fs::write(&file, &people.out).unwrap();
+    let elsewhere = folder();
+    let arguments = ["config", "show", "--json", "--config", file.to_str().unwrap()];
+    let again = synapsenet(elsewhere.path(), &arguments).await.ended_with(0).records();
+    let values = |records: &[Value]| {
+        records.iter().map(|r| (r["key"].clone(), r["value"].clone())).collect::<Vec<_>>()
+    };
+    assert_eq!(values(&again), values(&shown));
+    let missing =
+        synapsenet(dir.path(), &["config", "show", "--config", "/nonexistent.toml"]).await.ended_with(2);
+    missing.assert_told("/nonexistent.toml", "");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn completions_are_made_for_each_shell_without_home_or_node() {
+    let dir = folder();
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let ran = synapsenet(dir.path(), &["completions", shell]).await.ended_with(0);
+        for word in ["synapsenet", "search", "retract", "--data-dir", "--no-wait"] {
+            let word = if shell == "fish" { word.trim_start_matches("--") } else { word };
+            assert!(ran.out.contains(word), "{word} is missing for {shell}");
+        }
+    }
+    synapsenet(dir.path(), &["completions", "tcsh"]).await.ended_with(2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_that_has_seen_enough_is_no_error() {
+    let node = TestNode::fresh().await;
+    for n in 0..40 {
+        node.put(format!("Line {n}: {}", "a text that fills some space ".repeat(300))).await;
+    }
+    let mut command = program(node.dir(), &[]);
+    command.args(["list", "--all", "--json"]);
+    command
+        .stdin(std::process::Stdio::null())
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    drop(child.stdout.take());
+    let output = super::harness::within("its end", child.wait_with_output()).await.unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(String::from_utf8(output.stderr).unwrap(), "");
+}

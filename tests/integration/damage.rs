@@ -1,0 +1,398 @@
+//! What if the disk, the index, the model or the library is not as it should be?
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use synapsenet_proto::rpc;
+use tonic::Code;
+
+use super::harness::{Client, TestNode, config, folder, noise, note, program, ran, synapsenet, within};
+
+const QUESTION: &str = "when does the train leave";
+
+/// A stopped node's folder with some notes that were all searchable, and their ids.
+async fn stopped_node(dir: &Path) -> Vec<String> {
+    let node = TestNode::on(dir, config()).await;
+    let mut ids = vec![node.put("The express to the coast departs at 8:15 from platform 4.").await];
+    for n in 0..9 {
+        ids.push(node.put(format!("Entry {n} of the garden diary: nothing grew.")).await);
+    }
+    node.wait_indexed().await;
+    node.stop().await;
+    ids
+}
+
+/// Asserts that a node starts on the folder, that everything is found, and that nothing is wrong with it.
+async fn assert_whole(dir: &Path, ids: &[String]) {
+    let node = TestNode::on(dir, config()).await;
+    node.wait_indexed().await;
+    let status = node.status().await;
+    assert_eq!((status.grains, status.searchable, status.pending), (ids.len() as u64, ids.len() as u64, 0));
+    let found = node.search_in(QUESTION, 100, rpc::Filter::default()).await;
+    assert_eq!(found.ids()[0], ids[0]);
+    assert_eq!(found.hits.len(), ids.len());
+    node.verify_sound().await;
+    node.stop().await;
+}
+
+fn files(dir: &Path) -> Vec<PathBuf> {
+    let mut files: Vec<_> = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    files
+}
+
+/// Something that happens to the bytes of a file.
+type Damage = fn(&mut Vec<u8>);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_index_is_made_again_from_the_store() {
+    let dir = folder();
+    let ids = stopped_node(dir.path()).await;
+    let index = dir.path().join("index");
+    let count = files(&index).len();
+    assert!(count > 0);
+    let damages: [(&str, Damage); 5] = [
+        ("one byte in the middle", |bytes| {
+            let middle = bytes.len() / 2;
+            bytes[middle] ^= 0x55;
+        }),
+        ("the first byte", |bytes| bytes[0] ^= 0x55),
+        ("cut in half", |bytes| bytes.truncate(bytes.len() / 2)),
+        ("empty", Vec::clear),
+        ("something else", |bytes| *bytes = b"something else ".repeat(100)),
+    ];
+    for place in 0..count {
+        for (damage, apply) in damages {
+            // The stop before has saved the index anew, so each damage meets a sound one.
+            let file = &files(&index)[place];
+            println!("{damage}: {}", file.display());
+            let mut bytes = std::fs::read(file).unwrap();
+            apply(&mut bytes);
+            std::fs::write(file, bytes).unwrap();
+            assert_whole(dir.path(), &ids).await;
+            assert_eq!(files(&index).len(), count, "nothing is left over");
+        }
+        std::fs::remove_file(&files(&index)[place]).unwrap();
+        assert_whole(dir.path(), &ids).await;
+    }
+    std::fs::remove_dir_all(&index).unwrap();
+    assert_whole(dir.path(), &ids).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_saved_index_of_another_store_is_not_believed() {
+    /// More than a search looks at before it compares exactly.
+    const PAGES: u32 = 200;
+    let animals = ["otter", "heron", "badger", "lynx", "newt", "stork", "hare", "carp", "moth", "wasp"];
+    let stopped = async |dir: &Path, shift: u32| {
+        let node = TestNode::on(dir, config()).await;
+        // The same animals in another order: as many grains, as many changes, and wrong neighbours.
+        let item = |n: u32| {
+            let animal = animals[(n / 20 + shift) as usize % animals.len()];
+            let draft = note(format!("Sighting {n}: one more {animal} was seen."));
+            rpc::BulkPutRequest { item: Some(rpc::bulk_put_request::Item::Draft(draft)), share: false }
+        };
+        node.bulk_put((0..PAGES).map(item).collect()).await;
+        node.wait_indexed().await;
+        node.stop().await;
+    };
+    let (dir, other) = (folder(), folder());
+    stopped(dir.path(), 0).await;
+    stopped(other.path(), 5).await;
+    let (mine, theirs) = (dir.path().join("index"), other.path().join("index"));
+    std::fs::remove_dir_all(&mine).unwrap();
+    std::fs::rename(&theirs, &mine).unwrap();
+    let node = TestNode::on(dir.path(), config()).await;
+    for animal in animals {
+        let found = node.search_in(&format!("a {animal}"), 10, rpc::Filter::default()).await;
+        let right = found.texts().iter().filter(|text| text.contains(animal)).count();
+        assert_eq!(right, 10, "{animal}: {:?}", found.texts());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_onnx_runtime_a_node_says_where_to_get_it() {
+    let dir = folder();
+    let environment = [("SYNAPSENET_AI__ONNXRUNTIME", "/nonexistent/libonnxruntime.so")];
+    let ran = ran(program(dir.path(), &environment), &RUN, "").await.ended_with(1);
+    ran.assert_told("/nonexistent/libonnxruntime.so", "");
+    assert!(ran.err.contains("deploy/provision") && ran.err.contains("ORT_DYLIB_PATH"), "{}", ran.err);
+    assert_eq!(ran.out, "", "it never was ready");
+}
+
+/// Runs a node on its socket alone.
+const RUN: [&str; 5] = ["run", "--api-listen", "", "--metrics-listen", ""];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_library_that_is_no_onnx_runtime_stops_the_node_with_a_hint() {
+    let dir = folder();
+    // One that is on every Linux machine: this process has it loaded.
+    let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+    let libm =
+        maps.lines().filter_map(|line| line.split_whitespace().nth(5)).find(|path| path.contains("/libm.so"));
+    let text = dir.path().join("text.so");
+    std::fs::write(&text, "no library").unwrap();
+    for library in [libm.expect("the C library is loaded"), text.to_str().unwrap()] {
+        let data = dir.path().join("data");
+        let environment = [("SYNAPSENET_AI__ONNXRUNTIME", library)];
+        let ran = ran(program(&data, &environment), &RUN, "").await.ended_with(1);
+        let name = Path::new(library).file_stem().unwrap().to_str().unwrap();
+        ran.assert_told(name.split('.').next().unwrap(), "");
+        assert!(ran.err.contains("deploy/provision"), "{}", ran.err);
+    }
+}
+
+/// A copy of the built-in model's folder.
+fn model_copy(to: &Path) {
+    let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("../index/models/all-MiniLM-L6-v2");
+    std::fs::create_dir(to).unwrap();
+    for file in ["model.toml", "model.onnx", "tokenizer.json"] {
+        std::fs::copy(from.join(file), to.join(file)).unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_model_whose_files_differ_from_its_description_is_refused() {
+    let dir = folder();
+    let data = dir.path().join("data");
+    let ids = stopped_node(&data).await;
+    let model = dir.path().join("model");
+    model_copy(&model);
+    let mut other = config();
+    other.ai.model_dir = model.display().to_string();
+
+    // As it is, it is the built-in one: nothing is embedded again.
+    let node = TestNode::on(&data, other.clone()).await;
+    assert_eq!(node.status().await.searchable, ids.len() as u64);
+    assert_eq!(node.search(QUESTION).await.ids()[0], ids[0]);
+    node.stop().await;
+
+    for name in ["model.onnx", "tokenizer.json"] {
+        let file = model.join(name);
+        let sound = std::fs::read(&file).unwrap();
+        let mut bytes = sound.clone();
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+        std::fs::write(&file, bytes).unwrap();
+        let error = TestNode::try_on(&data, other.clone()).await.err().expect("it is refused");
+        let error = format!("{error:#}");
+        assert!(error.contains(name) && error.contains("sha256"), "{error}");
+        std::fs::remove_file(&file).unwrap();
+        let error = TestNode::try_on(&data, other.clone()).await.err().expect("it is refused");
+        assert!(format!("{error:#}").contains(name), "{error:#}");
+        std::fs::write(&file, sound).unwrap();
+    }
+    other.ai.model_dir = dir.path().join("nowhere").display().to_string();
+    let error = TestNode::try_on(&data, other).await.err().expect("it is refused");
+    assert!(format!("{error:#}").contains("model.toml"), "{error:#}");
+    assert_whole(&data, &ids).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_model_reads_everything_again_and_the_first_one_is_not_mixed_in() {
+    let dir = folder();
+    let data = dir.path().join("data");
+    let ids = stopped_node(&data).await;
+    let model = dir.path().join("model");
+    model_copy(&model);
+    let description = std::fs::read_to_string(model.join("model.toml")).unwrap();
+    let changed = description.replace("question_prefix = \"\"", "question_prefix = \"question: \"");
+    assert_ne!(changed, description);
+    std::fs::write(model.join("model.toml"), changed).unwrap();
+    let mut other = config();
+    other.ai.model_dir = model.display().to_string();
+
+    let node = TestNode::on(&data, config()).await;
+    let first = node.status().await.model.unwrap().model_id;
+    let node = node.restart_with(other).await;
+    node.wait_indexed().await;
+    let status = node.status().await;
+    assert_ne!(status.model.unwrap().model_id, first, "another prefix makes other vectors");
+    assert_eq!((status.searchable, status.pending), (ids.len() as u64, 0));
+    assert_eq!(node.search(QUESTION).await.ids()[0], ids[0]);
+    node.verify_sound().await;
+    node.stop().await;
+    assert_whole(&data, &ids).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_is_none_is_refused_and_left_as_it_is() {
+    let dir = folder();
+    let database = dir.path().join("grains.redb");
+    let text = "These are my tax returns. ".repeat(1000);
+    std::fs::write(&database, &text).unwrap();
+    let ran = synapsenet(dir.path(), &RUN).await.ended_with(1);
+    ran.assert_told("grains.redb", "");
+    assert_eq!(std::fs::read_to_string(&database).unwrap(), text);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_setting_that_does_not_exist_is_refused_with_its_place() {
+    let dir = folder();
+    let file = dir.path().join("config.toml");
+    std::fs::write(&file, "[storage]\nhnsw_mm = 16\n").unwrap();
+    let refused = synapsenet(dir.path(), &RUN).await.ended_with(2);
+    refused.assert_told("storage.hnsw_mm", "config show");
+    assert!(refused.err.contains("config.toml"), "{}", refused.err);
+    std::fs::write(&file, "").unwrap();
+    for (name, value, word) in [
+        ("SYNAPSENET_STORAGE__HNSW", "1", "storage.hnsw"),
+        ("SYNAPSENET_STORAGE__HNSW_M", "many", "whole number"),
+        ("SYNAPSENET_STORAGE__HNSW_M", "1", "from 2 to 128"),
+        ("SYNAPSENET_AI__PROVIDER", "abacus", "ai.provider"),
+        ("SYNAPSENET_LOG__LEVEL", "info=loud", "log.level"),
+    ] {
+        let refused = ran(program(dir.path(), &[(name, value)]), &RUN, "").await.ended_with(2);
+        refused.assert_told(word, "");
+    }
+    assert!(!dir.path().join("grains.redb").exists(), "nothing was made");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_folder_that_cannot_be_used_is_refused_with_its_name() {
+    let dir = folder();
+    let file = dir.path().join("file");
+    std::fs::write(&file, "").unwrap();
+    let inside = file.join("data");
+    let refused = synapsenet(&inside, &RUN).await.ended_with(1);
+    refused.assert_told(&inside.display().to_string(), "");
+    assert!(refused.err.contains("--data-dir"), "{}", refused.err);
+
+    let locked = dir.path().join("locked");
+    std::fs::create_dir(&locked).unwrap();
+    std::fs::set_permissions(&locked, std::fs::Permissions::from_mode(0o500)).unwrap();
+    if std::fs::write(locked.join("probe"), "").is_ok() {
+        println!("skipped in part: this user may write everywhere");
+        return;
+    }
+    let refused = synapsenet(&locked, &RUN).await.ended_with(1);
+    refused.assert_told(&locked.display().to_string(), "");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_that_the_disk_changed_is_found_by_verify_and_the_others_stay() {
+    let dir = folder();
+    let ids = stopped_node(dir.path()).await;
+    let database = dir.path().join("grains.redb");
+    let before = std::fs::read(&database).unwrap();
+    let node = TestNode::on(dir.path(), config()).await;
+    let id = node.put(noise(0, 6000)).await;
+    node.wait_indexed().await;
+    node.stop().await;
+    // The longest stretch that is new and looks like noise is where the long text lies, compressed.
+    const WINDOW: usize = 256;
+    let mut bytes = std::fs::read(&database).unwrap();
+    let is_noise = |at: usize| {
+        let window = &bytes[at..at + WINDOW];
+        let distinct: std::collections::BTreeSet<u8> = window.iter().copied().collect();
+        distinct.len() > 100 && before.get(at..at + WINDOW) != Some(window)
+    };
+    let (mut start, mut longest) = (0, 0..0);
+    for at in (0..bytes.len() - WINDOW).step_by(WINDOW) {
+        if !is_noise(at) {
+            start = at + WINDOW;
+        } else if at + WINDOW - start > longest.len() {
+            longest = start..at + WINDOW;
+        }
+    }
+    assert!(longest.len() > 4000, "{longest:?}");
+    let middle = longest.start + longest.len() / 2;
+    bytes[middle] ^= 0x10;
+    std::fs::write(&database, bytes).unwrap();
+
+    let node = TestNode::on(dir.path(), config()).await;
+    let report = node.verify().await;
+    assert!(report.problems[0].contains("not readable"), "{:?}", report.problems);
+    let ran = synapsenet(dir.path(), &["verify"]).await.ended_with(1);
+    assert!(ran.out.contains(&report.problems[0]) && ran.err.contains("export"), "{ran:?}");
+    if let Ok(given) = node.try_get(&id).await {
+        panic!("grain {} with changed words was given out for {id}", given.grain.unwrap().id);
+    }
+    for id in &ids {
+        node.get(id).await;
+    }
+    let found = node.search_in(QUESTION, 3, rpc::Filter::default()).await;
+    assert_eq!(found.ids()[0], ids[0]);
+}
+
+/// A small file system, gone with this value.
+struct SmallDisk {
+    at: PathBuf,
+}
+
+impl SmallDisk {
+    /// None when this user may not mount.
+    fn mount(at: &Path, size: &str) -> Option<Self> {
+        std::fs::create_dir(at).unwrap();
+        let options = format!("size={size},mode=700");
+        let mounted =
+            Command::new("mount").args(["-t", "tmpfs", "-o", &options, "synapsenet-test"]).arg(at).output();
+        mounted.is_ok_and(|output| output.status.success()).then(|| Self { at: at.to_owned() })
+    }
+
+    fn resize(&self, size: &str) {
+        let options = format!("remount,size={size}");
+        let output = Command::new("mount").args(["-o", &options]).arg(&self.at).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        // Lazily, because after a failed test a node may still have files open there.
+        let _ = Command::new("umount").arg("--lazy").arg(&self.at).output();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_is_told_and_loses_nothing_that_was_acknowledged() {
+    let dir = folder();
+    let Some(disk) = SmallDisk::mount(&dir.path().join("disk"), "4m") else {
+        println!("skipped: mounting a small file system takes root");
+        return;
+    };
+    let data = disk.at.join("data");
+    let node = TestNode::on(&data, config()).await;
+    let mut acknowledged = Vec::new();
+    let mut number = 0_u64;
+    let refusal = loop {
+        match node.try_put(note(noise(number, 6000))).await {
+            Ok(put) => acknowledged.push((number, put.id)),
+            Err(status) => break status,
+        }
+        number += 1;
+        assert!(number < 4000, "4 MiB are full at last");
+    };
+    assert!(!acknowledged.is_empty());
+    assert_eq!(refusal.code(), Code::ResourceExhausted, "{refusal:?}");
+    let message = refusal.message();
+    assert!(message.contains("space") || message.contains("disk"), "{message}");
+
+    // After a failed write the file must be opened again, so the node ends, and says why.
+    let mut node = node.node;
+    let failure = format!("{:#}", within("the node to give up", node.failed()).await);
+    assert!(failure.contains("written"), "{failure}");
+    // What the other parts failed on for it is of no interest.
+    let _ = within("the end of the node", node.stop()).await;
+
+    disk.resize("64m");
+    let node = TestNode::on(&data, config()).await;
+    assert_acknowledged(&node, &acknowledged).await;
+    node.put_draft(rpc::Draft { tags: vec!["new".into()], ..note("There is room again.") }).await;
+    node.wait_indexed().await;
+    let node = node.restart().await;
+    assert_acknowledged(&node, &acknowledged).await;
+    let status = node.status().await;
+    assert_eq!((status.searchable, status.pending), (status.grains, 0));
+    let new = rpc::Filter { tags: vec!["new".into()], ..Default::default() };
+    assert_eq!(node.search_in("space", 1, new).await.texts(), ["There is room again."]);
+    node.verify_sound().await;
+    node.stop().await;
+}
+
+async fn assert_acknowledged(client: &Client, acknowledged: &[(u64, String)]) {
+    for (number, id) in acknowledged {
+        assert_eq!(client.get(id).await.text, noise(*number, 6000));
+    }
+}

@@ -1,0 +1,87 @@
+//! A node in this process.
+
+use std::ops::Deref;
+use std::path::{Path, PathBuf};
+
+use synapsenet::{Config, Node, Settings};
+use tempfile::TempDir;
+
+use super::{Client, folder, within};
+
+/// A configuration for a test: no address that another test could hold, one thread that computes.
+pub(crate) fn config() -> Config {
+    let mut config = Config::default();
+    config.api.listen = String::new();
+    config.metrics.listen = "127.0.0.1:0".into();
+    config.ai.threads = 1;
+    config
+}
+
+/// A running node and a client on its socket.
+pub(crate) struct TestNode {
+    /// The node itself.
+    pub node: Node,
+    client: Client,
+    dir: PathBuf,
+    /// Keeps the folder for as long as the node, when it is the node's own.
+    owned: Option<TempDir>,
+}
+
+impl TestNode {
+    /// A node in a folder of its own.
+    pub async fn fresh() -> Self {
+        Self::fresh_with(config()).await
+    }
+
+    /// A node in a folder of its own, set up otherwise than usual.
+    pub async fn fresh_with(config: Config) -> Self {
+        let owned = folder();
+        let dir = owned.path().join("data");
+        Self { owned: Some(owned), ..Self::on(&dir, config).await }
+    }
+
+    /// A node in the folder `dir`.
+    pub async fn on(dir: &Path, config: Config) -> Self {
+        Self::try_on(dir, config).await.unwrap()
+    }
+
+    /// A node in the folder `dir`, or why it does not start.
+    pub async fn try_on(dir: &Path, config: Config) -> anyhow::Result<Self> {
+        let node = within("the start of a node", Node::start(Settings::from(config), dir)).await?;
+        let client = Client::unix(&dir.join("api.sock")).await;
+        Ok(Self { node, client, dir: dir.to_owned(), owned: None })
+    }
+
+    /// Its data folder.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Stops it in order.
+    pub async fn stop(self) -> Option<TempDir> {
+        // The node waits for open connections to end.
+        drop(self.client);
+        within("the end of a node", self.node.stop()).await.unwrap();
+        self.owned
+    }
+
+    /// Stops it in order and starts it again on its folder.
+    pub async fn restart(self) -> Self {
+        self.restart_with(config()).await
+    }
+
+    /// Stops it in order and starts it again on its folder, set up otherwise.
+    pub async fn restart_with(self, config: Config) -> Self {
+        let dir = self.dir.clone();
+        let owned = self.stop().await;
+        Self { owned, ..Self::on(&dir, config).await }
+    }
+}
+
+impl Deref for TestNode {
+    type Target = Client;
+
+    fn deref(&self) -> &Client {
+        &self.client
+    }
+}

@@ -1,0 +1,191 @@
+//! Each metric is recorded where it happens, and the page is one that Prometheus reads.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use synapsenet_proto::rpc;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use super::harness::{TestNode, config, note, wait_for, within};
+
+/// What a GET answered.
+pub(crate) struct Page {
+    /// Its status line and headers.
+    head: String,
+    body: String,
+    /// The values by name and labels.
+    samples: BTreeMap<String, f64>,
+}
+
+impl Page {
+    /// The value of a sample that must be there.
+    #[track_caller]
+    pub fn value(&self, name: &str) -> f64 {
+        *self.samples.get(name).unwrap_or_else(|| panic!("{name} is missing from:\n{}", self.body))
+    }
+}
+
+/// Reads a page of the metrics server.
+async fn get(address: SocketAddr, path: &str) -> Page {
+    let answer = within("a page", async {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        answer
+    })
+    .await;
+    let (head, body) = answer.split_once("\r\n\r\n").expect("a head and a body");
+    let lines = body.lines().filter(|line| !line.starts_with('#') && head.contains("openmetrics"));
+    let samples = lines.map(|line| {
+        let (name, value) = line.rsplit_once(' ').unwrap();
+        (name.to_owned(), value.parse().unwrap_or_else(|_| panic!("{line} has no number")))
+    });
+    Page { head: head.to_lowercase(), body: body.to_owned(), samples: samples.collect() }
+}
+
+/// Reads the metrics of a node.
+pub(crate) async fn scrape(address: SocketAddr) -> Page {
+    let page = get(address, "/metrics").await;
+    assert!(page.head.starts_with("http/1.1 200"), "{}", page.head);
+    page
+}
+
+const HISTOGRAMS: [&str; 5] = ["embedding", "query", "batch", "poe_calculation", "commit"];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_metric_counts_what_it_names() {
+    let node = TestNode::fresh().await;
+    let address = node.node.metrics_address().unwrap();
+    let page = scrape(address).await;
+    for name in ["syn_grains_total", "syn_batch_total", "syn_queries_total", "syn_calls_refused_total"] {
+        assert_eq!(page.value(name), 0.0, "{name}");
+    }
+    for name in HISTOGRAMS {
+        assert_eq!(page.value(&format!("syn_{name}_seconds_count")), 0.0, "{name}");
+    }
+    wait_for("the model", async || scrape(address).await.value("syn_models_loaded") == 1.0).await;
+
+    let ids =
+        [node.put("The first one.").await, node.put("The second one.").await, node.put("The third.").await];
+    node.try_put(note("The third.")).await.unwrap();
+    node.wait_indexed().await;
+    node.search("numbers").await;
+    node.search("more numbers").await;
+    node.try_get(&ids[0]).await.unwrap();
+    node.try_get(&ids[1]).await.unwrap();
+    node.try_get(&ids[2]).await.unwrap();
+    for _ in 0..2 {
+        node.try_put(note("")).await.unwrap_err();
+    }
+    node.try_put(rpc::Draft { topic: "Bad!".into(), ..note("x") }).await.unwrap_err();
+
+    let page = scrape(address).await;
+    assert_eq!(page.value("syn_grains_total"), 3.0, "a duplicate is no grain that came in");
+    assert_eq!(page.value("syn_queries_total"), 2.0);
+    assert_eq!(page.value("syn_query_seconds_count"), 2.0);
+    assert_eq!(page.value("syn_poe_calculation_seconds_count"), 3.0);
+    let batches = page.value("syn_batch_total");
+    assert!((1.0..=3.0).contains(&batches), "{batches}");
+    assert_eq!(page.value("syn_batch_seconds_count"), batches);
+    // Two questions, and a run of the model for each batch at least.
+    let runs = page.value("syn_embedding_seconds_count");
+    assert!((2.0 + batches..=5.0).contains(&runs), "{runs} runs for {batches} batches");
+    // Three puts, a duplicate, the vectors of each batch.
+    assert!(page.value("syn_commit_seconds_count") >= 4.0);
+    assert_eq!(page.value("syn_refusals_total{reason=\"empty_text\"}"), 2.0);
+    assert_eq!(page.value("syn_refusals_total{reason=\"bad_topic\"}"), 1.0);
+    assert_eq!(page.value("syn_pending_grains"), 0.0);
+    assert_eq!(page.value("syn_searchable_grains"), 3.0);
+    assert_eq!(page.value("syn_models_loaded"), 1.0);
+
+    // The times are of what was timed: a search takes longer than its question's run of the model.
+    for name in HISTOGRAMS {
+        let sum = page.value(&format!("syn_{name}_seconds_sum"));
+        assert!(sum > 0.0, "{name} took {sum} s");
+    }
+    let (query, embedding) = (page.value("syn_query_seconds_sum"), page.value("syn_embedding_seconds_sum"));
+    assert!(query > 0.0 && embedding < query + page.value("syn_batch_seconds_sum"));
+
+    // The gauges say what the system says.
+    let resident = resident_bytes();
+    let memory = page.value("syn_memory_usage_bytes");
+    assert!(memory > resident / 2.0 && memory < resident * 2.0, "{memory} against {resident}");
+    let database = std::fs::metadata(node.dir().join("grains.redb")).unwrap().len();
+    assert_eq!(page.value("syn_storage_size_bytes"), database as f64);
+    let status = node.status().await;
+    assert_eq!(status.storage_bytes, database);
+    assert_eq!(status.metrics_address, address.to_string());
+}
+
+/// Resident memory of this process, as the kernel tells people.
+fn resident_bytes() -> f64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse::<f64>().unwrap() * 1024.0
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_page_is_well_formed_openmetrics() {
+    let node = TestNode::fresh().await;
+    node.put("Something to measure.").await;
+    node.wait_indexed().await;
+    node.search("measure").await;
+    // A reason that was never given has no sample.
+    node.try_put(note("")).await.unwrap_err();
+    let page = scrape(node.node.metrics_address().unwrap()).await;
+    assert!(page.head.contains("content-type: application/openmetrics-text; version=1.0.0; charset=utf-8"));
+    assert!(page.body.ends_with("# EOF\n"), "the page is whole");
+    assert_eq!(page.body.matches("# EOF").count(), 1);
+    for (name, kind) in [
+        ("syn_embedding_seconds", "histogram"),
+        ("syn_query_seconds", "histogram"),
+        ("syn_batch_seconds", "histogram"),
+        ("syn_poe_calculation_seconds", "histogram"),
+        ("syn_commit_seconds", "histogram"),
+        ("syn_grains", "counter"),
+        ("syn_batch", "counter"),
+        ("syn_queries", "counter"),
+        ("syn_refusals", "counter"),
+        ("syn_calls_refused", "counter"),
+        ("syn_memory_usage_bytes", "gauge"),
+        ("syn_storage_size_bytes", "gauge"),
+        ("syn_models_loaded", "gauge"),
+        ("syn_pending_grains", "gauge"),
+        ("syn_searchable_grains", "gauge"),
+    ] {
+        assert_eq!(page.body.matches(&format!("# TYPE {name} {kind}\n")).count(), 1, "{name}");
+        assert!(page.body.contains(&format!("# HELP {name} ")), "{name}");
+    }
+    for name in HISTOGRAMS {
+        let prefix = format!("syn_{name}_seconds_bucket{{le=\"");
+        let buckets = page.body.lines().filter_map(|line| line.strip_prefix(&prefix));
+        let buckets: Vec<(&str, f64)> = buckets
+            .map(|bucket| bucket.split_once("\"} ").unwrap())
+            .map(|(bound, count)| (bound, count.parse().unwrap()))
+            .collect();
+        assert!(buckets.len() > 5 && buckets.is_sorted_by(|a, b| a.1 <= b.1), "{name}: {buckets:?}");
+        let count = page.value(&format!("syn_{name}_seconds_count"));
+        assert_eq!(buckets.last(), Some(&("+Inf", count)), "{name}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_but_the_metrics_is_served_there() {
+    let node = TestNode::fresh().await;
+    let address = node.node.metrics_address().unwrap();
+    for path in ["/", "/metrics/", "/metricsx", "/../api.token"] {
+        assert!(get(address, path).await.head.starts_with("http/1.1 404"), "{path}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_can_be_run_without_the_page() {
+    let mut config = config();
+    config.metrics.listen = String::new();
+    let node = TestNode::fresh_with(config).await;
+    assert_eq!(node.node.metrics_address(), None);
+    assert_eq!(node.status().await.metrics_address, "");
+}

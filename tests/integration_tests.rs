@@ -1,0 +1,36 @@
+//! Whole nodes under test: `cargo test --test integration_tests`.
+//!
+//! | question | module |
+//! |---|---|
+//! | Is what was said found by its meaning, and does it stay? | `memory` |
+//! | Is what was withdrawn gone, and can only its author withdraw it? | `retractions` |
+//! | Are documents split, updated and read as what they are? | `documents` |
+//! | Do lists and filters give exactly what they should? | `lists` |
+//! | What becomes of many items at once, good and bad? | `bulk` |
+//! | What is a wrong or excessive request told? | `requests` |
+//! | Is each metric recorded where it happens? | `metrics` |
+//! | Who is let in, and by which door? | `access` |
+//! | Do real processes start, stop and die without losing anything? | `processes` |
+//! | What if the disk, the index, the model or the library is not as it should be? | `damage` |
+//! | Does the command line say and do what scripts rely on? | `commands`, `transfer` |
+//! | Do the crates keep to the arrows of the design? | `architecture` |
+//!
+//! Nodes run in this process wherever that is enough; `harness` starts them. Nothing sleeps: tests wait for conditions.
+
+#[cfg(test)]
+mod integration {
+    mod access;
+    mod architecture;
+    mod bulk;
+    mod commands;
+    mod damage;
+    mod documents;
+    mod harness;
+    mod lists;
+    mod memory;
+    mod metrics;
+    mod processes;
+    mod requests;
+    mod retractions;
+    mod transfer;
+}
