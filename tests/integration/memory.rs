@@ -248,7 +248,8 @@ async fn a_note_is_found_among_hundreds_that_say_the_same() {
     let node = TestNode::fresh().await;
     let item = |n: u32| {
         let source = Some(rpc::Source { uri: format!("file:///src/{n}.c"), ordinal: 0 });
-        let draft = rpc::Draft { source, ..note("Permission is hereby granted, free of charge, to any person.") };
+        let draft =
+            rpc::Draft { source, ..note("Permission is hereby granted, free of charge, to any person.") };
         rpc::BulkPutRequest { item: Some(rpc::bulk_put_request::Item::Draft(draft)), share: false }
     };
     // Half of the notes come before the files, half after them.
