@@ -9,7 +9,7 @@ Every stack gets the same texts. They take turns, round by round and set by set,
 in a process of its own and waits there until it is asked. Tokenizing is part of the time, loading is not.
 
 `single` gives one text a run. `batched` hands over the whole set: the better of the batch sizes 8 and 32 counts for each peer, ours plans its
-own batches. With two threads a batched run of ours has two sessions of one thread each, as the node has.
+own batches. Ours has one session with as many threads as the peers have, as in the node.
 
 Two figures are printed for each: the best wall-clock rate of all rounds, and the best rate by CPU time, which other work on the machine
 disturbs less. `x` is our rate divided by the peer's.
@@ -76,9 +76,8 @@ class OurBinary:
         self.loaded = {"load_s": None}
 
     def measure(self, set_name, batched):
-        threads, sessions = (1, self.threads) if batched else (self.threads, 1)
         command = [str(self.binary), "--texts", str(self.texts), "--set", set_name, "--rounds", "1"]
-        command += ["--mode", "batched" if batched else "single", "--threads", str(threads), "--sessions", str(sessions)]
+        command += ["--mode", "batched" if batched else "single", "--threads", str(self.threads)]
         environment = {"ORT_DYLIB_PATH": str(ROOT / ".onnxruntime" / "libonnxruntime.so")} | os.environ
         result = json.loads(subprocess.run(command, check=True, capture_output=True, text=True, env=environment).stdout.splitlines()[-1])
         # /proc counts CPU time in hundredths of a second, so a very short run may show none.
