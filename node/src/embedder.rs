@@ -51,22 +51,34 @@ struct Job {
     reply: oneshot::Sender<Result<Vec<Vector>, EmbedError>>,
 }
 
-/// The thread that computes. It ends when this is dropped.
+/// The thread that computes. Dropping this lets it end after what it is computing and waits for that: a process that
+/// exits meanwhile would take ONNX Runtime apart under a running session, which aborts.
 #[derive(Debug)]
 pub(crate) struct EmbedderThread {
     /// Nothing is ever sent: dropping it is the signal.
-    stop: Sender<()>,
-    thread: JoinHandle<()>,
+    stop: Option<Sender<()>>,
+    thread: Option<JoinHandle<()>>,
 }
 
 impl EmbedderThread {
-    /// Lets the thread end after what it is computing, and waits for it.
+    /// Lets the thread end, and waits for it.
     ///
     /// # Errors
     /// When it panicked.
-    pub fn stop(self) -> std::thread::Result<()> {
-        drop(self.stop);
-        self.thread.join()
+    pub fn stop(mut self) -> std::thread::Result<()> {
+        self.end()
+    }
+
+    fn end(&mut self) -> std::thread::Result<()> {
+        drop(self.stop.take());
+        self.thread.take().map_or(Ok(()), JoinHandle::join)
+    }
+}
+
+impl Drop for EmbedderThread {
+    fn drop(&mut self) {
+        // Its panic was told when it happened.
+        let _ = self.end();
     }
 }
 
@@ -104,7 +116,10 @@ impl EmbedderHandle {
         let worker = Worker { start, questions: question_jobs, documents: document_jobs, stopped, state };
         let thread = std::thread::Builder::new().name("embedder".into()).spawn(move || worker.run());
         let thread = thread.expect("the system starts a thread at start-up");
-        (Self { tokenizer, questions, documents, state: watched }, EmbedderThread { stop, thread })
+        (
+            Self { tokenizer, questions, documents, state: watched },
+            EmbedderThread { stop: Some(stop), thread: Some(thread) },
+        )
     }
 
     /// The tokenizer of the model.
