@@ -29,9 +29,11 @@ pub fn sample_texts() -> anyhow::Result<Vec<String>> {
     let mut texts = Vec::new();
     for file in files {
         let text = std::fs::read_to_string(&file)?;
-        let paragraphs = text.split("\n\n").map(str::trim);
-        texts.extend(paragraphs.filter(|text| !text.is_empty() && !text.starts_with('#')).map(str::to_owned));
+        // Each note is one line beneath its heading.
+        let lines = text.lines().map(str::trim);
+        texts.extend(lines.filter(|line| !line.is_empty() && !line.starts_with('#')).map(str::to_owned));
     }
+    anyhow::ensure!(!texts.is_empty(), "{} has no notes", dir.display());
     Ok(texts)
 }
 
