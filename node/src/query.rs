@@ -136,7 +136,7 @@ fn candidates(
         return Ok(neighbours);
     }
     // The walk ended early, among forbidden grains or hundreds that say the same: compare all, so that none is missed.
-    // At a million grains this takes a second; it is needed where boilerplate stands in hundreds of documents.
+    // It takes time in proportion to all grains; it is needed where boilerplate stands in hundreds of documents.
     let all = Filter { created_from_ms: filter.created_from_ms.or(Some(0)), ..filter.clone() };
     match view.select(&all, usize::MAX)? {
         Selection::Few(slots) => Ok(hnsw.search_among(question, wanted, &slots)?),
@@ -150,7 +150,7 @@ fn candidates(
 fn is_caught(neighbours: &[Neighbour]) -> bool {
     /// So many with one score are no chance.
     const MAX_EQUAL: usize = 8;
-    /// One text gets vectors that differ by this much in the cosine when its neighbours in a batch differ.
+    /// More than the rounding to 8 bits changes between vectors of one text, less than lies between different texts.
     const TOLERANCE: f32 = 2e-4;
     let is_equal = |a: &Neighbour, b: &Neighbour| (a.similarity - b.similarity).abs() < TOLERANCE;
     neighbours.chunk_by(is_equal).any(|equal| equal.len() > MAX_EQUAL)
