@@ -7,14 +7,12 @@
 //! The bytes that the author signed are the bytes that travel and are stored; nothing is ever encoded again, so no
 //! canonical encoding exists to get wrong.
 
-use std::fmt;
-use std::str::FromStr;
-
 use bytes::Bytes;
-use data_encoding::HEXLOWER_PERMISSIVE;
 use prost::Message;
 
-use crate::{AuthorId, Identity, Refusal, rpc};
+use crate::hex::hex_id;
+use crate::identity::GRAIN_CONTEXT;
+use crate::{AuthorId, Identity, Refusal, Topic, rpc};
 
 /// A whole signed grain. Half of gossipsub's 64 KiB message, so that a vector fits beside it.
 pub const MAX_GRAIN_BYTES: usize = 32 * 1024;
@@ -36,96 +34,15 @@ pub const MAX_SOURCE_URI_BYTES: usize = 1024;
 pub const MAX_LINKS: usize = 16;
 /// The word that says what a link means.
 pub const MAX_RELATION_BYTES: usize = 64;
-/// The name of a topic.
-pub const MAX_TOPIC_BYTES: usize = 64;
-/// The topic of a grain that names none.
-pub const DEFAULT_TOPIC: &str = "commons";
 /// The relation by which a retraction names the grain that it withdraws.
 pub const RETRACTS: &str = "retracts";
 
 /// The rules by which this program seals.
 const BODY_VERSION: u32 = 1;
 
-/// The name of a grain: the BLAKE3 hash of its body; shown as 64 lower-case hexadecimal digits.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct GrainId([u8; 32]);
-
-impl GrainId {
-    /// Takes the 32 bytes of an id.
-    #[must_use]
-    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
-        Self(bytes)
-    }
-
-    /// The 32 bytes of the id.
-    #[must_use]
-    pub const fn as_bytes(&self) -> &[u8; 32] {
-        &self.0
-    }
-}
-
-impl fmt::Display for GrainId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&data_encoding::HEXLOWER.encode(&self.0))
-    }
-}
-
-impl fmt::Debug for GrainId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "GrainId({self})")
-    }
-}
-
-impl FromStr for GrainId {
-    type Err = Refusal;
-
-    fn from_str(text: &str) -> Result<Self, Refusal> {
-        let wrong = Refusal::Malformed("an id is 64 hexadecimal digits");
-        let bytes = HEXLOWER_PERMISSIVE.decode(text.as_bytes()).map_err(|_| wrong.clone())?;
-        bytes.try_into().map(Self).map_err(|_| wrong)
-    }
-}
-
-/// The named stream that a grain belongs to: `[a-z0-9][a-z0-9._-]{0,63}`.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Topic(String);
-
-impl Topic {
-    /// Checks a name.
-    ///
-    /// # Errors
-    /// [`Refusal::BadTopic`] when it is not in the allowed form.
-    pub fn new(name: impl Into<String>) -> Result<Self, Refusal> {
-        let name = name.into();
-        let bytes = name.as_bytes();
-        let first = bytes.first().is_some_and(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
-        let rest = bytes
-            .iter()
-            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'.' | b'_' | b'-'));
-        if first && rest && bytes.len() <= MAX_TOPIC_BYTES {
-            Ok(Self(name))
-        } else {
-            Err(Refusal::BadTopic(name))
-        }
-    }
-
-    /// The name.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl Default for Topic {
-    fn default() -> Self {
-        Self(DEFAULT_TOPIC.to_owned())
-    }
-}
-
-impl fmt::Display for Topic {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
+hex_id! {
+    /// The name of a grain: the BLAKE3 hash of its body; shown as 64 lower-case hexadecimal digits.
+    GrainId, Refusal, Refusal::Malformed("an id is 64 hexadecimal digits")
 }
 
 /// What a grain is for.
@@ -227,7 +144,7 @@ impl Grain {
     fn sign(body: Body, identity: &Identity) -> Result<Self, Refusal> {
         body.check()?;
         let encoded = body.encode();
-        let signature = identity.sign(&encoded);
+        let signature = identity.sign(GRAIN_CONTEXT, &encoded);
         Self::assemble(body, encoded, &signature)
     }
 
@@ -237,7 +154,7 @@ impl Grain {
     /// A [`Refusal`] that says what is wrong. Never panics, whatever the bytes.
     pub fn open(bytes: &[u8]) -> Result<Self, Refusal> {
         let (body, encoded, signature) = Self::read(bytes)?;
-        body.author.verify(&encoded, &signature)?;
+        body.author.verify(GRAIN_CONTEXT, &encoded, &signature)?;
         Self::assemble(body, encoded, &signature)
     }
 
@@ -271,7 +188,7 @@ impl Grain {
     /// Puts the parts together. The outer message is always written by us, so it has one form for one body and
     /// signature, however a peer wrote it.
     fn assemble(body: Body, encoded: Bytes, signature: &[u8; 64]) -> Result<Self, Refusal> {
-        let id = GrainId(blake3::hash(&encoded).into());
+        let id = GrainId::from_bytes(blake3::hash(&encoded).into());
         let signed = rpc::SignedGrain { body: encoded.into(), signature: signature.to_vec() };
         let bytes: Bytes = signed.encode_to_vec().into();
         if bytes.len() > MAX_GRAIN_BYTES {
@@ -470,14 +387,14 @@ impl TryFrom<rpc::Link> for Link {
 
     fn try_from(link: rpc::Link) -> Result<Self, Refusal> {
         let target = link.target.try_into().map_err(|_| Refusal::BadLink)?;
-        Ok(Self { target: GrainId(target), relation: link.relation })
+        Ok(Self { target: GrainId::from_bytes(target), relation: link.relation })
     }
 }
 
 impl TryFrom<rpc::Draft> for Draft {
     type Error = Refusal;
 
-    /// Reads a client's draft; an empty topic means [`DEFAULT_TOPIC`].
+    /// Reads a client's draft; an empty topic means [`crate::DEFAULT_TOPIC`].
     fn try_from(draft: rpc::Draft) -> Result<Self, Refusal> {
         let topic = if draft.topic.is_empty() { Topic::default() } else { Topic::new(draft.topic)? };
         Ok(Self {

@@ -1,63 +1,38 @@
 //! Who signs: the ed25519 identity of a node and the public key that names it.
 
 use std::fmt;
-use std::str::FromStr;
 
-use data_encoding::HEXLOWER_PERMISSIVE;
 use ed25519_dalek::{Signer, SigningKey, VerifyingKey};
 use zeroize::Zeroizing;
 
 use crate::Refusal;
+use crate::hex::hex_id;
 
 /// Separates signatures over grains from every other use of the same key.
-const SIGNATURE_CONTEXT: &str = "synapsenet v1 grain signature";
+pub(crate) const GRAIN_CONTEXT: &str = "synapsenet v1 grain signature";
+/// Separates signatures over claims.
+pub(crate) const CLAIM_CONTEXT: &str = "synapsenet v1 vector claim";
 
-/// An author's ed25519 public key, 32 bytes; shown as 64 lower-case hexadecimal digits.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct AuthorId([u8; 32]);
+hex_id! {
+    /// An author's ed25519 public key, 32 bytes; shown as 64 lower-case hexadecimal digits. Whether the bytes are a usable
+    /// key shows when a signature is checked.
+    AuthorId, Refusal, Refusal::BadAuthor
+}
 
 impl AuthorId {
-    /// Takes 32 bytes as they are; whether they are a usable key shows when a signature is checked.
-    #[must_use]
-    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
-        Self(bytes)
-    }
-
-    /// The 32 bytes of the key.
-    #[must_use]
-    pub const fn as_bytes(&self) -> &[u8; 32] {
-        &self.0
-    }
-
-    /// Checks `signature` over `body` by the strict rules of RFC 8032 (no small-order keys, canonical encodings).
+    /// Checks `signature` over `message` in `context` by the strict rules of RFC 8032 (no small-order keys, canonical encodings).
     ///
     /// # Errors
     /// [`Refusal::BadAuthor`] or [`Refusal::BadSignature`].
-    pub(crate) fn verify(&self, body: &[u8], signature: &[u8; 64]) -> Result<(), Refusal> {
-        let key = VerifyingKey::from_bytes(&self.0).map_err(|_| Refusal::BadAuthor)?;
+    pub(crate) fn verify(
+        &self,
+        context: &'static str,
+        message: &[u8],
+        signature: &[u8; 64],
+    ) -> Result<(), Refusal> {
+        let key = VerifyingKey::from_bytes(self.as_bytes()).map_err(|_| Refusal::BadAuthor)?;
         let signature = ed25519_dalek::Signature::from_bytes(signature);
-        key.verify_strict(&signed_hash(body), &signature).map_err(|_| Refusal::BadSignature)
-    }
-}
-
-impl fmt::Display for AuthorId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&data_encoding::HEXLOWER.encode(&self.0))
-    }
-}
-
-impl fmt::Debug for AuthorId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "AuthorId({self})")
-    }
-}
-
-impl FromStr for AuthorId {
-    type Err = Refusal;
-
-    fn from_str(text: &str) -> Result<Self, Refusal> {
-        let bytes = HEXLOWER_PERMISSIVE.decode(text.as_bytes()).map_err(|_| Refusal::BadAuthor)?;
-        bytes.try_into().map(Self).map_err(|_| Refusal::BadAuthor)
+        key.verify_strict(&signed_hash(context, message), &signature).map_err(|_| Refusal::BadSignature)
     }
 }
 
@@ -82,12 +57,12 @@ impl Identity {
     /// The public key.
     #[must_use]
     pub fn author(&self) -> AuthorId {
-        AuthorId(self.key.verifying_key().to_bytes())
+        AuthorId::from_bytes(self.key.verifying_key().to_bytes())
     }
 
-    /// Signs the bytes of a body.
-    pub(crate) fn sign(&self, body: &[u8]) -> [u8; 64] {
-        self.key.sign(&signed_hash(body)).to_bytes()
+    /// Signs the bytes of a message for the use that `context` names.
+    pub(crate) fn sign(&self, context: &'static str, message: &[u8]) -> [u8; 64] {
+        self.key.sign(&signed_hash(context, message)).to_bytes()
     }
 }
 
@@ -97,9 +72,9 @@ impl fmt::Debug for Identity {
     }
 }
 
-/// What is signed in place of the body: its BLAKE3 hash in the key-derivation mode, under [`SIGNATURE_CONTEXT`].
-fn signed_hash(body: &[u8]) -> [u8; 32] {
-    blake3::derive_key(SIGNATURE_CONTEXT, body)
+/// What is signed in place of the message: its BLAKE3 hash in the key-derivation mode, under the context of the use.
+fn signed_hash(context: &'static str, message: &[u8]) -> [u8; 32] {
+    blake3::derive_key(context, message)
 }
 
 #[cfg(test)]
@@ -110,10 +85,10 @@ mod tests {
     fn a_signature_fits_only_its_body_and_its_author() {
         let one = Identity::from_seed(&[1; 32]);
         let two = Identity::from_seed(&[2; 32]);
-        let signature = one.sign(b"body");
-        assert_eq!(one.author().verify(b"body", &signature), Ok(()));
-        assert_eq!(one.author().verify(b"bodY", &signature), Err(Refusal::BadSignature));
-        assert_eq!(two.author().verify(b"body", &signature), Err(Refusal::BadSignature));
+        let signature = one.sign(GRAIN_CONTEXT, b"body");
+        assert_eq!(one.author().verify(GRAIN_CONTEXT, b"body", &signature), Ok(()));
+        assert_eq!(one.author().verify(GRAIN_CONTEXT, b"bodY", &signature), Err(Refusal::BadSignature));
+        assert_eq!(two.author().verify(GRAIN_CONTEXT, b"body", &signature), Err(Refusal::BadSignature));
     }
 
     #[test]
@@ -123,7 +98,7 @@ mod tests {
         point[0] = 1;
         let mut signature = [0u8; 64];
         signature[0] = 1;
-        assert!(AuthorId::from_bytes(point).verify(b"body", &signature).is_err());
+        assert!(AuthorId::from_bytes(point).verify(GRAIN_CONTEXT, b"body", &signature).is_err());
     }
 
     #[test]

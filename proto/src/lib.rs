@@ -2,23 +2,29 @@
 //!
 //! A [`Grain`] is a short text, signed by its author and immutable; [`Grain::seal`] and [`Grain::open`] make one, so
 //! a `Grain` in hand is well-formed, within limits and correctly signed. A [`Vector`] says where a text lies in the
-//! space of one model. [`rpc`] holds the gRPC messages and service, generated from `schema/`.
+//! space of one model; a [`Claim`] is one that an author vouches for. [`rpc`] holds the gRPC messages and service and what
+//! nodes say to each other, generated from `schema/`.
 //!
 //! This crate refuses to know disks, sockets and models: bytes come in, values or a [`Refusal`] go out.
 
 #![warn(missing_docs)]
 
+mod claim;
 mod grain;
+mod hex;
 mod identity;
 mod refusal;
 pub mod rpc;
+mod topic;
 mod vector;
 
+pub use claim::{Announcement, Claim, MAX_ANNOUNCEMENT_BYTES};
 pub use grain::{
-    Body, DEFAULT_TOPIC, Draft, Grain, GrainId, Kind, Link, MAX_GRAIN_BYTES, MAX_LANG_BYTES, MAX_LINKS,
-    MAX_MIME_BYTES, MAX_RELATION_BYTES, MAX_SOURCE_URI_BYTES, MAX_TAG_BYTES, MAX_TAGS, MAX_TEXT_BYTES,
-    MAX_TITLE_BYTES, MAX_TOPIC_BYTES, RETRACTS, Source, Topic,
+    Body, Draft, Grain, GrainId, Kind, Link, MAX_GRAIN_BYTES, MAX_LANG_BYTES, MAX_LINKS, MAX_MIME_BYTES,
+    MAX_RELATION_BYTES, MAX_SOURCE_URI_BYTES, MAX_TAG_BYTES, MAX_TAGS, MAX_TEXT_BYTES, MAX_TITLE_BYTES,
+    RETRACTS, Source,
 };
 pub use identity::{AuthorId, Identity};
 pub use refusal::Refusal;
+pub use topic::{DEFAULT_TOPIC, MAX_TOPIC_BYTES, Topic};
 pub use vector::{EncodedVector, Encoding, MAX_DIMENSION, ModelId, Vector, VectorError};

@@ -68,6 +68,9 @@ pub enum Refusal {
     /// A retraction that is not exactly one link "retracts" without a text.
     #[error("a retraction has no text and exactly one link, with the relation \"retracts\"")]
     BadRetraction,
+    /// A vector claim that is malformed or not signed by the grain's author.
+    #[error("the vector claim is not well-formed or not signed by the grain's author")]
+    BadClaim,
     /// The author withdrew this grain earlier.
     #[error("its author withdrew this grain")]
     Retracted,
@@ -79,6 +82,9 @@ pub enum Refusal {
     /// The node holds as many grains as its index may.
     #[error("the node holds {0} grains, as many as storage.hnsw_max_elements allows: raise it and restart")]
     NodeFull(u64),
+    /// The database is as large as grains from peers may make it.
+    #[error("the database has {0} bytes, as many as storage.quota_bytes allows for grains from peers")]
+    OverQuota(u64),
 }
 
 impl Refusal {
@@ -104,9 +110,11 @@ impl Refusal {
             Self::TooManyLinks(_) => "too_many_links",
             Self::BadLink => "bad_link",
             Self::BadRetraction => "bad_retraction",
+            Self::BadClaim => "bad_claim",
             Self::Retracted => "retracted",
             Self::FromTheFuture(_) => "from_the_future",
             Self::NodeFull(_) => "node_full",
+            Self::OverQuota(_) => "over_quota",
         }
     }
 }

@@ -1,53 +1,17 @@
 //! Vectors: where a text lies in the space of one model, and the two ways they are kept.
 
-use std::fmt;
-use std::str::FromStr;
-
-use data_encoding::HEXLOWER_PERMISSIVE;
 use half::f16;
 use half::slice::HalfFloatSliceExt;
+
+use crate::hex::hex_id;
 
 /// The widest vector that is accepted: models for short texts have 256 to 4096.
 pub const MAX_DIMENSION: usize = 4096;
 
-/// The name of an embedding model: a hash over all that decides its vectors (graph, tokenizer, pooling, dimension,
-/// token limit, prefixes). Vectors of different models are never compared.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct ModelId([u8; 32]);
-
-impl ModelId {
-    /// Takes the 32 bytes of an id.
-    #[must_use]
-    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
-        Self(bytes)
-    }
-
-    /// The 32 bytes of the id.
-    #[must_use]
-    pub const fn as_bytes(&self) -> &[u8; 32] {
-        &self.0
-    }
-}
-
-impl fmt::Display for ModelId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&data_encoding::HEXLOWER.encode(&self.0))
-    }
-}
-
-impl fmt::Debug for ModelId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "ModelId({self})")
-    }
-}
-
-impl FromStr for ModelId {
-    type Err = VectorError;
-
-    fn from_str(text: &str) -> Result<Self, VectorError> {
-        let bytes = HEXLOWER_PERMISSIVE.decode(text.as_bytes()).map_err(|_| VectorError::BadModelId)?;
-        bytes.try_into().map(Self).map_err(|_| VectorError::BadModelId)
-    }
+hex_id! {
+    /// The name of an embedding model: a hash over all that decides its vectors (graph, tokenizer, pooling, dimension,
+    /// token limit, prefixes); shown as 64 lower-case hexadecimal digits. Vectors of different models are never compared.
+    ModelId, VectorError, VectorError::BadModelId
 }
 
 /// Why numbers or bytes are no vector, or two vectors cannot be compared.

@@ -19,7 +19,7 @@ fn seal(text: &str) -> Grain {
 /// Signs a body that [`Grain::seal`] would refuse, as a hostile author would.
 fn sign_raw(body: &rpc::GrainBody) -> Vec<u8> {
     let body = body.encode_to_vec();
-    let signature = identity().sign(&body).to_vec();
+    let signature = identity().sign(crate::identity::GRAIN_CONTEXT, &body).to_vec();
     rpc::SignedGrain { body, signature }.encode_to_vec()
 }
 

@@ -1,0 +1,225 @@
+//! Claims: the vector that an author signs for its grain, and the announcement in which both travel.
+
+use prost::Message;
+
+use crate::identity::CLAIM_CONTEXT;
+use crate::{
+    EncodedVector, Encoding, Grain, GrainId, Identity, MAX_GRAIN_BYTES, ModelId, Refusal, Vector, rpc,
+};
+
+/// The longest encoded vector in a claim: one byte for the encoding, a scale, and a byte for each of 4096 components.
+const MAX_VECTOR_BYTES: usize = 1 + 4 + crate::MAX_DIMENSION;
+/// A whole announcement: the largest grain, the largest claim, and what protobuf puts around them.
+pub const MAX_ANNOUNCEMENT_BYTES: usize = 48 * 1024;
+
+/// A vector (of the encoding [`Encoding::I8`]) that the author of a grain vouches for: its signature is checked, whether
+/// the vector is the model's is not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claim {
+    vector: EncodedVector,
+    signature: [u8; 64],
+}
+
+impl Claim {
+    /// Vouches for the vector of a grain. `identity` is that of the grain's author.
+    #[must_use]
+    pub fn seal(grain: GrainId, vector: &Vector, identity: &Identity) -> Self {
+        let vector = vector.encode(Encoding::I8);
+        let signature = identity.sign(CLAIM_CONTEXT, &signed_bytes(grain, &vector));
+        Self { vector, signature }
+    }
+
+    /// Checks a claim that came with `grain`: shape, size and signature.
+    ///
+    /// # Errors
+    /// [`Refusal::BadClaim`].
+    pub fn open(claim: rpc::Claim, grain: &Grain) -> Result<Self, Refusal> {
+        let claim = Self::read(claim)?;
+        let signed = signed_bytes(grain.id(), &claim.vector);
+        grain.author().verify(CLAIM_CONTEXT, &signed, &claim.signature).map_err(|_| Refusal::BadClaim)?;
+        Ok(claim)
+    }
+
+    /// Reads bytes that [`Claim::to_bytes`] gave and that were kept where only this program writes: the signature is
+    /// not checked again.
+    ///
+    /// # Errors
+    /// [`Refusal::BadClaim`].
+    pub fn reopen(bytes: &[u8]) -> Result<Self, Refusal> {
+        Self::read(rpc::Claim::decode(bytes).map_err(|_| Refusal::BadClaim)?)
+    }
+
+    fn read(claim: rpc::Claim) -> Result<Self, Refusal> {
+        let model = claim.model.as_slice().try_into().map_err(|_| Refusal::BadClaim)?;
+        let signature = claim.signature.as_slice().try_into().map_err(|_| Refusal::BadClaim)?;
+        let is_i8 = claim.vector.first() == Some(&(Encoding::I8 as u8));
+        if !is_i8 || claim.vector.len() > MAX_VECTOR_BYTES {
+            return Err(Refusal::BadClaim);
+        }
+        let vector = EncodedVector::from_bytes(ModelId::from_bytes(model), claim.vector);
+        // Whoever has a claim can rely on a vector in it.
+        vector.decode().map_err(|_| Refusal::BadClaim)?;
+        Ok(Self { vector, signature })
+    }
+
+    /// The vector that is vouched for. It decodes.
+    #[must_use]
+    pub fn vector(&self) -> &EncodedVector {
+        &self.vector
+    }
+
+    /// The encoded message, for the disk.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        self.to_message().encode_to_vec()
+    }
+
+    /// The message, for the wire.
+    #[must_use]
+    pub fn to_message(&self) -> rpc::Claim {
+        rpc::Claim {
+            model: self.vector.model().as_bytes().to_vec(),
+            vector: self.vector.as_bytes().to_vec(),
+            signature: self.signature.to_vec(),
+        }
+    }
+}
+
+fn signed_bytes(grain: GrainId, vector: &EncodedVector) -> Vec<u8> {
+    [grain.as_bytes(), vector.model().as_bytes(), vector.as_bytes()].concat()
+}
+
+/// A grain and, where its author vouches for a vector, that: what travels between nodes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Announcement {
+    /// The grain.
+    pub grain: Grain,
+    /// The vector that its author vouches for.
+    pub claim: Option<Claim>,
+}
+
+impl Announcement {
+    /// Reads an encoded announcement: checks size, grain and claim with both signatures.
+    ///
+    /// # Errors
+    /// A [`Refusal`] that says what is wrong. Never panics, whatever the bytes.
+    pub fn open(bytes: &[u8]) -> Result<Self, Refusal> {
+        if bytes.len() > MAX_ANNOUNCEMENT_BYTES {
+            return Err(Refusal::TooLarge(bytes.len()));
+        }
+        let message =
+            rpc::Announcement::decode(bytes).map_err(|_| Refusal::Malformed("no Announcement message"))?;
+        Self::from_message(message)
+    }
+
+    /// As [`Announcement::open`], of a message that was decoded as a part of another.
+    ///
+    /// # Errors
+    /// A [`Refusal`] that says what is wrong.
+    pub fn from_message(message: rpc::Announcement) -> Result<Self, Refusal> {
+        let grain = Grain::open(&message.grain)?;
+        let claim = message.claim.map(|claim| Claim::open(claim, &grain)).transpose()?;
+        Ok(Self { grain, claim })
+    }
+
+    /// The message, for the wire.
+    #[must_use]
+    pub fn to_message(&self) -> rpc::Announcement {
+        rpc::Announcement {
+            grain: self.grain.as_bytes().to_vec(),
+            claim: self.claim.as_ref().map(Claim::to_message),
+        }
+    }
+
+    /// The id of the grain in an encoded announcement, without checking anything: for telling copies apart before the
+    /// cost of a signature.
+    #[must_use]
+    pub fn peek_id(bytes: &[u8]) -> Option<GrainId> {
+        if bytes.len() > MAX_ANNOUNCEMENT_BYTES {
+            return None;
+        }
+        let message = rpc::Announcement::decode(bytes).ok()?;
+        let signed = rpc::SignedGrain::decode(message.grain.as_slice()).ok()?;
+        Some(GrainId::from_bytes(blake3::hash(&signed.body).into()))
+    }
+}
+
+const _: () = assert!(MAX_GRAIN_BYTES + MAX_VECTOR_BYTES + 256 < MAX_ANNOUNCEMENT_BYTES);
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::Draft;
+
+    const MODEL: ModelId = ModelId::from_bytes([9; 32]);
+
+    fn grain(identity: &Identity, text: &str) -> Grain {
+        Grain::seal(Draft { text: text.into(), ..Draft::default() }, identity, 1).unwrap()
+    }
+
+    fn announcement(identity: &Identity, text: &str) -> Announcement {
+        let grain = grain(identity, text);
+        let vector = Vector::new(MODEL, vec![0.1, -0.7, 0.2]).unwrap();
+        let claim = Claim::seal(grain.id(), &vector, identity);
+        Announcement { grain, claim: Some(claim) }
+    }
+
+    #[test]
+    fn an_announcement_arrives_as_it_was_sent() {
+        let sent = announcement(&Identity::from_seed(&[1; 32]), "a text");
+        let bytes = sent.to_message().encode_to_vec();
+        assert_eq!(Announcement::open(&bytes), Ok(sent.clone()));
+        assert_eq!(Announcement::peek_id(&bytes), Some(sent.grain.id()));
+        assert_eq!(Claim::reopen(&sent.claim.clone().unwrap().to_bytes()).ok(), sent.claim);
+    }
+
+    #[test]
+    fn a_claim_fits_only_its_grain_its_model_and_its_author() {
+        let (one, two) = (Identity::from_seed(&[1; 32]), Identity::from_seed(&[2; 32]));
+        let sent = announcement(&one, "a text").to_message();
+        let mut other_grain = sent.clone();
+        other_grain.grain = grain(&one, "another text").as_bytes().to_vec();
+        let mut other_author = sent.clone();
+        other_author.grain = grain(&two, "a text").as_bytes().to_vec();
+        let mut other_model = sent.clone();
+        other_model.claim.as_mut().unwrap().model[0] ^= 1;
+        let mut other_vector = sent.clone();
+        other_vector.claim.as_mut().unwrap().vector[6] ^= 1;
+        for bad in [other_grain, other_author, other_model, other_vector] {
+            assert_eq!(Announcement::from_message(bad), Err(Refusal::BadClaim));
+        }
+    }
+
+    #[test]
+    fn a_claim_without_a_direction_is_refused() {
+        let identity = Identity::from_seed(&[1; 32]);
+        let mut sent = announcement(&identity, "a text").to_message();
+        for vector in [vec![], vec![2; 3], vec![2, 0, 0, 0, 0, 1, 1], vec![1, 0, 60], vec![2; 5000]] {
+            sent.claim.as_mut().unwrap().vector = vector;
+            assert_eq!(Announcement::from_message(sent.clone()), Err(Refusal::BadClaim));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..2000)) {
+            prop_assert!(Announcement::open(&bytes).is_err());
+            let _ = Announcement::peek_id(&bytes);
+            let _ = Claim::reopen(&bytes);
+        }
+
+        #[test]
+        fn a_changed_byte_never_passes_for_another_grain(at in 0usize..1000, bit in 0u8..8) {
+            let sent = announcement(&Identity::from_seed(&[1; 32]), "some words");
+            let mut bytes = sent.to_message().encode_to_vec();
+            let at = at % bytes.len();
+            bytes[at] ^= 1 << bit;
+            if let Ok(opened) = Announcement::open(&bytes) {
+                // A flipped bit may hide the claim in an unknown field; what is left must be what was sent.
+                prop_assert_eq!(opened.grain, sent.grain);
+            }
+        }
+    }
+}
