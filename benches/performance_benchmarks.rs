@@ -37,7 +37,7 @@ fn grains(count: usize) -> Vec<Grain> {
 }
 
 fn put(grain: Grain) -> Change {
-    Change::Put { grain, shared: false, received_ms: NOW }
+    Change::Put { grain, shared: false, received_ms: NOW, claim: None, once: true }
 }
 
 fn store(dir: &Path) -> Store {

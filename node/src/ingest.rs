@@ -177,7 +177,13 @@ impl Writer {
                         Ok(()) => {
                             notes += u64::from(grain.kind() == Kind::Note);
                             waiting.push(Waiting::Put { id: grain.id(), shared, reply });
-                            changes.push(Change::Put { grain: *grain, shared, received_ms: now_ms() });
+                            changes.push(Change::Put {
+                                grain: *grain,
+                                shared,
+                                received_ms: now_ms(),
+                                claim: None,
+                                once: true,
+                            });
                         }
                         Err(refusal) => {
                             self.metrics.refused(&refusal);

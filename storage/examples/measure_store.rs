@@ -88,7 +88,13 @@ fn timed<T, E: Into<Box<dyn Error>>>(
 }
 
 fn add(store: &Store, grains: &[Grain]) -> Result<(), Box<dyn Error>> {
-    let put = |grain: &Grain| Change::Put { grain: grain.clone(), shared: false, received_ms: 1 };
+    let put = |grain: &Grain| Change::Put {
+        grain: grain.clone(),
+        shared: false,
+        received_ms: 1,
+        claim: None,
+        once: true,
+    };
     let mut times = Vec::new();
     for batch in grains.chunks(BATCH) {
         let changes = batch.iter().map(put).collect();
@@ -206,7 +212,7 @@ fn change(store: &Store) -> Result<(), Box<dyn Error>> {
     let mut times = Vec::new();
     for n in 0..200 {
         let grain = seal(&format!("a late thought, number {n}"), 1_000_000 + n)?;
-        let changes = vec![Change::Put { grain, shared: false, received_ms: 1 }];
+        let changes = vec![Change::Put { grain, shared: false, received_ms: 1, claim: None, once: true }];
         times.push(timed(1e3, || store.write(changes))?.0);
     }
     tell("commit of one grain", times, "ms");
@@ -232,7 +238,7 @@ fn opening(path: &Path, options: &StoreOptions) -> Result<(), Box<dyn Error>> {
     for n in 0..5 {
         let store = Store::open(path, options)?;
         let grain = seal(&format!("just before the kill, number {n}"), 2_000_000 + n)?;
-        store.write(vec![Change::Put { grain, shared: false, received_ms: 1 }])?;
+        store.write(vec![Change::Put { grain, shared: false, received_ms: 1, claim: None, once: true }])?;
         std::fs::copy(path, &killed)?;
         times.push(open(&killed, options)?);
         std::fs::remove_file(&killed)?;

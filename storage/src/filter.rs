@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use synapsenet_proto::{AuthorId, Topic};
+use synapsenet_proto::{AuthorId, Grain, Kind, Topic};
 
 use crate::{Record, Slot};
 
@@ -24,6 +24,8 @@ pub struct Filter {
     pub lang: Option<String>,
     /// Taken from a source whose URI begins so.
     pub source_prefix: Option<String>,
+    /// That may leave the node.
+    pub shared_only: bool,
 }
 
 impl Filter {
@@ -31,6 +33,21 @@ impl Filter {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
+    }
+
+    /// Whether a note fits that need not be stored here. Whether it may leave the node is not asked.
+    #[must_use]
+    pub fn fits(&self, grain: &Grain) -> bool {
+        let draft = &grain.body().draft;
+        let is_from =
+            |prefix: &String| draft.source.as_ref().is_some_and(|source| source.uri.starts_with(prefix));
+        grain.kind() == Kind::Note
+            && self.fits_time(grain.created_ms())
+            && self.fits_lang(&draft.lang.to_ascii_lowercase())
+            && self.topic.as_ref().is_none_or(|topic| topic == grain.topic())
+            && self.author.is_none_or(|author| author == grain.author())
+            && self.tags.iter().all(|tag| draft.tags.contains(tag))
+            && self.source_prefix.as_ref().is_none_or(is_from)
     }
 
     /// The times that it lets through, as `from..before`.

@@ -8,7 +8,8 @@
 //! | question | module |
 //! |---|---|
 //! | What can be asked of the file as a whole? | `store` |
-//! | What can be changed, and what does a retraction do? | `write` |
+//! | What can be changed? | `change` |
+//! | What does a change do to each table, a retraction above all? | `write` |
 //! | What can be read? | `view`; by filter and page in `select` and `filter` |
 //! | What lies where in the file? | `tables` |
 //! | How does a grain become a few bytes? | `compress` |
@@ -17,6 +18,7 @@
 
 #![warn(missing_docs)]
 
+mod change;
 mod compress;
 mod error;
 mod filter;
@@ -34,13 +36,13 @@ mod model_tests;
 #[cfg(test)]
 mod testing;
 
+pub use change::{Change, Outcome, Standing};
 pub use error::StorageError;
 pub use filter::{BadPosition, Filter, ListQuery, Page, Position, Selection};
 pub use redb::StorageBackend;
 pub use store::{Store, StoreOptions};
 pub use verify::{MAX_PROBLEMS, Problem};
 pub use view::{Counts, IndexEvent, IndexEventKind, MAX_CHUNKS, Record, View};
-pub use write::{Change, Outcome};
 
 /// Where a grain lies in this store: its local arrival number, from 1, never given twice. It never leaves the node.
 pub type Slot = u64;

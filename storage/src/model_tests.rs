@@ -7,23 +7,28 @@ use proptest::prelude::*;
 use synapsenet_proto::{AuthorId, Draft, EncodedVector, Grain, GrainId, Kind, Link, ModelId, Source, Topic};
 
 use crate::testing::*;
-use crate::{Change, Counts, Filter, IndexEvent, IndexEventKind, ListQuery, Outcome, Selection, Slot, Store};
+use crate::{
+    Change, Counts, Filter, IndexEvent, IndexEventKind, ListQuery, Outcome, Selection, Slot, Standing, Store,
+};
 
 #[derive(Debug, Clone)]
 enum Op {
-    Put { text: u8, author: u8, topic: u8, time: u64, looks: u8, shared: bool },
+    Put { text: u8, author: u8, topic: u8, time: u64, looks: u8, shared: bool, once: bool },
     Retract { which: usize, author: u8, time: u64 },
     PutAgain { which: usize, shared: bool },
     Share { which: usize },
     AddVector { slot: Slot, other: bool, n: u8 },
     Requeue { other: bool },
     Prune { up_to: u64 },
+    AddClaim { slot: Slot, n: u8 },
+    DropClaim { slot: Slot },
+    SetStanding { author: u8, agreed: u32, distrusted: bool },
 }
 
 fn op() -> impl Strategy<Value = Op> {
     prop_oneof![
-        6 => (0u8..6, 1u8..4, 0u8..3, 0u64..5, 0u8..8, any::<bool>()).prop_map(
-            |(text, author, topic, time, looks, shared)| Op::Put { text, author, topic, time, looks, shared }
+        6 => (0u8..6, 1u8..4, 0u8..3, 0u64..5, 0u8..8, any::<[bool; 2]>()).prop_map(
+            |(text, author, topic, time, looks, [shared, once])| Op::Put { text, author, topic, time, looks, shared, once }
         ),
         3 => (any::<usize>(), 1u8..4, 0u64..5).prop_map(|(which, author, time)| Op::Retract { which, author, time }),
         2 => (any::<usize>(), any::<bool>()).prop_map(|(which, shared)| Op::PutAgain { which, shared }),
@@ -31,6 +36,11 @@ fn op() -> impl Strategy<Value = Op> {
         6 => (0u64..20, any::<bool>(), any::<u8>()).prop_map(|(slot, other, n)| Op::AddVector { slot, other, n }),
         1 => any::<bool>().prop_map(|other| Op::Requeue { other }),
         1 => (0u64..20).prop_map(|up_to| Op::Prune { up_to }),
+        2 => (0u64..20, any::<u8>()).prop_map(|(slot, n)| Op::AddClaim { slot, n }),
+        1 => (0u64..20).prop_map(|slot| Op::DropClaim { slot }),
+        1 => (1u8..4, 0u32..2, any::<bool>()).prop_map(
+            |(author, agreed, distrusted)| Op::SetStanding { author, agreed, distrusted }
+        ),
     ]
 }
 
@@ -44,8 +54,14 @@ fn filter() -> impl Strategy<Value = Filter> {
         ),
         proptest::collection::vec(proptest::sample::select(vec!["red", "blue", "none"]), 0..3),
     );
-    (proptest::option::of(0u8..3), proptest::option::of(1u8..5), times, words).prop_map(
-        |(topic_of, author_of, (created_from_ms, created_before_ms), (lang, source_prefix, tags))| Filter {
+    let of = (proptest::option::of(0u8..3), proptest::option::of(1u8..5), proptest::bool::weighted(0.2));
+    (of, times, words).prop_map(
+        |(
+            (topic_of, author_of, shared_only),
+            (created_from_ms, created_before_ms),
+            (lang, source_prefix, tags),
+        )| Filter {
+            shared_only,
             topic: topic_of.map(topic),
             author: author_of.map(|n| author(n).author()),
             created_from_ms,
@@ -95,6 +111,7 @@ struct Entry {
     shared: bool,
     pending: bool,
     vectors: BTreeMap<ModelId, EncodedVector>,
+    claim: Option<Vec<u8>>,
 }
 
 #[derive(Default)]
@@ -104,12 +121,38 @@ struct Model {
     last_slot: Slot,
     log: Vec<IndexEvent>,
     pruned: u64,
+    standings: BTreeMap<AuthorId, Standing>,
 }
 
 impl Model {
     fn apply(&mut self, change: &Change) -> Outcome {
         match change {
-            Change::Put { grain, shared, .. } => self.put(grain, *shared),
+            Change::Put { grain, shared, claim, once, .. } => {
+                let outcome = self.put(grain, *shared, *once);
+                if let (Outcome::Added { slot }, Kind::Note) = (outcome, grain.kind())
+                    && let Some(entry) = self.entries.get_mut(&slot)
+                {
+                    entry.claim.clone_from(claim);
+                }
+                outcome
+            }
+            Change::AddClaim { slot, claim } => match self.entries.get_mut(slot) {
+                Some(entry) if entry.grain.kind() == Kind::Note => {
+                    entry.claim = Some(claim.clone());
+                    Outcome::Changed
+                }
+                _ => Outcome::Unchanged,
+            },
+            Change::DropClaim { slot } => {
+                match self.entries.get_mut(slot).and_then(|entry| entry.claim.take()) {
+                    Some(_) => Outcome::Changed,
+                    None => Outcome::Unchanged,
+                }
+            }
+            Change::SetStanding { author, standing } => {
+                self.standings.insert(*author, *standing);
+                Outcome::Changed
+            }
             Change::Share { id } => match self.entries.values_mut().find(|entry| entry.grain.id() == *id) {
                 Some(entry) if !entry.shared => {
                     entry.shared = true;
@@ -145,7 +188,7 @@ impl Model {
         }
     }
 
-    fn put(&mut self, grain: &Grain, shared: bool) -> Outcome {
+    fn put(&mut self, grain: &Grain, shared: bool, once: bool) -> Outcome {
         let is_note = grain.kind() == Kind::Note;
         let same_id = self.entries.values().position(|entry| entry.grain.id() == grain.id());
         if same_id.is_none() && is_note && self.withdrawn.contains(&(grain.id(), grain.author())) {
@@ -154,7 +197,8 @@ impl Model {
         let same_words = |entry: &Entry| {
             entry.grain.kind() == Kind::Note && entry.grain.body().fingerprint() == grain.body().fingerprint()
         };
-        let same = same_id.or_else(|| is_note.then(|| self.entries.values().position(same_words)).flatten());
+        let same = same_id
+            .or_else(|| (is_note && once).then(|| self.entries.values().position(same_words)).flatten());
         if let Some(entry) = same.and_then(|at| self.entries.values_mut().nth(at)) {
             entry.shared |= shared;
             return Outcome::Duplicate { id: entry.grain.id(), shared: entry.shared };
@@ -174,7 +218,8 @@ impl Model {
             }
         }
         self.last_slot += 1;
-        let entry = Entry { grain: grain.clone(), shared, pending: is_note, vectors: BTreeMap::new() };
+        let entry =
+            Entry { grain: grain.clone(), shared, pending: is_note, vectors: BTreeMap::new(), claim: None };
         self.entries.insert(self.last_slot, entry);
         Outcome::Added { slot: self.last_slot }
     }
@@ -193,7 +238,8 @@ impl Model {
         let of_source = |prefix: &String| {
             body.draft.source.as_ref().is_some_and(|source| source.uri.starts_with(prefix.as_str()))
         };
-        filter.topic.as_ref().is_none_or(|topic| *topic == body.draft.topic)
+        (entry.shared || !filter.shared_only)
+            && filter.topic.as_ref().is_none_or(|topic| *topic == body.draft.topic)
             && filter.author.is_none_or(|author| author == body.author)
             && filter.tags.iter().all(|tag| body.draft.tags.contains(tag))
             && filter.created_from_ms.is_none_or(|from| body.created_ms >= from)
@@ -219,9 +265,11 @@ fn change(op: Op, seen: &mut Vec<Grain>) -> Option<Change> {
     let model = |other| if other { OTHER_MODEL } else { MODEL };
     let pick = |seen: &[Grain], which: usize| (!seen.is_empty()).then(|| seen[which % seen.len()].clone());
     Some(match op {
-        Op::Put { text, author, topic, time, looks, shared } => {
-            seen.push(sealed(text, author, topic, time, looks));
-            put_change(&seen[seen.len() - 1], shared)
+        Op::Put { text, author, topic, time, looks, shared, once } => {
+            let grain = sealed(text, author, topic, time, looks);
+            seen.push(grain.clone());
+            let claim = (looks & 1 != 0).then(|| vec![text, looks]);
+            Change::Put { grain, shared, received_ms: 77, claim, once }
         }
         Op::Retract { which, author, time } => {
             let grain = retraction(&pick(seen, which)?, author, time);
@@ -233,6 +281,11 @@ fn change(op: Op, seen: &mut Vec<Grain>) -> Option<Change> {
         Op::AddVector { slot, other, n } => Change::AddVector { slot, vector: vector(model(other), n) },
         Op::Requeue { other } => Change::RequeueAll { model: model(other) },
         Op::Prune { up_to } => Change::PruneIndexLog { up_to },
+        Op::AddClaim { slot, n } => Change::AddClaim { slot, claim: vec![n] },
+        Op::DropClaim { slot } => Change::DropClaim { slot },
+        Op::SetStanding { author: n, agreed, distrusted } => {
+            Change::SetStanding { author: author(n).author(), standing: Standing { agreed, distrusted } }
+        }
     })
 }
 
@@ -263,6 +316,30 @@ fn compare(store: &Store, model: &Model, seen: &[Grain]) -> Result<(), TestCaseE
         let fingerprint = grain.body().fingerprint();
         let same = |other: &Grain| other.kind() == Kind::Note && other.body().fingerprint() == fingerprint;
         prop_assert_eq!(view.find_fingerprint(&fingerprint).unwrap(), slot_where(&same));
+    }
+    for slot in 0..=model.last_slot + 1 {
+        let expected = model.entries.get(&slot).and_then(|entry| entry.claim.clone());
+        prop_assert_eq!(view.claim(slot).unwrap(), expected);
+    }
+    for n in 0..3 {
+        for (from, before) in [(0, None), (1, Some(3)), (4, Some(4))] {
+            let is_meant = |entry: &&Entry| {
+                let time = entry.grain.created_ms();
+                entry.shared
+                    && *entry.grain.topic() == topic(n)
+                    && time >= from
+                    && before.is_none_or(|b| time < b)
+            };
+            let items = model.entries.values().filter(is_meant).map(|e| (e.grain.created_ms(), e.grain.id()));
+            let expected: BTreeSet<(u64, GrainId)> = items.collect();
+            let found = view.shared_items(&topic(n), from, before).unwrap();
+            prop_assert_eq!(found, expected.into_iter().collect::<Vec<_>>());
+        }
+    }
+    for n in 1..4 {
+        let author = author(n).author();
+        let expected = model.standings.get(&author).copied().unwrap_or_default();
+        prop_assert_eq!(view.author_standing(&author).unwrap(), expected);
     }
     let pending: Vec<Slot> = view.pending(100).unwrap().iter().map(|record| record.slot).collect();
     let expected: Vec<Slot> =

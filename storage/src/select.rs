@@ -151,7 +151,8 @@ impl View {
         filter: &Filter,
     ) -> Result<bool, StorageError> {
         let created_ms = header.created_ms;
-        if !filter.fits_time(created_ms) || !filter.fits_lang(header.lang) {
+        let may_be_meant = header.shared || !filter.shared_only;
+        if !may_be_meant || !filter.fits_time(created_ms) || !filter.fits_lang(header.lang) {
             return Ok(false);
         }
         if let Some(topic) = &filter.topic

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use redb::{Builder, Database, Durability, ReadableDatabase, StorageBackend};
 
 use crate::tables::{self, ReadTables, WriteTables};
-use crate::write::{Change, Outcome, Writer};
-use crate::{StorageError, View};
+use crate::write::Writer;
+use crate::{Change, Outcome, StorageError, View};
 
 /// How long [`Store::compact`] waits for views to end: longer than any one search, short enough that the searches which
 /// wait behind it are still answered.

@@ -4,13 +4,15 @@
 //! `(created_ms, slot)`, so that every order is also one by time. All of a grain's entries are written and removed in
 //! one transaction with its record, and `verify` checks that they fit together.
 
-use redb::{ReadOnlyTable, ReadTransaction, ReadableDatabase, Table, TableDefinition, WriteTransaction};
+use redb::{
+    ReadOnlyTable, ReadTransaction, ReadableDatabase, ReadableTable, Table, TableDefinition, WriteTransaction,
+};
 use synapsenet_proto::{Grain, Kind};
 
 use crate::{Slot, StorageError, compress};
 
 /// The rules by which the file is laid out. It is raised by every change that an older program would misread.
-pub(crate) const FORMAT_VERSION: u64 = 1;
+pub(crate) const FORMAT_VERSION: u64 = 2;
 
 /// Names the tables once, and makes of them the set for a writing and the set for a reading transaction.
 macro_rules! tables {
@@ -56,8 +58,8 @@ tables! {
     by_source: (&'static str, u64, u64) => ();
     /// Notes that name a language: (language tag in lower case, created_ms, slot).
     by_lang: (&'static str, u64, u64) => ();
-    /// `Body::fingerprint` of a note -> slot.
-    fingerprints: &'static [u8; 32] => u64;
+    /// Notes by what they say: (`Body::fingerprint`, slot). Peers may bring several that say the same.
+    by_words: (&'static [u8; 32], u64) => ();
     /// What was withdrawn: (target, author of the retraction) -> slot of the latest retraction that says so. A grain
     /// whose id and author stand here is not let in.
     tombstones: (&'static [u8; 32], &'static [u8; 32]) => u64;
@@ -71,6 +73,12 @@ tables! {
     vectors: (u16, u64) => &'static [u8];
     /// The notes that are not searchable yet.
     pending: u64 => ();
+    /// What may leave the node: (topic, created_ms, grain id) -> slot. In the order in which sets are compared.
+    shared: (&'static str, u64, &'static [u8; 32]) => u64;
+    /// slot of a note -> the claim that its author made about its vector, as it came.
+    claims: u64 => &'static [u8];
+    /// author -> (claims of it that were found right, whether one was found false).
+    standings: &'static [u8; 32] => (u32, bool);
     /// sequence number -> (slot, [`LOG_ADDED`] or [`LOG_REMOVED`]): what the index is still to hear.
     index_log: u64 => (u64, u8);
 }
@@ -87,10 +95,13 @@ pub(crate) mod meta {
     pub(crate) const LAST_SEQ: &str = "last_seq";
     /// The highest sequence number that was pruned from the index log.
     pub(crate) const PRUNED_SEQ: &str = "pruned_seq";
+    /// Counts the changes of what may leave the node.
+    pub(crate) const SHARED_SEQ: &str = "shared_seq";
     /// A random number that tells this store from others; see [`crate::View::store_id`].
     pub(crate) const STORE_ID: &str = "store_id";
     /// All of them.
-    pub(crate) const ALL: [&str; 6] = [FORMAT, LAST_SLOT, RETRACTIONS, LAST_SEQ, PRUNED_SEQ, STORE_ID];
+    pub(crate) const ALL: [&str; 7] =
+        [FORMAT, LAST_SLOT, RETRACTIONS, LAST_SEQ, PRUNED_SEQ, SHARED_SEQ, STORE_ID];
 }
 
 /// A vector was stored.
@@ -193,8 +204,14 @@ pub(crate) fn prepare(db: &redb::Database) -> Result<(), StorageError> {
     match read.open_table(META) {
         Ok(meta) => {
             let found = meta.get(meta::FORMAT)?.map_or(0, |format| format.value());
-            if found == FORMAT_VERSION {
-                return Ok(());
+            match found {
+                FORMAT_VERSION => return Ok(()),
+                1 => {
+                    drop(meta);
+                    drop(read);
+                    return migrate_from_1(db);
+                }
+                _ => {}
             }
             return Err(StorageError::UnknownVersion { found, known: FORMAT_VERSION });
         }
@@ -218,5 +235,37 @@ pub(crate) fn prepare(db: &redb::Database) -> Result<(), StorageError> {
             tables.meta.insert(key, value)?;
         }
     }
+    Ok(txn.commit()?)
+}
+
+/// Version 1 knew one note for the same words, and did not keep what may leave the node in an order of its own. All in
+/// one transaction.
+fn migrate_from_1(db: &redb::Database) -> Result<(), StorageError> {
+    const FINGERPRINTS: TableDefinition<'_, &[u8; 32], u64> = TableDefinition::new("fingerprints");
+    tracing::info!("bringing the database from format 1 to format 2");
+    let txn = db.begin_write()?;
+    {
+        let mut tables = WriteTables::open(&txn)?;
+        for entry in tables.records.iter()? {
+            let (slot, record) = entry?;
+            let slot = slot.value();
+            let (header, packed) = Header::split(slot, record.value())?;
+            if header.shared {
+                let Ok(grain) = decode_grain(slot, &header, packed) else {
+                    tracing::warn!(slot, "a damaged grain stays where it is; `verify` tells of it");
+                    continue;
+                };
+                let key = (grain.topic().as_str(), grain.created_ms(), grain.id());
+                tables.shared.insert((key.0, key.1, key.2.as_bytes()), slot)?;
+            }
+        }
+        for entry in txn.open_table(FINGERPRINTS)?.iter()? {
+            let (words, slot) = entry?;
+            tables.by_words.insert((words.value(), slot.value()), ())?;
+        }
+        tables.meta.insert(meta::SHARED_SEQ, 1)?;
+        tables.meta.insert(meta::FORMAT, FORMAT_VERSION)?;
+    }
+    txn.delete_table(FINGERPRINTS)?;
     Ok(txn.commit()?)
 }

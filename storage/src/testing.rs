@@ -41,7 +41,7 @@ pub(crate) fn write_one(store: &Store, change: Change) -> Outcome {
 }
 
 pub(crate) fn put_change(grain: &Grain, shared: bool) -> Change {
-    Change::Put { grain: grain.clone(), shared, received_ms: 77 }
+    Change::Put { grain: grain.clone(), shared, received_ms: 77, claim: None, once: true }
 }
 
 pub(crate) fn put(store: &Store, grain: &Grain) -> Outcome {

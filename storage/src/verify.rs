@@ -37,6 +37,7 @@ impl View {
         check.records(&mut report)?;
         check.vectors(&mut report)?;
         check.pending()?;
+        check.claims()?;
         check.index_log()?;
         check.sizes()?;
         Ok(check.problems)
@@ -53,6 +54,7 @@ struct Expected {
     sources: u64,
     langs: u64,
     links: u64,
+    shared: u64,
     /// Retractions whose tombstone names them; of two that withdraw one grain, only the later is named.
     tombstones: u64,
     topics: BTreeMap<String, u64>,
@@ -122,6 +124,15 @@ impl Check<'_> {
             format!("The id {} leads to {found:?}, not to slot {slot}.", grain.id())
         });
         self.orders(slot, &grain)?;
+        if header.shared {
+            self.expected.shared += 1;
+            let id = grain.id();
+            let key = (grain.topic().as_str(), grain.created_ms(), id.as_bytes());
+            let found = self.view.tables.shared.get(key)?.map(|slot| slot.value());
+            self.require(found == Some(slot), || {
+                format!("The grain in slot {slot} may leave the node and is not entered as such.")
+            });
+        }
         match grain.kind() {
             Kind::Note => self.note(slot, &grain),
             Kind::Retraction => self.retraction(slot, &grain),
@@ -173,10 +184,8 @@ impl Check<'_> {
         let tables = &view.tables;
         self.expected.notes += 1;
         *self.expected.topics.entry(grain.topic().to_string()).or_default() += 1;
-        let same = tables.fingerprints.get(&grain.body().fingerprint())?.map(|slot| slot.value());
-        self.require(same == Some(slot), || {
-            format!("The words of the note in slot {slot} lead to {same:?}, not to it.")
-        });
+        let is_known = tables.by_words.get((&grain.body().fingerprint(), slot))?.is_some();
+        self.require(is_known, || format!("The note in slot {slot} is missing from the order by words."));
         for target in link_targets(grain) {
             self.expected.links += 1;
             let is_known = tables.links.get((target.as_bytes(), slot))?.is_some();
@@ -270,6 +279,16 @@ impl Check<'_> {
         Ok(())
     }
 
+    fn claims(&mut self) -> Result<(), StorageError> {
+        let view = self.view;
+        for entry in view.tables.claims.iter()? {
+            let slot = entry?.0.value();
+            let is_note = self.is_note(slot)?;
+            self.require(is_note, || format!("Slot {slot} has a claim and no note."));
+        }
+        Ok(())
+    }
+
     /// Whether a slot has a note, or a record whose header is not readable, which is told of elsewhere.
     fn is_note(&self, slot: Slot) -> Result<bool, StorageError> {
         let Some(record) = self.view.tables.records.get(slot)? else { return Ok(false) };
@@ -295,7 +314,8 @@ impl Check<'_> {
     fn sizes(&mut self) -> Result<(), StorageError> {
         let view = self.view;
         let tables = &view.tables;
-        let Expected { notes, retractions, tags, sources, langs, links, tombstones, .. } = self.expected;
+        let Expected { notes, retractions, tags, sources, langs, links, shared, tombstones, .. } =
+            self.expected;
         let all = notes + retractions;
         let sizes = [
             ("ids", tables.ids.len()?, all),
@@ -305,7 +325,8 @@ impl Check<'_> {
             ("the order by tag", tables.by_tag.len()?, tags),
             ("the order by source", tables.by_source.len()?, sources),
             ("the order by language", tables.by_lang.len()?, langs),
-            ("fingerprints", tables.fingerprints.len()?, notes),
+            ("the order by words", tables.by_words.len()?, notes),
+            ("what may leave the node", tables.shared.len()?, shared),
             ("links", tables.links.len()?, links),
             ("tombstones", tables.tombstones.len()?, tombstones),
             ("counted retractions", view.number(meta::RETRACTIONS)?, retractions),

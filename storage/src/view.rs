@@ -7,7 +7,7 @@ use synapsenet_proto::{AuthorId, EncodedVector, Grain, GrainId, Kind, ModelId, T
 
 use crate::store::Pass;
 use crate::tables::{self, Header, LOG_ADDED, ReadTables, meta};
-use crate::{Slot, StorageError};
+use crate::{Slot, Standing, StorageError};
 
 /// How many chunks of one document [`View::chunks_of`] gives: a book of four million characters in chunks of 250.
 pub const MAX_CHUNKS: usize = 16_384;
@@ -243,12 +243,87 @@ impl View {
         self.number(meta::LAST_SEQ)
     }
 
-    /// Where the note with this `Body::fingerprint` lies.
+    /// What may leave the node of a topic, sealed at or after `from_ms` and before `before_ms`, in the order of
+    /// (created_ms, id). No grain is unpacked: a hundred thousand take some tens of milliseconds.
+    ///
+    /// # Errors
+    /// As [`View::counts`].
+    pub fn shared_items(
+        &self,
+        topic: &Topic,
+        from_ms: u64,
+        before_ms: Option<u64>,
+    ) -> Result<Vec<(u64, GrainId)>, StorageError> {
+        let (topic, first, last) = (topic.as_str(), [0; 32], [0xff; 32]);
+        let end = match before_ms {
+            Some(0) => return Ok(Vec::new()),
+            Some(before) => before - 1,
+            None => u64::MAX,
+        };
+        let mut items = Vec::new();
+        if from_ms > end {
+            return Ok(items);
+        }
+        for entry in self.tables.shared.range((topic, from_ms, &first)..=(topic, end, &last))? {
+            let key = entry?.0;
+            let (_, created_ms, id) = key.value();
+            items.push((created_ms, GrainId::from_bytes(*id)));
+        }
+        Ok(items)
+    }
+
+    /// A number that grows whenever something is added to or taken from what may leave the node.
+    ///
+    /// # Errors
+    /// As [`View::counts`].
+    pub fn shared_seq(&self) -> Result<u64, StorageError> {
+        self.number(meta::SHARED_SEQ)
+    }
+
+    /// The grain of this id, when it is stored and may leave the node.
+    ///
+    /// # Errors
+    /// As [`View::counts`].
+    pub fn shared_record(&self, id: &GrainId) -> Result<Option<Record>, StorageError> {
+        let Some(slot) = self.slot_of(id)? else { return Ok(None) };
+        let Some(record) = self.tables.records.get(slot)? else { return Ok(None) };
+        let is_shared = Header::split(slot, record.value())?.0.shared;
+        if is_shared { self.record(slot) } else { Ok(None) }
+    }
+
+    /// Whether the author of a grain withdrew it, stored here or not.
+    ///
+    /// # Errors
+    /// As [`View::counts`].
+    pub fn is_withdrawn(&self, grain: &Grain) -> Result<bool, StorageError> {
+        let key = (grain.id(), grain.author());
+        Ok(self.tables.tombstones.get((key.0.as_bytes(), key.1.as_bytes()))?.is_some())
+    }
+
+    /// What the author of a note claims about its vector.
+    ///
+    /// # Errors
+    /// As [`View::counts`].
+    pub fn claim(&self, slot: Slot) -> Result<Option<Vec<u8>>, StorageError> {
+        Ok(self.tables.claims.get(slot)?.map(|claim| claim.value().to_vec()))
+    }
+
+    /// How far the claims of an author are believed.
+    ///
+    /// # Errors
+    /// As [`View::counts`].
+    pub fn author_standing(&self, author: &AuthorId) -> Result<Standing, StorageError> {
+        let standing = self.tables.standings.get(author.as_bytes())?.map(|standing| standing.value());
+        Ok(standing.map(|(agreed, distrusted)| Standing { agreed, distrusted }).unwrap_or_default())
+    }
+
+    /// Where the note with this `Body::fingerprint` lies; of several, the one that came first.
     ///
     /// # Errors
     /// As [`View::counts`].
     pub fn find_fingerprint(&self, fingerprint: &[u8; 32]) -> Result<Option<Slot>, StorageError> {
-        Ok(self.tables.fingerprints.get(fingerprint)?.map(|slot| slot.value()))
+        let mut same = self.tables.by_words.range((fingerprint, 0)..=(fingerprint, u64::MAX))?;
+        Ok(same.next().transpose()?.map(|entry| entry.0.value().1))
     }
 
     /// The notes of an author that were taken from exactly this source, by their place in it; of a document in more

@@ -1,4 +1,4 @@
-//! What can be changed, and what each change does to every table.
+//! What each change does to every table.
 
 use std::collections::BTreeSet;
 
@@ -6,87 +6,7 @@ use redb::ReadableTable;
 use synapsenet_proto::{EncodedVector, Grain, GrainId, Kind, ModelId};
 
 use crate::tables::{self, Header, LOG_ADDED, LOG_REMOVED, WriteTables, meta};
-use crate::{Slot, StorageError};
-
-/// One thing to do. [`crate::Store::write`] does many at once.
-#[derive(Debug, Clone)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "most changes are puts, and a box would only be one allocation more"
-)]
-pub enum Change {
-    /// Stores a grain. A note becomes pending; a retraction removes the note that it withdraws, if that is stored and
-    /// by the same author, and keeps it from ever coming (back) in.
-    ///
-    /// [`Outcome::Added`], [`Outcome::Duplicate`] or [`Outcome::Retracted`].
-    Put {
-        /// What is to be stored.
-        grain: Grain,
-        /// Whether it may leave the node. When the grain is stored already and private, this makes it shared.
-        shared: bool,
-        /// When it came in, in milliseconds since 1970-01-01 UTC by this node's clock.
-        received_ms: u64,
-    },
-    /// Lets a private grain leave the node from now on.
-    ///
-    /// [`Outcome::Changed`], or [`Outcome::Unchanged`] when it is shared already or not stored.
-    Share {
-        /// The grain that is meant.
-        id: GrainId,
-    },
-    /// Stores the vector of a note, in place of an earlier one of the same model; takes its pending mark away, and tells
-    /// the index log. The caller has made sure that the vector decodes.
-    ///
-    /// [`Outcome::Changed`], or [`Outcome::Unchanged`] when the slot holds no note (it was retracted meanwhile).
-    AddVector {
-        /// Where the note lies.
-        slot: Slot,
-        /// What was made of it.
-        vector: EncodedVector,
-    },
-    /// Forgets what the index log said up to and with `up_to`, once a snapshot of the index holds it durably.
-    ///
-    /// [`Outcome::Changed`], or [`Outcome::Unchanged`] when it was forgotten already.
-    PruneIndexLog {
-        /// The last sequence number that is not needed any more.
-        up_to: u64,
-    },
-    /// Makes pending exactly those notes that have no vector of `model`: for when the model was changed.
-    ///
-    /// [`Outcome::Requeued`] with the number of notes that are pending now. Its time grows with the number of notes.
-    RequeueAll {
-        /// The model that vectors are made with from now on.
-        model: ModelId,
-    },
-}
-
-/// What became of a [`Change`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outcome {
-    /// The grain is stored.
-    Added {
-        /// Where.
-        slot: Slot,
-    },
-    /// The same grain, or a note that says the same, was stored already.
-    Duplicate {
-        /// The grain that is stored.
-        id: GrainId,
-        /// Whether it may leave the node now.
-        shared: bool,
-    },
-    /// Its author withdrew this grain: it was not stored.
-    Retracted,
-    /// There was nothing to do.
-    Unchanged,
-    /// It was done.
-    Changed,
-    /// The pending notes were counted again.
-    Requeued {
-        /// How many there are now.
-        count: u64,
-    },
-}
+use crate::{Change, Outcome, Slot, Standing, StorageError};
 
 /// The changes of one transaction.
 pub(crate) struct Writer<'txn> {
@@ -95,6 +15,7 @@ pub(crate) struct Writer<'txn> {
     retractions: u64,
     last_seq: u64,
     pruned_seq: u64,
+    shared_seq: u64,
 }
 
 impl<'txn> Writer<'txn> {
@@ -105,7 +26,8 @@ impl<'txn> Writer<'txn> {
         };
         let (last_slot, retractions) = (number(meta::LAST_SLOT)?, number(meta::RETRACTIONS)?);
         let (last_seq, pruned_seq) = (number(meta::LAST_SEQ)?, number(meta::PRUNED_SEQ)?);
-        Ok(Self { tables, last_slot, retractions, last_seq, pruned_seq })
+        let shared_seq = number(meta::SHARED_SEQ)?;
+        Ok(Self { tables, last_slot, retractions, last_seq, pruned_seq, shared_seq })
     }
 
     /// Writes the numbers back. Called once, before the commit.
@@ -115,6 +37,7 @@ impl<'txn> Writer<'txn> {
             (meta::RETRACTIONS, self.retractions),
             (meta::LAST_SEQ, self.last_seq),
             (meta::PRUNED_SEQ, self.pruned_seq),
+            (meta::SHARED_SEQ, self.shared_seq),
         ];
         for (key, number) in numbers {
             self.tables.meta.insert(key, number)?;
@@ -124,7 +47,24 @@ impl<'txn> Writer<'txn> {
 
     pub(crate) fn apply(&mut self, change: Change) -> Result<Outcome, StorageError> {
         match change {
-            Change::Put { grain, shared, received_ms } => self.put(&grain, shared, received_ms),
+            Change::Put { grain, shared, received_ms, claim, once } => {
+                self.put(&grain, shared, received_ms, claim.as_deref(), once)
+            }
+            Change::AddClaim { slot, claim } => self.add_claim(slot, &claim),
+            Change::DropClaim { slot } => Ok(if self.tables.claims.remove(slot)?.is_some() {
+                Outcome::Changed
+            } else {
+                Outcome::Unchanged
+            }),
+            Change::SetStanding { author, standing } => {
+                if standing == Standing::default() {
+                    self.tables.standings.remove(author.as_bytes())?;
+                } else {
+                    let entry = (standing.agreed, standing.distrusted);
+                    self.tables.standings.insert(author.as_bytes(), entry)?;
+                }
+                Ok(Outcome::Changed)
+            }
             Change::Share { id } => self.share(&id),
             Change::AddVector { slot, vector } => self.add_vector(slot, &vector),
             Change::PruneIndexLog { up_to } => self.prune_index_log(up_to),
@@ -132,7 +72,14 @@ impl<'txn> Writer<'txn> {
         }
     }
 
-    fn put(&mut self, grain: &Grain, shared: bool, received_ms: u64) -> Result<Outcome, StorageError> {
+    fn put(
+        &mut self,
+        grain: &Grain,
+        shared: bool,
+        received_ms: u64,
+        claim: Option<&[u8]>,
+        once: bool,
+    ) -> Result<Outcome, StorageError> {
         let id = grain.id();
         if let Some(slot) = self.slot_of(&id)? {
             return self.duplicate(slot, id, shared);
@@ -141,9 +88,7 @@ impl<'txn> Writer<'txn> {
             if self.tables.tombstones.get((id.as_bytes(), grain.author().as_bytes()))?.is_some() {
                 return Ok(Outcome::Retracted);
             }
-            let same_words =
-                self.tables.fingerprints.get(&grain.body().fingerprint())?.map(|slot| slot.value());
-            if let Some(slot) = same_words {
+            if let Some(slot) = if once { self.first_with_words_of(grain)? } else { None } {
                 let (_, stored) = self.load(slot)?;
                 return self.duplicate(slot, stored.id(), shared);
             }
@@ -157,14 +102,29 @@ impl<'txn> Writer<'txn> {
         self.tables.records.insert(slot, record.as_slice())?;
         self.tables.ids.insert(id.as_bytes(), slot)?;
         self.enter_orders(slot, grain)?;
+        if shared {
+            self.enter_shared(slot, grain)?;
+        }
         match grain.retracted() {
-            None => self.enter_note(slot, grain)?,
+            None => {
+                self.enter_note(slot, grain)?;
+                if let Some(claim) = claim {
+                    self.tables.claims.insert(slot, claim)?;
+                }
+            }
             Some(target) => {
                 self.retractions += 1;
                 self.tables.tombstones.insert((target.as_bytes(), grain.author().as_bytes()), slot)?;
             }
         }
         Ok(Outcome::Added { slot })
+    }
+
+    /// The note that came first of those that say the same.
+    fn first_with_words_of(&self, grain: &Grain) -> Result<Option<Slot>, StorageError> {
+        let words = grain.body().fingerprint();
+        let mut same = self.tables.by_words.range((&words, 0)..=(&words, u64::MAX))?;
+        Ok(same.next().transpose()?.map(|entry| entry.0.value().1))
     }
 
     /// What is there already is only ever made shared, never private again.
@@ -189,6 +149,8 @@ impl<'txn> Writer<'txn> {
         let record = record.map(|record| tables::mark_shared(record.value()));
         let record = record.ok_or_else(|| missing(slot))?;
         self.tables.records.insert(slot, record.as_slice())?;
+        let (_, grain) = self.load(slot)?;
+        self.enter_shared(slot, &grain)?;
         Ok(true)
     }
 
@@ -229,6 +191,24 @@ impl<'txn> Writer<'txn> {
         self.tables.pending.remove(slot)?;
         self.log(slot, LOG_ADDED)?;
         Ok(Outcome::Changed)
+    }
+
+    fn add_claim(&mut self, slot: Slot, claim: &[u8]) -> Result<Outcome, StorageError> {
+        let is_note = match self.record(slot)? {
+            Some(record) => Header::split(slot, record.value())?.0.kind == Kind::Note,
+            None => false,
+        };
+        if is_note {
+            self.tables.claims.insert(slot, claim)?;
+        }
+        Ok(if is_note { Outcome::Changed } else { Outcome::Unchanged })
+    }
+
+    fn enter_shared(&mut self, slot: Slot, grain: &Grain) -> Result<(), StorageError> {
+        self.shared_seq += 1;
+        let key = (grain.topic().as_str(), grain.created_ms(), grain.id());
+        self.tables.shared.insert((key.0, key.1, key.2.as_bytes()), slot)?;
+        Ok(())
     }
 
     /// Models are never forgotten, so their count is the last number that was given.
@@ -307,7 +287,7 @@ impl<'txn> Writer<'txn> {
         for target in link_targets(grain) {
             self.tables.links.insert((target.as_bytes(), slot), ())?;
         }
-        self.tables.fingerprints.insert(&grain.body().fingerprint(), slot)?;
+        self.tables.by_words.insert((&grain.body().fingerprint(), slot), ())?;
         self.tables.pending.insert(slot, ())?;
         self.count_topic(grain, 1)
     }
@@ -338,7 +318,13 @@ impl<'txn> Writer<'txn> {
         for target in link_targets(grain) {
             self.tables.links.remove((target.as_bytes(), slot))?;
         }
-        self.tables.fingerprints.remove(&grain.body().fingerprint())?;
+        self.tables.by_words.remove((&grain.body().fingerprint(), slot))?;
+        let id = grain.id();
+        let key = (grain.topic().as_str(), created_ms, id.as_bytes());
+        if self.tables.shared.remove(key)?.is_some() {
+            self.shared_seq += 1;
+        }
+        self.tables.claims.remove(slot)?;
         self.tables.pending.remove(slot)?;
         self.count_topic(grain, -1)?;
         self.tables.ids.remove(grain.id().as_bytes())?;

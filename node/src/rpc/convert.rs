@@ -87,6 +87,7 @@ pub(super) fn read_filter(filter: Option<rpc::Filter>) -> Result<Filter, CallErr
         created_before_ms: filter.created_before_ms,
         lang: given(filter.lang),
         source_prefix: given(filter.source_prefix),
+        shared_only: false,
     })
 }
 

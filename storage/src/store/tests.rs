@@ -1,9 +1,9 @@
-use redb::TableDefinition;
 use redb::backends::InMemoryBackend;
+use redb::{ReadableTable, TableDefinition};
 
 use super::*;
-use crate::testing::{add, add_searchable, assert_whole, note, retraction, store};
-use crate::{ListQuery, Outcome};
+use crate::ListQuery;
+use crate::testing::{add, add_searchable, assert_whole, note, problems, put_change, retraction, store};
 
 fn folder() -> tempfile::TempDir {
     tempfile::tempdir().unwrap()
@@ -80,12 +80,54 @@ fn a_store_of_an_unknown_version_is_refused_with_the_way_out() {
     drop(open(&path).unwrap());
     let db = Database::create(&path).unwrap();
     let txn = db.begin_write().unwrap();
-    txn.open_table(TableDefinition::<&str, u64>::new("meta")).unwrap().insert("format", 2).unwrap();
+    txn.open_table(TableDefinition::<&str, u64>::new("meta")).unwrap().insert("format", 3).unwrap();
     txn.commit().unwrap();
     drop(db);
     let error = open(&path).unwrap_err();
-    assert!(matches!(error, StorageError::UnknownVersion { found: 2, known: 1 }));
+    assert!(matches!(error, StorageError::UnknownVersion { found: 3, known: 2 }));
     assert!(error.to_string().contains("export"), "{error}");
+}
+
+#[test]
+fn a_store_of_the_first_format_is_brought_to_this_one() {
+    let folder = folder();
+    let path = folder.path().join("grains.redb");
+    let store = open(&path).unwrap();
+    add(&store, &note("private", 1));
+    let (shared, retracted) = (note("shared", 2), note("withdrawn", 3));
+    store.write(vec![put_change(&shared, true), put_change(&retracted, true)]).unwrap();
+    store.write(vec![put_change(&retraction(&retracted, 1, 4), true)]).unwrap();
+    let items = |store: &Store| store.view().unwrap().shared_items(shared.topic(), 0, None).unwrap();
+    let before = items(&store);
+    assert_eq!(before.len(), 2);
+    drop(store);
+
+    // As the first format was.
+    let db = Database::create(&path).unwrap();
+    let txn = db.begin_write().unwrap();
+    {
+        let by_words: TableDefinition<(&[u8; 32], u64), ()> = TableDefinition::new("by_words");
+        let fingerprints: TableDefinition<&[u8; 32], u64> = TableDefinition::new("fingerprints");
+        let (from, mut to) = (txn.open_table(by_words).unwrap(), txn.open_table(fingerprints).unwrap());
+        for entry in from.iter().unwrap() {
+            let (words, slot) = entry.as_ref().unwrap().0.value();
+            to.insert(words, slot).unwrap();
+        }
+        drop(from);
+        txn.delete_table(by_words).unwrap();
+        txn.delete_table(TableDefinition::<(&str, u64, &[u8; 32]), u64>::new("shared")).unwrap();
+        let mut meta = txn.open_table(TableDefinition::<&str, u64>::new("meta")).unwrap();
+        meta.insert("format", 1).unwrap();
+        meta.remove("shared_seq").unwrap();
+    }
+    txn.commit().unwrap();
+    drop(db);
+
+    let store = open(&path).unwrap();
+    assert_eq!(items(&store), before);
+    assert_eq!(problems(&store.view().unwrap()), Vec::<String>::new());
+    drop(store);
+    assert_eq!(items(&open(&path).unwrap()), before);
 }
 
 #[test]

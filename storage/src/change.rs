@@ -1,0 +1,124 @@
+//! What can be changed, and what may become of it.
+
+use synapsenet_proto::{AuthorId, EncodedVector, Grain, GrainId, ModelId};
+
+use crate::Slot;
+
+/// One thing to do. [`crate::Store::write`] does many at once.
+#[derive(Debug, Clone)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "most changes are puts, and a box would only be one allocation more"
+)]
+pub enum Change {
+    /// Stores a grain. A note becomes pending; a retraction removes the note that it withdraws, if that is stored and
+    /// by the same author, and keeps it from ever coming (back) in.
+    ///
+    /// [`Outcome::Added`], [`Outcome::Duplicate`] or [`Outcome::Retracted`].
+    Put {
+        /// What is to be stored.
+        grain: Grain,
+        /// Whether it may leave the node. When the grain is stored already and private, this makes it shared.
+        shared: bool,
+        /// When it came in, in milliseconds since 1970-01-01 UTC by this node's clock.
+        received_ms: u64,
+        /// What its author claims about the vector of a note. Kept when the note is new.
+        claim: Option<Vec<u8>>,
+        /// Whether a note that says the same words counts as this one. What peers bring is stored under each of its ids,
+        /// so that the sets of two nodes can become equal.
+        once: bool,
+    },
+    /// Keeps a claim about the vector of a note, in place of an earlier one.
+    ///
+    /// [`Outcome::Changed`], or [`Outcome::Unchanged`] when the slot holds no note.
+    AddClaim {
+        /// Where the note lies.
+        slot: Slot,
+        /// The encoded claim.
+        claim: Vec<u8>,
+    },
+    /// Forgets the claim about the vector of a note.
+    ///
+    /// [`Outcome::Changed`], or [`Outcome::Unchanged`] when there was none.
+    DropClaim {
+        /// Where the note lies.
+        slot: Slot,
+    },
+    /// Remembers how far an author's claims are believed.
+    ///
+    /// [`Outcome::Changed`].
+    SetStanding {
+        /// The author.
+        author: AuthorId,
+        /// What is known of its claims.
+        standing: Standing,
+    },
+    /// Lets a private grain leave the node from now on.
+    ///
+    /// [`Outcome::Changed`], or [`Outcome::Unchanged`] when it is shared already or not stored.
+    Share {
+        /// The grain that is meant.
+        id: GrainId,
+    },
+    /// Stores the vector of a note, in place of an earlier one of the same model; takes its pending mark away, and tells
+    /// the index log. The caller has made sure that the vector decodes.
+    ///
+    /// [`Outcome::Changed`], or [`Outcome::Unchanged`] when the slot holds no note (it was retracted meanwhile).
+    AddVector {
+        /// Where the note lies.
+        slot: Slot,
+        /// What was made of it.
+        vector: EncodedVector,
+    },
+    /// Forgets what the index log said up to and with `up_to`, once a snapshot of the index holds it durably.
+    ///
+    /// [`Outcome::Changed`], or [`Outcome::Unchanged`] when it was forgotten already.
+    PruneIndexLog {
+        /// The last sequence number that is not needed any more.
+        up_to: u64,
+    },
+    /// Makes pending exactly those notes that have no vector of `model`: for when the model was changed.
+    ///
+    /// [`Outcome::Requeued`] with the number of notes that are pending now. Its time grows with the number of notes.
+    RequeueAll {
+        /// The model that vectors are made with from now on.
+        model: ModelId,
+    },
+}
+
+/// What is known of an author's claims.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Standing {
+    /// How many were compared with the vector computed here and found right.
+    pub agreed: u32,
+    /// Whether one was found false: none is believed any more.
+    pub distrusted: bool,
+}
+
+/// What became of a [`Change`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// The grain is stored.
+    Added {
+        /// Where.
+        slot: Slot,
+    },
+    /// The same grain, or a note that says the same, was stored already.
+    Duplicate {
+        /// The grain that is stored.
+        id: GrainId,
+        /// Whether it may leave the node now.
+        shared: bool,
+    },
+    /// Its author withdrew this grain: it was not stored.
+    Retracted,
+    /// There was nothing to do.
+    Unchanged,
+    /// It was done.
+    Changed,
+    /// The pending notes were counted again.
+    Requeued {
+        /// How many there are now.
+        count: u64,
+    },
+}
