@@ -1,6 +1,48 @@
-//! The mesh side of a node. Nothing lives here yet.
+//! The mesh: the libp2p swarm with its peers, its topics and its protocols.
 //!
-//! This crate will own the libp2p swarm: topics over gossipsub, peers and the providers of a topic over Kademlia,
-//! the `max_peers` cap, and the request/response protocols for synchronisation and questions. It will refuse to know
-//! the store and the index: bytes come in, a verdict or an answer goes out. Until it exists a node keeps to itself,
-//! and says so in its `status`.
+//! [`Net::start`] spawns the one task that owns the swarm. [`Net`] is the handle to it: cheap to clone, every method a
+//! message to the task. What happens on the network comes out of it as [`Event`]s: grains that were announced, questions
+//! of peers that want a [`Reply`], peers that come and go.
+//!
+//! | question | module |
+//! |---|---|
+//! | What can be asked of the mesh, and what does it tell? | `handle`, `event` |
+//! | Who decides what happens next? | `task` |
+//! | Which protocols are spoken, with which limits? | `behaviour`, `codec`, `transport` |
+//! | Who may connect, and who has to go when it is full? | `gate` |
+//! | Is a message welcome, and what does misbehaving cost? | `verdict`, `score` |
+//! | Whom to dial, when, after how many failures? | `dial` |
+//! | How many bytes went where, and how many may? | `meter` |
+//!
+//! This crate refuses to know the store and the index: bytes come in, a verdict or an [`Event`] goes out. The swarm's task
+//! never waits for whoever uses it: when the queue of events is full, announcements are dropped and counted, and questions
+//! are answered "busy".
+
+#![warn(missing_docs)]
+
+mod behaviour;
+mod codec;
+mod config;
+mod dial;
+mod error;
+mod event;
+mod gate;
+mod handle;
+mod meter;
+mod metrics;
+mod score;
+mod status;
+mod task;
+mod transport;
+mod verdict;
+
+pub use config::{Config, Layer};
+pub use dial::{KnownPeer, Saved};
+pub use error::{AskError, DialError, NetError};
+pub use event::{Event, Reply, Request, Response};
+pub use handle::{Net, peer_of};
+pub use libp2p::{Multiaddr, PeerId, identity::Keypair};
+pub use meter::{PROTOCOLS, Traffic};
+pub use metrics::Metrics;
+pub use score::{Ban, Offence};
+pub use status::{Direction, NetStatus, PeerStatus, Transport};

@@ -1,0 +1,251 @@
+//! The protocols of the swarm, each with its limits.
+
+use std::collections::HashSet;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::num::NonZeroUsize;
+use std::time::Duration;
+
+use libp2p::gossipsub::{self, IdentTopic, MessageAuthenticity, MessageId, ValidationMode};
+use libp2p::identity::Keypair;
+use libp2p::kad::{self, store::MemoryStore};
+use libp2p::request_response::{self, ProtocolSupport};
+use libp2p::swarm::NetworkBehaviour;
+use libp2p::swarm::behaviour::toggle::Toggle;
+use libp2p::{
+    PeerId, StreamProtocol, autonat, connection_limits, dcutr, identify, mdns, memory_connection_limits,
+    ping, relay, upnp,
+};
+use synapsenet_proto::{MAX_ANNOUNCEMENT_BYTES, Topic, rpc};
+
+use crate::codec::Protobuf;
+use crate::dial::split;
+use crate::gate::Gate;
+use crate::{Config, NetError};
+
+/// Says which network this is, and who speaks.
+const PROTOCOL: &str = "/synapsenet/1";
+const AGENT: &str = concat!("synapsenet/", env!("CARGO_PKG_VERSION"));
+/// Two peers may dial each other at the same moment, and a hole punch makes one more.
+const MAX_CONNECTIONS_PER_PEER: u32 = 3;
+/// Handshakes under way: they cost a key exchange each.
+const MAX_PENDING: u32 = 64;
+/// Topics that one peer may subscribe to, and subscriptions in one message.
+const MAX_TOPICS: usize = 256;
+/// A negentropy frame of 1 MiB with what stands around it.
+const MAX_SYNC_BYTES: u64 = (1 << 20) + (64 << 10);
+/// Grains of 2 MiB with what stands around them.
+const MAX_FETCH_BYTES: u64 = (2 << 20) + (256 << 10);
+/// 64 grains, the largest there are.
+const MAX_SEARCH_BYTES: u64 = 64 * MAX_ANNOUNCEMENT_BYTES as u64 + (64 << 10);
+/// A question to fetch or search: 512 ids, or a vector and a filter.
+const MAX_QUESTION_BYTES: u64 = 32 << 10;
+/// A question takes at most so long, its answer included: as long as the largest answer takes over 1 Mbit/s.
+const MAX_ANSWER_TIME: Duration = Duration::from_secs(30);
+/// Streams of one question protocol that a connection may have open: what a peer can make this node hold is this times
+/// the largest question.
+const MAX_QUESTION_STREAMS: usize = 8;
+/// Sync messages are large, and there is one session at a time.
+const MAX_SYNC_STREAMS: usize = 2;
+/// Peers of a topic that provide it, and topics provided for: what Kademlia may keep here.
+const MAX_PROVIDERS: usize = 20;
+const MAX_PROVIDED: usize = 1024;
+
+type Questions<Q, A> = request_response::Behaviour<Protobuf<Q, A>>;
+
+/// Everything that the swarm does. The gate is asked first.
+#[derive(NetworkBehaviour)]
+pub(crate) struct Behaviour {
+    pub(crate) gate: Gate,
+    limits: connection_limits::Behaviour,
+    memory: Toggle<memory_connection_limits::Behaviour>,
+    pub(crate) identify: identify::Behaviour,
+    ping: ping::Behaviour,
+    pub(crate) kademlia: kad::Behaviour<MemoryStore>,
+    pub(crate) gossip: gossipsub::Behaviour,
+    pub(crate) sync: Questions<rpc::SyncRequest, rpc::SyncResponse>,
+    pub(crate) fetch: Questions<rpc::FetchRequest, rpc::FetchResponse>,
+    pub(crate) search: Questions<rpc::Question, rpc::Answer>,
+    mdns: Toggle<mdns::tokio::Behaviour>,
+    upnp: Toggle<upnp::tokio::Behaviour>,
+    autonat_client: Toggle<autonat::v2::client::Behaviour>,
+    autonat_server: Toggle<autonat::v2::server::Behaviour>,
+    relay_client: Toggle<relay::client::Behaviour>,
+    relay_server: Toggle<relay::Behaviour>,
+    dcutr: Toggle<dcutr::Behaviour>,
+}
+
+impl Behaviour {
+    pub(crate) fn new(
+        config: &Config,
+        key: &Keypair,
+        relay_client: Option<relay::client::Behaviour>,
+    ) -> Result<Self, NetError> {
+        let me = key.public().to_peer_id();
+        let reserved: HashSet<PeerId> =
+            config.reserved.iter().filter_map(|address| split(address).1).collect();
+        let gate = Gate::new(
+            config.max_peers,
+            config.max_per_address,
+            config.allow.iter().copied().collect(),
+            config.block.iter().copied().collect(),
+            reserved,
+        );
+        let limits = connection_limits::ConnectionLimits::default()
+            .with_max_pending_incoming(Some(MAX_PENDING))
+            .with_max_pending_outgoing(Some(MAX_PENDING))
+            .with_max_established_per_peer(Some(MAX_CONNECTIONS_PER_PEER));
+        let identify = identify::Config::new(PROTOCOL.to_owned(), key.public())
+            .with_agent_version(AGENT.to_owned())
+            .with_push_listen_addr_updates(true);
+        let mdns = config.mdns.then(|| mdns::tokio::Behaviour::new(mdns::Config::default(), me)).transpose();
+        let mdns = mdns.unwrap_or_else(|error| {
+            tracing::warn!(%error, "peers on the local network cannot be looked for");
+            None
+        });
+        let has_relay = relay_client.is_some();
+        Ok(Self {
+            gate,
+            limits: connection_limits::Behaviour::new(limits),
+            memory: config.max_memory.map(memory_connection_limits::Behaviour::with_max_bytes).into(),
+            identify: identify::Behaviour::new(identify),
+            ping: ping::Behaviour::default(),
+            kademlia: kademlia(me),
+            gossip: gossip()?,
+            sync: questions("/synapsenet/sync/1", MAX_SYNC_BYTES, MAX_SYNC_BYTES, MAX_SYNC_STREAMS),
+            fetch: questions(
+                "/synapsenet/fetch/1",
+                MAX_QUESTION_BYTES,
+                MAX_FETCH_BYTES,
+                MAX_QUESTION_STREAMS,
+            ),
+            search: questions(
+                "/synapsenet/search/1",
+                MAX_QUESTION_BYTES,
+                MAX_SEARCH_BYTES,
+                MAX_QUESTION_STREAMS,
+            ),
+            mdns: mdns.into(),
+            upnp: config.upnp.then(upnp::tokio::Behaviour::default).into(),
+            autonat_client: config.autonat.then(autonat::v2::client::Behaviour::default).into(),
+            autonat_server: config.autonat.then(autonat::v2::server::Behaviour::default).into(),
+            relay_client: relay_client.into(),
+            relay_server: config
+                .relay_server
+                .then(|| relay::Behaviour::new(me, relay::Config::default()))
+                .into(),
+            dcutr: has_relay.then(|| dcutr::Behaviour::new(me)).into(),
+        })
+    }
+}
+
+fn questions<Q, A>(name: &'static str, question: u64, answer: u64, streams: usize) -> Questions<Q, A>
+where
+    Q: prost::Message + Default + 'static,
+    A: prost::Message + Default + 'static,
+{
+    let config = request_response::Config::default()
+        .with_request_timeout(MAX_ANSWER_TIME)
+        .with_max_concurrent_streams(streams);
+    let protocols = [(StreamProtocol::new(name), ProtocolSupport::Full)];
+    request_response::Behaviour::with_codec(Protobuf::new(question, answer), protocols, config)
+}
+
+/// Kademlia finds peers and the peers of a topic. It keeps no content: records are refused, providers are filtered by the
+/// task.
+fn kademlia(me: PeerId) -> kad::Behaviour<MemoryStore> {
+    let mut config = kad::Config::new(StreamProtocol::new("/synapsenet/kad/1"));
+    config
+        .set_record_filtering(kad::StoreInserts::FilterBoth)
+        .set_query_timeout(Duration::from_secs(20))
+        .set_periodic_bootstrap_interval(Some(Duration::from_secs(300)))
+        .set_provider_publication_interval(Some(Duration::from_secs(1800)))
+        .set_provider_record_ttl(Some(Duration::from_secs(3 * 3600)))
+        .set_replication_factor(NonZeroUsize::MIN.saturating_add(9));
+    let store = kad::store::MemoryStoreConfig {
+        max_records: 0,
+        max_value_bytes: 0,
+        max_providers_per_key: MAX_PROVIDERS,
+        max_provided_keys: MAX_PROVIDED,
+    };
+    kad::Behaviour::with_config(me, MemoryStore::with_config(me, store), config)
+}
+
+/// Gossipsub 1.3 without signatures of its own: grains are signed by their authors, and who passes one on is nobody's
+/// business. A message is named by the hash of all its bytes, so that a forged copy does not keep the real one out.
+fn gossip() -> Result<gossipsub::Behaviour, NetError> {
+    let setup = |error: &dyn std::fmt::Display| NetError::Setup(error.to_string());
+    let config = gossipsub::ConfigBuilder::default()
+        .validation_mode(ValidationMode::Anonymous)
+        .validate_messages()
+        .message_id_fn(|message| MessageId::from(blake3::hash(&message.data).as_bytes()[..20].to_vec()))
+        // An announcement with what gossipsub puts around it.
+        .max_transmit_size(64 << 10)
+        // Messages are flooded to every peer of the topic by their publisher: slower lines lose less that way, and a
+        // publisher is known to be one only by its author key, which the grain names anyway.
+        .flood_publish(true)
+        // A message is offered by its name for this many heartbeats after it came.
+        .history_length(6)
+        .history_gossip(3)
+        .idontwant_message_size_threshold(1000)
+        .build()
+        .map_err(|error| setup(&error))?;
+    let filter = gossipsub::MaxCountSubscriptionFilter {
+        filter: gossipsub::AllowAllSubscriptionFilter {},
+        max_subscribed_topics: MAX_TOPICS,
+        max_subscriptions_per_request: MAX_TOPICS,
+    };
+    let mut gossip =
+        gossipsub::Behaviour::new_with_subscription_filter(MessageAuthenticity::Anonymous, config, filter)
+            .map_err(|error| setup(&error))?;
+    let (params, thresholds) = scoring();
+    gossip.with_peer_score(params, thresholds).map_err(|error| setup(&error))?;
+    Ok(gossip)
+}
+
+/// Gossipsub 1.1's scoring of peers: invalid messages and broken promises cost by its own count, everything else through
+/// the application's score, which is minus a peer's penalty (`score.rs`). Addresses shared by many peers are judged by the
+/// gate, so that ten nodes on one machine do not shun each other.
+fn scoring() -> (gossipsub::PeerScoreParams, gossipsub::PeerScoreThresholds) {
+    let mut params = gossipsub::PeerScoreParams {
+        app_specific_weight: 1.0,
+        ip_colocation_factor_weight: 0.0,
+        topic_score_cap: 50.0,
+        ..gossipsub::PeerScoreParams::default()
+    };
+    params.ip_colocation_factor_whitelist.insert(IpAddr::V4(Ipv4Addr::LOCALHOST));
+    params.ip_colocation_factor_whitelist.insert(IpAddr::V6(Ipv6Addr::LOCALHOST));
+    let thresholds = gossipsub::PeerScoreThresholds {
+        gossip_threshold: -20.0,
+        publish_threshold: -40.0,
+        graylist_threshold: -80.0,
+        ..gossipsub::PeerScoreThresholds::default()
+    };
+    (params, thresholds)
+}
+
+/// How a topic counts in gossipsub's score: being the first to deliver is a merit, invalid messages are not; how many
+/// messages a peer of the mesh delivers is not judged, because topics of notes are quiet.
+pub(crate) fn topic_scoring() -> gossipsub::TopicScoreParams {
+    gossipsub::TopicScoreParams {
+        topic_weight: 1.0,
+        time_in_mesh_weight: 0.0,
+        first_message_deliveries_weight: 0.2,
+        first_message_deliveries_decay: 0.9,
+        first_message_deliveries_cap: 100.0,
+        mesh_message_deliveries_weight: 0.0,
+        mesh_failure_penalty_weight: 0.0,
+        invalid_message_deliveries_weight: -1.0,
+        invalid_message_deliveries_decay: 0.9,
+        ..gossipsub::TopicScoreParams::default()
+    }
+}
+
+/// The name of a topic on the wire.
+pub(crate) fn gossip_topic(topic: &Topic) -> IdentTopic {
+    IdentTopic::new(topic.as_str())
+}
+
+/// The key under which the peers of a topic are found.
+pub(crate) fn topic_key(topic: &Topic) -> kad::RecordKey {
+    kad::RecordKey::new(&blake3::derive_key("synapsenet v1 topic providers", topic.as_str().as_bytes()))
+}

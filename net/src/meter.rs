@@ -1,0 +1,352 @@
+//! How many bytes went where, and how many may.
+//!
+//! Every substream of every connection is wrapped: what is read and written is counted for its peer and its protocol, and
+//! waits when the cap on uploads or downloads is used up. The protocol is read off the negotiation at the beginning of the
+//! substream (multistream-select 1.0). Counted is what the protocols send, before encryption and multiplexing, which add
+//! some percent.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+
+use futures::{AsyncRead, AsyncWrite};
+use libp2p::core::muxing::{StreamMuxer, StreamMuxerBox, StreamMuxerEvent, SubstreamBox};
+
+/// The protocols that traffic is counted by.
+pub const PROTOCOLS: [&str; 9] =
+    ["gossip", "sync", "fetch", "search", "kademlia", "identify", "ping", "relay", "other"];
+/// What stands in the name of a protocol, in the order of [`PROTOCOLS`].
+const MARKS: [&[u8]; 8] = [
+    b"/meshsub/",
+    b"/synapsenet/sync/",
+    b"/synapsenet/fetch/",
+    b"/synapsenet/search/",
+    b"/synapsenet/kad/",
+    b"/ipfs/id/",
+    b"/ipfs/ping/",
+    b"/libp2p/circuit/",
+];
+const OTHER: usize = PROTOCOLS.len() - 1;
+/// The negotiation names the protocol within so many bytes, or the substream counts as "other".
+const MAX_HEAD: usize = 160;
+/// How much a cap lets through at once after a pause: a quarter of a second's worth, and never less than this.
+const MIN_BURST: u64 = 16 << 10;
+/// The shortest wait for a cap: more often a timer is not worth while.
+const MIN_WAIT: Duration = Duration::from_millis(5);
+
+/// Bytes in both directions.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// Bytes sent.
+    pub sent: u64,
+    /// Bytes received.
+    pub received: u64,
+}
+
+/// Counters of bytes by protocol.
+#[derive(Debug, Default)]
+pub(crate) struct Count {
+    sent: [AtomicU64; PROTOCOLS.len()],
+    received: [AtomicU64; PROTOCOLS.len()],
+}
+
+impl Count {
+    /// By protocol, in the order of [`PROTOCOLS`].
+    pub(crate) fn by_protocol(&self) -> Vec<Traffic> {
+        let load = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        self.sent
+            .iter()
+            .zip(&self.received)
+            .map(|(sent, received)| Traffic { sent: load(sent), received: load(received) })
+            .collect()
+    }
+
+    /// All protocols together.
+    pub(crate) fn sum(&self) -> Traffic {
+        self.by_protocol().into_iter().fold(Traffic::default(), |sum, one| Traffic {
+            sent: sum.sent + one.sent,
+            received: sum.received + one.received,
+        })
+    }
+}
+
+/// The caps and the counters of the whole node.
+#[derive(Debug)]
+pub(crate) struct Meter {
+    pub(crate) all: Count,
+    upload: Option<Mutex<Bucket>>,
+    download: Option<Mutex<Bucket>>,
+}
+
+impl Meter {
+    /// Caps in bytes a second.
+    pub(crate) fn new(upload: Option<u64>, download: Option<u64>) -> Arc<Self> {
+        let bucket = |rate: Option<u64>| rate.map(|rate| Mutex::new(Bucket::new(rate, Instant::now())));
+        Arc::new(Self { all: Count::default(), upload: bucket(upload), download: bucket(download) })
+    }
+}
+
+/// A token bucket of bytes: fills with `rate` a second, up to `burst`.
+#[derive(Debug)]
+struct Bucket {
+    rate: u64,
+    burst: u64,
+    tokens: u64,
+    filled: Instant,
+}
+
+impl Bucket {
+    fn new(rate: u64, now: Instant) -> Self {
+        let burst = (rate / 4).max(MIN_BURST);
+        Self { rate: rate.max(1), burst, tokens: burst, filled: now }
+    }
+
+    /// Takes up to `wanted` bytes; when there are none, says how long to wait.
+    fn take(&mut self, wanted: u64, now: Instant) -> Result<u64, Duration> {
+        let passed = now.saturating_duration_since(self.filled);
+        let new =
+            (passed.as_nanos() * u128::from(self.rate) / 1_000_000_000).min(u128::from(self.burst)) as u64;
+        if new > 0 {
+            self.tokens = (self.tokens + new).min(self.burst);
+            self.filled = now;
+        }
+        if self.tokens == 0 {
+            let some = wanted.min(1 << 10);
+            return Err(Duration::from_secs_f64(some as f64 / self.rate as f64).max(MIN_WAIT));
+        }
+        let taken = wanted.min(self.tokens);
+        self.tokens -= taken;
+        Ok(taken)
+    }
+
+    /// Gives back what was taken and not used.
+    fn give_back(&mut self, bytes: u64) {
+        self.tokens = (self.tokens + bytes).min(self.burst);
+    }
+}
+
+/// A connection whose substreams are counted and capped.
+pub(crate) struct Metered {
+    inner: StreamMuxerBox,
+    meter: Arc<Meter>,
+    peer: Arc<Count>,
+}
+
+impl Metered {
+    /// Wraps a connection to a peer, whose bytes go to `peer` as well.
+    pub(crate) fn new(inner: StreamMuxerBox, meter: Arc<Meter>, peer: Arc<Count>) -> Self {
+        Self { inner, meter, peer }
+    }
+
+    fn wrap(&self, inner: SubstreamBox) -> Substream {
+        Substream {
+            inner,
+            label: Label::Unknown { head: Vec::new(), sent: 0, received: 0 },
+            meter: self.meter.clone(),
+            peer: self.peer.clone(),
+            upload_wait: None,
+            download_wait: None,
+        }
+    }
+}
+
+impl StreamMuxer for Metered {
+    type Substream = Substream;
+    type Error = io::Error;
+
+    fn poll_inbound(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<Substream>> {
+        let stream = ready!(Pin::new(&mut self.inner).poll_inbound(cx))?;
+        Poll::Ready(Ok(self.wrap(stream)))
+    }
+
+    fn poll_outbound(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<Substream>> {
+        let stream = ready!(Pin::new(&mut self.inner).poll_outbound(cx))?;
+        Poll::Ready(Ok(self.wrap(stream)))
+    }
+
+    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_close(cx)
+    }
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<StreamMuxerEvent>> {
+        Pin::new(&mut self.inner).poll(cx)
+    }
+}
+
+/// What a substream is for, as far as it is known.
+#[derive(Debug)]
+enum Label {
+    /// The negotiation goes on; its bytes are counted once it has ended.
+    Unknown { head: Vec<u8>, sent: u64, received: u64 },
+    /// The position in [`PROTOCOLS`].
+    Known(usize),
+}
+
+/// A counted and capped substream.
+pub(crate) struct Substream {
+    inner: SubstreamBox,
+    label: Label,
+    meter: Arc<Meter>,
+    peer: Arc<Count>,
+    upload_wait: Option<Pin<Box<tokio::time::Sleep>>>,
+    download_wait: Option<Pin<Box<tokio::time::Sleep>>>,
+}
+
+impl Substream {
+    fn count(&mut self, bytes: &[u8], is_sent: bool) {
+        let count = bytes.len() as u64;
+        let (label, sent, received) = match &mut self.label {
+            Label::Known(label) if is_sent => (*label, count, 0),
+            Label::Known(label) => (*label, 0, count),
+            Label::Unknown { head, sent, received } => {
+                *(if is_sent { &mut *sent } else { &mut *received }) += count;
+                let room = MAX_HEAD.saturating_sub(head.len());
+                head.extend_from_slice(&bytes[..bytes.len().min(room)]);
+                let Some(label) = protocol_in(head) else { return };
+                (label, *sent, *received)
+            }
+        };
+        self.label = Label::Known(label);
+        for counter in [&self.meter.all, &*self.peer] {
+            counter.sent[label].fetch_add(sent, Ordering::Relaxed);
+            counter.received[label].fetch_add(received, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Drop for Substream {
+    fn drop(&mut self) {
+        // A substream that was refused in its negotiation carried bytes, too.
+        if let Label::Unknown { sent, received, .. } = self.label {
+            for counter in [&self.meter.all, &*self.peer] {
+                counter.sent[OTHER].fetch_add(sent, Ordering::Relaxed);
+                counter.received[OTHER].fetch_add(received, Ordering::Relaxed);
+            }
+        }
+    }
+}
+
+/// The protocol that a negotiation is about; none when it is not clear yet.
+fn protocol_in(head: &[u8]) -> Option<usize> {
+    let contains = |mark: &&[u8]| head.windows(mark.len()).any(|window| window == *mark);
+    MARKS.iter().position(contains).or((head.len() >= MAX_HEAD).then_some(OTHER))
+}
+
+/// Takes bytes from a cap, waiting for them when there are none.
+fn poll_take(
+    bucket: Option<&Mutex<Bucket>>,
+    wait: &mut Option<Pin<Box<tokio::time::Sleep>>>,
+    wanted: usize,
+    cx: &mut Context<'_>,
+) -> Poll<usize> {
+    let Some(bucket) = bucket else { return Poll::Ready(wanted) };
+    loop {
+        if let Some(sleep) = wait {
+            ready!(sleep.as_mut().poll(cx));
+            *wait = None;
+        }
+        let taken = lock(bucket).take(wanted as u64, Instant::now());
+        match taken {
+            Ok(bytes) => return Poll::Ready(bytes as usize),
+            Err(time) => *wait = Some(Box::pin(tokio::time::sleep(time))),
+        }
+    }
+}
+
+fn give_back(bucket: Option<&Mutex<Bucket>>, bytes: usize) {
+    if let Some(bucket) = bucket {
+        lock(bucket).give_back(bytes as u64);
+    }
+}
+
+fn lock(bucket: &Mutex<Bucket>) -> std::sync::MutexGuard<'_, Bucket> {
+    // A bucket is whole between any two of its lines.
+    bucket.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl AsyncRead for Substream {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
+        let this = &mut *self;
+        if buf.is_empty() {
+            return Pin::new(&mut this.inner).poll_read(cx, buf);
+        }
+        let bucket = this.meter.download.as_ref();
+        let room = ready!(poll_take(bucket, &mut this.download_wait, buf.len(), cx));
+        let read = Pin::new(&mut this.inner).poll_read(cx, &mut buf[..room]);
+        let used = if let Poll::Ready(Ok(read)) = &read { *read } else { 0 };
+        give_back(bucket, room - used);
+        this.count(&buf[..used], false);
+        read
+    }
+}
+
+impl AsyncWrite for Substream {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let this = &mut *self;
+        if buf.is_empty() {
+            return Pin::new(&mut this.inner).poll_write(cx, buf);
+        }
+        let bucket = this.meter.upload.as_ref();
+        let room = ready!(poll_take(bucket, &mut this.upload_wait, buf.len(), cx));
+        let written = Pin::new(&mut this.inner).poll_write(cx, &buf[..room]);
+        let used = if let Poll::Ready(Ok(written)) = &written { *written } else { 0 };
+        give_back(bucket, room - used);
+        this.count(&buf[..used], true);
+        written
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_flush(cx)
+    }
+
+    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_close(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_protocol_is_read_off_its_negotiation() {
+        let head = b"\x13/multistream/1.0.0\n\x13/synapsenet/sync/1\n";
+        assert_eq!(protocol_in(head).map(|at| PROTOCOLS[at]), Some("sync"));
+        assert_eq!(protocol_in(b"\x13/multistream/1.0.0\n"), None);
+        assert_eq!(protocol_in(&[0; MAX_HEAD]).map(|at| PROTOCOLS[at]), Some("other"));
+    }
+
+    proptest! {
+        #[test]
+        fn a_cap_holds_over_any_time(rate in 1u64..10_000_000, steps in proptest::collection::vec((0u64..200, 1u64..100_000), 1..200)) {
+            let start = Instant::now();
+            let mut bucket = Bucket::new(rate, start);
+            let (mut now, mut taken) = (start, 0);
+            for (wait_ms, wanted) in steps {
+                now += Duration::from_millis(wait_ms);
+                taken += bucket.take(wanted, now).unwrap_or(0);
+            }
+            let allowed = (now - start).as_secs_f64() * rate as f64 + bucket.burst as f64;
+            prop_assert!(taken as f64 <= allowed + 1.0, "{taken} of {allowed}");
+        }
+
+        #[test]
+        fn a_cap_lets_through_what_is_allowed_in_the_end(rate in 100u64..1_000_000) {
+            let start = Instant::now();
+            let mut bucket = Bucket::new(rate, start);
+            let (mut now, mut taken) = (start, 0);
+            while now < start + Duration::from_secs(20) {
+                match bucket.take(10_000, now) {
+                    Ok(bytes) => taken += bytes,
+                    Err(wait) => now += wait,
+                }
+            }
+            prop_assert!(taken as f64 >= 0.9 * 20.0 * rate as f64, "{taken} of {}", 20 * rate);
+        }
+    }
+}

@@ -1,0 +1,355 @@
+//! What misbehaving costs: penalties that fade, bans that grow, and the buckets that bound how much anybody may send.
+//!
+//! A peer collects penalties; they halve every [`HALF_LIFE`]. At [`BAN_AT`] it is disconnected and banned, each time for
+//! twice as long as the time before. Gossipsub is told the penalties, too, so that a peer on its way there loses its place
+//! in the mesh of a topic first.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::time::{Duration, Instant};
+
+use libp2p::PeerId;
+use serde::{Deserialize, Serialize};
+
+/// Penalties halve in this time: a burst from yesterday's bug is forgotten, a steady trickle adds up.
+const HALF_LIFE: Duration = Duration::from_secs(600);
+/// At this penalty (100, and what fades between two offences) a peer is banned: five forged messages, or two thousand over its rate.
+const BAN_AT: f64 = 99.0;
+/// The first ban. Each one after it is twice as long ...
+const FIRST_BAN: Duration = Duration::from_secs(300);
+/// ... up to this.
+const LONGEST_BAN: Duration = Duration::from_secs(7 * 24 * 3600);
+/// Peers whose penalties are remembered.
+const MAX_PENALTIES: usize = 4096;
+/// Bans that are remembered; beyond that the one that ends first is forgotten.
+const MAX_BANS: usize = 4096;
+
+/// Something that a peer should not have done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Offence {
+    /// A message that is no announcement, or breaks a limit.
+    Malformed,
+    /// A message over the limit of size.
+    Oversize,
+    /// A signature that does not fit.
+    Forged,
+    /// A grain of another topic than the one that it was announced on.
+    ForeignTopic,
+    /// A grain that was announced before, long enough ago that no honest peer would repeat it.
+    Replayed,
+    /// A grain dated too far ahead of this node's clock.
+    FromTheFuture,
+    /// More messages than its rate allows.
+    Flood,
+    /// An answer that does not fit the question.
+    BadAnswer,
+    /// A request that cannot be read.
+    BadRequest,
+    /// A synchronisation that leads nowhere.
+    EndlessSync,
+    /// A vector that is not that of its text, claimed by this very peer.
+    FalseClaim,
+}
+
+impl Offence {
+    /// The reason as a metric label.
+    #[must_use]
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Malformed => "malformed",
+            Self::Oversize => "oversize",
+            Self::Forged => "forged",
+            Self::ForeignTopic => "foreign_topic",
+            Self::Replayed => "replayed",
+            Self::FromTheFuture => "from_the_future",
+            Self::Flood => "flood",
+            Self::BadAnswer => "bad_answer",
+            Self::BadRequest => "bad_request",
+            Self::EndlessSync => "endless_sync",
+            Self::FalseClaim => "false_claim",
+        }
+    }
+
+    /// What it costs. A ban comes at 100.
+    #[must_use]
+    pub fn penalty(self) -> f64 {
+        match self {
+            // No honest program sends these, but an older or newer one might, by mistake, now and then.
+            Self::Malformed | Self::Oversize | Self::ForeignTopic | Self::BadRequest => 10.0,
+            Self::Forged | Self::BadAnswer | Self::EndlessSync => 20.0,
+            // Signed by the peer itself: there is no innocent way to come by it.
+            Self::FalseClaim => 50.0,
+            // A clock that is wrong is no crime.
+            Self::FromTheFuture => 2.0,
+            // Copies come from races.
+            Self::Replayed => 1.0,
+            // An honest peer in a busy mesh may be over its rate for a while; what is over it is dropped anyway.
+            Self::Flood => 0.05,
+        }
+    }
+}
+
+/// A peer that is kept away.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ban {
+    /// Who, as text.
+    pub peer: String,
+    /// Until when, in milliseconds since 1970-01-01 UTC; none means until it is lifted.
+    pub until_ms: Option<u64>,
+    /// How often it was banned, this time included.
+    pub times: u32,
+    /// Why: an offence's label, or "by hand".
+    pub reason: String,
+}
+
+/// A number that halves every [`HALF_LIFE`].
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Penalty {
+    value: f64,
+    at: Instant,
+}
+
+impl Penalty {
+    pub(crate) fn new(now: Instant) -> Self {
+        Self { value: 0.0, at: now }
+    }
+
+    pub(crate) fn value(&self, now: Instant) -> f64 {
+        let passed = now.saturating_duration_since(self.at).as_secs_f64();
+        self.value * 0.5f64.powf(passed / HALF_LIFE.as_secs_f64())
+    }
+
+    /// Adds what an offence costs. True when it is enough for a ban.
+    pub(crate) fn add(&mut self, offence: Offence, now: Instant) -> bool {
+        self.value = self.value(now) + offence.penalty();
+        self.at = now;
+        self.value >= BAN_AT
+    }
+}
+
+/// The penalties of peers, connected or not: going away and coming back pays nothing off.
+#[derive(Debug, Default)]
+pub(crate) struct Penalties {
+    penalties: HashMap<PeerId, Penalty>,
+}
+
+impl Penalties {
+    /// Adds what an offence costs a peer. True when it is enough for a ban; then the account is closed.
+    pub(crate) fn add(&mut self, peer: PeerId, offence: Offence, now: Instant) -> bool {
+        if self.penalties.len() >= MAX_PENALTIES && !self.penalties.contains_key(&peer) {
+            // The least guilty are let off: those who have something to lose by a new name are the others.
+            let mut values: Vec<f64> = self.penalties.values().map(|penalty| penalty.value(now)).collect();
+            values.sort_by(f64::total_cmp);
+            let middle = values[values.len() / 2];
+            self.penalties.retain(|_, penalty| penalty.value(now) > middle);
+        }
+        let is_enough = self.penalties.entry(peer).or_insert_with(|| Penalty::new(now)).add(offence, now);
+        if is_enough {
+            self.penalties.remove(&peer);
+        }
+        is_enough
+    }
+
+    /// What a peer has collected.
+    pub(crate) fn of(&self, peer: &PeerId, now: Instant) -> f64 {
+        self.penalties.get(peer).map_or(0.0, |penalty| penalty.value(now))
+    }
+}
+
+/// The bans, those that have ended included for as long as they make the next one longer.
+#[derive(Debug, Default)]
+pub(crate) struct Bans {
+    bans: HashMap<PeerId, Ban>,
+}
+
+impl Bans {
+    /// Takes up what was saved; what cannot be read is left out.
+    pub(crate) fn from_saved(saved: Vec<Ban>) -> Self {
+        let read = |ban: Ban| Some((ban.peer.parse().ok()?, ban));
+        Self { bans: saved.into_iter().take(MAX_BANS).filter_map(read).collect() }
+    }
+
+    pub(crate) fn save(&self) -> Vec<Ban> {
+        self.bans.values().cloned().collect()
+    }
+
+    /// Bans a peer for what it did. Times are in milliseconds since 1970-01-01 UTC.
+    pub(crate) fn offended(&mut self, peer: PeerId, offence: Offence, now_ms: u64) {
+        let times = self.bans.get(&peer).map_or(0, |ban| ban.times) + 1;
+        let factor = 1u32.checked_shl(times - 1).unwrap_or(u32::MAX);
+        let time = FIRST_BAN.saturating_mul(factor).min(LONGEST_BAN);
+        self.put(peer, Some(now_ms.saturating_add(time.as_millis() as u64)), times, offence.label());
+    }
+
+    /// Bans a peer because somebody says so: for a time, or until it is lifted.
+    pub(crate) fn by_hand(&mut self, peer: PeerId, time: Option<Duration>, now_ms: u64) {
+        let times = self.bans.get(&peer).map_or(0, |ban| ban.times) + 1;
+        let until = time.map(|time| now_ms.saturating_add(time.as_millis() as u64));
+        self.put(peer, until, times, "by hand");
+    }
+
+    fn put(&mut self, peer: PeerId, until_ms: Option<u64>, times: u32, reason: &str) {
+        if self.bans.len() >= MAX_BANS && !self.bans.contains_key(&peer) {
+            let first = self.bans.iter().min_by_key(|(_, ban)| ban.until_ms.unwrap_or(u64::MAX));
+            if let Some(first) = first.map(|(peer, _)| *peer) {
+                self.bans.remove(&first);
+            }
+        }
+        let ban = Ban { peer: peer.to_string(), until_ms, times, reason: reason.to_owned() };
+        self.bans.insert(peer, ban);
+    }
+
+    /// Forgets a ban and those before it. True when there was one.
+    pub(crate) fn lift(&mut self, peer: &PeerId) -> bool {
+        self.bans.remove(peer).is_some()
+    }
+
+    /// The bans that hold at `now_ms`.
+    pub(crate) fn active(&self, now_ms: u64) -> impl Iterator<Item = (&PeerId, &Ban)> {
+        self.bans.iter().filter(move |(_, ban)| ban.until_ms.is_none_or(|until| until > now_ms))
+    }
+}
+
+/// Token buckets by key, for at most so many keys: the ones longest unused give way, which can only be to their good.
+#[derive(Debug)]
+pub(crate) struct Buckets<K> {
+    rate: f64,
+    burst: f64,
+    max_keys: usize,
+    buckets: HashMap<K, (f64, Instant)>,
+}
+
+impl<K: Eq + Hash + Copy> Buckets<K> {
+    /// `rate` tokens a second, at most `burst` at once.
+    pub(crate) fn new(rate: f64, burst: f64, max_keys: usize) -> Self {
+        Self { rate, burst, max_keys, buckets: HashMap::new() }
+    }
+
+    /// Takes a token; false when there is none.
+    pub(crate) fn take(&mut self, key: K, now: Instant) -> bool {
+        if self.buckets.len() >= self.max_keys && !self.buckets.contains_key(&key) {
+            self.make_room(now);
+        }
+        let (tokens, filled) = self.buckets.entry(key).or_insert((self.burst, now));
+        let passed = now.saturating_duration_since(*filled).as_secs_f64();
+        *tokens = (*tokens + passed * self.rate).min(self.burst);
+        *filled = now;
+        let has = *tokens >= 1.0;
+        if has {
+            *tokens -= 1.0;
+        }
+        has
+    }
+
+    /// Drops the buckets that are full again, and if none is, the older half.
+    fn make_room(&mut self, now: Instant) {
+        let time_to_fill = Duration::from_secs_f64(self.burst / self.rate);
+        self.buckets.retain(|_, (_, filled)| now.saturating_duration_since(*filled) < time_to_fill);
+        if self.buckets.len() >= self.max_keys {
+            let mut times: Vec<Instant> = self.buckets.values().map(|(_, filled)| *filled).collect();
+            times.sort();
+            let middle = times[times.len() / 2];
+            self.buckets.retain(|_, (_, filled)| *filled > middle);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn forgeries_end_in_a_ban_and_the_next_ban_is_longer() {
+        let (peer, start) = (PeerId::random(), Instant::now());
+        let mut penalty = Penalty::new(start);
+        let banned_at = (1..).find(|_| penalty.add(Offence::Forged, start)).unwrap();
+        assert_eq!(banned_at, 5);
+        let mut bans = Bans::default();
+        let mut lengths = Vec::new();
+        for _ in 0..14 {
+            bans.offended(peer, Offence::Forged, 0);
+            lengths.push(bans.bans[&peer].until_ms.unwrap() / 1000);
+        }
+        assert_eq!(lengths[..3], [300, 600, 1200]);
+        assert_eq!(*lengths.last().unwrap(), LONGEST_BAN.as_secs());
+    }
+
+    #[test]
+    fn penalties_are_bounded_and_the_guiltiest_are_kept() {
+        let (now, guilty) = (Instant::now(), PeerId::random());
+        let mut penalties = Penalties::default();
+        penalties.add(guilty, Offence::FalseClaim, now);
+        for _ in 0..MAX_PENALTIES + 100 {
+            penalties.add(PeerId::random(), Offence::Replayed, now);
+        }
+        assert!(penalties.penalties.len() <= MAX_PENALTIES);
+        assert_eq!(penalties.of(&guilty, now), 50.0);
+        assert!(penalties.add(guilty, Offence::FalseClaim, now));
+        assert_eq!(penalties.of(&guilty, now), 0.0);
+    }
+
+    #[test]
+    fn a_penalty_fades() {
+        let start = Instant::now();
+        let mut penalty = Penalty::new(start);
+        penalty.add(Offence::Forged, start);
+        assert!((penalty.value(start + HALF_LIFE) - 10.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn a_ban_survives_a_restart_and_ends() {
+        let peer = PeerId::random();
+        let mut bans = Bans::default();
+        bans.offended(peer, Offence::Flood, 1000);
+        let bans = Bans::from_saved(bans.save());
+        assert_eq!(bans.active(2000).map(|(peer, _)| *peer).collect::<Vec<_>>(), [peer]);
+        assert_eq!(bans.active(1000 + FIRST_BAN.as_millis() as u64).count(), 0);
+        assert_eq!(
+            Bans::from_saved(vec![Ban { peer: "?".into(), until_ms: None, times: 1, reason: String::new() }])
+                .bans
+                .len(),
+            0
+        );
+    }
+
+    #[test]
+    fn bans_are_bounded() {
+        let mut bans = Bans::default();
+        for n in 0..MAX_BANS as u64 + 50 {
+            bans.by_hand(PeerId::random(), Some(Duration::from_millis(n)), 0);
+        }
+        assert_eq!(bans.bans.len(), MAX_BANS);
+    }
+
+    proptest! {
+        #[test]
+        fn a_bucket_lets_through_its_rate_and_no_more(steps in proptest::collection::vec((0u8..50, 0u64..300), 1..400)) {
+            let start = Instant::now();
+            let mut buckets = Buckets::new(10.0, 20.0, 8);
+            let mut passed: HashMap<u8, u32> = HashMap::new();
+            let mut now = start;
+            for (key, wait) in steps {
+                now += Duration::from_millis(wait);
+                // One key is looked at; the others push each other out.
+                if buckets.take(key % 4, now) {
+                    *passed.entry(key % 4).or_default() += 1;
+                }
+                prop_assert!(buckets.buckets.len() <= 8);
+            }
+            let allowed = 20.0 + 10.0 * (now - start).as_secs_f64();
+            prop_assert!(passed.values().all(|&count| f64::from(count) <= allowed));
+        }
+
+        #[test]
+        fn many_keys_stay_within_bounds(keys in proptest::collection::vec(any::<u32>(), 1..500)) {
+            let mut buckets = Buckets::new(1.0, 5.0, 16);
+            let now = Instant::now();
+            for key in keys {
+                buckets.take(key, now);
+                prop_assert!(buckets.buckets.len() <= 16);
+            }
+        }
+    }
+}

@@ -1,0 +1,379 @@
+//! The task that owns the swarm: commands come in, events go out, and nothing in here waits for anybody.
+
+mod asked;
+mod peers;
+mod swarm_events;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use futures::stream::FuturesUnordered;
+use futures::{FutureExt, StreamExt};
+use libp2p::gossipsub::PublishError;
+use libp2p::identity::Keypair;
+use libp2p::multiaddr::Protocol;
+use libp2p::request_response::OutboundRequestId;
+use libp2p::swarm::{self, SwarmEvent};
+use libp2p::{Multiaddr, PeerId, Swarm};
+use prost::Message;
+use synapsenet_proto::{Announcement, Identity, Topic};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::behaviour::{Behaviour, gossip_topic, topic_key, topic_scoring};
+use crate::dial::{AddressBook, Saved, split};
+use crate::gate::ip_of;
+use crate::meter::Meter;
+use crate::score::{Ban, Bans, Offence, Penalties};
+use crate::transport::{self, PeerCounts};
+use crate::verdict::Judge;
+use crate::{
+    AskError, Config, DialError, Event, Metrics, NetError, NetStatus, PeerStatus, Request, Response,
+};
+use asked::Answering;
+use peers::Peer;
+
+/// How often the task looks after what no event reminds it of.
+const TICK: Duration = Duration::from_secs(1);
+/// A connection over which nothing is agreed on is closed after this time. Gossipsub keeps those that it uses.
+const IDLE: Duration = Duration::from_secs(60);
+/// How long listening on the first addresses may take.
+const MAX_LISTEN: Duration = Duration::from_secs(10);
+/// Questions to peers that may be under way.
+const MAX_ASKED: usize = 512;
+/// Answers to peers that may be under way.
+const MAX_ANSWERING: usize = 256;
+/// Ticks between two looks for peers of topics that have too few.
+const LOOK_FOR_PROVIDERS_EVERY: u64 = 30;
+/// Peers of a topic below which more are looked for: half of what gossipsub wants in its mesh.
+const FEW_TOPIC_PEERS: usize = 3;
+
+/// What the handle asks.
+pub(crate) enum Command {
+    Subscribe { topic: Topic, reply: oneshot::Sender<bool> },
+    Unsubscribe { topic: Topic, reply: oneshot::Sender<bool> },
+    Publish { announcement: Box<Announcement>, reply: oneshot::Sender<bool> },
+    Ask { peer: PeerId, request: Request, reply: AskReply },
+    Peers { reply: oneshot::Sender<Vec<PeerStatus>> },
+    PeersOf { topic: Topic, reply: oneshot::Sender<Vec<PeerId>> },
+    Status { reply: oneshot::Sender<NetStatus> },
+    Dial { address: Multiaddr, reply: DialReply },
+    Remove { peer: PeerId, reply: oneshot::Sender<bool> },
+    Ban { peer: PeerId, time: Option<Duration>, reply: oneshot::Sender<()> },
+    Unban { peer: PeerId, reply: oneshot::Sender<bool> },
+    Bans { reply: oneshot::Sender<Vec<Ban>> },
+    Report { peer: PeerId, offence: Offence },
+    Praise { peer: PeerId, grains: usize },
+    Saved { reply: oneshot::Sender<Saved> },
+    Stop,
+}
+
+pub(crate) type AskReply = oneshot::Sender<Result<Response, AskError>>;
+pub(crate) type DialReply = oneshot::Sender<Result<PeerId, DialError>>;
+
+/// Which of the protocols for questions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Line {
+    Sync,
+    Fetch,
+    Search,
+}
+
+pub(crate) struct Task {
+    swarm: Swarm<Behaviour>,
+    config: Config,
+    metrics: Metrics,
+    commands: mpsc::Receiver<Command>,
+    events: mpsc::Sender<Event>,
+    meter: Arc<Meter>,
+    counts: PeerCounts,
+    book: AddressBook,
+    bans: Bans,
+    penalties: Penalties,
+    judge: Judge,
+    peers: HashMap<PeerId, Peer>,
+    topics: BTreeMap<String, Topic>,
+    /// Questions that were asked and are not answered yet.
+    asked: HashMap<(Line, OutboundRequestId), AskReply>,
+    /// Questions of peers whose answers are being made.
+    answering: FuturesUnordered<Answering>,
+    /// Dials that somebody waits for.
+    dialling: HashMap<swarm::ConnectionId, (DialReply, Option<PeerId>)>,
+    /// Peers being dialled.
+    pending: HashMap<swarm::ConnectionId, PeerId>,
+    listening: BTreeSet<Multiaddr>,
+    relays: BTreeSet<Multiaddr>,
+    upnp: Option<Result<Multiaddr, String>>,
+    /// What the last test of an address said.
+    tested: Option<String>,
+    ticks: u64,
+    counted_refused: u64,
+    is_stopping: bool,
+}
+
+impl Task {
+    /// Makes the swarm. Nothing is dialled before [`Task::run`].
+    pub(crate) fn new(
+        config: Config,
+        identity: &Identity,
+        saved: Saved,
+        metrics: Metrics,
+        commands: mpsc::Receiver<Command>,
+        events: mpsc::Sender<Event>,
+    ) -> Result<Self, NetError> {
+        let key =
+            Keypair::ed25519_from_bytes(*identity.seed()).expect("an identity's seed is an ed25519 seed");
+        let me = key.public().to_peer_id();
+        let meter = Meter::new(config.max_upload, config.max_download);
+        let parts = transport::build(&config, &key, &meter)?;
+        let behaviour = Behaviour::new(&config, &key, parts.relay)?;
+        let settings = swarm::Config::with_tokio_executor()
+            .with_idle_connection_timeout(IDLE)
+            .with_max_negotiating_inbound_streams(32);
+        let swarm = Swarm::new(parts.transport, behaviour, me, settings);
+
+        let now = Instant::now();
+        let mut book = AddressBook::new(me, &saved.peers, now);
+        for address in &config.bootstrap {
+            book.add_bootstrap(address.clone(), now);
+        }
+        for address in &config.reserved {
+            if let (address, Some(peer)) = split(address) {
+                book.add_reserved(peer, address, now);
+            }
+        }
+        let mut task = Self {
+            swarm,
+            metrics,
+            commands,
+            events,
+            meter,
+            counts: parts.counts,
+            book,
+            bans: Bans::from_saved(saved.bans),
+            penalties: Penalties::default(),
+            judge: Judge::new(),
+            peers: HashMap::new(),
+            topics: BTreeMap::new(),
+            asked: HashMap::new(),
+            answering: FuturesUnordered::new(),
+            dialling: HashMap::new(),
+            pending: HashMap::new(),
+            listening: BTreeSet::new(),
+            relays: BTreeSet::new(),
+            upnp: None,
+            tested: None,
+            ticks: 0,
+            counted_refused: 0,
+            is_stopping: false,
+            config,
+        };
+        task.apply_bans();
+        for address in task.config.external.clone() {
+            task.swarm.add_external_address(address);
+        }
+        Ok(task)
+    }
+
+    /// This node's id.
+    pub(crate) fn peer(&self) -> PeerId {
+        *self.swarm.local_peer_id()
+    }
+
+    /// Listens on every configured address and waits until each has said where.
+    pub(crate) async fn listen(&mut self) -> Result<Vec<Multiaddr>, NetError> {
+        let mut waiting = HashMap::new();
+        for address in self.config.listen.clone() {
+            let failed = |reason: String| NetError::Listen { address: address.clone(), reason };
+            is_free(&address).map_err(|error| failed(error.to_string()))?;
+            let id = self.swarm.listen_on(address.clone()).map_err(|error| failed(error.to_string()))?;
+            waiting.insert(id, address);
+        }
+        let deadline = tokio::time::Instant::now() + MAX_LISTEN;
+        while !waiting.is_empty() {
+            let event = tokio::time::timeout_at(deadline, self.swarm.select_next_some()).await;
+            let Ok(event) = event else {
+                let address = waiting.into_values().next().expect("somebody is waited for");
+                return Err(NetError::Listen { address, reason: "no address in time".to_owned() });
+            };
+            match &event {
+                SwarmEvent::NewListenAddr { listener_id, .. } => {
+                    waiting.remove(listener_id);
+                }
+                SwarmEvent::ListenerClosed { listener_id, reason, .. } => {
+                    if let Some(address) = waiting.remove(listener_id) {
+                        let reason = reason.as_ref().err().map_or("closed".to_owned(), ToString::to_string);
+                        return Err(NetError::Listen { address, reason });
+                    }
+                }
+                _ => {}
+            }
+            self.on_swarm(event);
+        }
+        // A listener on every interface tells of the others right after the first.
+        while let Some(event) = self.swarm.select_next_some().now_or_never() {
+            self.on_swarm(event);
+        }
+        Ok(self.listening.iter().cloned().collect())
+    }
+
+    /// Runs until it is told to stop or the last handle is gone.
+    pub(crate) async fn run(mut self) {
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        while !self.is_stopping {
+            tokio::select! {
+                command = self.commands.recv() => match command {
+                    Some(command) => self.on_command(command),
+                    None => return,
+                },
+                event = self.swarm.select_next_some() => self.on_swarm(event),
+                Some(answered) = self.answering.next(), if !self.answering.is_empty() => self.on_answered(answered),
+                _ = tick.tick() => self.on_tick(),
+            }
+        }
+    }
+
+    fn on_command(&mut self, command: Command) {
+        // Whoever does not wait for its reply any more no longer wants it.
+        match command {
+            Command::Subscribe { topic, reply } => drop(reply.send(self.subscribe(topic))),
+            Command::Unsubscribe { topic, reply } => drop(reply.send(self.unsubscribe(&topic))),
+            Command::Publish { announcement, reply } => drop(reply.send(self.publish(&announcement))),
+            Command::Ask { peer, request, reply } => self.ask(peer, request, reply),
+            Command::Peers { reply } => drop(reply.send(self.peer_statuses())),
+            Command::PeersOf { topic, reply } => drop(reply.send(self.peers_of(&topic))),
+            Command::Status { reply } => drop(reply.send(self.status())),
+            Command::Dial { address, reply } => self.dial(address, reply),
+            Command::Remove { peer, reply } => drop(reply.send(self.remove(&peer))),
+            Command::Ban { peer, time, reply } => {
+                self.ban_by_hand(peer, time);
+                let _ = reply.send(());
+            }
+            Command::Unban { peer, reply } => drop(reply.send(self.unban(&peer))),
+            Command::Bans { reply } => {
+                drop(reply.send(self.bans.active(now_ms()).map(|(_, ban)| ban.clone()).collect()));
+            }
+            Command::Report { peer, offence } => self.offended(peer, offence),
+            Command::Praise { peer, grains } => self.praise(&peer, grains),
+            Command::Saved { reply } => {
+                drop(reply.send(Saved { peers: self.book.save(), bans: self.bans.save() }));
+            }
+            Command::Stop => self.is_stopping = true,
+        }
+    }
+
+    fn subscribe(&mut self, topic: Topic) -> bool {
+        let gossip = &mut self.swarm.behaviour_mut().gossip;
+        let named = gossip_topic(&topic);
+        let is_new = match gossip.subscribe(&named) {
+            Ok(is_new) => is_new,
+            Err(error) => {
+                tracing::warn!(%topic, %error, "the topic cannot be subscribed to");
+                return false;
+            }
+        };
+        if is_new {
+            // A parameter that gossipsub does not take is a mistake in this program.
+            gossip.set_topic_params(named, topic_scoring()).expect("the scoring of topics is valid");
+            self.topics.insert(topic.as_str().to_owned(), topic.clone());
+            self.provide(&topic);
+            self.tell_shared(&topic);
+        }
+        is_new
+    }
+
+    fn unsubscribe(&mut self, topic: &Topic) -> bool {
+        let behaviour = self.swarm.behaviour_mut();
+        behaviour.kademlia.stop_providing(&topic_key(topic));
+        self.topics.remove(topic.as_str());
+        behaviour.gossip.unsubscribe(&gossip_topic(topic))
+    }
+
+    /// Tells the network that this node serves a topic.
+    fn provide(&mut self, topic: &Topic) {
+        if let Err(error) = self.swarm.behaviour_mut().kademlia.start_providing(topic_key(topic)) {
+            tracing::warn!(%topic, %error, "the network cannot be told that this node serves the topic");
+        }
+    }
+
+    /// True when it went to somebody.
+    fn publish(&mut self, announcement: &Announcement) -> bool {
+        let grain = &announcement.grain;
+        self.judge.saw(grain.id());
+        let bytes = announcement.to_message().encode_to_vec();
+        let topic = gossip_topic(grain.topic());
+        match self.swarm.behaviour_mut().gossip.publish(topic, bytes) {
+            Ok(_) => true,
+            // Nobody is there, or their queues are full: synchronisation delivers.
+            Err(
+                PublishError::NoPeersSubscribedToTopic
+                | PublishError::AllQueuesFull(_)
+                | PublishError::Duplicate,
+            ) => false,
+            Err(error) => {
+                tracing::warn!(id = %grain.id(), %error, "a grain could not be announced");
+                false
+            }
+        }
+    }
+
+    fn on_tick(&mut self) {
+        let now = Instant::now();
+        self.ticks += 1;
+        for peer in self.swarm.behaviour_mut().gate.overdue(now) {
+            tracing::debug!(%peer, "a visitor has to go");
+            self.disconnect(&peer);
+        }
+        self.dial_some(now);
+        self.publish_scores(now);
+        self.count_traffic();
+        if self.ticks % LOOK_FOR_PROVIDERS_EVERY == 3 {
+            self.look_for_providers();
+        }
+        if self.ticks.is_multiple_of(5) {
+            self.apply_bans();
+        }
+    }
+
+    /// Looks for peers of the topics that have few.
+    fn look_for_providers(&mut self) {
+        let topics: Vec<Topic> = self.topics.values().cloned().collect();
+        for topic in topics {
+            if self.peers_of(&topic).len() < FEW_TOPIC_PEERS {
+                self.swarm.behaviour_mut().kademlia.get_providers(topic_key(&topic));
+            }
+        }
+    }
+
+    /// Hands an event to the application, or drops it when there is no room.
+    fn tell(&mut self, event: Event) -> bool {
+        match self.events.try_send(event) {
+            Ok(()) => true,
+            Err(mpsc::error::TrySendError::Full(event)) => {
+                tracing::debug!(?event, "an event was dropped: the node is busy");
+                false
+            }
+            // Nobody listens any more: the node is stopping.
+            Err(mpsc::error::TrySendError::Closed(_)) => false,
+        }
+    }
+}
+
+/// Whether a TCP port can be had: libp2p lets several programs listen on one port, and the system would then give each
+/// connection to any of them.
+fn is_free(address: &Multiaddr) -> std::io::Result<()> {
+    let port = address.iter().find_map(|part| if let Protocol::Tcp(port) = part { Some(port) } else { None });
+    match (ip_of(address), port) {
+        (Some(ip), Some(port)) if port != 0 => std::net::TcpListener::bind((ip, port)).map(drop),
+        _ => Ok(()),
+    }
+}
+
+/// The time in milliseconds since 1970-01-01 UTC.
+fn now_ms() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,142 @@
+//! Questions in both directions.
+
+use std::pin::Pin;
+
+use libp2p::PeerId;
+use libp2p::request_response::{self, InboundFailure, Message, OutboundFailure, ResponseChannel};
+use synapsenet_proto::rpc;
+use tokio::sync::oneshot;
+
+use super::{AskReply, Line, MAX_ANSWERING, MAX_ASKED, Task};
+use crate::score::Offence;
+use crate::{AskError, Event, Reply, Request, Response};
+
+/// Where an answer goes.
+pub(crate) enum Channel {
+    Sync(ResponseChannel<rpc::SyncResponse>),
+    Fetch(ResponseChannel<rpc::FetchResponse>),
+    Search(ResponseChannel<rpc::Answer>),
+}
+
+/// An answer that the application is making; none when it makes none.
+pub(crate) type Answering = Pin<Box<dyn Future<Output = Option<(Channel, Response)>> + Send>>;
+
+impl Task {
+    pub(super) fn ask(&mut self, peer: PeerId, request: Request, reply: AskReply) {
+        self.asked.retain(|_, reply| !reply.is_closed());
+        let refused = if !self.swarm.is_connected(&peer) {
+            Some(AskError::NotConnected)
+        } else if self.asked.len() >= MAX_ASKED {
+            Some(AskError::Busy)
+        } else {
+            None
+        };
+        if let Some(error) = refused {
+            // Whoever asked has gone.
+            let _ = reply.send(Err(error));
+            return;
+        }
+        let behaviour = self.swarm.behaviour_mut();
+        let key = match request {
+            Request::Sync(question) => (Line::Sync, behaviour.sync.send_request(&peer, question)),
+            Request::Fetch(question) => (Line::Fetch, behaviour.fetch.send_request(&peer, question)),
+            Request::Search(question) => (Line::Search, behaviour.search.send_request(&peer, question)),
+        };
+        self.asked.insert(key, reply);
+    }
+
+    /// Something happened on one of the protocols for questions.
+    pub(super) fn on_question<Q, A>(
+        &mut self,
+        line: Line,
+        event: request_response::Event<Q, A>,
+        request_of: fn(Q) -> Request,
+        response_of: fn(A) -> Response,
+        channel_of: fn(ResponseChannel<A>) -> Channel,
+    ) {
+        use request_response::Event as Asked;
+        match event {
+            Asked::Message { peer, message: Message::Request { request, channel, .. }, .. } => {
+                self.on_asked(peer, request_of(request), channel_of(channel));
+            }
+            Asked::Message { message: Message::Response { request_id, response }, .. } => {
+                if let Some(reply) = self.asked.remove(&(line, request_id)) {
+                    // Whoever asked has gone.
+                    let _ = reply.send(Ok(response_of(response)));
+                }
+            }
+            Asked::OutboundFailure { peer, request_id, error, .. } => {
+                let error = self.ask_error(peer, error);
+                if let Some(reply) = self.asked.remove(&(line, request_id)) {
+                    // As above.
+                    let _ = reply.send(Err(error));
+                }
+            }
+            Asked::InboundFailure { peer, error, .. } => self.on_bad_question(peer, &error),
+            Asked::ResponseSent { .. } => {}
+        }
+    }
+
+    fn on_asked(&mut self, peer: PeerId, request: Request, channel: Channel) {
+        if self.answering.len() >= MAX_ANSWERING {
+            self.metrics.dropped_questions.inc();
+            return;
+        }
+        let (answer, answered) = oneshot::channel();
+        if !self.tell(Event::Asked { peer, request, reply: Reply { answer } }) {
+            self.metrics.dropped_questions.inc();
+            return;
+        }
+        self.answering.push(Box::pin(async move { answered.await.ok().map(|response| (channel, response)) }));
+    }
+
+    pub(super) fn on_answered(&mut self, answered: Option<(Channel, Response)>) {
+        let behaviour = self.swarm.behaviour_mut();
+        let is_sent = match answered {
+            Some((Channel::Sync(channel), Response::Sync(answer))) => {
+                behaviour.sync.send_response(channel, answer).is_ok()
+            }
+            Some((Channel::Fetch(channel), Response::Fetch(answer))) => {
+                behaviour.fetch.send_response(channel, answer).is_ok()
+            }
+            Some((Channel::Search(channel), Response::Search(answer))) => {
+                behaviour.search.send_response(channel, answer).is_ok()
+            }
+            Some(_) => {
+                tracing::error!("a question got the answer of another protocol");
+                false
+            }
+            None => false,
+        };
+        if !is_sent {
+            tracing::debug!("a question stays without an answer");
+        }
+    }
+
+    fn ask_error(&mut self, peer: PeerId, error: OutboundFailure) -> AskError {
+        match error {
+            OutboundFailure::DialFailure | OutboundFailure::ConnectionClosed => AskError::NotConnected,
+            OutboundFailure::Timeout => AskError::TimedOut,
+            OutboundFailure::UnsupportedProtocols => AskError::Unsupported,
+            OutboundFailure::Io(error) if error.kind() == std::io::ErrorKind::InvalidData => {
+                self.offended(peer, Offence::BadAnswer);
+                AskError::BadAnswer(error.to_string())
+            }
+            OutboundFailure::Io(_) => AskError::NotConnected,
+        }
+    }
+
+    fn on_bad_question(&mut self, peer: PeerId, error: &InboundFailure) {
+        match error {
+            InboundFailure::Io(error) if error.kind() == std::io::ErrorKind::InvalidData => {
+                self.offended(peer, Offence::BadRequest);
+            }
+            // A stream that is held open without a question is one of the few that it may have.
+            InboundFailure::Timeout => self.offended(peer, Offence::BadRequest),
+            InboundFailure::ConnectionClosed
+            | InboundFailure::UnsupportedProtocols
+            | InboundFailure::ResponseOmission
+            | InboundFailure::Io(_) => {}
+        }
+    }
+}

@@ -1,0 +1,358 @@
+//! The peers: who is connected, how good they are, who is dialled next, who has to go.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use libp2p::core::ConnectedPoint;
+use libp2p::multiaddr::Protocol;
+use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
+use libp2p::{Multiaddr, PeerId, kad};
+use synapsenet_proto::Topic;
+
+use super::{DialReply, Task, now_ms};
+use crate::behaviour::gossip_topic;
+use crate::dial::{is_dialable, split};
+use crate::gate::ip_of;
+use crate::meter::{Count, PROTOCOLS};
+use crate::metrics::{Reason, Way};
+use crate::score::Offence;
+use crate::status::{Direction, Transport};
+use crate::transport::count_of;
+use crate::{DialError, Event, NetStatus, PeerStatus};
+
+/// Peers that this node looks for by itself; the other seats are for those who come. Gossipsub is content with 6 to 12 for
+/// a topic.
+const MAX_LOOKED_FOR: usize = 12;
+/// Of the seats, so many may be taken by peers that this node dialled.
+const OUTBOUND_SHARE: (usize, usize) = (2, 3);
+/// Dials at the same time.
+const MAX_DIALLING: usize = 8;
+/// A grain that was new is worth so much in a peer's score ...
+const PRAISE: f64 = 0.01;
+/// ... up to this.
+const MAX_PRAISE: f64 = 20.0;
+
+/// A connected peer.
+pub(crate) struct Peer {
+    pub(super) address: Multiaddr,
+    pub(super) direction: Direction,
+    pub(super) connections: usize,
+    pub(super) since: Instant,
+    pub(super) latency: Option<Duration>,
+    pub(super) agent: String,
+    pub(super) praise: f64,
+    pub(super) count: Arc<Count>,
+}
+
+impl Task {
+    pub(super) fn on_connected(&mut self, id: PeerId, endpoint: &ConnectedPoint) {
+        let now = Instant::now();
+        let (address, direction) = match endpoint {
+            ConnectedPoint::Dialer { address, .. } => (split(address).0, Direction::Outbound),
+            ConnectedPoint::Listener { send_back_addr, local_addr } => {
+                self.was_reached(local_addr);
+                (send_back_addr.clone(), Direction::Inbound)
+            }
+        };
+        let dialled = (direction == Direction::Outbound).then(|| address.clone());
+        self.book.connected(id, dialled, now_ms(), now);
+        if let Some(peer) = self.peers.get_mut(&id) {
+            peer.connections += 1;
+            return;
+        }
+        let peer = Peer {
+            address,
+            direction,
+            connections: 1,
+            since: now,
+            latency: None,
+            agent: String::new(),
+            praise: 0.0,
+            count: count_of(&self.counts, id),
+        };
+        self.peers.insert(id, peer);
+        self.metrics.peers.set(self.peers.len() as i64);
+        self.tell(Event::Joined { peer: id });
+    }
+
+    pub(super) fn on_disconnected(&mut self, id: PeerId) {
+        let Some(peer) = self.peers.get_mut(&id) else { return };
+        peer.connections -= 1;
+        if peer.connections > 0 {
+            return;
+        }
+        self.peers.remove(&id);
+        self.book.disconnected(&id, now_ms(), Instant::now());
+        self.metrics.peers.set(self.peers.len() as i64);
+        self.tell(Event::Left { peer: id });
+    }
+
+    /// Somebody connected to this address: it can be reached, at least from where that peer is.
+    fn was_reached(&mut self, local: &Multiaddr) {
+        let is_relayed = local.iter().any(|part| part == Protocol::P2pCircuit);
+        if !is_relayed && is_dialable(local) && !self.swarm.external_addresses().any(|known| known == local) {
+            self.swarm.add_external_address(local.clone());
+        }
+    }
+
+    /// A peer sees this node at this address. When that is one of its own, no router translates between them, so the node
+    /// can be reached where it listens, at least in that network. A firewall in between is found out by AutoNAT.
+    pub(super) fn was_seen_at(&mut self, observed: &Multiaddr) {
+        let Some(ip) = ip_of(observed) else { return };
+        let own: Vec<Multiaddr> =
+            self.listening.iter().filter(|address| ip_of(address) == Some(ip)).cloned().collect();
+        own.iter().for_each(|address| self.was_reached(address));
+    }
+
+    /// Closes every connection to a peer.
+    pub(super) fn disconnect(&mut self, peer: &PeerId) {
+        // An error means that there is none.
+        let _ = self.swarm.disconnect_peer_id(*peer);
+    }
+
+    /// A peer did something that it should not.
+    pub(super) fn offended(&mut self, id: PeerId, offence: Offence) {
+        self.metrics.offences.get_or_create(&Reason { reason: offence.label() }).inc();
+        let is_enough = self.penalties.add(id, offence, Instant::now());
+        if is_enough && !self.swarm.behaviour().gate.is_reserved(&id) {
+            tracing::warn!(peer = %id, offence = offence.label(), "a peer is banned for what it did");
+            self.bans.offended(id, offence, now_ms());
+            self.metrics.bans.inc();
+            self.apply_bans();
+            self.tell(Event::Banned { peer: id });
+        }
+    }
+
+    pub(super) fn praise(&mut self, peer: &PeerId, grains: usize) {
+        if let Some(peer) = self.peers.get_mut(peer) {
+            peer.praise = (peer.praise + grains as f64 * PRAISE).min(MAX_PRAISE);
+        }
+    }
+
+    pub(super) fn ban_by_hand(&mut self, peer: PeerId, time: Option<Duration>) {
+        self.bans.by_hand(peer, time, now_ms());
+        self.apply_bans();
+    }
+
+    pub(super) fn unban(&mut self, peer: &PeerId) -> bool {
+        let was_banned = self.bans.lift(peer);
+        self.apply_bans();
+        was_banned
+    }
+
+    /// Tells the gate who is banned now, and closes their connections.
+    pub(super) fn apply_bans(&mut self) {
+        let banned: std::collections::HashSet<PeerId> =
+            self.bans.active(now_ms()).map(|(peer, _)| *peer).collect();
+        for peer in &banned {
+            if self.swarm.is_connected(peer) {
+                self.disconnect(peer);
+            }
+        }
+        self.swarm.behaviour_mut().gate.set_banned(banned);
+    }
+
+    /// Tells gossipsub what is thought of each peer.
+    pub(super) fn publish_scores(&mut self, now: Instant) {
+        for (id, peer) in &self.peers {
+            self.swarm
+                .behaviour_mut()
+                .gossip
+                .set_application_score(id, peer.praise - self.penalties.of(id, now));
+        }
+    }
+
+    /// Brings the counters of bytes up to date.
+    pub(super) fn count_traffic(&mut self) {
+        for (protocol, traffic) in PROTOCOLS.iter().zip(self.meter.all.by_protocol()) {
+            for (direction, bytes) in [("sent", traffic.sent), ("received", traffic.received)] {
+                let counter = self.metrics.bytes.get_or_create(&Way { protocol, direction });
+                counter.inc_by(bytes.saturating_sub(counter.get()));
+            }
+        }
+        let refused = self.swarm.behaviour().gate.refused();
+        self.metrics.refused_connections.inc_by(refused - self.counted_refused);
+        self.counted_refused = refused;
+    }
+
+    /// Dials whom the book knows while too few peers are here.
+    pub(super) fn dial_some(&mut self, now: Instant) {
+        let connected = self.peers.len();
+        let pending: std::collections::HashSet<PeerId> = self.pending.values().copied().collect();
+        let gate = &self.swarm.behaviour().gate;
+        let is_free = |peer: &PeerId| {
+            !self.peers.contains_key(peer) && !pending.contains(peer) && gate.is_welcome(peer)
+        };
+        let mut due = self.book.reserved_due(now, is_free);
+        let wanted = MAX_LOOKED_FOR.min((self.config.max_peers * OUTBOUND_SHARE.0 / OUTBOUND_SHARE.1).max(1));
+        let is_wanting = connected < wanted && gate.free_seats() > pending.len();
+        if is_wanting {
+            let room = (wanted - connected).min(MAX_DIALLING.saturating_sub(pending.len()));
+            due.extend(self.book.due(room, now, is_free));
+            due.sort();
+            due.dedup();
+        }
+        for peer in due {
+            self.dial_known(peer, now);
+        }
+        if is_wanting && connected < wanted.min(3) {
+            for address in self.book.bootstrap_due(now) {
+                // A failure comes as an event, or is of no interest: the next try is scheduled already.
+                let _ = self.swarm.dial(DialOpts::unknown_peer_id().address(address).build());
+            }
+        }
+    }
+
+    fn dial_known(&mut self, peer: PeerId, now: Instant) {
+        let options = DialOpts::peer_id(peer)
+            .condition(PeerCondition::DisconnectedAndNotDialing)
+            .addresses(self.book.addresses(&peer))
+            .build();
+        let connection = options.connection_id();
+        match self.swarm.dial(options) {
+            Ok(()) => drop(self.pending.insert(connection, peer)),
+            Err(_) => self.book.failed(&peer, now),
+        }
+    }
+
+    /// Dials an address because somebody asks for it.
+    pub(super) fn dial(&mut self, address: Multiaddr, reply: DialReply) {
+        let now = Instant::now();
+        let (plain, peer) = split(&address);
+        let gate = &self.swarm.behaviour().gate;
+        let refused = match peer {
+            Some(peer) if peer == self.peer() => Some(DialError::Myself),
+            Some(peer) if !gate.is_welcome(&peer) => Some(DialError::Forbidden(peer)),
+            Some(peer) if self.peers.contains_key(&peer) => {
+                // Whoever asked has gone.
+                let _ = reply.send(Ok(peer));
+                return;
+            }
+            _ if !is_dialable(&plain) => Some(DialError::BadAddress(address.clone())),
+            _ if gate.free_seats() == 0 => Some(DialError::Full),
+            _ => None,
+        };
+        if let Some(error) = refused {
+            // As above.
+            let _ = reply.send(Err(error));
+            return;
+        }
+        let options = match peer {
+            Some(peer) => {
+                self.book.add(peer, plain.clone(), now);
+                DialOpts::peer_id(peer).addresses(vec![plain]).condition(PeerCondition::Always).build()
+            }
+            None => DialOpts::unknown_peer_id().address(plain).build(),
+        };
+        let connection = options.connection_id();
+        match self.swarm.dial(options) {
+            Ok(()) => drop(self.dialling.insert(connection, (reply, peer))),
+            // As above.
+            Err(error) => drop(reply.send(Err(DialError::Failed(error.to_string())))),
+        }
+    }
+
+    /// Forgets a peer. True when it was known.
+    pub(super) fn remove(&mut self, peer: &PeerId) -> bool {
+        let is_connected = self.peers.contains_key(peer);
+        self.swarm.behaviour_mut().kademlia.remove_peer(peer);
+        self.disconnect(peer);
+        self.book.remove(peer) || is_connected
+    }
+
+    /// The connected peers of a topic, best first.
+    pub(super) fn peers_of(&self, topic: &Topic) -> Vec<PeerId> {
+        let hash = gossip_topic(topic).hash();
+        let now = Instant::now();
+        let gossip = &self.swarm.behaviour().gossip;
+        let mut peers: Vec<(PeerId, &Peer)> = gossip
+            .all_peers()
+            .filter(|(_, topics)| topics.contains(&&hash))
+            .filter_map(|(id, _)| Some((*id, self.peers.get(id)?)))
+            .collect();
+        let worth = |(id, peer): &(PeerId, &Peer)| peer.praise - self.penalties.of(id, now);
+        peers.sort_by(|a, b| worth(b).total_cmp(&worth(a)).then(a.1.latency.cmp(&b.1.latency)));
+        peers.into_iter().map(|(id, _)| id).collect()
+    }
+
+    /// Tells the application about the peers that serve a topic which was subscribed to just now.
+    pub(super) fn tell_shared(&mut self, topic: &Topic) {
+        for peer in self.peers_of(topic) {
+            self.tell(Event::Shares { peer, topic: topic.clone() });
+        }
+    }
+
+    pub(super) fn peer_statuses(&self) -> Vec<PeerStatus> {
+        let now = Instant::now();
+        let behaviour = self.swarm.behaviour();
+        let mut topics: std::collections::HashMap<PeerId, Vec<Topic>> = behaviour
+            .gossip
+            .all_peers()
+            .map(|(id, topics)| {
+                (*id, topics.iter().filter_map(|name| Topic::new(name.as_str()).ok()).collect())
+            })
+            .collect();
+        let status = |(id, peer): (&PeerId, &Peer)| PeerStatus {
+            peer: *id,
+            address: peer.address.clone(),
+            direction: peer.direction,
+            transport: transport_of(&peer.address),
+            latency: peer.latency,
+            score: behaviour.gossip.peer_score(id).unwrap_or(0.0),
+            topics: topics.remove(id).unwrap_or_default(),
+            traffic: peer.count.sum(),
+            connected: now.saturating_duration_since(peer.since),
+            agent: peer.agent.clone(),
+            visiting: behaviour.gate.is_visiting(id),
+            reserved: behaviour.gate.is_reserved(id),
+        };
+        let mut peers: Vec<PeerStatus> = self.peers.iter().map(status).collect();
+        peers.sort_by_key(|peer| std::cmp::Reverse(peer.connected));
+        peers
+    }
+
+    pub(super) fn status(&mut self) -> NetStatus {
+        let topics: Vec<Topic> = self.topics.values().cloned().collect();
+        let topics = topics.into_iter().map(|topic| (topic.clone(), self.peers_of(&topic).len())).collect();
+        let external: Vec<Multiaddr> = self.swarm.external_addresses().cloned().collect();
+        let (reachable, reachability) = match (&self.tested, external.is_empty()) {
+            (_, false) => {
+                (Some(true), "a peer or a test reached this node at its external addresses".to_owned())
+            }
+            (Some(failure), true) => (Some(false), failure.clone()),
+            (None, true) => (None, "nobody has reached this node yet".to_owned()),
+        };
+        let routing_peers =
+            self.swarm.behaviour_mut().kademlia.kbuckets().map(|bucket| bucket.num_entries()).sum();
+        NetStatus {
+            peer: self.peer(),
+            listening: self.listening.iter().cloned().collect(),
+            external,
+            reachable,
+            reachability,
+            serves_kademlia: self.swarm.behaviour().kademlia.mode() == kad::Mode::Server,
+            routing_peers,
+            relays: self.relays.iter().cloned().collect(),
+            upnp: self.upnp.clone(),
+            peers: self.peers.len(),
+            max_peers: self.config.max_peers,
+            known_peers: self.book.len(),
+            traffic: self.meter.all.by_protocol(),
+            topics,
+        }
+    }
+}
+
+/// What an address runs over.
+fn transport_of(address: &Multiaddr) -> Transport {
+    let mut transport = Transport::Other;
+    for part in address {
+        match part {
+            Protocol::P2pCircuit => return Transport::Relayed,
+            Protocol::Tcp(_) => transport = Transport::Tcp,
+            Protocol::QuicV1 => transport = Transport::Quic,
+            _ => {}
+        }
+    }
+    transport
+}

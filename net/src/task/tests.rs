@@ -1,0 +1,231 @@
+//! Swarms on loopback, as real as they get without a store.
+
+use std::time::Duration;
+
+use libp2p::{Multiaddr, PeerId};
+use synapsenet_proto::{Announcement, Draft, Grain, Identity, Topic, rpc};
+use tokio::sync::mpsc;
+
+use crate::dial::Saved;
+use crate::{AskError, Config, DialError, Event, Metrics, Net, Offence, Request, Response};
+
+/// Far longer than anything here takes.
+const PATIENCE: Duration = Duration::from_secs(240);
+
+struct Node {
+    net: Net,
+    events: mpsc::Receiver<Event>,
+    identity: Identity,
+}
+
+impl Node {
+    async fn start(seed: u8, config: Config) -> Self {
+        Self::start_saved(seed, config, Saved::default()).await
+    }
+
+    async fn start_saved(seed: u8, config: Config, saved: Saved) -> Self {
+        let identity = Identity::from_seed(&[seed; 32]);
+        let (net, events, _) = Net::start(config, &identity, saved, Metrics::default()).await.unwrap();
+        Self { net, events, identity }
+    }
+
+    fn address(&self) -> Multiaddr {
+        self.net.listening()[0].clone().with_p2p(self.net.peer()).unwrap()
+    }
+
+    async fn event<T>(&mut self, what: &str, mut pick: impl FnMut(Event) -> Option<T>) -> T {
+        let wait = async {
+            loop {
+                let event = self.events.recv().await.expect("the swarm runs");
+                if let Some(picked) = pick(event) {
+                    return picked;
+                }
+            }
+        };
+        tokio::time::timeout(PATIENCE, wait).await.unwrap_or_else(|_| panic!("waited in vain for {what}"))
+    }
+
+    fn grain(&self, text: &str) -> Announcement {
+        let now = super::now_ms();
+        let draft = Draft { text: text.into(), ..Draft::default() };
+        Announcement { grain: Grain::seal(draft, &self.identity, now).unwrap(), claim: None }
+    }
+}
+
+fn config() -> Config {
+    Config { listen: vec!["/ip4/127.0.0.1/tcp/0".parse().unwrap()], ..Config::default() }
+}
+
+async fn wait_for(what: &str, mut condition: impl AsyncFnMut() -> bool) {
+    let wait = async {
+        let mut interval = tokio::time::interval(Duration::from_millis(50));
+        while !condition().await {
+            interval.tick().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, wait).await.unwrap_or_else(|_| panic!("waited in vain for {what}"));
+}
+
+async fn pair() -> (Node, Node) {
+    let (one, two) = (Node::start(1, config()).await, Node::start(2, config()).await);
+    for node in [&one, &two] {
+        node.net.subscribe(Topic::default()).await.unwrap();
+    }
+    assert_eq!(two.net.dial(one.address()).await.unwrap(), one.net.peer());
+    (one, two)
+}
+
+#[tokio::test]
+async fn a_grain_that_is_announced_arrives() {
+    let (mut one, mut two) = pair().await;
+    one.event("a peer of the topic", |event| matches!(event, Event::Shares { .. }).then_some(())).await;
+    two.event("a peer of the topic", |event| matches!(event, Event::Shares { .. }).then_some(())).await;
+    let sent = one.grain("the router is at 10.0.0.1");
+    assert!(one.net.publish(sent.clone()).await.unwrap());
+    let (from, got) = two
+        .event("the grain", |event| match event {
+            Event::Announced { from, announcement } => Some((from, announcement)),
+            _ => None,
+        })
+        .await;
+    assert_eq!((from, *got), (one.net.peer(), sent));
+    let peers = two.net.peers().await.unwrap();
+    let traffic = two.net.status().await.unwrap().traffic[0];
+    assert!(traffic.received > 100, "gossip is counted as such: {traffic:?}");
+    assert!(peers[0].traffic.received >= traffic.received);
+}
+
+#[tokio::test]
+async fn a_question_is_answered_or_fails_with_a_reason() {
+    let (mut one, two) = pair().await;
+    let question = rpc::FetchRequest { ids: vec![7; 32], model: vec![] };
+    let asked = two.net.ask(one.net.peer(), Request::Fetch(question.clone()), PATIENCE);
+    let answering = async {
+        let (request, reply) = one
+            .event("a question", |event| match event {
+                Event::Asked { request, reply, .. } => Some((request, reply)),
+                _ => None,
+            })
+            .await;
+        assert_eq!(request, Request::Fetch(question.clone()));
+        reply.send(Response::Fetch(rpc::FetchResponse { grains: vec![], refused: "no".into() }));
+    };
+    let (answer, ()) = tokio::join!(asked, answering);
+    assert_eq!(answer, Ok(Response::Fetch(rpc::FetchResponse { grains: vec![], refused: "no".into() })));
+
+    let stranger = two.net.ask(PeerId::random(), Request::Fetch(question.clone()), PATIENCE).await;
+    assert_eq!(stranger, Err(AskError::NotConnected));
+    let unanswered = two.net.ask(one.net.peer(), Request::Fetch(question), PATIENCE);
+    let dropping = one.event("a question", |event| matches!(event, Event::Asked { .. }).then_some(()));
+    assert!(tokio::join!(unanswered, dropping).0.is_err());
+}
+
+#[tokio::test]
+async fn a_peer_that_is_banned_goes_and_does_not_come_back() {
+    let (mut one, two) = pair().await;
+    for _ in 0..5 {
+        one.net.report(two.net.peer(), Offence::Forged).await;
+    }
+    one.event("a ban", |event| matches!(event, Event::Banned { .. }).then_some(())).await;
+    wait_for("the peer to go", async || one.net.peers().await.unwrap().is_empty()).await;
+    let error = one.net.dial(two.address()).await.unwrap_err();
+    assert!(matches!(error, DialError::Forbidden(peer) if peer == two.net.peer()), "{error}");
+    let saved = one.net.saved().await.unwrap();
+    assert_eq!(saved.bans.len(), 1);
+
+    let again = Node::start_saved(3, config(), saved).await;
+    assert_eq!(again.net.bans().await.unwrap()[0].peer, two.net.peer().to_string());
+    assert!(one.net.unban(two.net.peer()).await.unwrap());
+    one.net.dial(two.address()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_lost_link_comes_back_by_itself() {
+    let (one, two) = pair().await;
+    let saved = two.net.saved().await.unwrap();
+    assert_eq!(saved.peers[0].peer, one.net.peer().to_string());
+    drop(two);
+    wait_for("the peer to go", async || one.net.peers().await.unwrap().is_empty()).await;
+    let two = Node::start_saved(2, config(), saved).await;
+    wait_for("the peer to come back", async || one.net.peers().await.unwrap().len() == 1).await;
+    drop(two);
+}
+
+#[tokio::test]
+async fn private_meshes_do_not_meet() {
+    let with_key = |key| Config { pre_shared_key: Some([key; 32]), ..config() };
+    let one = Node::start(1, with_key(1)).await;
+    let (same, other) = (Node::start(2, with_key(1)).await, Node::start(3, with_key(2)).await);
+    same.net.dial(one.address()).await.unwrap();
+    assert!(matches!(other.net.dial(one.address()).await, Err(DialError::Failed(_))));
+    let open = Node::start(4, config()).await;
+    assert!(open.net.dial(one.address()).await.is_err());
+}
+
+#[tokio::test]
+async fn quic_is_spoken_too() {
+    let quic = Config { listen: vec!["/ip4/127.0.0.1/udp/0/quic-v1".parse().unwrap()], ..Config::default() };
+    let (one, two) = (Node::start(1, quic.clone()).await, Node::start(2, quic).await);
+    two.net.dial(one.address()).await.unwrap();
+    assert_eq!(two.net.peers().await.unwrap()[0].transport, crate::Transport::Quic);
+}
+
+#[tokio::test]
+async fn an_address_in_use_is_an_error_that_names_it() {
+    let one = Node::start(1, config()).await;
+    let taken = Config { listen: one.net.listening().to_vec(), ..Config::default() };
+    let identity = Identity::from_seed(&[2; 32]);
+    let error = Net::start(taken, &identity, Saved::default(), Metrics::default()).await.unwrap_err();
+    assert!(error.to_string().contains(&one.net.listening()[0].to_string()), "{error}");
+}
+
+/// A full node never has more peers than seats; whoever finds none there finds others through it.
+#[tokio::test(flavor = "multi_thread")]
+async fn thirty_that_dial_eight_seats_find_each_other() {
+    let hub = Node::start(0, Config { max_peers: 8, ..config() }).await;
+    let mut others = Vec::new();
+    for seed in 1..=30 {
+        others.push(Node::start(seed, Config { bootstrap: vec![hub.address()], ..config() }).await);
+    }
+    let mut most = 0;
+    wait_for("everybody to have peers besides the hub", async || {
+        most = most.max(hub.net.peers().await.unwrap().len());
+        for other in &others {
+            let peers = other.net.peers().await.unwrap();
+            if peers.iter().all(|peer| peer.peer == hub.net.peer()) {
+                return false;
+            }
+        }
+        true
+    })
+    .await;
+    assert!((6..=8).contains(&most), "{most} peers at once");
+    assert!(hub.net.peers().await.unwrap().len() <= 8);
+}
+
+/// Half a second at 40,000 bytes a second, and what a cap lets through at once.
+#[tokio::test]
+async fn a_cap_on_uploads_holds() {
+    let (mut one, two) = (
+        Node::start(1, Config { max_upload: Some(40_000), ..config() }).await,
+        Node::start(2, config()).await,
+    );
+    two.net.dial(one.address()).await.unwrap();
+    let start = std::time::Instant::now();
+    let asked = two.net.ask(one.net.peer(), Request::Fetch(rpc::FetchRequest::default()), PATIENCE);
+    let answering = async {
+        let reply = one
+            .event("a question", |event| match event {
+                Event::Asked { reply, .. } => Some(reply),
+                _ => None,
+            })
+            .await;
+        let grains = vec![rpc::Announcement { grain: vec![0; 80_000], claim: None }];
+        reply.send(Response::Fetch(rpc::FetchResponse { grains, refused: String::new() }));
+    };
+    tokio::join!(asked, answering).0.unwrap();
+    let (sent, time) = (two.net.peers().await.unwrap()[0].traffic.received, start.elapsed());
+    assert!(sent >= 80_000);
+    let allowed = 40_000.0 * time.as_secs_f64() + 16_384.0 + 1024.0;
+    assert!(sent as f64 <= allowed, "{sent} bytes in {time:?}");
+}
