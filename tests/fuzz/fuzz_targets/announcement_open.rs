@@ -1,0 +1,25 @@
+//! Arbitrary bytes as an announcement, and as a claim beside a real grain: they are refused, or they are what was signed.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use prost::Message;
+use synapsenet_proto::{Announcement, Claim, Draft, Grain, Identity, rpc};
+
+fuzz_target!(|bytes: &[u8]| {
+    let id = Announcement::peek_id(bytes);
+    if let Ok(opened) = Announcement::open(bytes) {
+        assert_eq!(id, Some(opened.grain.id()), "the id is that of the grain");
+        assert_eq!(Announcement::from_message(opened.to_message()), Ok(opened), "it reads back as itself");
+    }
+    if let Ok(claim) = Claim::reopen(bytes) {
+        assert!(claim.vector().decode().is_ok(), "the vector of a claim decodes");
+    }
+    // A claim needs a grain to stand beside.
+    let draft = Draft { text: "a text".into(), ..Draft::default() };
+    let grain = Grain::seal(draft, &Identity::from_seed(&[1; 32]), 1).expect("the draft is within limits");
+    if let Ok(claim) = rpc::Claim::decode(bytes) {
+        let message = rpc::Announcement { grain: grain.as_bytes().to_vec(), claim: Some(claim) };
+        assert!(Announcement::from_message(message).is_err(), "nobody forges a signature by chance");
+    }
+});
