@@ -218,6 +218,7 @@ fn search(c: &mut Criterion) {
     let mut config = Config::default();
     config.api.listen.clear();
     config.metrics.listen.clear();
+    config.network.enabled = false;
     let node = tokio.block_on(Node::start(Settings::from(config), dir.path())).expect("a node starts");
     let mut client = tokio.block_on(connect(dir.path().join("api.sock"))).expect("the node answers");
     let put_and_wait = |texts: Vec<String>| {
@@ -256,7 +257,8 @@ fn search(c: &mut Criterion) {
     group.throughput(Throughput::Elements(1));
     group.bench_function("question_to_answer_over_grpc", |b| {
         b.iter(|| {
-            let request = rpc::SearchRequest { text: "keep the server cool".into(), k: 10, filter: None };
+            let request =
+                rpc::SearchRequest { text: "keep the server cool".into(), k: 10, ..Default::default() };
             tokio.block_on(async {
                 let mut answer = client.search(request).await.expect("taken").into_inner();
                 let mut hits = 0;

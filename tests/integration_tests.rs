@@ -13,6 +13,7 @@
 //! | Do real processes start, stop and die without losing anything? | `processes` |
 //! | What if the disk, the index, the model or the library is not as it should be? | `damage` |
 //! | Does the command line say and do what scripts rely on? | `commands`, `transfer` |
+//! | Do grains spread, do late joiners catch up, do questions reach others? | `mesh` |
 //! | Do the crates keep to the arrows of the design? | `architecture` |
 //!
 //! Nodes run in this process wherever that is enough; `harness` starts them. Nothing sleeps: tests wait for conditions.
@@ -28,6 +29,7 @@ mod integration {
     mod harness;
     mod lists;
     mod memory;
+    mod mesh;
     mod metrics;
     mod processes;
     mod requests;

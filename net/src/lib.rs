@@ -44,5 +44,5 @@ pub use handle::{Net, peer_of};
 pub use libp2p::{Multiaddr, PeerId, identity::Keypair};
 pub use meter::{PROTOCOLS, Traffic};
 pub use metrics::Metrics;
-pub use score::{Ban, Offence};
+pub use score::{Ban, Buckets, Offence};
 pub use status::{Direction, NetStatus, PeerStatus, Transport};

@@ -212,7 +212,7 @@ impl Bans {
 
 /// Token buckets by key, for at most so many keys: the ones longest unused give way, which can only be to their good.
 #[derive(Debug)]
-pub(crate) struct Buckets<K> {
+pub struct Buckets<K> {
     rate: f64,
     burst: f64,
     max_keys: usize,
@@ -221,12 +221,13 @@ pub(crate) struct Buckets<K> {
 
 impl<K: Eq + Hash + Copy> Buckets<K> {
     /// `rate` tokens a second, at most `burst` at once.
-    pub(crate) fn new(rate: f64, burst: f64, max_keys: usize) -> Self {
+    #[must_use]
+    pub fn new(rate: f64, burst: f64, max_keys: usize) -> Self {
         Self { rate, burst, max_keys, buckets: HashMap::new() }
     }
 
     /// Takes a token; false when there is none.
-    pub(crate) fn take(&mut self, key: K, now: Instant) -> bool {
+    pub fn take(&mut self, key: K, now: Instant) -> bool {
         if self.buckets.len() >= self.max_keys && !self.buckets.contains_key(&key) {
             self.make_room(now);
         }

@@ -16,11 +16,16 @@ mod maintenance;
 mod node;
 mod output;
 mod own_node;
+mod peers;
 mod record;
 mod search;
+mod share;
 mod source;
+mod status;
 mod time;
+mod topics;
 mod transfer;
+mod watch;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -125,9 +130,27 @@ enum Command {
     /// Show what the node holds and what it is doing
     #[command(after_help = EXIT_CODES)]
     Status,
-    /// Show the key that this node signs with
+    /// Show who this node is: the key that it signs with, its peer id, and where other nodes reach it
     #[command(after_help = EXIT_CODES)]
     Id,
+    /// Let private grains leave this node, for good
+    #[command(after_help = EXIT_CODES)]
+    Share(share::ShareArgs),
+    /// Show who is connected; add, remove, ban or unban peers
+    #[command(after_help = EXIT_CODES)]
+    Peers(peers::PeersArgs),
+    /// Show topics; join or leave them
+    #[command(after_help = EXIT_CODES)]
+    Topics(topics::TopicsArgs),
+    /// Fetch what peers have and this node has not, now
+    #[command(after_help = EXIT_CODES)]
+    Sync(topics::SyncArgs),
+    /// Look at the network
+    #[command(subcommand, after_help = EXIT_CODES)]
+    Net(topics::NetCommand),
+    /// Show what happens on the node, as it happens
+    #[command(after_help = EXIT_CODES)]
+    Watch,
     /// Check every record and the index; works without a running node, too
     #[command(after_help = EXIT_CODES)]
     Verify,
@@ -239,8 +262,14 @@ async fn dispatch(cli: Cli) -> Result<Exit, Failure> {
         Command::Get(args) => grains::get(args, &mut context).await,
         Command::List(args) => grains::list(args, &mut context).await,
         Command::Retract(args) => grains::retract(args, &mut context).await,
-        Command::Status => node::status(&mut context).await,
-        Command::Id => node::id(&mut context).await,
+        Command::Status => status::status(&mut context).await,
+        Command::Id => status::id(&mut context).await,
+        Command::Share(args) => share::run(args, &mut context).await,
+        Command::Peers(args) => peers::run(args, &mut context).await,
+        Command::Topics(args) => topics::topics(args, &mut context).await,
+        Command::Sync(args) => topics::sync(args, &mut context).await,
+        Command::Net(topics::NetCommand::Status) => topics::net_status(&mut context).await,
+        Command::Watch => watch::run(&mut context).await,
         Command::Verify => maintenance::verify(&mut context).await,
         Command::Compact => maintenance::compact(&mut context).await,
         Command::Export(args) => transfer::export(args, &mut context).await,
@@ -344,6 +373,22 @@ mod tests {
             "retract abcdef12 abcdef34 --yes",
             "status --data-dir /tmp/x",
             "id",
+            "run --listen /ip4/0.0.0.0/tcp/7716 --peer /ip4/192.0.2.1/tcp/7716 --topic a --topic b",
+            "run --offline",
+            "search x --mesh --wait 5",
+            "share abcdef12 --yes",
+            "peers --wide --known --banned",
+            "peers add /ip4/192.0.2.1/tcp/7716",
+            "peers remove ABCDEFGH",
+            "peers ban ABCDEFGH --seconds 60",
+            "peers unban ABCDEFGH",
+            "topics",
+            "topics join recipes",
+            "topics leave recipes",
+            "sync",
+            "sync recipes --json",
+            "net status",
+            "watch",
             "verify",
             "compact",
             "export",
@@ -375,6 +420,11 @@ mod tests {
             "add",
             "add --text --lines x",
             "status --api 127.0.0.1:7717",
+            "run --offline --peer /ip4/192.0.2.1/tcp/7716",
+            "search x --wait 5",
+            "peers ban ABCDEFGH --seconds 0",
+            "topics join Bad!",
+            "share",
             "frobnicate",
         ] {
             assert!(parse(line).is_err(), "{line}");

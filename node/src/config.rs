@@ -11,6 +11,10 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
+mod network;
+
+pub use network::NetworkConfig;
+
 /// Environment variables with this beginning and a double underscore are settings.
 const ENV_PREFIX: &str = "SYNAPSENET_";
 
@@ -46,6 +50,9 @@ pub struct StorageConfig {
     pub hnsw_max_elements: usize,
     /// Memory for database pages, in bytes.
     pub cache_bytes: usize,
+    /// Size of the database in bytes from which on notes of peers are not taken in; 0 means without limit. One's own
+    /// are.
+    pub quota_bytes: u64,
 }
 
 impl Default for StorageConfig {
@@ -56,6 +63,7 @@ impl Default for StorageConfig {
             hnsw_ef_search: 96,
             hnsw_max_elements: 1_000_000,
             cache_bytes: 64 << 20,
+            quota_bytes: 0,
         }
     }
 }
@@ -120,20 +128,6 @@ impl Default for MetricsConfig {
     }
 }
 
-/// The mesh. This version has none: the key is kept so that a configuration for the mesh is not refused.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct NetworkConfig {
-    /// Peers that will be connected at the same time.
-    pub max_peers: usize,
-}
-
-impl Default for NetworkConfig {
-    fn default() -> Self {
-        Self { max_peers: 50 }
-    }
-}
-
 /// What is written to the log.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -178,7 +172,7 @@ pub enum ConfigError {
         origin: Origin,
     },
     /// A value of the wrong type.
-    #[error("{key} is {value:?} ({origin}) and must be a {expected}")]
+    #[error("{key} is {value:?} ({origin}) and must be {expected}")]
     WrongType {
         /// The key.
         key: String,
@@ -213,6 +207,8 @@ pub enum Origin {
     Default,
     /// A configuration file.
     File(PathBuf),
+    /// The profile of this name (`network.profile`).
+    Profile(String),
     /// The environment variable of this name.
     Environment(String),
     /// The command line.
@@ -224,6 +220,7 @@ impl fmt::Display for Origin {
         match self {
             Self::Default => f.write_str("default"),
             Self::File(path) => write!(f, "file {}", path.display()),
+            Self::Profile(name) => write!(f, "profile {name}"),
             Self::Environment(name) => write!(f, "environment {name}"),
             Self::Flag => f.write_str("flag"),
         }
@@ -290,6 +287,7 @@ impl Settings {
         for flag in flags {
             settings.set(flag.key, flag.value, Origin::Flag)?;
         }
+        settings.apply_profile()?;
         settings.config = settings.assemble();
         settings.check()?;
         Ok(settings)
@@ -306,6 +304,20 @@ impl Settings {
             }
         }
         Self { config, entries }
+    }
+
+    /// Gives the keys that nobody set the values of the profile.
+    fn apply_profile(&mut self) -> Result<(), ConfigError> {
+        let name = self.entries["network.profile"].0.as_str().unwrap_or_default().to_owned();
+        let Some(values) = network::profile(&name) else {
+            return Err(self.bad("network.profile", "must be \"lan\", \"home\" or \"server\"".into()));
+        };
+        for (key, value) in values {
+            if self.origin(key) == Some(&Origin::Default) {
+                self.set(key, value, Origin::Profile(name.clone()))?;
+            }
+        }
+        Ok(())
     }
 
     fn apply_file(&mut self, path: &Path) -> Result<(), ConfigError> {
@@ -335,6 +347,11 @@ impl Settings {
                 Ok(flag) => Value::Boolean(flag),
                 Err(_) => Value::String(text.to_owned()),
             },
+            // Lists are written with commas in between; none of their values has one.
+            Some((Value::Array(_), _)) => {
+                let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
+                Value::Array(items.map(|item| Value::String(item.to_owned())).collect())
+            }
             _ => Value::String(text.to_owned()),
         };
         self.set(key, value, origin)
@@ -345,12 +362,14 @@ impl Settings {
             return Err(ConfigError::UnknownKey { key: key.to_owned(), origin });
         };
         let expected = match &entry.0 {
-            Value::Integer(_) => "whole number that is not negative",
+            Value::Integer(_) => "a whole number that is not negative",
             Value::Boolean(_) => "true or false",
-            _ => "text",
+            Value::Array(_) => "a list of texts",
+            _ => "a text",
         };
         let fits = match (&entry.0, &value) {
             (Value::Integer(_), Value::Integer(number)) => *number >= 0,
+            (Value::Array(_), Value::Array(items)) => items.iter().all(Value::is_str),
             (known, given) => known.same_type(given),
         };
         if !fits {
@@ -373,7 +392,7 @@ impl Settings {
 
     /// Refuses values that the node could not run with.
     fn check(&self) -> Result<(), ConfigError> {
-        let Config { storage, ai, api, metrics, log, .. } = &self.config;
+        let Config { storage, ai, api, metrics, log, network } = &self.config;
         let range = |key, value: usize, least: usize, most: usize| {
             if (least..=most).contains(&value) {
                 return Ok(());
@@ -387,6 +406,10 @@ impl Settings {
         range("storage.cache_bytes", storage.cache_bytes, 1 << 20, 1 << 40)?;
         range("ai.threads", ai.threads, 0, 256)?;
         range("api.max_calls", api.max_calls, 1, 65_536)?;
+        range("network.max_peers", network.max_peers, 1, 10_000)?;
+        range("network.max_per_address", network.max_per_address, 1, 10_000)?;
+        range("network.sync_seconds", network.sync_seconds as usize, 1, 86_400)?;
+        network.check().map_err(|(key, reason)| self.bad(key, reason))?;
         if ai.provider != "cpu" {
             return Err(self.bad("ai.provider", "this version computes on \"cpu\" only".into()));
         }
@@ -538,6 +561,26 @@ mod tests {
         assert!(refusal(Some("[api]\ntls_cert = \"a\"\n"), &[]).contains("both"));
         assert!(refusal(Some("[ai]\nprovider = \"cuda\"\n"), &[]).contains("\"cpu\" only"));
         assert!(refusal(Some("[storage"), &[]).contains("not valid TOML"));
+    }
+
+    #[test]
+    fn a_profile_sets_what_nobody_else_sets() {
+        let file = "[network]\nprofile = \"server\"\nmax_peers = 9\n";
+        let settings = layer(Some(file), &[], vec![]).unwrap();
+        let network = &settings.config.network;
+        assert_eq!((network.max_peers, network.relay_server, network.mdns), (9, true, false));
+        assert_eq!(settings.origin("network.mdns"), Some(&Origin::Profile("server".into())));
+        assert!(refusal(None, &[("SYNAPSENET_NETWORK__PROFILE", "office")]).contains("\"home\""));
+    }
+
+    #[test]
+    fn a_list_is_taken_from_a_file_and_from_the_environment() {
+        let settings = layer(Some("[network]\ntopics = [\"a\", \"b\"]\n"), &[], vec![]).unwrap();
+        assert_eq!(settings.config.network.topics, ["a", "b"]);
+        let settings = layer(None, &[("SYNAPSENET_NETWORK__TOPICS", "a, b,")], vec![]).unwrap();
+        assert_eq!(settings.config.network.topics, ["a", "b"]);
+        assert!(refusal(Some("[network]\ntopics = [1]\n"), &[]).contains("list of texts"));
+        assert!(refusal(Some("[network]\ntopics = [\"A\"]\n"), &[]).contains("network.topics"));
     }
 
     #[test]

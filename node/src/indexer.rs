@@ -1,29 +1,35 @@
 //! From stored to searchable: pending grains get vectors, and the HNSW index follows the store's log.
 //!
 //! ```text
-//! pending --embed in batches--> vectors + log entries + no longer pending (one transaction) --apply log--> HNSW
+//! pending --claims believed, or embedded in batches--> vectors + log entries + no longer pending (one transaction)
+//!         --apply log--> HNSW
 //! ```
+//!
+//! A note whose author's claim is believed (see [`crate::claims`]) needs no model. Of this node's own shared notes it
+//! is the indexer that makes claims, and announces them: only here their vectors are at hand.
 //!
 //! The index only ever changes by applying the log, at start-up and while running alike. A crash anywhere repeats at
 //! worst one batch of embedding.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
 use futures::StreamExt;
 use synapsenet_index::{IndexError, Purpose, Tokenized, plan_batches};
-use synapsenet_proto::{EncodedVector, Grain, Vector};
-use synapsenet_storage::{Change, IndexEvent, IndexEventKind, Record, Slot, StorageError, View};
-use tokio::sync::{Notify, watch};
+use synapsenet_proto::{Announcement, AuthorId, EncodedVector, Grain, GrainId, Vector};
+use synapsenet_storage::{Change, IndexEvent, IndexEventKind, Slot, StorageError, View};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::blocking::blocking;
+use crate::claims::{Dice, Plain, Round};
 use crate::embedder::{EmbedError, EmbedderHandle};
 use crate::ingest::{Ingest, IngestError};
 use crate::memory::{Memory, VECTOR_ENCODING};
 
-/// Pending grains taken at once: enough to sort by length, and a second or two of work to repeat after a crash.
-const MAX_ROUND_GRAINS: usize = 512;
+/// Authors of false claims that may wait to be reported. One that does not fit is distrusted all the same.
+pub(crate) const MAX_FALSE_CLAIMS: usize = 64;
 /// Tokens in one run of the model, padding counted: a question waits for at most this many.
 const MAX_BATCH_TOKENS: usize = 512;
 /// Texts in one run of the model: more are no faster on a CPU.
@@ -72,19 +78,37 @@ pub(crate) struct Indexer {
     /// The last note that was taken from the pending ones. Slots only grow, so nothing new comes before it; a note
     /// that the model failed on stays pending until the next start.
     taken: Slot,
+    /// Takes the authors whose claims turned out false.
+    false_claims: mpsc::Sender<AuthorId>,
+    dice: Dice,
 }
 
 impl Indexer {
-    /// Makes the loop. `applied` is the last log entry in the index, `saved` the last in its snapshot.
+    /// Makes the loop. `false_claims` takes the authors of claims that turned out false, if anybody wants to know;
+    /// `applied` is the last log entry in the index, `saved` the last in its snapshot.
     pub fn new(
         memory: Arc<Memory>,
         embedder: EmbedderHandle,
         ingest: Ingest,
         changed: Arc<Notify>,
+        false_claims: mpsc::Sender<AuthorId>,
         (applied, saved): (u64, u64),
     ) -> (Self, watch::Receiver<Progress>) {
         let (progress, watched) = watch::channel(Progress::default());
-        (Self { memory, embedder, ingest, changed, progress, applied, saved, taken: 0 }, watched)
+        let dice = Dice::new();
+        let indexer = Self {
+            memory,
+            embedder,
+            ingest,
+            changed,
+            progress,
+            applied,
+            saved,
+            taken: 0,
+            false_claims,
+            dice,
+        };
+        (indexer, watched)
     }
 
     /// Runs until `stop`; then ends its round, saves the index and returns.
@@ -110,11 +134,12 @@ impl Indexer {
     /// Takes one round of pending grains to the index. True when more wait.
     async fn round(&mut self) -> Result<bool, IndexerError> {
         let start = Instant::now();
-        let (memory, taken) = (self.memory.clone(), self.taken);
-        let pending = blocking(move || memory.store.view()?.pending_after(taken, MAX_ROUND_GRAINS)).await?;
-        if let Some(last) = pending.last() {
-            self.taken = last.slot;
-            self.embed(pending).await?;
+        let (memory, taken, own) = (self.memory.clone(), self.taken, self.own());
+        let mut dice = self.dice.fork();
+        let round = blocking(move || Round::read(&memory, own, taken, &mut dice)).await?;
+        if let Some(last) = round.last {
+            self.taken = last;
+            self.settle(round).await?;
         }
         let indexed = self.apply_log().await?;
         let more = self.publish().await?;
@@ -125,12 +150,90 @@ impl Indexer {
         Ok(more)
     }
 
-    /// Computes and stores the vectors of these notes.
-    async fn embed(&self, pending: Vec<Record>) -> Result<(), IndexerError> {
+    fn own(&self) -> AuthorId {
+        self.ingest.announcer().author()
+    }
+
+    /// Gives the notes of a round their vectors: first those that something is claimed about, then the others.
+    async fn settle(&mut self, mut round: Round) -> Result<(), IndexerError> {
+        let shared_seq = round.shared_seq;
+        let plain = std::mem::take(&mut round.plain);
+        let audited = round.audits.iter().map(|audit| (audit.slot, passage(&audit.grain))).collect();
+        let vectors = self.vectors(audited).await?;
+        let verdict = round.judge(&self.memory, self.own(), vectors);
+        if let Some(first) = verdict.again_from {
+            // What was settled after it is pending no more.
+            self.taken = first - 1;
+        }
+        if !verdict.changes.is_empty() {
+            self.ingest.apply(verdict.changes).await?;
+        }
+        for author in verdict.liars {
+            // Without a mesh, or with a long queue, nobody is told; the author is distrusted here.
+            let _ = self.false_claims.try_send(author);
+        }
+        if plain.is_empty() {
+            return Ok(());
+        }
+        self.embed(plain, shared_seq).await
+    }
+
+    /// Computes and stores the vectors of these notes, which were read when the store's `shared_seq` was this. Vouches for
+    /// this node's own ones that may leave it, and announces them.
+    async fn embed(&self, notes: Vec<Plain>, shared_seq: u64) -> Result<(), IndexerError> {
+        let announcer = self.ingest.announcer();
+        let texts = notes.iter().map(|note| (note.record.slot, passage(&note.record.grain))).collect();
+        let mut vectors = self.vectors(texts).await?;
+        let mut changes = Vec::with_capacity(vectors.len());
+        let mut announcements = Vec::new();
+        let mut private: Vec<GrainId> = Vec::new();
+        for Plain { record, had_claim } in notes {
+            let Some(vector) = vectors.remove(&record.slot) else { continue };
+            let slot = record.slot;
+            changes.push(Change::AddVector { slot, vector: vector.encode(VECTOR_ENCODING) });
+            if announcer.vouches_for(&record) {
+                let claim = announcer.claim(record.grain.id(), &vector);
+                changes.push(Change::AddClaim { slot, claim: claim.to_bytes() });
+                // With a claim for an earlier model, it was announced long ago.
+                if !had_claim {
+                    announcements.push(Announcement { grain: record.grain, claim: Some(claim) });
+                }
+            } else if announcer.is_own(&record.grain) {
+                private.push(record.grain.id());
+            }
+        }
+        self.ingest.apply(changes).await?;
+        announcements.into_iter().for_each(|announcement| announcer.announce(announcement));
+        self.offer_shared_meanwhile(private, shared_seq).await
+    }
+
+    /// Announces those of these notes, private when they were read, that were shared while they were embedded: whoever
+    /// shared them saw no vector yet, and left that to the indexer.
+    async fn offer_shared_meanwhile(
+        &self,
+        private: Vec<GrainId>,
+        shared_seq: u64,
+    ) -> Result<(), IndexerError> {
+        let memory = self.memory.clone();
+        let seq = blocking(move || memory.store.view()?.shared_seq());
+        if private.is_empty() || seq.await? == shared_seq {
+            return Ok(());
+        }
+        for id in private {
+            self.ingest.offer(id, true).await?;
+        }
+        Ok(())
+    }
+
+    /// Computes the vectors of these passages. One that the model fails on has none in the answer.
+    async fn vectors(&self, notes: Vec<(Slot, String)>) -> Result<HashMap<Slot, Vector>, IndexerError> {
+        if notes.is_empty() {
+            return Ok(HashMap::new());
+        }
         let tokenizer = self.embedder.tokenizer().clone();
         let (slots, texts): (Vec<Slot>, Vec<Tokenized>) = blocking(move || {
-            let tokenize = |record: &Record| tokenizer.tokenize(&passage(&record.grain), Purpose::Document);
-            pending.iter().map(|record| (record.slot, tokenize(record))).unzip()
+            let tokenize = |text: &str| tokenizer.tokenize(text, Purpose::Document);
+            notes.iter().map(|(slot, text)| (*slot, tokenize(text))).unzip()
         })
         .await;
         let lengths: Vec<usize> = texts.iter().map(Tokenized::len).collect();
@@ -141,14 +244,11 @@ impl Indexer {
             self.embed_batch(slots, texts)
         });
         let mut runs = futures::stream::iter(runs).buffer_unordered(MAX_BATCHES_IN_FLIGHT);
-        let mut changes = Vec::with_capacity(lengths.len());
+        let mut vectors = HashMap::with_capacity(lengths.len());
         while let Some(run) = runs.next().await {
-            for (slot, vector) in run? {
-                changes.push(Change::AddVector { slot, vector: vector.encode(VECTOR_ENCODING) });
-            }
+            vectors.extend(run?);
         }
-        self.ingest.apply(changes).await?;
-        Ok(())
+        Ok(vectors)
     }
 
     /// The vectors of one batch. When the model fails on it, each text is tried alone and only those that fail again
@@ -306,5 +406,107 @@ pub(crate) fn passage(grain: &Grain) -> String {
         draft.text.clone()
     } else {
         format!("{}\n{}", draft.title, draft.text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use synapsenet_index::Tokenizer;
+
+    use super::*;
+    use crate::claims::MIN_AGREED;
+    use crate::testing::{Fixture, author, claimed, note, peer};
+
+    type Liars = mpsc::Receiver<AuthorId>;
+
+    impl Fixture {
+        fn indexer(&self, embedder: &EmbedderHandle) -> (Indexer, Liars) {
+            let (false_claims, liars) = mpsc::channel(MAX_FALSE_CLAIMS);
+            let (memory, ingest) = (self.memory.clone(), self.ingest.clone());
+            let (indexer, _) =
+                Indexer::new(memory, embedder.clone(), ingest, self.changed.clone(), false_claims, (0, 0));
+            (indexer, liars)
+        }
+
+        fn is_searchable(&self, id: GrainId) -> bool {
+            self.memory.hnsw.contains(self.slot_of(id))
+        }
+    }
+
+    async fn embed(embedder: &EmbedderHandle, text: &str) -> Vector {
+        let tokenizer: &Tokenizer = embedder.tokenizer();
+        let text = tokenizer.tokenize(text, Purpose::Document);
+        embedder.embed_documents(vec![text]).await.unwrap().remove(0)
+    }
+
+    #[tokio::test]
+    async fn a_believed_claim_makes_a_note_searchable_without_a_model() {
+        let node = Fixture::new();
+        let standing = synapsenet_storage::Standing { agreed: MIN_AGREED, distrusted: false };
+        let author_1 = author(1).author();
+        node.ingest.apply(vec![Change::SetStanding { author: author_1, standing }]).await.unwrap();
+        let brought = claimed(&author(1), "a text", &node.vector(7));
+        let id = brought.grain.id();
+        node.ingest.receive(brought, peer(1)).await.unwrap();
+        // This model cannot be loaded, so a round that needed it would fail.
+        let (embedder, _thread) = node.embedder(false);
+        let (mut indexer, _liars) = node.indexer(&embedder);
+        // Dice under which the first claim is not audited.
+        indexer.dice = Dice::from_seed(&[1; 32]);
+        indexer.round().await.unwrap();
+        assert!(node.is_searchable(id));
+        let hits = node.memory.hnsw.search(&node.vector(7), 1, None).unwrap();
+        assert_eq!(hits[0].key, node.slot_of(id));
+    }
+
+    #[tokio::test]
+    async fn a_lie_is_found_and_the_note_found_by_what_it_says() {
+        let node = Fixture::new();
+        let (embedder, _thread) = node.embedder(true);
+        let truth = embed(&embedder, "Bees dance to tell where the flowers are.").await;
+        let honest = claimed(&author(1), "Bees dance to tell where the flowers are.", &truth);
+        let lie = claimed(&author(2), "Buy cheap watches.", &truth);
+        for brought in [&honest, &lie] {
+            node.ingest.receive(brought.clone(), peer(3)).await.unwrap();
+        }
+        let (mut indexer, mut liars) = node.indexer(&embedder);
+        while indexer.round().await.unwrap() {}
+        assert_eq!(liars.try_recv().unwrap(), author(2).author());
+        assert!(liars.try_recv().is_err());
+        let view = node.view();
+        let slot = node.slot_of(lie.grain.id());
+        assert_eq!(view.claim(slot).unwrap(), None);
+        let kept = view.vector(slot, node.model()).unwrap().unwrap().decode().unwrap();
+        assert!(kept.cosine(&truth).unwrap() < 0.8);
+        assert_eq!(view.author_standing(&author(1).author()).unwrap().agreed, 1);
+        assert!(node.is_searchable(lie.grain.id()) && node.is_searchable(honest.grain.id()));
+    }
+
+    #[tokio::test]
+    async fn own_shared_notes_are_vouched_for_and_announced_and_private_ones_are_not() {
+        let mut node = Fixture::new();
+        let (private, shared, late) =
+            (note(&author(0), "a secret"), note(&author(0), "a song"), note(&author(0), "a late one"));
+        node.ingest.put(private.clone(), false).await.unwrap();
+        node.ingest.put(shared.clone(), true).await.unwrap();
+        node.ingest.put(late.clone(), false).await.unwrap();
+        let (embedder, _thread) = node.embedder(true);
+        let (mut indexer, _liars) = node.indexer(&embedder);
+
+        // Shared after the indexer has read it and before it has its vector.
+        let (memory, own) = (node.memory.clone(), node.identity.author());
+        let round = Round::read(&memory, own, 0, &mut Dice::new()).unwrap();
+        node.ingest.share(late.id()).await.unwrap();
+        assert!(node.announced.try_recv().is_err());
+        indexer.settle(round).await.unwrap();
+
+        let announced = [node.announced.try_recv().unwrap(), node.announced.try_recv().unwrap()];
+        assert_eq!([announced[0].grain.id(), announced[1].grain.id()], [shared.id(), late.id()]);
+        for announcement in announced {
+            let slot = node.slot_of(announcement.grain.id());
+            assert_eq!(node.view().claim(slot).unwrap(), Some(announcement.claim.unwrap().to_bytes()));
+        }
+        assert!(node.announced.try_recv().is_err());
+        assert_eq!(node.view().claim(node.slot_of(private.id())).unwrap(), None);
     }
 }

@@ -1,25 +1,34 @@
 //! The one door in: every change of the store goes through this thread, many in one commit.
 //!
 //! ```text
-//! put, add_vectors, ... --queue--> ingest thread --one transaction, one sync--> store
-//!                                     `--oneshot replies once it is on disk
+//! put, receive, apply, ... --queue--> ingest thread --one transaction, one sync--> store
+//!                                        `--oneshot replies once it is on disk
 //! ```
 //!
-//! Rules that need state are checked here (the clock, the capacity); a [`Grain`] in hand is already well-formed and
-//! signed. While one commit is being written, the next changes gather in the queue and share the commit after it.
+//! Rules that need state are checked here (the clock, the capacity, the quota of peers); a [`Grain`] in hand is already
+//! well-formed and signed. While one commit is being written, the next changes gather in the queue and share the commit
+//! after it. Whoever is told of what came in ([`Events`], the mesh) is told after the commit.
 
+mod writer;
+
+use std::fmt;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use synapsenet_proto::{Grain, GrainId, Kind, Refusal};
-use synapsenet_storage::{Change, Outcome, StorageError, Store};
+use synapsenet_net::PeerId;
+use synapsenet_proto::{Announcement, Grain, GrainId, Refusal};
+use synapsenet_storage::{Change, Outcome, StorageError};
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use crate::metrics::{Metrics, timed};
+use crate::announcer::Announcer;
+use crate::blocking::blocking;
+use crate::events::Events;
+use crate::memory::Memory;
+use writer::Writer;
 
-/// Changes that may wait: at 32 KiB a grain at most 32 MiB.
+/// Changes that may wait: at 36 KiB a grain with its claim at most 36 MiB.
 const QUEUE: usize = 1024;
 /// Changes in one commit: a commit of this many takes some tens of milliseconds, which bounds a single caller's wait.
 const MAX_COMMIT: usize = 1024;
@@ -55,39 +64,111 @@ pub(crate) enum Put {
     },
 }
 
+/// What became of the wish to share a grain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Shared {
+    /// It was private and may leave the node from now on.
+    Now,
+    /// It might leave the node before.
+    Already,
+    /// No grain has this id here.
+    NotFound,
+}
+
+/// How a peer's grain came here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Via {
+    /// It was announced.
+    Gossip,
+    /// It was fetched, because it was missing.
+    Sync,
+}
+
+impl Via {
+    fn label(self) -> &'static str {
+        match self {
+            Self::Gossip => "gossip",
+            Self::Sync => "sync",
+        }
+    }
+}
+
+/// Who hands a grain in.
+enum Origin {
+    /// Somebody at this node.
+    Here { shared: bool },
+    /// A peer; what it brings is shared already.
+    Peer { peer: PeerId, via: Via, claim: Option<Vec<u8>> },
+}
+
+impl Origin {
+    fn is_shared(&self) -> bool {
+        match self {
+            Self::Here { shared } => *shared,
+            Self::Peer { .. } => true,
+        }
+    }
+}
+
 type Reply<T> = oneshot::Sender<Result<T, IngestError>>;
 
 enum Command {
-    Put { grain: Box<Grain>, shared: bool, reply: Reply<Put> },
+    Put { grain: Box<Grain>, origin: Origin, reply: Reply<Put> },
     Apply { changes: Vec<Change>, reply: Reply<Vec<Outcome>> },
     Compact { reply: Reply<(u64, u64)> },
     Stop,
 }
 
+/// What the thread needs to start.
+pub(crate) struct Start {
+    /// The store that it writes, and where it counts.
+    pub memory: Arc<Memory>,
+    /// Where shared grains of this node go.
+    pub announcer: Announcer,
+    /// Told of every grain that came in.
+    pub events: Events,
+    /// Notes held at most.
+    pub max_notes: u64,
+    /// Size of the database in bytes from which on notes of peers are refused; 0 is without limit.
+    pub quota_bytes: u64,
+    /// Told after each commit.
+    pub changed: Arc<Notify>,
+    /// Cancelled when the thread ends, asked or not.
+    pub ended: CancellationToken,
+}
+
 /// The way to the ingest thread. Cheap to clone.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(crate) struct Ingest {
     queue: mpsc::Sender<Command>,
+    memory: Arc<Memory>,
+    announcer: Announcer,
+}
+
+impl fmt::Debug for Ingest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ingest").finish_non_exhaustive()
+    }
 }
 
 impl Ingest {
-    /// Starts the thread. `max_notes` bounds the notes held; `changed` is told after each commit; `ended` is cancelled
-    /// when the thread ends, asked or not.
-    pub fn start(
-        store: Store,
-        metrics: Metrics,
-        max_notes: u64,
-        changed: Arc<Notify>,
-        ended: CancellationToken,
-    ) -> (Self, JoinHandle<()>) {
+    /// Starts the thread.
+    pub fn start(start: Start) -> (Self, JoinHandle<()>) {
         let (queue, commands) = mpsc::channel(QUEUE);
-        let writer = Writer { store, metrics, max_notes, changed };
+        let Start { memory, announcer, events, max_notes, quota_bytes, changed, ended } = start;
+        let ingest = Self { queue, memory: memory.clone(), announcer: announcer.clone() };
+        let writer = Writer { memory, announcer, events, max_notes, quota_bytes, changed };
         let run = move || {
             let _ended = ended.drop_guard();
             writer.run(commands);
         };
         let thread = std::thread::Builder::new().name("ingest".into()).spawn(run);
-        (Self { queue }, thread.expect("the system starts a thread at start-up"))
+        (ingest, thread.expect("the system starts a thread at start-up"))
+    }
+
+    /// What seals claims and announces grains in the name of this node.
+    pub fn announcer(&self) -> &Announcer {
+        &self.announcer
     }
 
     /// Lets the thread end once everything before this in the queue is on disk. What comes later is answered
@@ -97,12 +178,83 @@ impl Ingest {
         let _ = self.queue.send(Command::Stop).await;
     }
 
-    /// Stores a grain and answers once it is on disk.
+    /// Stores a grain of somebody at this node and answers once it is on disk.
     ///
     /// # Errors
     /// [`IngestError`]; then the grain is not stored.
     pub async fn put(&self, grain: Grain, shared: bool) -> Result<Put, IngestError> {
-        self.ask(|reply| Command::Put { grain: Box::new(grain), shared, reply }).await
+        let is_own_note = grain.retracted().is_none() && self.announcer.is_own(&grain);
+        let origin = Origin::Here { shared };
+        let put = self.ask(|reply| Command::Put { grain: Box::new(grain), origin, reply }).await?;
+        if let Put::Duplicate { id, .. } = put
+            && shared
+            && is_own_note
+        {
+            self.offer(id, true).await?;
+        }
+        Ok(put)
+    }
+
+    /// Stores a grain that was fetched from a peer, and answers once it is on disk: whoever fetches goes no faster than
+    /// that.
+    ///
+    /// # Errors
+    /// [`IngestError`]; then the grain is not stored.
+    pub async fn receive(&self, announcement: Announcement, from: PeerId) -> Result<Put, IngestError> {
+        let (grain, origin) = self.arriving(announcement, from, Via::Sync);
+        self.ask(|reply| Command::Put { grain, origin, reply }).await
+    }
+
+    /// Takes in a grain that a peer announced, without waiting for anything. False when the queue is full or the node
+    /// is stopping: then it is dropped here, and synchronisation brings it again.
+    pub fn try_receive(&self, announcement: Announcement, from: PeerId) -> bool {
+        let (grain, origin) = self.arriving(announcement, from, Via::Gossip);
+        // Nobody waits for the answer; what becomes of the grain is counted.
+        let (reply, _) = oneshot::channel();
+        let is_taken = self.queue.try_send(Command::Put { grain, origin, reply }).is_ok();
+        if !is_taken {
+            self.memory.metrics.received(Via::Gossip.label(), "dropped");
+        }
+        is_taken
+    }
+
+    fn arriving(&self, announcement: Announcement, peer: PeerId, via: Via) -> (Box<Grain>, Origin) {
+        let Announcement { grain, claim } = announcement;
+        // What another model says of a text is of no use here.
+        let claim = claim.filter(|claim| claim.vector().model() == self.memory.model.id());
+        let claim = claim.map(|claim| claim.to_bytes());
+        (Box::new(grain), Origin::Peer { peer, via, claim })
+    }
+
+    /// Lets a grain leave the node from now on, and announces it; a note whose vector is still to come is announced
+    /// when it has one.
+    ///
+    /// # Errors
+    /// [`IngestError`].
+    pub async fn share(&self, id: GrainId) -> Result<Shared, IngestError> {
+        let outcomes = self.apply(vec![Change::Share { id }]).await?;
+        if outcomes.first() == Some(&Outcome::Changed) {
+            self.offer(id, false).await?;
+            return Ok(Shared::Now);
+        }
+        let memory = self.memory.clone();
+        let slot = blocking(move || memory.store.view()?.slot_of(&id)).await.map_err(storage_error)?;
+        Ok(if slot.is_some() { Shared::Already } else { Shared::NotFound })
+    }
+
+    /// Vouches for a stored grain and announces it. `only_new`: unless there is nothing new to say of it.
+    ///
+    /// # Errors
+    /// [`IngestError`].
+    pub async fn offer(&self, id: GrainId, only_new: bool) -> Result<(), IngestError> {
+        let announcer = self.announcer.clone();
+        let offer = blocking(move || announcer.offer(&id)).await.map_err(storage_error)?;
+        let Some(offer) = offer.filter(|offer| !only_new || offer.new_claim.is_some()) else { return Ok(()) };
+        if let Some(claim) = offer.new_claim {
+            self.apply(vec![Change::AddClaim { slot: offer.slot, claim }]).await?;
+        }
+        self.announcer.announce(offer.announcement);
+        Ok(())
     }
 
     /// Makes changes that are no grains (vectors, marks), all in one commit.
@@ -128,163 +280,6 @@ impl Ingest {
     }
 }
 
-struct Writer {
-    store: Store,
-    metrics: Metrics,
-    max_notes: u64,
-    changed: Arc<Notify>,
-}
-
-/// Who waits for which part of a commit's outcomes.
-enum Waiting {
-    Put { id: GrainId, shared: bool, reply: Reply<Put> },
-    Apply { count: usize, reply: Reply<Vec<Outcome>> },
-}
-
-impl Waiting {
-    /// How many changes of the commit are its.
-    fn changes(&self) -> usize {
-        match self {
-            Self::Put { .. } => 1,
-            Self::Apply { count, .. } => *count,
-        }
-    }
-
-    fn fail(self, error: &Arc<StorageError>) {
-        match self {
-            Self::Put { reply, .. } => answer(reply, Err(IngestError::Storage(error.clone()))),
-            Self::Apply { reply, .. } => answer(reply, Err(IngestError::Storage(error.clone()))),
-        }
-    }
-}
-
-impl Writer {
-    fn run(self, mut commands: mpsc::Receiver<Command>) {
-        while let Some(first) = commands.blocking_recv() {
-            let mut next = Some(first);
-            let mut changes = Vec::new();
-            let mut waiting = Vec::new();
-            let mut notes = match self.notes() {
-                Ok(notes) => notes,
-                Err(error) => {
-                    tracing::error!(%error, "the store cannot be read; the node stops");
-                    return;
-                }
-            };
-            while let Some(command) = next {
-                match command {
-                    Command::Put { grain, shared, reply } => match self.admit(&grain, notes) {
-                        Ok(()) => {
-                            notes += u64::from(grain.kind() == Kind::Note);
-                            waiting.push(Waiting::Put { id: grain.id(), shared, reply });
-                            changes.push(Change::Put {
-                                grain: *grain,
-                                shared,
-                                received_ms: now_ms(),
-                                claim: None,
-                                once: true,
-                            });
-                        }
-                        Err(refusal) => {
-                            self.metrics.refused(&refusal);
-                            answer(reply, Err(refusal.into()));
-                        }
-                    },
-                    Command::Apply { changes: more, reply } => {
-                        waiting.push(Waiting::Apply { count: more.len(), reply });
-                        changes.extend(more);
-                    }
-                    Command::Stop => commands.close(),
-                    Command::Compact { reply } => answer(reply, self.store.compact().map_err(storage_error)),
-                }
-                next = if changes.len() < MAX_COMMIT { commands.try_recv().ok() } else { None };
-            }
-            if !changes.is_empty() && !self.commit(changes, waiting) {
-                return;
-            }
-        }
-    }
-
-    fn notes(&self) -> Result<u64, StorageError> {
-        Ok(self.store.view()?.counts()?.notes)
-    }
-
-    /// Checks the rules that need state.
-    fn admit(&self, grain: &Grain, notes: u64) -> Result<(), Refusal> {
-        let ahead = grain.created_ms().saturating_sub(now_ms());
-        if ahead > MAX_CLOCK_SKEW_MS {
-            return Err(Refusal::FromTheFuture(ahead));
-        }
-        if grain.kind() == Kind::Note && notes >= self.max_notes {
-            return Err(Refusal::NodeFull(notes));
-        }
-        Ok(())
-    }
-
-    /// Writes all of it in one transaction and answers everybody. False when the store can be written no more.
-    fn commit(&self, changes: Vec<Change>, waiting: Vec<Waiting>) -> bool {
-        // Only needed when one damaged record spoils the transaction of all; a copy of a grain shares its bytes.
-        let copy = if waiting.len() > 1 { changes.clone() } else { Vec::new() };
-        match timed(&self.metrics.commit, || self.store.write(changes)) {
-            Ok(outcomes) => {
-                self.reply(outcomes, waiting);
-                self.changed.notify_one();
-                true
-            }
-            Err(error) if !error.is_fatal() && !copy.is_empty() => {
-                tracing::warn!(%error, "a commit failed; its parts are written one by one");
-                let mut changes = copy.into_iter();
-                waiting.into_iter().all(|waiting| {
-                    let part = changes.by_ref().take(waiting.changes()).collect();
-                    self.commit(part, vec![waiting])
-                })
-            }
-            Err(error) => {
-                let fatal = error.is_fatal();
-                tracing::error!(%error, fatal, "a commit failed; nothing of it is stored");
-                let error = Arc::new(error);
-                waiting.into_iter().for_each(|waiting| waiting.fail(&error));
-                !fatal
-            }
-        }
-    }
-
-    fn reply(&self, outcomes: Vec<Outcome>, waiting: Vec<Waiting>) {
-        let mut outcomes = outcomes.into_iter();
-        for waiting in waiting {
-            match waiting {
-                Waiting::Put { id, shared, reply } => {
-                    let outcome = outcomes.next().expect("the store answers every change");
-                    answer(reply, self.put_outcome(outcome, id, shared));
-                }
-                Waiting::Apply { count, reply } => answer(reply, Ok(outcomes.by_ref().take(count).collect())),
-            }
-        }
-    }
-
-    fn put_outcome(&self, outcome: Outcome, id: GrainId, shared: bool) -> Result<Put, IngestError> {
-        match outcome {
-            Outcome::Added { .. } => {
-                self.metrics.grains.inc();
-                Ok(Put::Added)
-            }
-            Outcome::Duplicate { id, shared } => Ok(Put::Duplicate { id, shared }),
-            Outcome::Retracted => {
-                self.metrics.refused(&Refusal::Retracted);
-                Err(Refusal::Retracted.into())
-            }
-            Outcome::Unchanged | Outcome::Changed | Outcome::Requeued { .. } => {
-                Ok(Put::Duplicate { id, shared })
-            }
-        }
-    }
-}
-
-/// Answers a caller. One that hung up meanwhile no longer wants to know.
-fn answer<T>(reply: Reply<T>, value: Result<T, IngestError>) {
-    let _ = reply.send(value);
-}
-
 fn storage_error(error: StorageError) -> IngestError {
     IngestError::Storage(Arc::new(error))
 }
@@ -293,4 +288,122 @@ fn storage_error(error: StorageError) -> IngestError {
 pub(crate) fn now_ms() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use synapsenet_proto::{Identity, ModelId, Vector};
+
+    use super::*;
+    use crate::events::Happening;
+    use crate::testing::{Fixture, author, claimed, note, peer};
+
+    fn without_claim(grain: Grain) -> Announcement {
+        Announcement { grain, claim: None }
+    }
+
+    fn retraction(of: &Grain, by: &Identity) -> Grain {
+        Grain::retract(of.id(), of.topic().clone(), by, now_ms()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn what_a_peer_brings_is_stored_shared_and_told() {
+        let node = Fixture::new();
+        let mut told = node.events.listen();
+        let brought = claimed(&author(1), "a text", &node.vector(1));
+        assert_eq!(node.ingest.receive(brought.clone(), peer(9)).await.unwrap(), Put::Added);
+        let again = node.ingest.receive(brought.clone(), peer(8)).await.unwrap();
+        assert_eq!(again, Put::Duplicate { id: brought.grain.id(), shared: true });
+        let slot = node.slot_of(brought.grain.id());
+        assert!(node.view().record(slot).unwrap().unwrap().shared);
+        assert_eq!(node.view().claim(slot).unwrap(), Some(brought.claim.unwrap().to_bytes()));
+        let Ok(Happening::GrainAdded { id, peer: from, retraction, .. }) = told.try_recv() else { panic!() };
+        assert_eq!((id, from, retraction), (brought.grain.id(), Some(peer(9)), false));
+        assert!(told.try_recv().is_err(), "a duplicate is no news");
+    }
+
+    #[tokio::test]
+    async fn a_claim_about_another_model_is_not_kept() {
+        let node = Fixture::new();
+        let other = Vector::new(ModelId::from_bytes([9; 32]), node.vector(1).values().to_vec()).unwrap();
+        let brought = claimed(&author(1), "a text", &other);
+        let id = brought.grain.id();
+        node.ingest.receive(brought, peer(9)).await.unwrap();
+        assert_eq!(node.view().claim(node.slot_of(id)).unwrap(), None);
+    }
+
+    #[tokio::test]
+    async fn peers_may_say_the_same_words_twice_and_people_here_may_not() {
+        let node = Fixture::new();
+        let draft = |ms| {
+            let draft = synapsenet_proto::Draft { text: "the same".into(), ..Default::default() };
+            Grain::seal(draft, &author(1), ms).unwrap()
+        };
+        assert_eq!(node.ingest.put(draft(1), false).await.unwrap(), Put::Added);
+        let again = node.ingest.put(draft(2), false).await.unwrap();
+        assert_eq!(again, Put::Duplicate { id: draft(1).id(), shared: false });
+        assert_eq!(node.ingest.receive(without_claim(draft(3)), peer(9)).await.unwrap(), Put::Added);
+    }
+
+    #[tokio::test]
+    async fn the_quota_keeps_out_notes_of_peers_and_nothing_else() {
+        let node = Fixture::with_quota(1);
+        let refused = node.ingest.receive(without_claim(note(&author(1), "a text")), peer(1)).await;
+        assert!(matches!(refused, Err(IngestError::Refused(Refusal::OverQuota(_)))), "{refused:?}");
+        assert_eq!(node.ingest.put(note(&author(0), "my own"), true).await.unwrap(), Put::Added);
+        let withdrawn = retraction(&note(&author(1), "a text"), &author(1));
+        assert_eq!(node.ingest.receive(without_claim(withdrawn), peer(1)).await.unwrap(), Put::Added);
+    }
+
+    #[tokio::test]
+    async fn a_peer_may_not_date_grains_into_the_future() {
+        let node = Fixture::new();
+        let draft = synapsenet_proto::Draft { text: "soon".into(), ..Default::default() };
+        let grain = Grain::seal(draft, &author(1), now_ms() + 2 * MAX_CLOCK_SKEW_MS).unwrap();
+        let refused = node.ingest.receive(without_claim(grain), peer(1)).await;
+        assert!(matches!(refused, Err(IngestError::Refused(Refusal::FromTheFuture(_)))), "{refused:?}");
+    }
+
+    #[tokio::test]
+    async fn a_full_queue_drops_what_was_announced_and_does_not_wait() {
+        let node = Fixture::new();
+        // Nobody takes anything out of this queue.
+        let (queue, _commands) = mpsc::channel(1);
+        let ingest = Ingest { queue, ..node.ingest.clone() };
+        assert!(ingest.try_receive(without_claim(note(&author(1), "one")), peer(1)));
+        assert!(!ingest.try_receive(without_claim(note(&author(1), "two")), peer(1)));
+    }
+
+    #[tokio::test]
+    async fn a_retraction_is_announced_at_once_if_it_may_leave() {
+        let mut node = Fixture::new();
+        let (private, shared) = (note(&author(0), "private"), note(&author(0), "shared"));
+        node.ingest.put(retraction(&private, &author(0)), false).await.unwrap();
+        assert!(node.announced.try_recv().is_err());
+        let withdrawn = retraction(&shared, &author(0));
+        node.ingest.put(withdrawn.clone(), true).await.unwrap();
+        assert_eq!(node.announced.try_recv().unwrap().grain, withdrawn);
+        node.ingest.receive(without_claim(retraction(&shared, &author(1))), peer(1)).await.unwrap();
+        assert!(node.announced.try_recv().is_err(), "a peer's retraction is the mesh's own business");
+    }
+
+    #[tokio::test]
+    async fn a_note_that_is_shared_once_it_has_its_vector_is_vouched_for_and_announced() {
+        let mut node = Fixture::new();
+        let grain = note(&author(0), "a text");
+        node.ingest.put(grain.clone(), false).await.unwrap();
+        let slot = node.slot_of(grain.id());
+        let vector = node.vector(3).encode(crate::memory::VECTOR_ENCODING);
+        node.ingest.apply(vec![Change::AddVector { slot, vector }]).await.unwrap();
+
+        assert_eq!(node.ingest.share(grain.id()).await.unwrap(), Shared::Now);
+        let announced = node.announced.try_recv().unwrap();
+        let claim = announced.claim.unwrap();
+        assert!(claim.vector().decode().unwrap().cosine(&node.vector(3)).unwrap() > 0.999);
+        assert_eq!(node.view().claim(slot).unwrap(), Some(claim.to_bytes()));
+        assert_eq!(node.ingest.share(grain.id()).await.unwrap(), Shared::Already);
+        assert_eq!(node.ingest.share(GrainId::from_bytes([0; 32])).await.unwrap(), Shared::NotFound);
+        node.ingest.put(note(&author(0), "a text"), true).await.unwrap();
+        assert!(node.announced.try_recv().is_err(), "it is announced once");
+    }
 }

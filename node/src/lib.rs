@@ -5,22 +5,31 @@
 
 #![warn(missing_docs)]
 
+mod announcer;
+mod ask;
 mod blocking;
+mod claims;
 pub mod cli;
 pub mod config;
 mod document;
 mod embedder;
 mod emergence;
+mod events;
 mod identity;
 mod indexer;
 mod ingest;
 mod memory;
+mod mesh;
 mod metrics;
 mod metrics_http;
 pub mod node;
 mod query;
 mod rpc;
 mod rpc_server;
+mod serve;
+mod sync;
+#[cfg(test)]
+mod testing;
 
 pub use config::{Config, ConfigError, Settings};
 pub use node::Node;

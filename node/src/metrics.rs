@@ -9,6 +9,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
+use crate::sync::SyncProgress;
+
 /// Upper bounds of the histograms in seconds: from a cached lookup to a very slow disk.
 const BUCKETS: [f64; 14] =
     [0.000_1, 0.000_3, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];
@@ -18,6 +20,29 @@ const BUCKETS: [f64; 14] =
 pub(crate) struct RefusalLabels {
     /// [`synapsenet_proto::Refusal::label`].
     pub reason: &'static str,
+}
+
+/// What became of a grain that a peer brought.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct ReceivedLabels {
+    /// "gossip" or "sync".
+    pub via: &'static str,
+    /// "added", "duplicate", "refused" or "dropped".
+    pub outcome: &'static str,
+}
+
+/// How something turned out.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct OutcomeLabels {
+    /// One of a fixed set of words.
+    pub outcome: &'static str,
+}
+
+/// Which way something went.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct DirectionLabels {
+    /// "sent" or "received".
+    pub direction: &'static str,
 }
 
 /// Every metric of a node. Clones share their values.
@@ -41,6 +66,20 @@ pub(crate) struct Metrics {
     pub queries: Counter,
     /// Grains refused.
     pub refusals: Family<RefusalLabels, Counter>,
+    /// Grains that peers brought.
+    pub received: Family<ReceivedLabels, Counter>,
+    /// Claims, by what became of them.
+    pub claims: Family<OutcomeLabels, Counter>,
+    /// Grains handed to the mesh.
+    pub announced_grains: Counter,
+    /// Questions to peers, by how they turned out.
+    pub mesh_queries: Family<OutcomeLabels, Counter>,
+    /// Comparisons with peers, by how they ended.
+    pub syncs: Family<OutcomeLabels, Counter>,
+    /// Grains that comparisons brought.
+    pub sync_grains: Counter,
+    /// Bytes of questions and answers of comparisons, fetches among them.
+    pub sync_bytes: Family<DirectionLabels, Counter>,
     /// Calls turned away because too many were being served.
     pub calls_refused: Counter,
     /// Resident memory, read when the page is asked for.
@@ -72,6 +111,13 @@ impl Metrics {
         registry.register("batch", "Indexing batches", metrics.batches.clone());
         registry.register("queries", "Searches answered", metrics.queries.clone());
         registry.register("refusals", "Grains refused, by reason", metrics.refusals.clone());
+        registry.register("grains_received", "Grains that peers brought", metrics.received.clone());
+        registry.register("syncs", "Comparisons with peers, by outcome", metrics.syncs.clone());
+        registry.register("sync_grains", "Grains that comparisons brought", metrics.sync_grains.clone());
+        registry.register("sync_bytes", "Bytes of comparisons and fetches", metrics.sync_bytes.clone());
+        registry.register("claims", "Vector claims, by what became of them", metrics.claims.clone());
+        registry.register("announced_grains", "Grains handed to the mesh", metrics.announced_grains.clone());
+        registry.register("mesh_queries", "Questions to peers, by outcome", metrics.mesh_queries.clone());
         registry.register("calls_refused", "Calls turned away at the limit", metrics.calls_refused.clone());
         let bytes = |registry: &mut Registry, name, help, gauge: &Gauge| {
             registry.register_with_unit(name, help, Unit::Bytes, gauge.clone());
@@ -88,9 +134,37 @@ impl Metrics {
         metrics
     }
 
+    /// Counts a comparison with a peer that has ended.
+    pub fn synced(&self, progress: &SyncProgress) {
+        self.syncs.get_or_create(&OutcomeLabels { outcome: progress.outcome() }).inc();
+        self.sync_grains.inc_by(progress.fetched);
+    }
+
+    /// Counts bytes of a comparison. `direction` is "sent" or "received".
+    pub fn sync_bytes(&self, direction: &'static str, bytes: u64) {
+        self.sync_bytes.get_or_create(&DirectionLabels { direction }).inc_by(bytes);
+    }
+
     /// Counts a refused grain.
     pub fn refused(&self, refusal: &synapsenet_proto::Refusal) {
         self.refusals.get_or_create(&RefusalLabels { reason: refusal.label() }).inc();
+    }
+
+    /// Counts a grain that a peer brought.
+    pub fn received(&self, via: &'static str, outcome: &'static str) {
+        self.received.get_or_create(&ReceivedLabels { via, outcome }).inc();
+    }
+
+    /// Counts claims of which the same became.
+    pub fn claims(&self, outcome: &'static str, count: usize) {
+        if count > 0 {
+            self.claims.get_or_create(&OutcomeLabels { outcome }).inc_by(count as u64);
+        }
+    }
+
+    /// Counts a question to a peer.
+    pub fn asked_peer(&self, outcome: &'static str) {
+        self.mesh_queries.get_or_create(&OutcomeLabels { outcome }).inc();
     }
 }
 
@@ -107,6 +181,13 @@ impl Default for Metrics {
             batches: Counter::default(),
             queries: Counter::default(),
             refusals: Family::default(),
+            received: Family::default(),
+            claims: Family::default(),
+            announced_grains: Counter::default(),
+            mesh_queries: Family::default(),
+            syncs: Family::default(),
+            sync_grains: Counter::default(),
+            sync_bytes: Family::default(),
             calls_refused: Counter::default(),
             memory_usage: Gauge::default(),
             storage_size: Gauge::default(),
@@ -142,6 +223,10 @@ mod tests {
         let mut registry = Registry::default();
         let metrics = Metrics::register(&mut registry);
         metrics.refused(&synapsenet_proto::Refusal::EmptyText);
+        metrics.received("sync", "added");
+        metrics.claims("believed", 3);
+        metrics.asked_peer("late");
+        metrics.sync_bytes("sent", 5);
         timed(&metrics.embedding, || ());
         let mut page = String::new();
         prometheus_client::encoding::text::encode(&mut page, &registry).unwrap();
@@ -157,6 +242,12 @@ mod tests {
             "syn_storage_size_bytes 0",
             "syn_models_loaded 0",
             "syn_refusals_total{reason=\"empty_text\"} 1",
+            "syn_grains_received_total{via=\"sync\",outcome=\"added\"} 1",
+            "syn_claims_total{outcome=\"believed\"} 3",
+            "syn_announced_grains_total 0",
+            "syn_mesh_queries_total{outcome=\"late\"} 1",
+            "syn_sync_grains_total 0",
+            "syn_sync_bytes_total{direction=\"sent\"} 5",
         ] {
             assert!(page.contains(name), "{name} is missing from:\n{page}");
         }

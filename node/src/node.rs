@@ -18,19 +18,23 @@ use std::time::Instant;
 use anyhow::{Context, anyhow, bail};
 use prometheus_client::registry::Registry;
 use synapsenet_index::{Hnsw, HnswOptions, Model, Tokenizer, find_runtime};
+use synapsenet_net::Layer;
 use synapsenet_proto::Identity;
 use synapsenet_storage::{Change, Store, StoreOptions};
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle as TaskHandle;
 use tokio_util::sync::CancellationToken;
 
+use crate::announcer::{Announcer, MAX_OUTBOX};
 use crate::blocking::blocking;
 use crate::config::{Config, Origin, Settings, StorageConfig};
 use crate::embedder::{EmbedderHandle, EmbedderThread, ModelState, Start};
+use crate::events::Events;
 use crate::identity;
-use crate::indexer::{Indexer, apply_log};
-use crate::ingest::Ingest;
+use crate::indexer::{Indexer, MAX_FALSE_CLAIMS, apply_log};
+use crate::ingest::{self, Ingest};
 use crate::memory::Memory;
+use crate::mesh::{self, Mesh};
 use crate::metrics::Metrics;
 use crate::metrics_http::MetricsServer;
 use crate::rpc::{Api, Parts};
@@ -51,6 +55,7 @@ pub struct Node {
     api_addresses: Vec<String>,
     metrics_address: Option<SocketAddr>,
     author: String,
+    mesh: Option<Mesh>,
     stop_serving: CancellationToken,
     serving: Vec<TaskHandle<()>>,
     stop_indexing: CancellationToken,
@@ -79,16 +84,25 @@ impl Node {
     /// # Errors
     /// When the folder, the configuration, the model or an address cannot be used; the message says what to do.
     pub async fn start(settings: Settings, data_dir: &Path) -> anyhow::Result<Self> {
+        Self::start_behind(settings, data_dir, None).await
+    }
+
+    /// As [`Node::start`], with a layer between the swarm and its connections: for tests of slow and broken lines.
+    ///
+    /// # Errors
+    /// As [`Node::start`].
+    pub async fn start_behind(
+        settings: Settings,
+        data_dir: &Path,
+        layer: Option<Layer>,
+    ) -> anyhow::Result<Self> {
         let started = Instant::now();
-        if settings.origin("network.max_peers") != Some(&Origin::Default) {
-            tracing::warn!(
-                "network.max_peers is set, but this version has no mesh yet: the node keeps to itself"
-            );
-        }
+        let may_move = settings.origin("network.listen") == Some(&Origin::Default);
         let config = settings.config;
         let (dir, open_config) = (data_dir.to_owned(), config.clone());
         let opened = blocking(move || open(&dir, &open_config)).await?;
-        let Opened { memory, identity, registry, library, tokenizer, log } = opened;
+        let Opened { memory, identity, mut registry, library, tokenizer, log } = opened;
+        let net_metrics = synapsenet_net::Metrics::register(&mut registry);
         let (memory, identity) = (Arc::new(memory), Arc::new(identity));
 
         // Whatever can be refused comes before the first thread, so that a failed start leaves nothing running.
@@ -105,18 +119,49 @@ impl Node {
         let metrics = memory.metrics.clone();
         let max_grains = config.storage.hnsw_max_elements as u64;
         let ingest_ended = CancellationToken::new();
-        let (store, ended) = (memory.store.clone(), ingest_ended.clone());
-        let (ingest, ingest_thread) =
-            Ingest::start(store, metrics.clone(), max_grains, changed.clone(), ended);
+        let events = Events::new();
+        // Without a mesh, nobody takes what comes out of these.
+        let (outbox, announcements) = mpsc::channel(MAX_OUTBOX);
+        let (false_claims, false_claims_found) = mpsc::channel(MAX_FALSE_CLAIMS);
+        let (ingest, ingest_thread) = Ingest::start(ingest::Start {
+            memory: memory.clone(),
+            announcer: Announcer::new(memory.clone(), identity.clone(), outbox),
+            events: events.clone(),
+            max_notes: max_grains,
+            quota_bytes: config.storage.quota_bytes,
+            changed: changed.clone(),
+            ended: ingest_ended.clone(),
+        });
         let (model, threads) = (memory.model.clone(), threads(&config));
         let start = Start { library, model, tokenizer, threads, metrics };
         let (embedder, embedder_thread) = EmbedderHandle::start(start);
 
-        let indexer = Indexer::new(memory.clone(), embedder.clone(), ingest.clone(), changed, log);
+        let indexer =
+            Indexer::new(memory.clone(), embedder.clone(), ingest.clone(), changed, false_claims, log);
         let (indexer, progress) = indexer;
+        let (stop_serving, stop_indexing) = (CancellationToken::new(), CancellationToken::new());
+        let mut mesh_tasks = None;
+        let mut mesh = None;
+        if config.network.enabled {
+            let parts = mesh::Parts {
+                memory: memory.clone(),
+                ingest: ingest.clone(),
+                identity: identity.clone(),
+                events: events.clone(),
+                metrics: net_metrics,
+                announcements,
+                false_claims: false_claims_found,
+                layer,
+            };
+            let started = Mesh::start(parts, &config.network, may_move, data_dir, &stop_serving).await?;
+            (mesh, mesh_tasks) = (Some(started.0), Some(started.1));
+        }
         let parts = Parts {
+            mesh: mesh.clone(),
             memory,
             ingest: ingest.clone(),
+            events,
+            stopping: stop_serving.clone(),
             embedder: embedder.clone(),
             identity: identity.clone(),
             progress,
@@ -128,11 +173,14 @@ impl Node {
         };
         let api = Api::new(parts, config.api.max_calls);
 
-        let (stop_serving, stop_indexing) = (CancellationToken::new(), CancellationToken::new());
         let mut serving =
             vec![spawn("the API", &failed, &stop_serving, server.run(api, stop_serving.clone()))];
         if let Some(server) = metrics_server {
             serving.push(spawn("the metrics page", &failed, &stop_serving, server.run(stop_serving.clone())));
+        }
+        if let Some(tasks) = mesh_tasks {
+            serving.push(spawn("the mesh", &failed, &stop_serving, tasks.mesh));
+            serving.push(spawn("synchronisation", &failed, &stop_serving, tasks.sync));
         }
         serving.push(spawn("the model", &failed, &stop_serving, watch_model(embedder, stop_serving.clone())));
         serving.push(spawn("the store's writer", &failed, &stop_serving, {
@@ -151,6 +199,7 @@ impl Node {
             api_addresses,
             metrics_address,
             author: identity.author().to_string(),
+            mesh,
             stop_serving,
             serving,
             stop_indexing,
@@ -178,6 +227,19 @@ impl Node {
     #[must_use]
     pub fn author(&self) -> &str {
         &self.author
+    }
+
+    /// This node's id in the mesh; none when it takes no part in one.
+    #[must_use]
+    pub fn peer_id(&self) -> Option<String> {
+        self.mesh.as_ref().map(|mesh| mesh.net.peer().to_string())
+    }
+
+    /// Where other nodes reach this one, as multiaddresses with `/p2p/`; none when it takes no part in a mesh.
+    #[must_use]
+    pub fn mesh_addresses(&self) -> Vec<String> {
+        let addresses = self.mesh.as_ref().map(Mesh::first_addresses).unwrap_or_default();
+        addresses.iter().map(ToString::to_string).collect()
     }
 
     /// Waits until a part ends that nobody asked to end. Then [`Node::stop`] is all that is left to do.

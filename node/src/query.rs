@@ -58,6 +58,8 @@ pub(crate) struct Answer {
     pub elapsed: Duration,
     /// The part of it that the model took.
     pub embed: Duration,
+    /// Where the question lies.
+    pub question: Vector,
 }
 
 /// The `k` grains nearest in meaning to `text` among those that `filter` lets through.
@@ -81,13 +83,17 @@ pub(crate) async fn search(
         let elapsed = start.elapsed();
         memory.metrics.query.observe(elapsed.as_secs_f64());
         memory.metrics.queries.inc();
-        Ok(Answer { hits, searched: memory.hnsw.len() as u64, pending: counts.pending, elapsed, embed })
+        let (searched, pending) = (memory.hnsw.len() as u64, counts.pending);
+        Ok(Answer { hits, searched, pending, elapsed, embed, question })
     })
     .await
 }
 
-/// Candidates from the index, scored by the store's vectors, with their grains.
-fn find(
+/// Candidates from the index, scored by the store's vectors, with their grains: at most `k`, best first.
+///
+/// # Errors
+/// [`QueryError`].
+pub(crate) fn find(
     memory: &Memory,
     view: &View,
     question: &Vector,

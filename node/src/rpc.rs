@@ -1,6 +1,8 @@
 //! The gRPC API: requests are checked here, errors become statuses here, and nowhere else.
 
 mod convert;
+mod mesh;
+mod search;
 mod status;
 
 use std::pin::Pin;
@@ -9,21 +11,26 @@ use std::time::Instant;
 
 use futures::{Stream, StreamExt};
 use synapsenet_proto::rpc::node_service_server::NodeService;
-use synapsenet_proto::{Draft, Grain, GrainId, Identity, rpc};
+use synapsenet_proto::{Draft, Grain, GrainId, Identity, Topic, rpc};
 use synapsenet_storage::{Filter, ListQuery, Record, View};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio_stream::wrappers::{BroadcastStream, ReceiverStream};
+use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::blocking::blocking;
 use crate::document::{self, Document};
 use crate::embedder::{EmbedderHandle, ModelState};
 use crate::emergence;
+use crate::events::Events;
 use crate::indexer::Progress;
-use crate::ingest::{Ingest, IngestError, Put, now_ms};
+use crate::ingest::{Ingest, IngestError, Put, Shared, now_ms};
 use crate::memory::Memory;
+use crate::mesh::Mesh;
 use crate::metrics::memory_bytes;
-use crate::query::{self, MAX_HITS};
-use convert::{grain_message, read_draft, read_filter, read_format, read_page_token};
+use crate::query::MAX_HITS;
+pub(crate) use convert::read_filter;
+use convert::{grain_message, read_draft, read_format, read_page_token};
 use status::{CallError, invalid, status_of};
 
 /// Hits when a search names no number.
@@ -45,8 +52,13 @@ type ReplyStream<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 /// What the API needs of the node.
 pub(crate) struct Parts {
+    /// None when the node takes no part in a mesh.
+    pub mesh: Option<Mesh>,
     pub memory: Arc<Memory>,
     pub ingest: Ingest,
+    pub events: Events,
+    /// Cancelled when the node stops: streams that would never end do.
+    pub stopping: CancellationToken,
     pub embedder: EmbedderHandle,
     pub identity: Arc<Identity>,
     pub progress: watch::Receiver<Progress>,
@@ -102,8 +114,19 @@ impl Api {
         let sealed = read_draft(draft).and_then(|draft| Ok(Grain::seal(draft, &parts.identity, now_ms())?));
         self.count_refusal(&sealed);
         let grain = sealed?;
+        self.join_topic_of(grain.topic(), share).await?;
         let id = grain.id();
         Ok((id, parts.ingest.put(grain, share).await?))
+    }
+
+    /// Whoever shares something on a topic takes part in it.
+    async fn join_topic_of(&self, topic: &Topic, share: bool) -> Result<(), CallError> {
+        match &self.parts.mesh {
+            Some(mesh) if share && !mesh.topics().contains(topic) => {
+                mesh.subscribe(topic.clone()).await.map(drop).map_err(CallError::Mesh)
+            }
+            _ => Ok(()),
+        }
     }
 
     async fn put_item(&self, item: rpc::BulkPutRequest) -> Result<(GrainId, Put), CallError> {
@@ -113,6 +136,7 @@ impl Api {
                 let opened = Grain::open(&bytes).map_err(CallError::from);
                 self.count_refusal(&opened);
                 let grain = opened?;
+                self.join_topic_of(grain.topic(), item.share).await?;
                 let id = grain.id();
                 Ok((id, self.parts.ingest.put(grain, item.share).await?))
             }
@@ -206,6 +230,7 @@ impl NodeService for Api {
             ..rpc::Draft::default()
         };
         let draft = Draft::try_from(draft).map_err(|refusal| status_of(refusal.into()))?;
+        self.join_topic_of(&draft.topic, request.share).await.map_err(status_of)?;
         let document = Document { draft, uri: request.uri, format, share: request.share };
         let tokenizer = parts.embedder.tokenizer().clone();
         let added =
@@ -286,13 +311,40 @@ impl NodeService for Api {
     type SearchStream = ReplyStream<rpc::SearchResponse>;
 
     async fn search(&self, request: Request<rpc::SearchRequest>) -> Reply<Self::SearchStream> {
+        let permit = self.admit()?;
+        let messages = search::search(&self.parts, request.into_inner(), permit).await.map_err(status_of)?;
+        Ok(Response::new(Box::pin(ReceiverStream::new(messages))))
+    }
+
+    async fn share(&self, request: Request<rpc::ShareRequest>) -> Reply<rpc::ShareResponse> {
         let _permit = self.admit()?;
-        let request = request.into_inner();
-        let (k, filter) = check_search(&request).map_err(status_of)?;
-        let answer = query::search(self.parts.memory.clone(), &self.parts.embedder, &request.text, k, filter);
-        let answer = answer.await.map_err(|error| status_of(error.into()))?;
-        let messages = convert::search_messages(&answer);
-        Ok(Response::new(Box::pin(futures::stream::iter(messages.into_iter().map(Ok)))))
+        let record = self.record(request.into_inner().id).await?;
+        let id = record.grain.id();
+        if record.grain.retracted().is_some() {
+            return Err(status_of(invalid("this is a retraction; it goes where the grain went")));
+        }
+        self.join_topic_of(record.grain.topic(), true).await.map_err(status_of)?;
+        let changed = match self.parts.ingest.share(id).await.map_err(|error| status_of(error.into()))? {
+            Shared::Now => true,
+            Shared::Already => false,
+            Shared::NotFound => {
+                return Err(status_of(CallError::NotFound(format!("grain {id} was withdrawn meanwhile"))));
+            }
+        };
+        Ok(Response::new(rpc::ShareResponse { id: id.to_string(), changed }))
+    }
+
+    type WatchStream = ReplyStream<rpc::WatchResponse>;
+
+    async fn watch(&self, _: Request<rpc::WatchRequest>) -> Reply<Self::WatchStream> {
+        let permit = self.admit()?;
+        let happenings = BroadcastStream::new(self.parts.events.listen());
+        let stopping = self.parts.stopping.clone().cancelled_owned();
+        let messages = happenings.take_until(stopping).map(move |happening| {
+            let _held_until_the_stream_ends = &permit;
+            Ok(convert::watch_message(happening))
+        });
+        Ok(Response::new(Box::pin(messages)))
     }
 
     async fn retract(&self, request: Request<rpc::RetractRequest>) -> Reply<rpc::RetractResponse> {
@@ -317,6 +369,12 @@ impl NodeService for Api {
         let (counts, topics) = self.read(|_, view| Ok((view.counts()?, view.topics()?))).await?;
         let parts = &self.parts;
         let memory = &parts.memory;
+        let mesh = match &parts.mesh {
+            Some(mesh) => Some(
+                mesh::mesh_status(mesh).await.map_err(|error| status_of(CallError::Mesh(error.into())))?,
+            ),
+            None => None,
+        };
         let (state, provider) = match &*parts.embedder.state().borrow() {
             ModelState::Loading => ("loading".to_owned(), String::new()),
             ModelState::Ready { provider } => ("ready".to_owned(), provider.clone()),
@@ -349,6 +407,7 @@ impl NodeService for Api {
                 .map(|(topic, grains)| rpc::TopicStatus { topic: topic.to_string(), grains })
                 .collect(),
             max_grains: parts.max_grains,
+            mesh,
         }))
     }
 
@@ -364,7 +423,7 @@ impl NodeService for Api {
             // A client that hung up no longer wants to know.
             let _ = sender.blocking_send(last);
         });
-        Ok(Response::new(Box::pin(tokio_stream::wrappers::ReceiverStream::new(messages))))
+        Ok(Response::new(Box::pin(ReceiverStream::new(messages))))
     }
 
     async fn compact(&self, _: Request<rpc::CompactRequest>) -> Reply<rpc::CompactResponse> {

@@ -3,6 +3,7 @@
 
 mod client;
 mod command;
+mod links;
 mod node;
 mod process;
 mod random;
@@ -11,7 +12,8 @@ use std::time::Duration;
 
 pub(crate) use client::{Client, Found, note};
 pub(crate) use command::{Ran, program, ran, synapsenet};
-pub(crate) use node::{TestNode, config};
+pub(crate) use links::Links;
+pub(crate) use node::{TestNode, config, mesh_config};
 pub(crate) use process::TestProcess;
 pub(crate) use random::{Random, noise};
 
@@ -27,7 +29,7 @@ pub(crate) async fn within<T>(what: &str, happening: impl Future<Output = T>) ->
 }
 
 /// Waits until `condition` holds, asking again and again.
-pub(crate) async fn wait_for<F: Future<Output = bool>>(what: &str, mut condition: impl FnMut() -> F) {
+pub(crate) async fn wait_for(what: &str, mut condition: impl AsyncFnMut() -> bool) {
     let mut interval = tokio::time::interval(Duration::from_millis(20));
     within(what, async {
         while !condition().await {

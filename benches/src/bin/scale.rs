@@ -107,7 +107,7 @@ impl Node {
         let mut process = Command::new(binary)
             .args(["--json", "--data-dir"])
             .arg(data_dir)
-            .args(["run", "--api-listen", "", "--metrics-listen", ""])
+            .args(["run", "--offline", "--api-listen", "", "--metrics-listen", ""])
             .env("SYNAPSENET_LOG__LEVEL", "warn")
             .env("SYNAPSENET_STORAGE__HNSW_MAX_ELEMENTS", "2000000")
             .stdout(Stdio::piped())
@@ -165,7 +165,7 @@ async fn add(client: &mut Client, texts: &[String]) -> anyhow::Result<()> {
 }
 
 async fn search(client: &mut Client, question: &str) -> anyhow::Result<(Vec<String>, rpc::SearchSummary)> {
-    let request = rpc::SearchRequest { text: question.to_owned(), k: HITS as u32, filter: None };
+    let request = rpc::SearchRequest { text: question.to_owned(), k: HITS as u32, ..Default::default() };
     let mut answer = client.search(request).await?.into_inner();
     let mut ids = Vec::new();
     while let Some(message) = answer.message().await? {

@@ -7,6 +7,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use hyper_util::rt::TokioIo;
+use synapsenet_proto::rpc::mesh_service_client::MeshServiceClient;
 use synapsenet_proto::rpc::node_service_client::NodeServiceClient;
 use tokio::net::UnixStream;
 use tonic::metadata::{Ascii, MetadataValue};
@@ -30,6 +31,8 @@ const MAX_TOKEN_BYTES: u64 = 4096;
 
 /// A connection to a node.
 pub(crate) type Client = NodeServiceClient<InterceptedService<Channel, Token>>;
+/// A connection to the mesh side of a node.
+pub(crate) type MeshClient = MeshServiceClient<InterceptedService<Channel, Token>>;
 
 /// Where a node listens.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -126,6 +129,22 @@ pub(crate) fn call<T>(message: T) -> Request<T> {
 /// # Errors
 /// Exit code 3 when nobody answers there, 2 when the address cannot be used as it is.
 pub(crate) async fn connect(target: &Target) -> Result<Client, Failure> {
+    let (channel, token) = reach(target).await?;
+    let client = NodeServiceClient::with_interceptor(channel, token);
+    Ok(client.max_decoding_message_size(MAX_ANSWER_BYTES))
+}
+
+/// As [`connect`], to the mesh side.
+///
+/// # Errors
+/// As [`connect`].
+pub(crate) async fn connect_mesh(target: &Target) -> Result<MeshClient, Failure> {
+    let (channel, token) = reach(target).await?;
+    let client = MeshServiceClient::with_interceptor(channel, token);
+    Ok(client.max_decoding_message_size(MAX_ANSWER_BYTES))
+}
+
+async fn reach(target: &Target) -> Result<(Channel, Token), Failure> {
     let (channel, token) = match &target.address {
         Address::Unix(path) => (connect_unix(path, target).await?, None),
         Address::Http(uri) => {
@@ -143,8 +162,7 @@ pub(crate) async fn connect(target: &Target) -> Result<Client, Failure> {
             (connect_tcp(endpoint, target).await?, read_token(target)?)
         }
     };
-    let client = NodeServiceClient::with_interceptor(channel, Token(token));
-    Ok(client.max_decoding_message_size(MAX_ANSWER_BYTES))
+    Ok((channel, Token(token)))
 }
 
 /// Whether a node accepts connections on the unix socket `path`.

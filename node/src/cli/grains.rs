@@ -195,7 +195,8 @@ pub(crate) async fn retract(args: RetractArgs, context: &mut Context) -> Result<
     if grains.is_empty() {
         return Ok(exit);
     }
-    if !args.yes && !ask(&grains)? {
+    let these = if grains.len() == 1 { "this grain" } else { "these grains" };
+    if !args.yes && !ask(&grains, &format!("Retract {these}? The text goes for good."))? {
         return Err(Failure::incomplete("nothing was retracted", "answer y to retract, or give --yes"));
     }
     for grain in &grains {
@@ -219,7 +220,7 @@ fn show_retraction(id: &str, retraction: &str, out: &mut Output) -> Result<(), F
 }
 
 /// The grain that is meant by an id or by its beginning.
-async fn find(client: &mut Client, id: String) -> Result<rpc::Grain, Failure> {
+pub(super) async fn find(client: &mut Client, id: String) -> Result<rpc::Grain, Failure> {
     let request = rpc::GetRequest { id: id.clone(), with_signed: false };
     match client.get(call(request)).await {
         Ok(response) => Ok(response.into_inner().grain.unwrap_or_default()),
@@ -231,7 +232,7 @@ async fn find(client: &mut Client, id: String) -> Result<rpc::Grain, Failure> {
 }
 
 /// A failure of one grain is told and does not stop the others; one of the connection does.
-fn tell_and_go_on(failure: Failure, json: bool) -> Result<Exit, Failure> {
+pub(super) fn tell_and_go_on(failure: Failure, json: bool) -> Result<Exit, Failure> {
     match failure.exit() {
         Exit::Unreachable => Err(failure),
         _ => {
@@ -241,21 +242,21 @@ fn tell_and_go_on(failure: Failure, json: bool) -> Result<Exit, Failure> {
     }
 }
 
-fn ask(grains: &[rpc::Grain]) -> Result<bool, Failure> {
+/// Shows grains and asks about them.
+pub(super) fn ask(grains: &[rpc::Grain], question: &str) -> Result<bool, Failure> {
     let mut stderr = anstream::stderr();
-    let mut question = || -> io::Result<String> {
+    let mut answer = || -> io::Result<String> {
         for grain in grains {
             let words = if grain.title.is_empty() { &grain.text } else { &grain.title };
             writeln!(stderr, "  {STRONG}{}{STRONG:#}  {}", short_id(&grain.id), one_line(words, 60))?;
         }
-        let these = if grains.len() == 1 { "this grain" } else { "these grains" };
-        write!(stderr, "Retract {these}? The text goes for good. [y/N] ")?;
+        write!(stderr, "{question} [y/N] ")?;
         stderr.flush()?;
         let mut answer = String::new();
         io::stdin().lock().read_line(&mut answer)?;
         Ok(answer)
     };
-    let answer = question().map_err(|error| {
+    let answer = answer().map_err(|error| {
         Failure::incomplete(format!("cannot ask: {error}"), "give --yes when you are sure")
     })?;
     Ok(matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes"))

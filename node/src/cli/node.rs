@@ -1,25 +1,19 @@
-//! `run`, `status` and `id`: the node itself.
+//! `run`: the node itself.
 
 use std::io::{self, IsTerminal};
 
 use clap::Args;
-use indicatif::{HumanBytes, HumanCount};
 use sd_notify::NotifyState;
 use serde::Serialize;
-use synapsenet_proto::rpc;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 use super::Context;
-use super::client::{call, connect, is_answering};
+use super::client::is_answering;
 use super::failure::{Exit, Failure};
-use super::output::{FAINT, Output, STRONG, plural, printable};
-use super::time;
+use super::output::{FAINT, STRONG};
 use crate::config::{Flag, Settings};
 use crate::node::Node;
-
-/// Topics that `status` shows to people.
-const SHOWN_TOPICS: usize = 12;
 
 /// Arguments of `run`.
 #[derive(Debug, Args)]
@@ -30,9 +24,18 @@ pub(crate) struct RunArgs {
     /// TCP address of the metrics page, "" for none; port 0 takes a free one [setting metrics.listen]
     #[arg(long, value_name = "ADDR")]
     metrics_listen: Option<String>,
-    /// Address for peers; refused, since this version has no mesh yet
-    #[arg(long, value_name = "MULTIADDR")]
+    /// Address to listen on for peers, as a multiaddress; give it again for several [setting network.listen]
+    #[arg(long, value_name = "MULTIADDR", conflicts_with = "offline")]
     listen: Vec<String>,
+    /// Peer to begin with, as a multiaddress; give it again for several [setting network.bootstrap]
+    #[arg(long, value_name = "MULTIADDR", conflicts_with = "offline")]
+    peer: Vec<String>,
+    /// Topic to take part in; give it again for several [setting network.topics]
+    #[arg(long, value_name = "TOPIC", conflicts_with = "offline")]
+    topic: Vec<String>,
+    /// Take no part in a mesh [setting network.enabled]
+    #[arg(long)]
+    offline: bool,
 }
 
 /// What a node tells scripts once it serves.
@@ -43,18 +46,22 @@ struct ReadyRecord<'a> {
     metrics: Option<String>,
     data_dir: String,
     author: &'a str,
+    peer_id: Option<String>,
+    addresses: &'a [String],
 }
 
 /// Runs `run`: until a signal or a failure.
 pub(crate) async fn run(args: RunArgs, context: &mut Context) -> Result<Exit, Failure> {
-    if let Some(address) = args.listen.first() {
-        return Err(Failure::usage(
-            format!("cannot listen for peers on {address}: this version has no mesh yet"),
-            "leave --listen out: the node serves its API without it",
-        ));
-    }
     let flag = |key, value: Option<String>| value.map(|value| Flag { key, value: value.into() });
-    let flags = [flag("api.listen", args.api_listen), flag("metrics.listen", args.metrics_listen)];
+    let list = |key, values: Vec<String>| (!values.is_empty()).then(|| Flag { key, value: values.into() });
+    let flags = [
+        flag("api.listen", args.api_listen),
+        flag("metrics.listen", args.metrics_listen),
+        list("network.listen", args.listen),
+        list("network.bootstrap", args.peer),
+        list("network.topics", args.topic),
+        args.offline.then(|| Flag { key: "network.enabled", value: false.into() }),
+    ];
     let data_dir = context.target.data_dir.clone();
     let settings =
         Settings::load(context.config.as_deref(), &data_dir, flags.into_iter().flatten().collect())?;
@@ -129,10 +136,18 @@ fn tell_ready(node: &Node, context: &mut Context) -> Result<(), Failure> {
     let api = node.api_addresses();
     let metrics = node.metrics_address().map(|address| format!("http://{address}/metrics"));
     let data_dir = context.target.data_dir.display().to_string();
-    tracing::info!(api = api.join(" "), metrics = metrics.as_deref().unwrap_or("none"), data_dir, "ready");
+    let (peer_id, addresses) = (node.peer_id(), node.mesh_addresses());
+    tracing::info!(
+        api = api.join(" "),
+        metrics = metrics.as_deref().unwrap_or("none"),
+        mesh = addresses.join(" "),
+        data_dir,
+        "ready"
+    );
     let out = &mut context.out;
     if out.is_json() {
-        out.record(&ReadyRecord { event: "ready", api, metrics, data_dir, author: node.author() })?;
+        let (event, author, addresses) = ("ready", node.author(), addresses.as_slice());
+        out.record(&ReadyRecord { event, api, metrics, data_dir, author, peer_id, addresses })?;
         return out.flush();
     }
     out.summary(format_args!("{STRONG}synapsenet {} is ready{STRONG:#}", env!("CARGO_PKG_VERSION")))?;
@@ -140,6 +155,12 @@ fn tell_ready(node: &Node, context: &mut Context) -> Result<(), Failure> {
         out.summary(format_args!("  {FAINT}{:9}{FAINT:#} {address}", if at == 0 { "api" } else { "" }))?;
     }
     out.summary(format_args!("  {FAINT}metrics  {FAINT:#} {}", metrics.as_deref().unwrap_or("off")))?;
+    if peer_id.is_none() {
+        out.summary(format_args!("  {FAINT}mesh     {FAINT:#} off"))?;
+    }
+    for (at, address) in addresses.iter().enumerate() {
+        out.summary(format_args!("  {FAINT}{:9}{FAINT:#} {address}", if at == 0 { "mesh" } else { "" }))?;
+    }
     out.summary(format_args!("  {FAINT}data     {FAINT:#} {data_dir}"))?;
     out.summary(format_args!(
         "Ctrl-C stops it. Beside it, try: {}",
@@ -194,161 +215,6 @@ async fn explain_start(error: &anyhow::Error, context: &Context) -> Failure {
     start_failure(error)
 }
 
-/// The state of a node, for scripts.
-#[derive(Debug, Serialize)]
-struct StatusRecord<'a> {
-    version: &'a str,
-    author: &'a str,
-    data_dir: &'a str,
-    uptime_ms: u64,
-    grains: u64,
-    retractions: u64,
-    pending: u64,
-    searchable: u64,
-    max_grains: u64,
-    storage_bytes: u64,
-    index_bytes: u64,
-    memory_bytes: u64,
-    model: ModelRecord<'a>,
-    api_addresses: &'a [String],
-    metrics_address: Option<&'a str>,
-    topics: Vec<TopicRecord<'a>>,
-}
-
-#[derive(Debug, Serialize)]
-struct ModelRecord<'a> {
-    name: &'a str,
-    model_id: &'a str,
-    dimension: u32,
-    max_tokens: u32,
-    state: &'a str,
-    provider: &'a str,
-}
-
-#[derive(Debug, Serialize)]
-struct TopicRecord<'a> {
-    topic: &'a str,
-    grains: u64,
-}
-
-impl<'a> StatusRecord<'a> {
-    fn new(status: &'a rpc::StatusResponse, model: &'a rpc::ModelStatus) -> Self {
-        let topic = |topic: &'a rpc::TopicStatus| TopicRecord { topic: &topic.topic, grains: topic.grains };
-        Self {
-            version: &status.version,
-            author: &status.author,
-            data_dir: &status.data_dir,
-            uptime_ms: status.uptime_ms,
-            grains: status.grains,
-            retractions: status.retractions,
-            pending: status.pending,
-            searchable: status.searchable,
-            max_grains: status.max_grains,
-            storage_bytes: status.storage_bytes,
-            index_bytes: status.index_bytes,
-            memory_bytes: status.memory_bytes,
-            model: ModelRecord {
-                name: &model.name,
-                model_id: &model.model_id,
-                dimension: model.dimension,
-                max_tokens: model.max_tokens,
-                state: &model.state,
-                provider: &model.provider,
-            },
-            api_addresses: &status.api_addresses,
-            metrics_address: Some(status.metrics_address.as_str()).filter(|address| !address.is_empty()),
-            topics: status.topics.iter().map(topic).collect(),
-        }
-    }
-}
-
-/// Runs `status`.
-pub(crate) async fn status(context: &mut Context) -> Result<Exit, Failure> {
-    let mut client = connect(&context.target).await?;
-    let status = client.status(call(rpc::StatusRequest {})).await?.into_inner();
-    let model = status.model.clone().unwrap_or_default();
-    let out = &mut context.out;
-    if out.is_json() {
-        out.record(&StatusRecord::new(&status, &model))?;
-    } else {
-        show_status(&status, &model, out)?;
-    }
-    Ok(Exit::Done)
-}
-
-fn show_status(
-    status: &rpc::StatusResponse,
-    model: &rpc::ModelStatus,
-    out: &mut Output,
-) -> Result<(), Failure> {
-    let mut field =
-        |name: &str, value: &str| out.line(format_args!("{FAINT}{name:10}{FAINT:#} {}", printable(value)));
-    field("node", &format!("synapsenet {}, up {}", status.version, time::span(status.uptime_ms)))?;
-    field("author", &status.author)?;
-    field("data", &format!("{} ({} on disk)", status.data_dir, HumanBytes(status.storage_bytes)))?;
-    let (grains, retractions) = (plural(status.grains, "grain"), plural(status.retractions, "retraction"));
-    field("holds", &format!("{grains} of at most {}, {retractions}", HumanCount(status.max_grains)))?;
-    let searchable = HumanCount(status.searchable);
-    field(
-        "search",
-        &match status.pending {
-            0 => format!("finds all {searchable}"),
-            pending => format!("finds {searchable}; {} wait for the model", HumanCount(pending)),
-        },
-    )?;
-    field("model", &describe_model(model))?;
-    field(
-        "memory",
-        &format!("{}, the index {} of it", HumanBytes(status.memory_bytes), HumanBytes(status.index_bytes)),
-    )?;
-    for (at, address) in status.api_addresses.iter().enumerate() {
-        field(if at == 0 { "api" } else { "" }, address)?;
-    }
-    match status.metrics_address.as_str() {
-        "" => field("metrics", "off")?,
-        address => field("metrics", &format!("http://{address}/metrics"))?,
-    }
-    if !status.topics.is_empty() {
-        field("topics", &describe_topics(&status.topics))?;
-    }
-    Ok(())
-}
-
-fn describe_model(model: &rpc::ModelStatus) -> String {
-    let rpc::ModelStatus { name, dimension, max_tokens, state, provider, .. } = model;
-    let on = if provider.is_empty() { String::new() } else { format!(" on {provider}") };
-    format!("{name}, {dimension} dimensions, {max_tokens} tokens; {state}{on}")
-}
-
-/// The largest topics first.
-fn describe_topics(topics: &[rpc::TopicStatus]) -> String {
-    let mut sorted: Vec<_> = topics.iter().collect();
-    sorted.sort_by_key(|topic| std::cmp::Reverse(topic.grains));
-    let shown = sorted.iter().take(SHOWN_TOPICS).map(|t| format!("{} ({})", t.topic, HumanCount(t.grains)));
-    let mut text = shown.collect::<Vec<_>>().join(", ");
-    if sorted.len() > SHOWN_TOPICS {
-        text.push_str(&format!(" and {} more; --json lists all", sorted.len() - SHOWN_TOPICS));
-    }
-    text
-}
-
-/// Runs `id`.
-pub(crate) async fn id(context: &mut Context) -> Result<Exit, Failure> {
-    #[derive(Serialize)]
-    struct IdRecord<'a> {
-        author: &'a str,
-    }
-    let mut client = connect(&context.target).await?;
-    let author = client.status(call(rpc::StatusRequest {})).await?.into_inner().author;
-    let out = &mut context.out;
-    if out.is_json() {
-        out.record(&IdRecord { author: &author })?
-    } else {
-        out.line(&author)?
-    }
-    Ok(Exit::Done)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -361,19 +227,12 @@ mod tests {
             metrics: None,
             data_dir: "/d".into(),
             author: "ab",
+            peer_id: Some("12D3".into()),
+            addresses: &["/ip4/127.0.0.1/tcp/1/p2p/12D3".into()],
         };
         let json = serde_json::to_string(&record).unwrap();
-        let expected = r#"{"event":"ready","api":["unix:/a"],"metrics":null,"data_dir":"/d","author":"ab"}"#;
+        let expected = r#"{"event":"ready","api":["unix:/a"],"metrics":null,"data_dir":"/d","author":"ab","peer_id":"12D3","addresses":["/ip4/127.0.0.1/tcp/1/p2p/12D3"]}"#;
         assert_eq!(json, expected);
-    }
-
-    #[test]
-    fn the_largest_topics_come_first_and_the_rest_is_counted() {
-        let topic = |n: u64| rpc::TopicStatus { topic: format!("t{n}"), grains: n };
-        let few: Vec<_> = (1..=2).map(topic).collect();
-        assert_eq!(describe_topics(&few), "t2 (2), t1 (1)");
-        let many: Vec<_> = (1..=20).map(topic).collect();
-        assert!(describe_topics(&many).ends_with(" and 8 more; --json lists all"));
     }
 
     #[test]

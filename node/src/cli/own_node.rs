@@ -52,8 +52,10 @@ async fn with_own_node(
         ));
     }
     // Nobody else is to find this node: it ends with the command.
-    let alone = ["api.listen", "metrics.listen"].map(|key| Flag { key, value: String::new().into() });
-    let settings = Settings::load(context.config.as_deref(), data_dir, alone.to_vec())?;
+    let nowhere = |key| Flag { key, value: String::new().into() };
+    let alone = Flag { key: "network.enabled", value: false.into() };
+    let flags = vec![nowhere("api.listen"), nowhere("metrics.listen"), alone];
+    let settings = Settings::load(context.config.as_deref(), data_dir, flags)?;
     log_to_stderr("warn", &settings.config.log.format)?;
     let node = Node::start(settings, data_dir).await.map_err(|error| start_failure(&error))?;
     let result = work_and_watch(target, &mut context.out, work).await;

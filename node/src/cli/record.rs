@@ -46,6 +46,8 @@ pub(crate) struct HitRecord<'a> {
     score: f64,
     #[serde(flatten)]
     grain: GrainRecord<'a>,
+    /// Who knew it; none when it is stored here.
+    peer_id: Option<&'a str>,
 }
 
 /// A grain as `get` shows it.
@@ -103,9 +105,13 @@ impl<'a> GrainRecord<'a> {
 }
 
 impl<'a> HitRecord<'a> {
-    /// A grain with its cosine to the question.
-    pub(crate) fn new(score: f64, grain: &'a rpc::Grain) -> Self {
-        Self { score, grain: GrainRecord::new(grain) }
+    /// A grain with its cosine to the question; none when there is no grain in it.
+    pub(crate) fn new(hit: &'a rpc::Hit) -> Option<Self> {
+        let grain = GrainRecord::new(hit.grain.as_ref()?);
+        let peer_id = Some(hit.peer_id.as_str()).filter(|peer| !peer.is_empty());
+        // A grain that is not stored here has no state here.
+        let searchable = grain.searchable.filter(|_| peer_id.is_none());
+        Some(Self { score: hit.score, grain: GrainRecord { searchable, ..grain }, peer_id })
     }
 }
 
@@ -160,8 +166,8 @@ pub(crate) mod tests {
 
     #[test]
     fn a_hit_has_the_documented_fields() {
-        let grain = grain();
-        let value = json(&HitRecord::new(0.5, &grain));
+        let hit = rpc::Hit { grain: Some(grain()), score: 0.5, peer_id: String::new() };
+        let value = json(&HitRecord::new(&hit).unwrap());
         assert_eq!(value["id"], "ab".repeat(32));
         assert_eq!(value["score"], 0.5);
         assert_eq!(value["text"], "text");
@@ -172,6 +178,9 @@ pub(crate) mod tests {
         assert_eq!(value["created"], "2026-11-23T00:00:00.123Z");
         assert_eq!(value["tags"], serde_json::json!(["one"]));
         assert_eq!(value["searchable"], false);
+        assert_eq!(value["peer_id"], serde_json::Value::Null);
+        let remote = rpc::Hit { peer_id: "12D3".into(), ..hit };
+        assert_eq!(json(&HitRecord::new(&remote).unwrap())["peer_id"], "12D3");
     }
 
     #[test]

@@ -5,12 +5,14 @@ use std::path::Path;
 use clap::Args;
 use serde::Serialize;
 use synapsenet_proto::rpc;
+use synapsenet_proto::rpc::search_response::Item;
 
 use super::Context;
 use super::client::{ANSWER_TIMEOUT, call, connect};
 use super::failure::{Exit, Failure};
 use super::filter::FilterArgs;
 use super::output::{FAINT, Output, SCORE, STRONG, one_line, paragraph, plural, printable, short_id};
+use super::peers::shown_id;
 use super::record::HitRecord;
 use super::source;
 
@@ -29,37 +31,74 @@ pub(crate) struct SearchArgs {
     /// Show each text whole
     #[arg(long)]
     full: bool,
+    /// Ask peers, too: they learn what the question means, not its words
+    #[arg(long)]
+    mesh: bool,
+    /// Seconds to wait for peers
+    #[arg(long, value_name = "SECONDS", default_value_t = 2, requires = "mesh", value_parser = clap::value_parser!(u32).range(1..=60))]
+    wait: u32,
     #[command(flatten)]
     filter: FilterArgs,
 }
 
 /// What a search looked at, for scripts.
 #[derive(Debug, Serialize)]
-struct SummaryRecord {
+struct SummaryRecord<'a> {
     event: &'static str,
     hits: u32,
     searched: u64,
     pending: u64,
     elapsed_us: u64,
     embed_us: u64,
+    peers: Vec<PeerRecord<'a>>,
+}
+
+/// What became of asking a peer, for scripts.
+#[derive(Debug, Serialize)]
+struct PeerRecord<'a> {
+    peer_id: &'a str,
+    outcome: &'a str,
+    reason: Option<&'a str>,
+    hits: u32,
+    left_out: u32,
+    elapsed_us: u64,
 }
 
 /// Runs `search`.
 pub(crate) async fn run(args: SearchArgs, context: &mut Context) -> Result<Exit, Failure> {
     let filter = args.filter.to_filter()?;
-    let request = rpc::SearchRequest { text: args.query.join(" "), k: args.limit, filter: Some(filter) };
+    let request = rpc::SearchRequest {
+        text: args.query.join(" "),
+        k: args.limit,
+        filter: Some(filter),
+        mesh: args.mesh,
+        mesh_wait_ms: args.wait * 1000,
+    };
     let mut client = connect(&context.target).await?;
     let out = &mut context.out;
     let answering = async {
         let mut messages = client.search(call(request)).await?.into_inner();
-        let mut rank = 0;
+        let mut shown = Shown { full: args.full, rank: 0 };
+        let mut remote = Vec::new();
         while let Some(message) = messages.message().await? {
             match message.item {
-                Some(rpc::search_response::Item::Hit(hit)) => {
-                    rank += 1;
-                    show_hit(rank, &hit, args.full, out)?;
+                // Scripts read the best first, so they wait for peers; people see at once what is here.
+                Some(Item::Hit(hit)) if args.mesh && (out.is_json() || !hit.peer_id.is_empty()) => {
+                    remote.push(hit);
                 }
-                Some(rpc::search_response::Item::Summary(summary)) => show_summary(&summary, out)?,
+                Some(Item::Hit(hit)) => {
+                    shown.show(&hit, out)?;
+                    out.flush()?;
+                }
+                Some(Item::Summary(mut summary)) => {
+                    if args.mesh {
+                        remote.sort_by(|a, b| b.score.total_cmp(&a.score));
+                        remote.truncate(args.limit as usize);
+                        shown.show_remote(&remote, out)?;
+                        summary.hits = shown.rank;
+                    }
+                    show_summary(&summary, out)?;
+                }
                 None => {}
             }
         }
@@ -71,14 +110,38 @@ pub(crate) async fn run(args: SearchArgs, context: &mut Context) -> Result<Exit,
     })
 }
 
-fn show_hit(rank: u32, hit: &rpc::Hit, full: bool, out: &mut Output) -> Result<(), Failure> {
-    let Some(grain) = &hit.grain else { return Ok(()) };
-    if out.is_json() {
-        return out.record(&HitRecord::new(hit.score, grain));
+/// Hits shown so far.
+struct Shown {
+    full: bool,
+    rank: u32,
+}
+
+impl Shown {
+    fn show(&mut self, hit: &rpc::Hit, out: &mut Output) -> Result<(), Failure> {
+        self.rank += 1;
+        show_hit(self.rank, hit, self.full, out)
     }
+
+    /// Shows what came from peers, best first.
+    fn show_remote(&mut self, hits: &[rpc::Hit], out: &mut Output) -> Result<(), Failure> {
+        if !hits.is_empty() && !out.is_json() {
+            out.line(format_args!("{STRONG}Known to peers, not stored here{STRONG:#}"))?;
+        }
+        hits.iter().try_for_each(|hit| self.show(hit, out))
+    }
+}
+
+fn show_hit(rank: u32, hit: &rpc::Hit, full: bool, out: &mut Output) -> Result<(), Failure> {
+    if out.is_json() {
+        return HitRecord::new(hit).map_or(Ok(()), |record| out.record(&record));
+    }
+    let Some(grain) = &hit.grain else { return Ok(()) };
     let columns = out.columns();
     // Rank, score and id take 27 columns.
-    let heading = heading(grain, columns.saturating_sub(28));
+    let mut heading = heading(grain, columns.saturating_sub(28));
+    if !hit.peer_id.is_empty() {
+        heading.push_str(&format!(" {FAINT}from {}{FAINT:#}", shown_id(&hit.peer_id, false)));
+    }
     let (score, id) = (hit.score, short_id(&grain.id));
     out.line(format_args!("{rank:>3} {SCORE}{score:>6.3}{SCORE:#}  {FAINT}{id}{FAINT:#}  {heading}"))?;
     let lines = if full { usize::MAX } else { TEXT_LINES };
@@ -133,9 +196,11 @@ fn end_of(place: &str, columns: usize) -> String {
 }
 
 fn show_summary(summary: &rpc::SearchSummary, out: &mut Output) -> Result<(), Failure> {
-    let &rpc::SearchSummary { hits, searched, pending, elapsed_us, embed_us } = summary;
+    let &rpc::SearchSummary { hits, searched, pending, elapsed_us, embed_us, ref peers } = summary;
     if out.is_json() {
-        return out.aside(&SummaryRecord { event: "summary", hits, searched, pending, elapsed_us, embed_us });
+        let peers = peers.iter().map(PeerRecord::new).collect();
+        let event = "summary";
+        return out.aside(&SummaryRecord { event, hits, searched, pending, elapsed_us, embed_us, peers });
     }
     let hits = if hits == 0 { "nothing".to_owned() } else { plural(u64::from(hits), "hit") };
     let searched = plural(searched, "grain");
@@ -148,7 +213,37 @@ fn show_summary(summary: &rpc::SearchSummary, out: &mut Output) -> Result<(), Fa
             "{pending} cannot be found yet: the model has not read them (see `synapsenet status`)"
         ))?;
     }
-    Ok(())
+    peers.iter().try_for_each(|peer| out.note(format_args!("{FAINT}{}{FAINT:#}", describe_peer(peer))))
+}
+
+fn describe_peer(peer: &rpc::PeerAnswer) -> String {
+    let who = shown_id(&peer.peer_id, false);
+    let ms = peer.elapsed_us / 1000;
+    match (peer.outcome.as_str(), peer.left_out) {
+        ("answered", 0) => {
+            format!("peer {who} answered in {ms} ms with {} that were new", plural(peer.hits.into(), "hit"))
+        }
+        ("answered", left_out) => format!(
+            "peer {who} answered in {ms} ms with {} that were new; {} could not be scored in time",
+            plural(peer.hits.into(), "hit"),
+            plural(left_out.into(), "grain")
+        ),
+        ("late", _) => format!("peer {who} did not answer in time"),
+        (outcome, _) => format!("peer {who} {outcome}: {}", printable(&peer.reason)),
+    }
+}
+
+impl<'a> PeerRecord<'a> {
+    fn new(peer: &'a rpc::PeerAnswer) -> Self {
+        Self {
+            peer_id: &peer.peer_id,
+            outcome: &peer.outcome,
+            reason: Some(peer.reason.as_str()).filter(|reason| !reason.is_empty()),
+            hits: peer.hits,
+            left_out: peer.left_out,
+            elapsed_us: peer.elapsed_us,
+        }
+    }
 }
 
 #[cfg(test)]

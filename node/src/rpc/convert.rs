@@ -2,28 +2,38 @@
 
 use std::time::Duration;
 
-use synapsenet_proto::{AuthorId, Draft, GrainId, Kind, MAX_SOURCE_URI_BYTES, MAX_TAGS, Topic, rpc};
+use synapsenet_proto::{AuthorId, Draft, Grain, GrainId, Kind, MAX_SOURCE_URI_BYTES, MAX_TAGS, Topic, rpc};
 use synapsenet_storage::{BadPosition, Filter, Position, Record};
+use tokio_stream::wrappers::errors::BroadcastStreamRecvError;
 
+use super::mesh::sync_message;
 use super::status::{CallError, invalid};
 use crate::document::Format;
-use crate::ingest::Put;
-use crate::query::Answer;
+use crate::events::Happening;
+use crate::ingest::{Put, now_ms};
+use crate::query::{Answer, Hit};
 
 /// A stored grain as a client sees it.
 pub(super) fn grain_message(record: &Record, with_signed: bool) -> rpc::Grain {
-    let body = record.grain.body();
+    rpc::Grain {
+        shared: record.shared,
+        searchable: record.searchable,
+        signed: if with_signed { record.grain.as_bytes().to_vec() } else { Vec::new() },
+        ..plain_message(&record.grain)
+    }
+}
+
+/// A grain as a client sees it, without what only a store knows of it.
+pub(super) fn plain_message(grain: &Grain) -> rpc::Grain {
+    let body = grain.body();
     let draft = &body.draft;
     let link = |link: &synapsenet_proto::Link| rpc::Link {
         target: link.target.as_bytes().to_vec(),
         relation: link.relation.clone(),
     };
     rpc::Grain {
-        id: record.grain.id().to_string(),
-        kind: match body.kind {
-            Kind::Note => rpc::GrainKind::Note.into(),
-            Kind::Retraction => rpc::GrainKind::Retraction.into(),
-        },
+        id: grain.id().to_string(),
+        kind: kind_message(body.kind).into(),
         author: body.author.to_string(),
         created_ms: body.created_ms,
         topic: draft.topic.to_string(),
@@ -37,9 +47,14 @@ pub(super) fn grain_message(record: &Record, with_signed: bool) -> rpc::Grain {
             .as_ref()
             .map(|source| rpc::Source { uri: source.uri.clone(), ordinal: source.ordinal }),
         links: draft.links.iter().map(link).collect(),
-        shared: record.shared,
-        searchable: record.searchable,
-        signed: if with_signed { record.grain.as_bytes().to_vec() } else { Vec::new() },
+        ..Default::default()
+    }
+}
+
+pub(super) fn kind_message(kind: Kind) -> rpc::GrainKind {
+    match kind {
+        Kind::Note => rpc::GrainKind::Note,
+        Kind::Retraction => rpc::GrainKind::Retraction,
     }
 }
 
@@ -60,7 +75,7 @@ pub(super) fn read_format(format: rpc::DocumentFormat) -> Result<Format, CallErr
 }
 
 /// Reads a filter; what is empty is no condition.
-pub(super) fn read_filter(filter: Option<rpc::Filter>) -> Result<Filter, CallError> {
+pub(crate) fn read_filter(filter: Option<rpc::Filter>) -> Result<Filter, CallError> {
     let filter = filter.unwrap_or_default();
     if filter.tags.len() > MAX_TAGS {
         return Err(invalid(format!(
@@ -107,21 +122,45 @@ pub(super) fn bulk_response(ordinal: u64, result: Result<(GrainId, Put), CallErr
     rpc::BulkPutResponse { ordinal, outcome: outcome.into(), id, reason }
 }
 
-/// The messages of an answer: its hits, then the summary.
-pub(super) fn search_messages(answer: &Answer) -> Vec<rpc::SearchResponse> {
-    use rpc::search_response::Item;
+/// Something that happened, or that so many things were missed.
+pub(super) fn watch_message(happening: Result<Happening, BroadcastStreamRecvError>) -> rpc::WatchResponse {
+    use rpc::watch_response::Event;
+    let event = match happening {
+        Ok(Happening::GrainAdded { id, topic, author, retraction, peer }) => {
+            Event::GrainAdded(rpc::GrainAdded {
+                id: id.to_string(),
+                topic: topic.to_string(),
+                author: author.to_string(),
+                kind: kind_message(if retraction { Kind::Retraction } else { Kind::Note }).into(),
+                peer_id: peer.map(|peer| peer.to_string()).unwrap_or_default(),
+            })
+        }
+        Ok(Happening::PeerJoined { peer }) => Event::PeerJoined(peer.to_string()),
+        Ok(Happening::PeerLeft { peer }) => Event::PeerLeft(peer.to_string()),
+        Ok(Happening::PeerBanned { peer }) => Event::PeerBanned(peer.to_string()),
+        Ok(Happening::Sync(progress)) => Event::Sync(sync_message(&progress)),
+        Err(BroadcastStreamRecvError::Lagged(count)) => Event::Missed(count),
+    };
+    rpc::WatchResponse { time_ms: now_ms(), event: Some(event) }
+}
+
+/// A grain that was found here.
+pub(super) fn hit_message(hit: &Hit) -> rpc::Hit {
+    let grain = grain_message(&hit.record, false);
+    rpc::Hit { grain: Some(grain), score: f64::from(hit.score), peer_id: String::new() }
+}
+
+/// What ends an answer, as far as it is about this node.
+pub(super) fn summary_message(answer: &Answer) -> rpc::SearchSummary {
     let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
-    let hits = answer.hits.iter().map(|hit| {
-        Item::Hit(rpc::Hit { grain: Some(grain_message(&hit.record, false)), score: f64::from(hit.score) })
-    });
-    let summary = Item::Summary(rpc::SearchSummary {
+    rpc::SearchSummary {
         hits: answer.hits.len() as u32,
         searched: answer.searched,
         pending: answer.pending,
         elapsed_us: micros(answer.elapsed),
         embed_us: micros(answer.embed),
-    });
-    hits.chain([summary]).map(|item| rpc::SearchResponse { item: Some(item) }).collect()
+        peers: Vec::new(),
+    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! The one place where errors become gRPC statuses.
 
 use synapsenet_index::IndexError;
+use synapsenet_net::NetError;
 use synapsenet_proto::Refusal;
 use synapsenet_storage::StorageError;
 use tonic::{Code, Status};
@@ -19,6 +20,18 @@ pub(crate) enum CallError {
     /// What it names is not here.
     #[error("{0}")]
     NotFound(String),
+    /// It cannot be done as things stand.
+    #[error("{0}")]
+    Refused(String),
+    /// It can be done later.
+    #[error("{0}")]
+    Busy(String),
+    /// The node takes no part in a mesh.
+    #[error("this node takes no part in a mesh: start it without --offline and with network.enabled = true")]
+    Offline,
+    /// What the mesh could not do.
+    #[error("{0:#}")]
+    Mesh(anyhow::Error),
     #[error(transparent)]
     Ingest(#[from] IngestError),
     #[error(transparent)]
@@ -65,6 +78,10 @@ pub(super) fn status_of(error: CallError) -> Status {
     let code = match &error {
         CallError::Invalid(_) => Code::InvalidArgument,
         CallError::NotFound(_) => Code::NotFound,
+        CallError::Offline | CallError::Refused(_) => Code::FailedPrecondition,
+        CallError::Busy(_) => Code::ResourceExhausted,
+        CallError::Mesh(error) if error.is::<NetError>() => Code::Unavailable,
+        CallError::Mesh(_) => Code::Internal,
         CallError::Ingest(IngestError::Refused(refusal)) => match refusal {
             Refusal::NodeFull(_) => Code::ResourceExhausted,
             Refusal::Retracted => Code::FailedPrecondition,

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use hyper_util::rt::TokioIo;
 use synapsenet_proto::rpc;
+use synapsenet_proto::rpc::mesh_service_client::MeshServiceClient;
 use synapsenet_proto::rpc::node_service_client::NodeServiceClient;
 use tokio::net::UnixStream;
 use tonic::transport::{Channel, Endpoint, Uri};
@@ -20,6 +21,8 @@ const MAX_ANSWER_BYTES: usize = 64 << 20;
 pub(crate) struct Client {
     /// For calls that have no method here.
     pub rpc: NodeServiceClient<Channel>,
+    /// The mesh side, likewise.
+    pub mesh: MeshServiceClient<Channel>,
     /// For services beside the node's own.
     pub channel: Channel,
 }
@@ -59,7 +62,8 @@ impl Client {
     /// Takes a connection that was made elsewhere.
     pub fn new(channel: Channel) -> Self {
         let rpc = NodeServiceClient::new(channel.clone()).max_decoding_message_size(MAX_ANSWER_BYTES);
-        Self { rpc, channel }
+        let mesh = MeshServiceClient::new(channel.clone());
+        Self { rpc, mesh, channel }
     }
 
     /// Connects to the socket at `path`, which must be there.
@@ -88,6 +92,20 @@ impl Client {
     /// Puts a text that must be new, and gives its id.
     pub async fn put(&self, text: impl Into<String>) -> String {
         self.put_draft(note(text)).await
+    }
+
+    /// Puts a shared text that must be new, and gives its id.
+    pub async fn share(&self, text: impl Into<String>) -> String {
+        let request = rpc::PutRequest { draft: Some(note(text)), share: true };
+        let response = within("an answer to put", self.rpc.clone().put(request)).await.unwrap().into_inner();
+        assert_eq!(response.outcome(), rpc::PutOutcome::Added);
+        response.id
+    }
+
+    /// The connected peers.
+    pub async fn peers(&self) -> Vec<rpc::Peer> {
+        let request = rpc::ListPeersRequest::default();
+        within("the peers", self.mesh.clone().list_peers(request)).await.unwrap().into_inner().peers
     }
 
     /// Sends all items over one stream and gives the results, one for each.
@@ -143,7 +161,8 @@ impl Client {
             }
             let summary = summary.expect("a search ends with a summary");
             assert_eq!(summary.hits as usize, hits.len());
-            assert!(hits.is_sorted_by(|a, b| a.score >= b.score), "the best comes first");
+            let (here, _): (Vec<_>, Vec<_>) = hits.iter().partition(|hit| hit.peer_id.is_empty());
+            assert!(here.is_sorted_by(|a, b| a.score >= b.score), "the best comes first");
             Ok(Found { hits, summary })
         })
         .await
@@ -151,7 +170,14 @@ impl Client {
 
     /// The nearest grains to a question, at most `k`, among those that the filter lets through.
     pub async fn search_in(&self, text: &str, k: u32, filter: rpc::Filter) -> Found {
-        self.try_search(rpc::SearchRequest { text: text.into(), k, filter: Some(filter) }).await.unwrap()
+        self.try_search(rpc::SearchRequest {
+            text: text.into(),
+            k,
+            filter: Some(filter),
+            ..Default::default()
+        })
+        .await
+        .unwrap()
     }
 
     /// The nearest grains to a question.

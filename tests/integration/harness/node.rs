@@ -4,6 +4,7 @@ use std::ops::Deref;
 use std::path::{Path, PathBuf};
 
 use synapsenet::{Config, Node, Settings};
+use synapsenet_net::Layer;
 use tempfile::TempDir;
 
 use super::{Client, folder, within};
@@ -14,6 +15,19 @@ pub(crate) fn config() -> Config {
     config.api.listen = String::new();
     config.metrics.listen = "127.0.0.1:0".into();
     config.ai.threads = 1;
+    config.network.enabled = false;
+    config
+}
+
+/// A configuration for a node of a mesh on loopback that begins with `peers`.
+pub(crate) fn mesh_config(peers: &[String]) -> Config {
+    let mut config = config();
+    config.network.enabled = true;
+    config.network.listen = vec!["/ip4/127.0.0.1/tcp/0".into()];
+    config.network.mdns = false;
+    config.network.bootstrap = peers.to_vec();
+    // Often, so that a test that misses an announcement does not wait for a minute.
+    config.network.sync_seconds = 2;
     config
 }
 
@@ -50,6 +64,15 @@ impl TestNode {
         let node = within("the start of a node", Node::start(Settings::from(config), dir)).await?;
         let client = Client::unix(&dir.join("api.sock")).await;
         Ok(Self { node, client, dir: dir.to_owned(), owned: None })
+    }
+
+    /// A node in the folder `data` of `owned`, behind links of the test's.
+    pub async fn layered(owned: TempDir, config: Config, layer: Layer) -> Self {
+        let dir = owned.path().join("data");
+        let start = Node::start_behind(Settings::from(config), &dir, Some(layer));
+        let node = within("the start of a node", start).await.unwrap();
+        let client = Client::unix(&dir.join("api.sock")).await;
+        Self { node, client, dir, owned: Some(owned) }
     }
 
     /// Its data folder.

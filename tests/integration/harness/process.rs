@@ -110,6 +110,9 @@ fn run(dir: &Path, arguments: &[&str], environment: &[(&str, &str)]) -> Command 
     if !arguments.contains(&"--api-listen") {
         command.args(["--api-listen", "127.0.0.1:0"]);
     }
+    if !arguments.contains(&"--listen") {
+        command.arg("--offline");
+    }
     command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }

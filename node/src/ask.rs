@@ -1,0 +1,543 @@
+//! Asking the mesh: a question goes to a few peers at once, and what they answer is weighed here.
+//!
+//! ```text
+//! question --> peers --> open --> sift --------------------------------> score --> hits
+//!                                   `-- doubtful ones: a few embedded --'
+//! ```
+//!
+//! No score of a peer is believed, nor the order of its answer. A grain is scored by its author's claim when enough claims
+//! of that author were found right here. An author that is not known so well could have made its claim after seeing the
+//! question; so the grain of it that claims to be nearest is embedded here, and only when that claim is right do its
+//! others count, which claim to be further away. So a lie never comes before the truth by the same author.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
+use synapsenet_index::Purpose;
+use synapsenet_net::{AskError, Net, NetError, Offence, PeerId, Request, Response};
+use synapsenet_proto::{Announcement, AuthorId, Encoding, Grain, GrainId, Vector, rpc};
+use synapsenet_storage::{Filter, StorageError, View};
+use tokio::sync::mpsc;
+
+use crate::blocking::blocking;
+use crate::claims::{MIN_AGREED, MIN_COSINE};
+use crate::embedder::EmbedderHandle;
+use crate::indexer::passage;
+use crate::memory::Memory;
+
+/// Peers asked with one question: more would cost the network more than they add to what the best ones know.
+pub(crate) const MAX_PEERS: usize = 8;
+/// Grains that one peer is asked for: what one answer may hold.
+pub(crate) const MAX_PEER_HITS: usize = 64;
+/// Grains embedded for one question: at some 10 ms each, longer than this nobody waits.
+const MAX_EMBEDDED: usize = 16;
+/// Grains embedded for one answer, so that the first to answer leaves something to the others.
+const MAX_EMBEDDED_AN_ANSWER: usize = MAX_EMBEDDED / 2;
+/// Characters kept of what a peer says of why it does not answer.
+const MAX_REASON_CHARS: usize = 200;
+
+/// What is asked.
+#[derive(Debug, Clone)]
+pub(crate) struct Question {
+    /// Where it lies.
+    pub vector: Vector,
+    /// How many hits are wanted.
+    pub k: usize,
+    /// Which grains are meant.
+    pub filter: Filter,
+    /// How long answers are waited for.
+    pub patience: Duration,
+    /// Grains that were found already.
+    pub known: HashSet<GrainId>,
+}
+
+/// A grain that a peer found, scored here.
+#[derive(Debug)]
+pub(crate) struct RemoteHit {
+    /// The grain.
+    pub grain: Grain,
+    /// Cosine between question and grain.
+    pub score: f32,
+    /// Who found it.
+    pub peer: PeerId,
+}
+
+/// What became of asking one peer.
+#[derive(Debug, Clone)]
+pub(crate) struct PeerOutcome {
+    /// Which one.
+    pub peer: PeerId,
+    /// How it turned out.
+    pub outcome: Outcome,
+    /// From asking to the last hit.
+    pub elapsed: Duration,
+}
+
+/// How asking a peer turned out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// It answered.
+    Answered {
+        /// Hits that were new.
+        hits: usize,
+        /// Grains that nobody known vouches for, and that there was no time to embed.
+        left_out: usize,
+    },
+    /// It did not answer in time.
+    Late,
+    /// It gave no answer of use, and this is why.
+    Failed(String),
+    /// It did not want to answer; its words.
+    Refused(String),
+}
+
+impl Outcome {
+    /// As a metric label.
+    pub fn label(&self) -> &'static str {
+        match self {
+            Self::Answered { .. } => "answered",
+            Self::Late => "late",
+            Self::Failed(_) => "failed",
+            Self::Refused(_) => "refused",
+        }
+    }
+}
+
+/// Asks a few peers and sends what is new and fits down `found`, as answers come in. Answers what became of each peer
+/// asked: those that take part in the filter's topic, best first, or any when it names none.
+pub(crate) async fn ask_peers(
+    memory: Arc<Memory>,
+    net: &Net,
+    embedder: &EmbedderHandle,
+    question: Question,
+    found: mpsc::Sender<RemoteHit>,
+) -> Vec<PeerOutcome> {
+    let start = Instant::now();
+    // A swarm that has ended knows no peers.
+    let peers = choose(net, &question.filter).await.unwrap_or_default();
+    let k = question.k.min(MAX_PEER_HITS);
+    let request = Request::Search(question_message(&question, k));
+    let patience = question.patience;
+    let mut answers: FuturesUnordered<_> = peers
+        .into_iter()
+        .map(|peer| {
+            let request = request.clone();
+            async move { (peer, net.ask(peer, request, patience).await) }
+        })
+        .collect();
+    let mut weighing = Weighing { memory: memory.clone(), question, k, budget: MAX_EMBEDDED };
+    let mut outcomes = Vec::new();
+    while let Some((peer, answer)) = answers.next().await {
+        let left = patience.saturating_sub(start.elapsed());
+        let outcome = match read(answer, k).await {
+            Ok(announcements) => {
+                let weighed = tokio::time::timeout(left, weighing.weigh(announcements, peer, embedder));
+                match weighed.await {
+                    Ok(Ok(weighed)) => {
+                        let outcome =
+                            Outcome::Answered { hits: weighed.hits.len(), left_out: weighed.left_out };
+                        for hit in weighed.hits {
+                            // Whoever asked may have heard enough.
+                            let _ = found.send(hit).await;
+                        }
+                        outcome
+                    }
+                    Ok(Err(error)) => Outcome::Failed(error.to_string()),
+                    Err(_) => Outcome::Late,
+                }
+            }
+            Err(NoAnswer { outcome, is_offence }) => {
+                if is_offence {
+                    net.report(peer, Offence::BadAnswer).await;
+                }
+                outcome
+            }
+        };
+        memory.metrics.asked_peer(outcome.label());
+        outcomes.push(PeerOutcome { peer, outcome, elapsed: start.elapsed() });
+    }
+    outcomes
+}
+
+async fn choose(net: &Net, filter: &Filter) -> Result<Vec<PeerId>, NetError> {
+    let mut peers = match &filter.topic {
+        Some(topic) => net.peers_of(topic.clone()).await?,
+        None => {
+            let mut peers = net.peers().await?;
+            peers.retain(|peer| !peer.visiting);
+            peers.sort_by(|a, b| b.score.total_cmp(&a.score));
+            peers.into_iter().map(|peer| peer.peer).collect()
+        }
+    };
+    peers.truncate(MAX_PEERS);
+    Ok(peers)
+}
+
+fn question_message(question: &Question, k: usize) -> rpc::Question {
+    let vector = question.vector.encode(Encoding::I8);
+    let filter = &question.filter;
+    let filter = rpc::Filter {
+        topic: filter.topic.as_ref().map(ToString::to_string).unwrap_or_default(),
+        tags: filter.tags.clone(),
+        author: filter.author.map(|author| author.to_string()).unwrap_or_default(),
+        created_from_ms: filter.created_from_ms,
+        created_before_ms: filter.created_before_ms,
+        lang: filter.lang.clone().unwrap_or_default(),
+        source_prefix: filter.source_prefix.clone().unwrap_or_default(),
+    };
+    rpc::Question {
+        model: vector.model().as_bytes().to_vec(),
+        vector: vector.as_bytes().to_vec(),
+        k: k as u32,
+        filter: Some(filter),
+    }
+}
+
+/// Why there is nothing to weigh.
+#[derive(Debug)]
+struct NoAnswer {
+    outcome: Outcome,
+    is_offence: bool,
+}
+
+/// Reads what came back. The signatures of a whole answer take some milliseconds, away from the async threads.
+async fn read(answer: Result<Response, AskError>, k: usize) -> Result<Vec<Announcement>, NoAnswer> {
+    let failed = |reason: String| NoAnswer { outcome: Outcome::Failed(reason), is_offence: false };
+    match answer {
+        Ok(Response::Search(answer)) => blocking(move || open(answer, k)).await,
+        Ok(_) => Err(failed("it answered another question".to_owned())),
+        Err(AskError::TimedOut) => Err(NoAnswer { outcome: Outcome::Late, is_offence: false }),
+        Err(error) => Err(failed(error.to_string())),
+    }
+}
+
+/// Opens an answer: each grain and claim in it must be whole and signed, and it must not have more than was asked for.
+fn open(answer: rpc::Answer, k: usize) -> Result<Vec<Announcement>, NoAnswer> {
+    let bad = |reason: String| NoAnswer { outcome: Outcome::Failed(reason), is_offence: true };
+    if !answer.refused.is_empty() {
+        let reason = answer.refused.chars().filter(|c| !c.is_control()).take(MAX_REASON_CHARS).collect();
+        return Err(NoAnswer { outcome: Outcome::Refused(reason), is_offence: false });
+    }
+    if answer.grains.len() > k {
+        return Err(bad(format!("it sent {} grains where {k} were asked for", answer.grains.len())));
+    }
+    let open = |message| Announcement::from_message(message).map_err(|refusal| bad(refusal.to_string()));
+    answer.grains.into_iter().map(open).collect()
+}
+
+/// A grain with the score that its author's claim gives it.
+#[derive(Debug)]
+struct Claimed {
+    grain: Grain,
+    vector: Vector,
+    score: f32,
+}
+
+/// An answer, sorted by what has to be done to score it.
+#[derive(Debug, Default)]
+struct Sifted {
+    /// Scored by claims of authors that are believed.
+    scored: Vec<Claimed>,
+    /// Of each author that is not known well enough, what it claims, nearest first.
+    doubtful: Vec<Vec<Claimed>>,
+    /// Without a claim of use.
+    bare: Vec<Grain>,
+}
+
+/// Leaves out what does not fit, is known, withdrawn or found here by itself, and sorts the rest.
+fn sift(view: &View, question: &Question, announcements: Vec<Announcement>) -> Result<Sifted, StorageError> {
+    let mut sifted = Sifted::default();
+    let mut doubtful: HashMap<AuthorId, Vec<Claimed>> = HashMap::new();
+    let mut in_answer = HashSet::new();
+    for Announcement { grain, claim } in announcements {
+        let id = grain.id();
+        let is_new = !question.known.contains(&id) && in_answer.insert(id);
+        if !is_new || !question.filter.fits(&grain) || view.is_withdrawn(&grain)? || is_searchable(view, &id)?
+        {
+            continue;
+        }
+        let vector = claim.and_then(|claim| claim.vector().decode().ok());
+        let scored = vector.and_then(|vector| Some((question.vector.cosine(&vector).ok()?, vector)));
+        let standing = view.author_standing(&grain.author())?;
+        match scored {
+            Some((score, vector)) if !standing.distrusted => {
+                let claimed = Claimed { grain, vector, score };
+                if standing.agreed >= MIN_AGREED {
+                    sifted.scored.push(claimed);
+                } else {
+                    doubtful.entry(claimed.grain.author()).or_default().push(claimed);
+                }
+            }
+            _ => sifted.bare.push(grain),
+        }
+    }
+    sifted.doubtful = doubtful.into_values().collect();
+    for claimed in &mut sifted.doubtful {
+        claimed.sort_by(|a, b| b.score.total_cmp(&a.score));
+    }
+    sifted.doubtful.sort_by(|a, b| b[0].score.total_cmp(&a[0].score));
+    Ok(sifted)
+}
+
+/// Whether a search here finds this grain by itself; when it did not, others are nearer.
+fn is_searchable(view: &View, id: &GrainId) -> Result<bool, StorageError> {
+    let Some(slot) = view.slot_of(id)? else { return Ok(false) };
+    Ok(view.record(slot)?.is_some_and(|record| record.searchable))
+}
+
+impl Sifted {
+    /// What is to be embedded, at most so many: the nearest of each author in doubt, then those without a claim.
+    fn to_embed(&self, most: usize) -> Vec<&Grain> {
+        let nearest =
+            self.doubtful.iter().filter_map(|claimed| claimed.first()).map(|claimed| &claimed.grain);
+        nearest.chain(&self.bare).take(most).collect()
+    }
+
+    /// The hits, best first, given the vectors computed here. What still has no score is left out and counted.
+    fn score(self, question: &Vector, vectors: &HashMap<GrainId, Vector>, peer: PeerId) -> Weighed {
+        let truth = |id: &GrainId| Some((question.cosine(vectors.get(id)?).ok()?, &vectors[id]));
+        let hit = |grain, score| RemoteHit { grain, score, peer };
+        let believed = |claimed: Claimed| hit(claimed.grain, claimed.score);
+        let mut weighed = Weighed::default();
+        weighed.hits.extend(self.scored.into_iter().map(believed));
+        for claimed in self.doubtful {
+            let mut claimed = claimed.into_iter();
+            let Some(nearest) = claimed.next() else { continue };
+            let Some((score, vector)) = truth(&nearest.grain.id()) else {
+                weighed.left_out += 1 + claimed.len();
+                continue;
+            };
+            let is_right = nearest.vector.cosine(vector).is_ok_and(|cosine| cosine >= MIN_COSINE);
+            weighed.hits.push(hit(nearest.grain, score));
+            if is_right {
+                weighed.hits.extend(claimed.map(believed));
+            } else {
+                weighed.left_out += claimed.len();
+            }
+        }
+        for grain in self.bare {
+            match truth(&grain.id()) {
+                Some((score, _)) => weighed.hits.push(hit(grain, score)),
+                None => weighed.left_out += 1,
+            }
+        }
+        weighed.hits.sort_by(|a, b| b.score.total_cmp(&a.score));
+        weighed
+    }
+}
+
+/// What an answer is worth.
+#[derive(Debug, Default)]
+struct Weighed {
+    /// Best first.
+    hits: Vec<RemoteHit>,
+    left_out: usize,
+}
+
+/// Weighs one answer after the other.
+struct Weighing {
+    memory: Arc<Memory>,
+    question: Question,
+    k: usize,
+    /// Grains that may still be embedded.
+    budget: usize,
+}
+
+impl Weighing {
+    async fn weigh(
+        &mut self,
+        announcements: Vec<Announcement>,
+        peer: PeerId,
+        embedder: &EmbedderHandle,
+    ) -> Result<Weighed, StorageError> {
+        let (memory, question) = (self.memory.clone(), self.question.clone());
+        let sifted = blocking(move || sift(&memory.store.view()?, &question, announcements)).await?;
+        let mut vectors = HashMap::new();
+        for grain in sifted.to_embed(self.budget.min(MAX_EMBEDDED_AN_ANSWER)) {
+            self.budget -= 1;
+            let tokenized = embedder.tokenizer().tokenize(&passage(grain), Purpose::Document);
+            // What the model cannot embed, or has no time for, has no score.
+            if let Ok(mut computed) = embedder.embed_documents(vec![tokenized]).await
+                && let Some(vector) = computed.pop()
+            {
+                vectors.insert(grain.id(), vector);
+            }
+        }
+        Ok(self.take(sifted, &vectors, peer))
+    }
+
+    /// Takes what the answer is worth, and remembers it, so that the next peer's answer is merged into it.
+    fn take(&mut self, sifted: Sifted, vectors: &HashMap<GrainId, Vector>, peer: PeerId) -> Weighed {
+        let mut weighed = sifted.score(&self.question.vector, vectors, peer);
+        weighed.hits.truncate(self.k);
+        self.question.known.extend(weighed.hits.iter().map(|hit| hit.grain.id()));
+        weighed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use synapsenet_proto::{Claim, Draft, Identity, Topic};
+    use synapsenet_storage::{Change, Standing};
+
+    use super::*;
+    use crate::testing::{Fixture, author, claimed, note, peer};
+
+    /// A vector at this cosine to `vector(0)`, leaning towards another direction.
+    fn near(node: &Fixture, cosine: f32, towards: usize) -> Vector {
+        let mut values = vec![0.0; node.memory.model.dimension()];
+        values[0] = cosine;
+        values[towards] = (1.0 - cosine * cosine).sqrt();
+        Vector::new(node.model(), values).unwrap()
+    }
+
+    fn weighing(node: &Fixture, filter: Filter, k: usize) -> Weighing {
+        let vector = near(node, 1.0, 1);
+        let patience = Duration::from_secs(5);
+        let question = Question { vector, k, filter, patience, known: HashSet::new() };
+        Weighing { memory: node.memory.clone(), question, k, budget: MAX_EMBEDDED }
+    }
+
+    async fn trust(node: &Fixture, author: &Identity) {
+        let standing = Standing { agreed: MIN_AGREED, distrusted: false };
+        node.ingest.apply(vec![Change::SetStanding { author: author.author(), standing }]).await.unwrap();
+    }
+
+    fn sifted(node: &Fixture, weighing: &Weighing, answer: &[Announcement]) -> Sifted {
+        sift(&node.view(), &weighing.question, answer.to_vec()).unwrap()
+    }
+
+    fn texts(weighed: &Weighed) -> Vec<&str> {
+        weighed.hits.iter().map(|hit| hit.grain.text()).collect()
+    }
+
+    #[tokio::test]
+    async fn a_lying_order_is_put_right_and_two_answers_are_merged() {
+        let node = Fixture::new();
+        trust(&node, &author(1)).await;
+        let far = claimed(&author(1), "far", &near(&node, 0.2, 2));
+        let close = claimed(&author(1), "close", &near(&node, 0.9, 3));
+        let middle = claimed(&author(1), "middle", &near(&node, 0.5, 4));
+        let mut weighing = weighing(&node, Filter::default(), 10);
+
+        let answer = sifted(&node, &weighing, &[far.clone(), close.clone(), far.clone()]);
+        let first = weighing.take(answer, &HashMap::new(), peer(1));
+        assert_eq!(texts(&first), ["close", "far"]);
+        assert!((first.hits[0].score - 0.9).abs() < 0.01);
+
+        let answer = sifted(&node, &weighing, &[close, middle, far]);
+        let second = weighing.take(answer, &HashMap::new(), peer(2));
+        assert_eq!(texts(&second), ["middle"], "what another peer brought is not brought again");
+        assert_eq!(second.hits[0].peer, peer(2));
+    }
+
+    #[tokio::test]
+    async fn what_does_not_fit_the_filter_or_was_withdrawn_or_is_found_here_is_left_out() {
+        let node = Fixture::new();
+        trust(&node, &author(1)).await;
+        let topic = Topic::new("bees").unwrap();
+        let seal = |text: &str, topic: &Topic| {
+            let draft = Draft { text: text.into(), topic: topic.clone(), ..Draft::default() };
+            let grain = Grain::seal(draft, &author(1), 5).unwrap();
+            let claim = Some(Claim::seal(grain.id(), &near(&node, 0.9, 3), &author(1)));
+            Announcement { grain, claim }
+        };
+        let fits = seal("fits", &topic);
+        let (gone, here) = (seal("withdrawn", &topic), seal("here", &topic));
+        let retraction = Grain::retract(gone.grain.id(), topic.clone(), &author(1), 6).unwrap();
+        let of_retraction = Announcement { grain: retraction.clone(), claim: None };
+        node.ingest.receive(of_retraction.clone(), peer(1)).await.unwrap();
+        node.ingest.receive(here.clone(), peer(1)).await.unwrap();
+        let (slot, vector) = (node.slot_of(here.grain.id()), here.claim.clone().unwrap().vector().clone());
+        node.ingest.apply(vec![Change::AddVector { slot, vector }]).await.unwrap();
+
+        let filter = Filter { topic: Some(topic.clone()), ..Filter::default() };
+        let mut weighing = weighing(&node, filter, 10);
+        let answer = [seal("foreign", &Topic::default()), gone, here, of_retraction, fits];
+        let answer = sifted(&node, &weighing, &answer);
+        assert_eq!(texts(&weighing.take(answer, &HashMap::new(), peer(1))), ["fits"]);
+    }
+
+    #[tokio::test]
+    async fn an_author_in_doubt_counts_only_when_its_nearest_claim_is_true() {
+        let node = Fixture::new();
+        let (honest, liar) = (author(1), author(2));
+        let truth = near(&node, 0.8, 5);
+        let answer = [
+            claimed(&honest, "honest", &truth),
+            claimed(&honest, "honest, further away", &near(&node, 0.3, 6)),
+            claimed(&liar, "lie", &near(&node, 1.0, 5)),
+            claimed(&liar, "another lie", &near(&node, 0.99, 5)),
+            Announcement { grain: note(&author(3), "bare"), claim: None },
+        ];
+        let mut weighing = weighing(&node, Filter::default(), 10);
+        let answer = sifted(&node, &weighing, &answer);
+        let embedded: Vec<&str> = answer.to_embed(8).iter().map(|grain| grain.text()).collect();
+        assert_eq!(embedded, ["lie", "honest", "bare"]);
+        assert_eq!(answer.to_embed(2).len(), 2);
+        // What the model says.
+        let says = |text: &str| match text {
+            "honest" => truth.clone(),
+            "lie" => near(&node, 0.1, 7),
+            _ => near(&node, 0.5, 8),
+        };
+        let vectors = answer
+            .to_embed(8)
+            .iter()
+            .map(|grain| (grain.id(), says(grain.text())))
+            .collect::<HashMap<_, _>>();
+        let weighed = weighing.take(answer, &vectors, peer(1));
+        assert_eq!(texts(&weighed), ["honest", "bare", "honest, further away", "lie"]);
+        assert_eq!(weighed.left_out, 1);
+    }
+
+    #[tokio::test]
+    async fn the_claims_of_a_distrusted_author_do_not_count() {
+        let node = Fixture::new();
+        let standing = Standing { agreed: 100, distrusted: true };
+        let liar = author(2);
+        node.ingest.apply(vec![Change::SetStanding { author: liar.author(), standing }]).await.unwrap();
+        let mut weighing = weighing(&node, Filter::default(), 10);
+        let answer = sifted(&node, &weighing, &[claimed(&liar, "lie", &near(&node, 1.0, 5))]);
+        assert_eq!((answer.bare.len(), answer.scored.len(), answer.doubtful.len()), (1, 0, 0));
+        let weighed = weighing.take(answer, &HashMap::new(), peer(1));
+        assert_eq!((weighed.hits.len(), weighed.left_out), (0, 1));
+    }
+
+    #[tokio::test]
+    async fn a_model_at_work_weighs_what_nobody_vouches_for() {
+        let node = Fixture::new();
+        let (embedder, _thread) = node.embedder(true);
+        let mut weighing = weighing(&node, Filter::default(), 2);
+        weighing.question.vector = embedder.embed_question("How do bees find flowers?").await.unwrap();
+        let bare = |text| Announcement { grain: note(&author(3), text), claim: None };
+        let answer = vec![
+            bare("Interest rates rose again."),
+            bare("Bees dance to tell where the flowers are."),
+            bare("The train leaves at noon."),
+        ];
+        let weighed = weighing.weigh(answer, peer(3), &embedder).await.unwrap();
+        assert_eq!(weighed.hits.len(), 2, "no more than were asked for");
+        assert_eq!(weighed.hits[0].grain.text(), "Bees dance to tell where the flowers are.");
+        assert_eq!(weighing.budget, MAX_EMBEDDED - 3);
+    }
+
+    #[test]
+    fn an_answer_with_too_much_or_with_a_forged_grain_is_an_offence_and_a_refusal_is_none() {
+        let vector = Vector::new(synapsenet_proto::ModelId::from_bytes([1; 32]), vec![1.0, 2.0]).unwrap();
+        let good = claimed(&author(1), "a text", &vector).to_message();
+        let answer = |grains| rpc::Answer { grains, refused: String::new() };
+        assert_eq!(open(answer(vec![good.clone()]), 1).unwrap().len(), 1);
+        let too_many = open(answer(vec![good.clone(), good.clone()]), 1).unwrap_err();
+        assert!(too_many.is_offence);
+        let mut forged = good;
+        *forged.grain.last_mut().unwrap() ^= 1;
+        assert!(open(answer(vec![forged]), 1).unwrap_err().is_offence);
+        let refused = open(rpc::Answer { grains: vec![], refused: "busy\u{7}".into() }, 1).unwrap_err();
+        assert!(!refused.is_offence);
+        assert_eq!(refused.outcome, Outcome::Refused("busy".into()));
+    }
+}

@@ -1,0 +1,79 @@
+//! `share`: lets private grains leave the node.
+
+use clap::Args;
+use serde::Serialize;
+use synapsenet_proto::rpc;
+
+use super::Context;
+use super::client::{call, connect};
+use super::failure::{Exit, Failure};
+use super::filter::parse_id;
+use super::grains::{ask, find, tell_and_go_on};
+use super::output::{Output, can_ask, short_id};
+
+/// Arguments of `share`.
+#[derive(Debug, Args)]
+pub(crate) struct ShareArgs {
+    /// Ids of the grains, or at least the first 8 digits of each
+    #[arg(required = true, value_parser = parse_id, value_name = "ID")]
+    ids: Vec<String>,
+    /// Do not ask
+    #[arg(short, long)]
+    yes: bool,
+}
+
+/// A grain that may leave the node, for scripts.
+#[derive(Debug, Serialize)]
+struct ShareRecord<'a> {
+    id: &'a str,
+    shared: bool,
+    changed: bool,
+}
+
+/// Runs `share`.
+pub(crate) async fn run(args: ShareArgs, context: &mut Context) -> Result<Exit, Failure> {
+    if !args.yes && !can_ask() {
+        return Err(Failure::usage(
+            "sharing asks first, and there is no terminal to ask on",
+            "give --yes when you are sure: what peers have cannot be called back",
+        ));
+    }
+    let mut client = connect(&context.target).await?;
+    let json = context.out.is_json();
+    let mut exit = Exit::Done;
+    let mut grains = Vec::new();
+    for id in args.ids {
+        match find(&mut client, id).await {
+            Ok(grain) => grains.push(grain),
+            Err(failure) => exit = tell_and_go_on(failure, json)?,
+        }
+    }
+    if grains.is_empty() {
+        return Ok(exit);
+    }
+    let private: Vec<_> = grains.iter().filter(|grain| !grain.shared).cloned().collect();
+    if !args.yes && !private.is_empty() {
+        let question = "Share with every peer of its topic, for good?";
+        if !ask(&private, question)? {
+            return Err(Failure::incomplete("nothing was shared", "answer y to share, or give --yes"));
+        }
+    }
+    for grain in &grains {
+        match client.share(call(rpc::ShareRequest { id: grain.id.clone() })).await {
+            Ok(response) => show(&response.into_inner(), &mut context.out)?,
+            Err(status) => {
+                let what = format!("{} was not shared", short_id(&grain.id));
+                exit = tell_and_go_on(Failure::from(status).while_doing(&what), json)?;
+            }
+        }
+    }
+    Ok(exit)
+}
+
+fn show(response: &rpc::ShareResponse, out: &mut Output) -> Result<(), Failure> {
+    let rpc::ShareResponse { id, changed } = response;
+    if out.is_json() {
+        return out.record(&ShareRecord { id, shared: true, changed: *changed });
+    }
+    out.summary(format_args!("{} {id}", if *changed { "shared" } else { "shared before:" }))
+}

@@ -1,0 +1,222 @@
+//! `status` and `id`: what a node is and what it is doing.
+
+use indicatif::{HumanBytes, HumanCount};
+use serde::Serialize;
+use synapsenet_proto::rpc;
+
+use super::Context;
+use super::client::{call, connect};
+use super::failure::{Exit, Failure};
+use super::output::{FAINT, Output, plural, printable};
+use super::time;
+use super::topics::{SyncRecord, describe_sync};
+
+/// Topics that `status` shows to people.
+const SHOWN_TOPICS: usize = 12;
+
+/// The state of a node, for scripts.
+#[derive(Debug, Serialize)]
+struct StatusRecord<'a> {
+    version: &'a str,
+    author: &'a str,
+    data_dir: &'a str,
+    uptime_ms: u64,
+    grains: u64,
+    retractions: u64,
+    pending: u64,
+    searchable: u64,
+    max_grains: u64,
+    storage_bytes: u64,
+    index_bytes: u64,
+    memory_bytes: u64,
+    model: ModelRecord<'a>,
+    api_addresses: &'a [String],
+    metrics_address: Option<&'a str>,
+    topics: Vec<TopicRecord<'a>>,
+    mesh: Option<MeshRecord<'a>>,
+}
+
+/// The mesh side of a node, for scripts.
+#[derive(Debug, Serialize)]
+struct MeshRecord<'a> {
+    peer_id: &'a str,
+    addresses: &'a [String],
+    peers: u32,
+    max_peers: u32,
+    topics: &'a [String],
+    syncs: Vec<SyncRecord<'a>>,
+}
+
+#[derive(Debug, Serialize)]
+struct ModelRecord<'a> {
+    name: &'a str,
+    model_id: &'a str,
+    dimension: u32,
+    max_tokens: u32,
+    state: &'a str,
+    provider: &'a str,
+}
+
+#[derive(Debug, Serialize)]
+struct TopicRecord<'a> {
+    topic: &'a str,
+    grains: u64,
+}
+
+impl<'a> StatusRecord<'a> {
+    fn new(status: &'a rpc::StatusResponse, model: &'a rpc::ModelStatus) -> Self {
+        let topic = |topic: &'a rpc::TopicStatus| TopicRecord { topic: &topic.topic, grains: topic.grains };
+        Self {
+            version: &status.version,
+            author: &status.author,
+            data_dir: &status.data_dir,
+            uptime_ms: status.uptime_ms,
+            grains: status.grains,
+            retractions: status.retractions,
+            pending: status.pending,
+            searchable: status.searchable,
+            max_grains: status.max_grains,
+            storage_bytes: status.storage_bytes,
+            index_bytes: status.index_bytes,
+            memory_bytes: status.memory_bytes,
+            model: ModelRecord {
+                name: &model.name,
+                model_id: &model.model_id,
+                dimension: model.dimension,
+                max_tokens: model.max_tokens,
+                state: &model.state,
+                provider: &model.provider,
+            },
+            api_addresses: &status.api_addresses,
+            metrics_address: Some(status.metrics_address.as_str()).filter(|address| !address.is_empty()),
+            topics: status.topics.iter().map(topic).collect(),
+            mesh: status.mesh.as_ref().map(|mesh| MeshRecord {
+                peer_id: &mesh.peer_id,
+                addresses: &mesh.addresses,
+                peers: mesh.peers,
+                max_peers: mesh.max_peers,
+                topics: &mesh.topics,
+                syncs: mesh.syncs.iter().map(SyncRecord::new).collect(),
+            }),
+        }
+    }
+}
+
+/// Runs `status`.
+pub(crate) async fn status(context: &mut Context) -> Result<Exit, Failure> {
+    let mut client = connect(&context.target).await?;
+    let status = client.status(call(rpc::StatusRequest {})).await?.into_inner();
+    let model = status.model.clone().unwrap_or_default();
+    let out = &mut context.out;
+    if out.is_json() {
+        out.record(&StatusRecord::new(&status, &model))?;
+    } else {
+        show_status(&status, &model, out)?;
+    }
+    Ok(Exit::Done)
+}
+
+fn show_status(
+    status: &rpc::StatusResponse,
+    model: &rpc::ModelStatus,
+    out: &mut Output,
+) -> Result<(), Failure> {
+    let mut field =
+        |name: &str, value: &str| out.line(format_args!("{FAINT}{name:10}{FAINT:#} {}", printable(value)));
+    field("node", &format!("synapsenet {}, up {}", status.version, time::span(status.uptime_ms)))?;
+    field("author", &status.author)?;
+    field("data", &format!("{} ({} on disk)", status.data_dir, HumanBytes(status.storage_bytes)))?;
+    let (grains, retractions) = (plural(status.grains, "grain"), plural(status.retractions, "retraction"));
+    field("holds", &format!("{grains} of at most {}, {retractions}", HumanCount(status.max_grains)))?;
+    let searchable = HumanCount(status.searchable);
+    field(
+        "search",
+        &match status.pending {
+            0 => format!("finds all {searchable}"),
+            pending => format!("finds {searchable}; {} wait for the model", HumanCount(pending)),
+        },
+    )?;
+    field("model", &describe_model(model))?;
+    field(
+        "memory",
+        &format!("{}, the index {} of it", HumanBytes(status.memory_bytes), HumanBytes(status.index_bytes)),
+    )?;
+    for (at, address) in status.api_addresses.iter().enumerate() {
+        field(if at == 0 { "api" } else { "" }, address)?;
+    }
+    match status.metrics_address.as_str() {
+        "" => field("metrics", "off")?,
+        address => field("metrics", &format!("http://{address}/metrics"))?,
+    }
+    if !status.topics.is_empty() {
+        field("topics", &describe_topics(&status.topics))?;
+    }
+    let Some(mesh) = &status.mesh else { return field("mesh", "off") };
+    let (peers, topics) = (plural(mesh.peers.into(), "peer"), mesh.topics.join(", "));
+    field("mesh", &format!("{peers} of at most {}; takes part in {topics}", mesh.max_peers))?;
+    for sync in mesh.syncs.iter().take(SHOWN_TOPICS) {
+        field("sync", &describe_sync(sync))?;
+    }
+    Ok(())
+}
+
+fn describe_model(model: &rpc::ModelStatus) -> String {
+    let rpc::ModelStatus { name, dimension, max_tokens, state, provider, .. } = model;
+    let on = if provider.is_empty() { String::new() } else { format!(" on {provider}") };
+    format!("{name}, {dimension} dimensions, {max_tokens} tokens; {state}{on}")
+}
+
+/// The largest topics first.
+fn describe_topics(topics: &[rpc::TopicStatus]) -> String {
+    let mut sorted: Vec<_> = topics.iter().collect();
+    sorted.sort_by_key(|topic| std::cmp::Reverse(topic.grains));
+    let shown = sorted.iter().take(SHOWN_TOPICS).map(|t| format!("{} ({})", t.topic, HumanCount(t.grains)));
+    let mut text = shown.collect::<Vec<_>>().join(", ");
+    if sorted.len() > SHOWN_TOPICS {
+        text.push_str(&format!(" and {} more; --json lists all", sorted.len() - SHOWN_TOPICS));
+    }
+    text
+}
+
+/// Who a node is, for scripts.
+#[derive(Debug, Serialize)]
+struct IdRecord<'a> {
+    author: &'a str,
+    peer_id: Option<&'a str>,
+    addresses: &'a [String],
+}
+
+/// Runs `id`.
+pub(crate) async fn id(context: &mut Context) -> Result<Exit, Failure> {
+    let mut client = connect(&context.target).await?;
+    let status = client.status(call(rpc::StatusRequest {})).await?.into_inner();
+    let (author, mesh) = (&status.author, status.mesh.as_ref());
+    let addresses = mesh.map(|mesh| mesh.addresses.as_slice()).unwrap_or_default();
+    let peer_id = mesh.map(|mesh| mesh.peer_id.as_str());
+    let out = &mut context.out;
+    if out.is_json() {
+        out.record(&IdRecord { author, peer_id, addresses })?;
+        return Ok(Exit::Done);
+    }
+    let mut field = |name: &str, value: &str| out.line(format_args!("{FAINT}{name:8}{FAINT:#} {value}"));
+    field("author", author)?;
+    field("peer", peer_id.unwrap_or("none: this node takes no part in a mesh"))?;
+    for (at, address) in addresses.iter().enumerate() {
+        field(if at == 0 { "address" } else { "" }, address)?;
+    }
+    Ok(Exit::Done)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_largest_topics_come_first_and_the_rest_is_counted() {
+        let topic = |n: u64| rpc::TopicStatus { topic: format!("t{n}"), grains: n };
+        let few: Vec<_> = (1..=2).map(topic).collect();
+        assert_eq!(describe_topics(&few), "t2 (2), t1 (1)");
+        let many: Vec<_> = (1..=20).map(topic).collect();
+        assert!(describe_topics(&many).ends_with(" and 8 more; --json lists all"));
+    }
+}

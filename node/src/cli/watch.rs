@@ -1,0 +1,118 @@
+//! `watch`: what happens on the node, as it happens.
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use serde::Serialize;
+use synapsenet_proto::rpc;
+use synapsenet_proto::rpc::watch_response::Event;
+
+use super::Context;
+use super::client::connect;
+use super::failure::{Exit, Failure};
+use super::output::{FAINT, plural, printable, short_id};
+use super::peers::shown_id;
+use super::time;
+use super::topics::{SyncRecord, describe_sync};
+
+/// Something that happened, for scripts.
+#[derive(Debug, Serialize)]
+struct WatchRecord<'a> {
+    time: Option<String>,
+    #[serde(flatten)]
+    event: EventRecord<'a>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+enum EventRecord<'a> {
+    Grain { event: &'static str, id: &'a str, topic: &'a str, author: &'a str, peer_id: Option<&'a str> },
+    Peer { event: &'static str, peer_id: &'a str },
+    Sync(SyncRecord<'a>),
+    Missed { event: &'static str, events: u64 },
+}
+
+/// Runs `watch`: until it is interrupted or the node stops.
+pub(crate) async fn run(context: &mut Context) -> Result<Exit, Failure> {
+    let mut client = connect(&context.target).await?;
+    let out = &mut context.out;
+    let mut messages = client.watch(rpc::WatchRequest {}).await?.into_inner();
+    out.note(format_args!("{FAINT}what happens from now on; Ctrl-C ends this{FAINT:#}"))?;
+    while let Some(rpc::WatchResponse { time_ms, event }) = messages.message().await? {
+        let Some(event) = event else { continue };
+        if out.is_json() {
+            out.record(&WatchRecord { time: time::rfc3339(time_ms), event: record(&event) })?;
+        } else {
+            out.line(format_args!("{FAINT}{}{FAINT:#} {}", clock(time_ms), describe(&event)))?;
+        }
+        out.flush()?;
+    }
+    Err(Failure::unreachable("the node stopped", "start it again with `synapsenet run`"))
+}
+
+fn kind(grain: &rpc::GrainAdded) -> &'static str {
+    if grain.kind() == rpc::GrainKind::Retraction { "grain_retracted" } else { "grain_added" }
+}
+
+fn record(event: &Event) -> EventRecord<'_> {
+    match event {
+        Event::GrainAdded(grain) => EventRecord::Grain {
+            event: kind(grain),
+            id: &grain.id,
+            topic: &grain.topic,
+            author: &grain.author,
+            peer_id: Some(grain.peer_id.as_str()).filter(|peer| !peer.is_empty()),
+        },
+        Event::PeerJoined(peer_id) => EventRecord::Peer { event: "peer_joined", peer_id },
+        Event::PeerLeft(peer_id) => EventRecord::Peer { event: "peer_left", peer_id },
+        Event::PeerBanned(peer_id) => EventRecord::Peer { event: "peer_banned", peer_id },
+        Event::Sync(sync) => EventRecord::Sync(SyncRecord::new(sync)),
+        Event::Missed(events) => EventRecord::Missed { event: "missed", events: *events },
+    }
+}
+
+fn describe(event: &Event) -> String {
+    match event {
+        Event::GrainAdded(grain) => {
+            let what = if kind(grain) == "grain_added" { "grain" } else { "retraction" };
+            let from = match grain.peer_id.as_str() {
+                "" => "put in here".to_owned(),
+                peer => format!("from {}", shown_id(peer, false)),
+            };
+            format!("{what} {} in {}, {from}", short_id(&grain.id), printable(&grain.topic))
+        }
+        Event::PeerJoined(peer) => format!("peer {} connected", shown_id(peer, false)),
+        Event::PeerLeft(peer) => format!("peer {} is gone", shown_id(peer, false)),
+        Event::PeerBanned(peer) => format!("peer {} was banned for what it did", shown_id(peer, false)),
+        Event::Sync(sync) => format!("sync of {}", describe_sync(sync)),
+        Event::Missed(events) => {
+            format!("{} passed unseen: this terminal is too slow", plural(*events, "event"))
+        }
+    }
+}
+
+fn clock(ms: u64) -> String {
+    let instant = ms.try_into().ok().and_then(|ms| Timestamp::from_millisecond(ms).ok()).unwrap_or_default();
+    instant.to_zoned(TimeZone::system()).strftime("%H:%M:%S").to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_is_one_json_object_and_one_line() {
+        let grain = rpc::GrainAdded {
+            id: "ab".repeat(32),
+            topic: "t".into(),
+            author: "cd".into(),
+            ..Default::default()
+        };
+        let event = Event::GrainAdded(grain);
+        let json = serde_json::to_value(WatchRecord { time: None, event: record(&event) }).unwrap();
+        assert_eq!(json["event"], "grain_added");
+        assert_eq!(json["peer_id"], serde_json::Value::Null);
+        assert_eq!(describe(&event), "grain abababababab in t, put in here");
+        let peer = Event::PeerJoined("12D3KooWABCDEFGH".into());
+        assert_eq!(describe(&peer), "peer …ABCDEFGH connected");
+    }
+}

@@ -1,0 +1,242 @@
+//! The thread that writes: gathers changes, checks the rules that need state, commits, and tells what came of it.
+
+use std::sync::Arc;
+
+use synapsenet_net::PeerId;
+use synapsenet_proto::{Announcement, AuthorId, Grain, GrainId, Kind, Refusal, Topic};
+use synapsenet_storage::{Change, Outcome, StorageError};
+use tokio::sync::{Notify, mpsc};
+
+use super::{
+    Command, IngestError, MAX_CLOCK_SKEW_MS, MAX_COMMIT, Origin, Put, Reply, Via, now_ms, storage_error,
+};
+use crate::announcer::Announcer;
+use crate::events::{Events, Happening};
+use crate::memory::Memory;
+use crate::metrics::timed;
+
+/// Owns the right to write to the store.
+pub(super) struct Writer {
+    pub memory: Arc<Memory>,
+    pub announcer: Announcer,
+    pub events: Events,
+    pub max_notes: u64,
+    pub quota_bytes: u64,
+    pub changed: Arc<Notify>,
+}
+
+/// Who waits for which part of a commit's outcomes.
+enum Waiting {
+    Put { put: Box<Arrival>, reply: Reply<Put> },
+    Apply { count: usize, reply: Reply<Vec<Outcome>> },
+}
+
+/// What is told of a grain once it is on disk.
+struct Arrival {
+    id: GrainId,
+    topic: Topic,
+    author: AuthorId,
+    retraction: bool,
+    shared: bool,
+    peer: Option<(PeerId, Via)>,
+    /// A retraction of this node's that may leave it: announced once it is on disk.
+    announce: Option<Grain>,
+}
+
+impl Arrival {
+    fn new(grain: &Grain, origin: &Origin) -> Self {
+        let retraction = grain.retracted().is_some();
+        let (shared, peer) = match origin {
+            Origin::Here { shared } => (*shared, None),
+            Origin::Peer { peer, via, .. } => (true, Some((*peer, *via))),
+        };
+        let announce = (retraction && shared && peer.is_none()).then(|| grain.clone());
+        let (id, topic, author) = (grain.id(), grain.topic().clone(), grain.author());
+        Self { id, topic, author, retraction, shared, peer, announce }
+    }
+}
+
+impl Waiting {
+    /// How many changes of the commit are its.
+    fn changes(&self) -> usize {
+        match self {
+            Self::Put { .. } => 1,
+            Self::Apply { count, .. } => *count,
+        }
+    }
+
+    fn fail(self, error: &Arc<StorageError>) {
+        match self {
+            Self::Put { reply, .. } => answer(reply, Err(IngestError::Storage(error.clone()))),
+            Self::Apply { reply, .. } => answer(reply, Err(IngestError::Storage(error.clone()))),
+        }
+    }
+}
+
+impl Writer {
+    /// Works until the queue ends, or the store can be written no more.
+    pub fn run(self, mut commands: mpsc::Receiver<Command>) {
+        while let Some(first) = commands.blocking_recv() {
+            let mut next = Some(first);
+            let mut changes = Vec::new();
+            let mut waiting = Vec::new();
+            let mut notes = match self.notes() {
+                Ok(notes) => notes,
+                Err(error) => {
+                    tracing::error!(%error, "the store cannot be read; the node stops");
+                    return;
+                }
+            };
+            while let Some(command) = next {
+                match command {
+                    Command::Put { grain, origin, reply } => match self.admit(&grain, &origin, notes) {
+                        Ok(()) => {
+                            notes += u64::from(grain.kind() == Kind::Note);
+                            let put = Box::new(Arrival::new(&grain, &origin));
+                            waiting.push(Waiting::Put { put, reply });
+                            changes.push(put_change(*grain, origin));
+                        }
+                        Err(refusal) => {
+                            self.refuse(&refusal, &origin);
+                            answer(reply, Err(refusal.into()));
+                        }
+                    },
+                    Command::Apply { changes: more, reply } => {
+                        waiting.push(Waiting::Apply { count: more.len(), reply });
+                        changes.extend(more);
+                    }
+                    Command::Stop => commands.close(),
+                    Command::Compact { reply } => {
+                        answer(reply, self.memory.store.compact().map_err(storage_error))
+                    }
+                }
+                next = if changes.len() < MAX_COMMIT { commands.try_recv().ok() } else { None };
+            }
+            if !changes.is_empty() && !self.commit(changes, waiting) {
+                return;
+            }
+        }
+    }
+
+    fn notes(&self) -> Result<u64, StorageError> {
+        Ok(self.memory.store.view()?.counts()?.notes)
+    }
+
+    /// Checks the rules that need state.
+    fn admit(&self, grain: &Grain, origin: &Origin, notes: u64) -> Result<(), Refusal> {
+        let ahead = grain.created_ms().saturating_sub(now_ms());
+        if ahead > MAX_CLOCK_SKEW_MS {
+            return Err(Refusal::FromTheFuture(ahead));
+        }
+        if grain.kind() == Kind::Note && notes >= self.max_notes {
+            return Err(Refusal::NodeFull(notes));
+        }
+        // A peer's retraction is let in: it makes room.
+        if self.quota_bytes > 0 && grain.kind() == Kind::Note && matches!(origin, Origin::Peer { .. }) {
+            let size = self.memory.store.size_bytes();
+            if size >= self.quota_bytes {
+                return Err(Refusal::OverQuota(size));
+            }
+        }
+        Ok(())
+    }
+
+    fn refuse(&self, refusal: &Refusal, origin: &Origin) {
+        self.memory.metrics.refused(refusal);
+        if let Origin::Peer { via, .. } = origin {
+            self.memory.metrics.received(via.label(), "refused");
+        }
+    }
+
+    /// Writes all of it in one transaction and answers everybody. False when the store can be written no more.
+    fn commit(&self, changes: Vec<Change>, waiting: Vec<Waiting>) -> bool {
+        // Only needed when one damaged record spoils the transaction of all; a copy of a grain shares its bytes.
+        let copy = if waiting.len() > 1 { changes.clone() } else { Vec::new() };
+        match timed(&self.memory.metrics.commit, || self.memory.store.write(changes)) {
+            Ok(outcomes) => {
+                self.reply(outcomes, waiting);
+                self.changed.notify_one();
+                true
+            }
+            Err(error) if !error.is_fatal() && !copy.is_empty() => {
+                tracing::warn!(%error, "a commit failed; its parts are written one by one");
+                let mut changes = copy.into_iter();
+                waiting.into_iter().all(|waiting| {
+                    let part = changes.by_ref().take(waiting.changes()).collect();
+                    self.commit(part, vec![waiting])
+                })
+            }
+            Err(error) => {
+                let fatal = error.is_fatal();
+                tracing::error!(%error, fatal, "a commit failed; nothing of it is stored");
+                let error = Arc::new(error);
+                waiting.into_iter().for_each(|waiting| waiting.fail(&error));
+                !fatal
+            }
+        }
+    }
+
+    fn reply(&self, outcomes: Vec<Outcome>, waiting: Vec<Waiting>) {
+        let mut outcomes = outcomes.into_iter();
+        for waiting in waiting {
+            match waiting {
+                Waiting::Put { put, reply } => {
+                    let outcome = outcomes.next().expect("the store answers every change");
+                    answer(reply, self.put_outcome(outcome, *put));
+                }
+                Waiting::Apply { count, reply } => answer(reply, Ok(outcomes.by_ref().take(count).collect())),
+            }
+        }
+    }
+
+    fn put_outcome(&self, outcome: Outcome, arrival: Arrival) -> Result<Put, IngestError> {
+        let metrics = &self.memory.metrics;
+        let (id, shared, via) = (arrival.id, arrival.shared, arrival.peer.map(|(_, via)| via.label()));
+        let (label, put) = match outcome {
+            Outcome::Added { .. } => {
+                metrics.grains.inc();
+                self.tell(arrival);
+                ("added", Ok(Put::Added))
+            }
+            Outcome::Duplicate { id, shared } => ("duplicate", Ok(Put::Duplicate { id, shared })),
+            Outcome::Retracted => {
+                metrics.refused(&Refusal::Retracted);
+                ("refused", Err(Refusal::Retracted.into()))
+            }
+            Outcome::Unchanged | Outcome::Changed | Outcome::Requeued { .. } => {
+                ("duplicate", Ok(Put::Duplicate { id, shared }))
+            }
+        };
+        if let Some(via) = via {
+            metrics.received(via, label);
+        }
+        put
+    }
+
+    /// Tells of a grain that is new.
+    fn tell(&self, arrival: Arrival) {
+        let Arrival { id, topic, author, retraction, peer, announce, .. } = arrival;
+        let peer = peer.map(|(peer, _)| peer);
+        self.events.tell(Happening::GrainAdded { id, topic, author, retraction, peer });
+        if let Some(grain) = announce {
+            self.announcer.announce(Announcement { grain, claim: None });
+        }
+    }
+}
+
+/// What a grain handed in changes in the store.
+fn put_change(grain: Grain, origin: Origin) -> Change {
+    let shared = origin.is_shared();
+    // Somebody here who says the same twice means one note; what peers say twice has two ids, and the sets of two nodes
+    // are to become equal.
+    let (once, claim) = match origin {
+        Origin::Here { .. } => (true, None),
+        Origin::Peer { claim, .. } => (false, claim),
+    };
+    Change::Put { grain, shared, received_ms: now_ms(), claim, once }
+}
+
+/// Answers a caller. One that hung up meanwhile no longer wants to know.
+fn answer<T>(reply: Reply<T>, value: Result<T, IngestError>) {
+    let _ = reply.send(value);
+}

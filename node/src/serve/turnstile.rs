@@ -1,0 +1,144 @@
+//! Who may ask now: how often, and how many at the same time.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use synapsenet_net::PeerId;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// Answers computed at the same time: some milliseconds of work each, and the people at this node have work, too.
+const MAX_ANSWERS: usize = 8;
+/// Of those, for one peer.
+const MAX_ANSWERS_PER_PEER: usize = 2;
+/// How long a question waits for its turn. The swarm bounds how many there are that wait.
+const MAX_WAIT: Duration = Duration::from_secs(5);
+/// Peers remembered: many times those that can be connected. One that is forgotten begins anew.
+const MAX_PEERS: usize = 1024;
+
+/// What is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Sync = 0,
+    Fetch = 1,
+    Search = 2,
+}
+
+/// Questions a second, and how many at once after a rest, by [`Kind`]: a session with many differences has tens of
+/// messages in a few seconds; 50 full fetches are more than any line here carries; a search costs milliseconds.
+const RATES: [(f64, f64); 3] = [(20.0, 60.0), (50.0, 100.0), (2.0, 10.0)];
+
+/// Lets a peer ask so often (a token bucket).
+#[derive(Debug, Clone, Copy)]
+struct Bucket {
+    tokens: f64,
+    filled: Instant,
+}
+
+impl Bucket {
+    fn take(&mut self, (rate, burst): (f64, f64), now: Instant) -> bool {
+        let since = now.saturating_duration_since(self.filled).as_secs_f64();
+        self.tokens = (self.tokens + since * rate).min(burst);
+        self.filled = now;
+        let is_full_enough = self.tokens >= 1.0;
+        if is_full_enough {
+            self.tokens -= 1.0;
+        }
+        is_full_enough
+    }
+}
+
+struct Caller {
+    buckets: [Bucket; 3],
+    turns: Arc<Semaphore>,
+    seen: Instant,
+}
+
+impl Caller {
+    fn new(now: Instant) -> Self {
+        let buckets = RATES.map(|(_, burst)| Bucket { tokens: burst, filled: now });
+        Self { buckets, turns: Arc::new(Semaphore::new(MAX_ANSWERS_PER_PEER)), seen: now }
+    }
+}
+
+/// The right to compute one answer.
+pub(super) struct Turn {
+    _permits: (OwnedSemaphorePermit, OwnedSemaphorePermit),
+}
+
+/// Lets questions in.
+pub(super) struct Turnstile {
+    callers: Mutex<HashMap<PeerId, Caller>>,
+    turns: Arc<Semaphore>,
+}
+
+impl Turnstile {
+    pub fn new() -> Self {
+        Self { callers: Mutex::default(), turns: Arc::new(Semaphore::new(MAX_ANSWERS)) }
+    }
+
+    /// Waits for a peer's turn. None when it asks too often, or it would wait too long.
+    pub async fn enter(&self, peer: PeerId, kind: Kind) -> Option<Turn> {
+        let own = self.admit(peer, kind, Instant::now())?;
+        let wait = async {
+            // Its own first: a peer that asks much must not keep places that others could have.
+            let own = own.acquire_owned().await.ok()?;
+            let all = self.turns.clone().acquire_owned().await.ok()?;
+            Some(Turn { _permits: (own, all) })
+        };
+        tokio::time::timeout(MAX_WAIT, wait).await.ok()?
+    }
+
+    fn admit(&self, peer: PeerId, kind: Kind, now: Instant) -> Option<Arc<Semaphore>> {
+        let mut callers = self.callers.lock().unwrap_or_else(PoisonError::into_inner);
+        if callers.len() >= MAX_PEERS && !callers.contains_key(&peer) {
+            let oldest = callers.iter().min_by_key(|(_, caller)| caller.seen).map(|(peer, _)| *peer);
+            if let Some(oldest) = oldest {
+                callers.remove(&oldest);
+            }
+        }
+        let caller = callers.entry(peer).or_insert_with(|| Caller::new(now));
+        caller.seen = now;
+        let is_in = caller.buckets[kind as usize].take(RATES[kind as usize], now);
+        is_in.then(|| caller.turns.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::peer;
+
+    #[test]
+    fn a_peer_that_asks_too_often_has_to_wait_and_the_others_do_not() {
+        let (turnstile, now) = (Turnstile::new(), Instant::now());
+        let ask = |n: u8, kind, at| turnstile.admit(peer(n), kind, at).is_some();
+        let asked = (0..100).filter(|_| ask(1, Kind::Search, now)).count();
+        assert_eq!(asked, 10);
+        assert!(ask(1, Kind::Sync, now), "another kind has its own measure");
+        assert!(ask(2, Kind::Search, now));
+        assert!(!ask(1, Kind::Search, now + Duration::from_millis(499)));
+        assert!(ask(1, Kind::Search, now + Duration::from_millis(999)));
+    }
+
+    #[tokio::test]
+    async fn one_peer_computes_two_answers_at_a_time() {
+        let turnstile = Turnstile::new();
+        let first = turnstile.enter(peer(1), Kind::Fetch).await.unwrap();
+        let _second = turnstile.enter(peer(1), Kind::Fetch).await.unwrap();
+        let mut third = Box::pin(turnstile.enter(peer(1), Kind::Fetch));
+        assert!(futures::poll!(&mut third).is_pending());
+        assert!(turnstile.enter(peer(2), Kind::Fetch).await.is_some());
+        drop(first);
+        assert!(third.await.is_some());
+    }
+
+    #[test]
+    fn no_more_peers_are_remembered_than_may_be() {
+        let (turnstile, now) = (Turnstile::new(), Instant::now());
+        for _ in 0..MAX_PEERS + 10 {
+            turnstile.admit(PeerId::random(), Kind::Sync, now);
+        }
+        assert_eq!(turnstile.callers.lock().unwrap().len(), MAX_PEERS);
+    }
+}

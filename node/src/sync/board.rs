@@ -1,0 +1,82 @@
+//! Where it is written how far synchronisation is.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use synapsenet_proto::Topic;
+
+use super::{SyncProgress, SyncState};
+use crate::events::{Events, Happening};
+
+/// How often progress is told at most: as often as somebody who watches can read it.
+const TELL_EVERY: Duration = Duration::from_millis(500);
+
+/// What runs, and how the latest of each topic ended. Clones share it.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Board {
+    latest: Arc<Mutex<Latest>>,
+}
+
+#[derive(Debug, Default)]
+struct Latest {
+    running: BTreeMap<Topic, SyncProgress>,
+    finished: BTreeMap<Topic, SyncProgress>,
+}
+
+impl Board {
+    /// What runs, then what finished, by topic.
+    pub fn read(&self) -> Vec<SyncProgress> {
+        let latest = self.lock();
+        latest.running.values().chain(latest.finished.values()).cloned().collect()
+    }
+
+    /// Forgets topics that are not among these.
+    pub fn retain(&self, topics: &BTreeSet<Topic>) {
+        self.lock().finished.retain(|topic, _| topics.contains(topic));
+    }
+
+    fn write(&self, progress: &SyncProgress) {
+        let mut latest = self.lock();
+        let (topic, progress) = (progress.topic.clone(), progress.clone());
+        if progress.state == SyncState::Running {
+            latest.running.insert(topic, progress);
+        } else {
+            latest.running.remove(&topic);
+            latest.finished.insert(topic, progress);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Latest> {
+        // Both maps are whole between any two changes.
+        self.latest.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Writes the progress of one synchronisation, and tells it to whoever listens.
+#[derive(Debug)]
+pub(super) struct Teller {
+    board: Board,
+    events: Events,
+    told: Option<Instant>,
+}
+
+impl Teller {
+    pub fn new(board: Board, events: Events) -> Self {
+        Self { board, events, told: None }
+    }
+
+    /// Writes and tells it now.
+    pub fn tell(&mut self, progress: &SyncProgress) {
+        self.board.write(progress);
+        self.told = Some(Instant::now());
+        self.events.tell(Happening::Sync(progress.clone()));
+    }
+
+    /// As [`Teller::tell`], unless the last time is not long ago.
+    pub fn tell_sometimes(&mut self, progress: &SyncProgress) {
+        if self.told.is_none_or(|told| told.elapsed() >= TELL_EVERY) {
+            self.tell(progress);
+        }
+    }
+}

@@ -1,0 +1,250 @@
+//! One synchronisation with one peer: learn what is missing, fetch it, hand it in.
+//!
+//! First the whole of time is compared. The first answer finishes it when nothing is missing, and says how many grains
+//! there are. When a page or more is missing, it goes on page by page, newest first, so that a newcomer is of use early.
+//! What came is stored at once; whatever interrupts this, the next one goes on from there.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
+
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
+use synapsenet_net::Offence;
+use synapsenet_proto::rpc;
+use tokio_util::sync::CancellationToken;
+
+use super::board::Teller;
+use super::items::{Items, PAGE_GRAINS, Span};
+use super::session::{Endless, Rounds, Session, Step};
+use super::source::{Batch, Source, Stop, Wanted};
+use super::{SyncProgress, SyncState};
+use crate::blocking::blocking;
+
+/// Grains asked for at once: the ids fit into one question.
+pub(crate) const MAX_FETCHED_IDS: usize = 512;
+/// Grains asked for before any came: a node that is full learns it without much traffic.
+const FIRST_FETCH_IDS: usize = 64;
+/// Batches asked for, opened or being stored at the same time: at 2 MiB a batch 8 MiB of grains.
+const MAX_FETCHES: usize = 4;
+/// A synchronisation that brings nothing new for so long gives its place to others.
+const MAX_BARREN: Duration = Duration::from_secs(120);
+/// Grains listed and not given, above which a peer that gave fewer than those is not believed: so many are not
+/// withdrawn between list and fetch.
+const MAX_NEVER_GIVEN: u64 = 1024;
+/// Pages that are gone through: 40 million grains.
+const MAX_PAGES: usize = 4096;
+
+/// A synchronisation that is under way.
+pub(super) struct Pull {
+    source: Arc<Source>,
+    progress: SyncProgress,
+    teller: Teller,
+    start: Instant,
+    /// When the latest new grain came.
+    useful: Instant,
+    added: u64,
+    given_up: u64,
+    lacks: Lacks,
+}
+
+/// What a peer lacks of what is here, as a number that tells one set from another; 0 when nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Lacks(u64);
+
+impl Lacks {
+    fn add(&mut self, ids: &[negentropy::Id]) {
+        for id in ids {
+            let id = id.as_bytes();
+            let half = u64::from_le_bytes([id[0], id[1], id[2], id[3], id[4], id[5], id[6], id[7]]);
+            // Never 0, so that one id is not taken for none.
+            self.0 = self.0.wrapping_add(half | 1);
+        }
+    }
+
+    pub fn is_nothing(self) -> bool {
+        self == Self::default()
+    }
+}
+
+/// How a synchronisation turned out.
+pub(super) struct Pulled {
+    pub progress: SyncProgress,
+    /// Grains that are new here.
+    pub added: u64,
+    /// What the peer should not have done.
+    pub offence: Option<Offence>,
+    /// What the peer lacks.
+    pub lacks: Lacks,
+}
+
+impl Pull {
+    pub fn new(source: Source, teller: Teller) -> Self {
+        let (now, progress) = (Instant::now(), SyncProgress::of_start(source.topic.clone(), source.peer));
+        Self {
+            source: Arc::new(source),
+            progress,
+            teller,
+            start: now,
+            useful: now,
+            added: 0,
+            given_up: 0,
+            lacks: Lacks::default(),
+        }
+    }
+
+    /// Runs to the end, or until it is cancelled.
+    pub async fn run(mut self, cancel: &CancellationToken) -> Pulled {
+        self.tell();
+        let ended = cancel.run_until_cancelled(self.pull()).await;
+        let ended = ended.unwrap_or_else(|| Err(Stop::failed("it is not wanted any more")));
+        let mut offence = None;
+        self.progress.state = match ended {
+            Ok(()) => SyncState::Done,
+            Err(Stop::Full) => {
+                self.progress.quota_reached = true;
+                SyncState::Done
+            }
+            Err(Stop::Failed { reason, offence: fault }) => {
+                offence = fault;
+                SyncState::Failed(reason)
+            }
+        };
+        self.tell();
+        Pulled { progress: self.progress, added: self.added, offence, lacks: self.lacks }
+    }
+
+    async fn pull(&mut self) -> Result<(), Stop> {
+        for page in self.session(Span::WHOLE).await? {
+            self.session(page).await?;
+        }
+        Ok(())
+    }
+
+    /// Compares one span and fetches what is missing of it. When it is the whole of time and too much is missing for
+    /// that, nothing is fetched, and it answers the pages to go through.
+    async fn session(&mut self, span: Span) -> Result<Vec<Span>, Stop> {
+        let session = Arc::new(Session { items: self.read(span).await?, span });
+        let opening = session.clone();
+        let mut message = blocking(move || opening.open()).await.map_err(Stop::failed)?;
+        let mut rounds = Rounds::default();
+        let mut is_first = span == Span::WHOLE;
+        loop {
+            let answer = self.reconcile(span, message.clone()).await?;
+            if std::mem::take(&mut is_first) && answer.grains > (session.items.len() + PAGE_GRAINS) as u64 {
+                let pages = pages(&answer.pages)?;
+                if !pages.is_empty() {
+                    return Ok(pages);
+                }
+            }
+            let stepping = session.clone();
+            let step = blocking(move || stepping.step(&answer.message)).await;
+            let step = step.map_err(|error| Stop::offence(Offence::BadAnswer, error))?;
+            let counted = rounds.count(&message, &step);
+            let Step { have, need, next } = step;
+            self.lacks.add(&have);
+            let missing = self.source.missing(need).await?;
+            self.progress.missing += missing.len() as u64;
+            self.tell_sometimes();
+            self.fetch(missing).await?;
+            counted.map_err(endless)?;
+            let Some(next) = next else { return Ok(Vec::new()) };
+            message = next;
+        }
+    }
+
+    async fn read(&self, span: Span) -> Result<Items, Stop> {
+        let source = self.source.clone();
+        let read = move || Items::read(&source.memory.store.view()?, &source.topic, span);
+        blocking(read).await.map_err(Stop::failed)
+    }
+
+    async fn reconcile(&mut self, span: Span, message: Vec<u8>) -> Result<rpc::SyncResponse, Stop> {
+        if self.useful.elapsed() > MAX_BARREN {
+            return Err(Stop::failed("the peer answers slowly and brings nothing new"));
+        }
+        let Span { from_ms, before_ms } = span;
+        let topic = self.source.topic.to_string();
+        self.source.reconcile(rpc::Reconcile { topic, from_ms, before_ms, message }).await
+    }
+
+    /// Fetches grains in batches, a few at the same time. When those are not stored yet, no more are asked for. When one
+    /// fails, the others still end, so that what came is stored.
+    async fn fetch(&mut self, missing: Vec<Wanted>) -> Result<(), Stop> {
+        let mut queue = VecDeque::from(missing);
+        let mut under_way = FuturesUnordered::new();
+        let mut result = Ok(());
+        loop {
+            let is_begun = self.progress.fetched > 0;
+            let (ids, fetches) = if is_begun { (MAX_FETCHED_IDS, MAX_FETCHES) } else { (FIRST_FETCH_IDS, 1) };
+            while under_way.len() < fetches && !queue.is_empty() {
+                let batch: Vec<Wanted> = queue.drain(..queue.len().min(ids)).collect();
+                under_way.push(self.source.clone().bring(batch));
+            }
+            let Some(batch) = under_way.next().await else { return result };
+            let counted = batch.and_then(|batch| self.count(&batch).map(|()| batch.again));
+            match counted {
+                Ok(again) if result.is_ok() => {
+                    again.into_iter().rev().for_each(|wanted| queue.push_front(wanted))
+                }
+                Ok(_) => {}
+                Err(stop) => {
+                    queue.clear();
+                    result = result.and(Err(stop));
+                }
+            }
+        }
+    }
+
+    fn count(&mut self, batch: &Batch) -> Result<(), Stop> {
+        self.added += batch.added;
+        self.given_up += batch.given_up;
+        self.progress.fetched += batch.added + batch.known;
+        self.progress.refused += batch.refused;
+        self.progress.with_claim += batch.with_claim;
+        self.tell_sometimes();
+        if batch.added > 0 {
+            self.useful = Instant::now();
+        }
+        if batch.is_full {
+            return Err(Stop::Full);
+        }
+        if self.given_up > MAX_NEVER_GIVEN && self.given_up > self.progress.fetched {
+            return Err(Stop::offence(Offence::BadAnswer, "the peer lists grains that it does not give"));
+        }
+        Ok(())
+    }
+
+    fn tell(&mut self) {
+        self.bring_up_to_date();
+        self.teller.tell(&self.progress);
+    }
+
+    fn tell_sometimes(&mut self) {
+        self.bring_up_to_date();
+        self.teller.tell_sometimes(&self.progress);
+    }
+
+    fn bring_up_to_date(&mut self) {
+        self.progress.round_trips = self.source.round_trips.load(Relaxed);
+        self.progress.bytes_sent = self.source.bytes_sent.load(Relaxed);
+        self.progress.bytes_received = self.source.bytes_received.load(Relaxed);
+        self.progress.elapsed = self.start.elapsed();
+    }
+}
+
+fn pages(times: &[u64]) -> Result<Vec<Span>, Stop> {
+    let bad = |reason| Stop::offence(Offence::BadAnswer, reason);
+    if times.len() > MAX_PAGES {
+        return Err(bad("the peer has more pages than there may be"));
+    }
+    Span::pages(times).ok_or_else(|| bad("the peer's pages are in no order"))
+}
+
+fn endless(endless: Endless) -> Stop {
+    match endless {
+        Endless::Fruitless => Stop::offence(Offence::EndlessSync, "the session leads nowhere"),
+        Endless::Long => Stop::failed("there are too many differences for one session; the next one goes on"),
+    }
+}
