@@ -23,7 +23,7 @@ pub enum Event {
         /// Takes the answer. Dropped without one, the peer sees its question fail.
         reply: Reply,
     },
-    /// A peer is connected that was not before.
+    /// A peer is connected that was not before, and said who it is.
     Joined {
         /// Which one.
         peer: PeerId,

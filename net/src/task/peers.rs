@@ -32,6 +32,24 @@ const PRAISE: f64 = 0.01;
 /// ... up to this.
 const MAX_PRAISE: f64 = 20.0;
 
+/// Why a dial failed: what the system or the peer said, without the layers that passed it on.
+pub(super) fn reason_of(error: &libp2p::swarm::DialError) -> String {
+    let innermost = match error {
+        libp2p::swarm::DialError::Transport(failures) => failures.last().map(|(_, error)| {
+            let error: &dyn std::error::Error = error;
+            let sources = std::iter::successors(Some(error), |error| error.source());
+            sources.last().map(ToString::to_string).unwrap_or_default()
+        }),
+        _ => None,
+    };
+    let text = innermost.unwrap_or_else(|| error.to_string());
+    // Each layer repeats what the one below it said.
+    let last = text.lines().last().unwrap_or_default().trim_start_matches([' ', '-']);
+    let mut parts: Vec<_> = last.split(": ").filter(|part| !part.is_empty()).collect();
+    parts.dedup();
+    parts.join(": ")
+}
+
 /// A connected peer.
 pub(crate) struct Peer {
     pub(super) address: Multiaddr,
@@ -42,6 +60,10 @@ pub(crate) struct Peer {
     pub(super) agent: String,
     pub(super) praise: f64,
     pub(super) count: Arc<Count>,
+    /// Whether it said who it is: one that has no seat for this node closes the connection before that.
+    pub(super) has_greeted: bool,
+    /// Those who wait for that.
+    pub(super) waiting: Vec<DialReply>,
 }
 
 impl Task {
@@ -69,9 +91,32 @@ impl Task {
             agent: String::new(),
             praise: 0.0,
             count: count_of(&self.counts, id),
+            has_greeted: false,
+            waiting: Vec::new(),
         };
         self.peers.insert(id, peer);
         self.metrics.peers.set(self.peers.len() as i64);
+    }
+
+    /// A dial that somebody waits for made a connection.
+    pub(super) fn on_dialled(&mut self, id: PeerId, reply: DialReply) {
+        match self.peers.get_mut(&id) {
+            Some(peer) if !peer.has_greeted => peer.waiting.push(reply),
+            // Whoever asked has gone.
+            _ => drop(reply.send(Ok(id))),
+        }
+    }
+
+    /// A peer said who it is, so it means to stay.
+    pub(super) fn on_greeted(&mut self, id: PeerId) {
+        let Some(peer) = self.peers.get_mut(&id) else { return };
+        if std::mem::replace(&mut peer.has_greeted, true) {
+            return;
+        }
+        for reply in peer.waiting.drain(..) {
+            // As above.
+            let _ = reply.send(Ok(id));
+        }
         self.tell(Event::Joined { peer: id });
     }
 
@@ -81,10 +126,18 @@ impl Task {
         if peer.connections > 0 {
             return;
         }
-        self.peers.remove(&id);
+        let Some(peer) = self.peers.remove(&id) else { return };
         self.book.disconnected(&id, now_ms(), Instant::now());
         self.metrics.peers.set(self.peers.len() as i64);
-        self.tell(Event::Left { peer: id });
+        for reply in peer.waiting {
+            let reason =
+                "the peer closed the connection at once: it is full, or it does not let this node in";
+            // Whoever asked has gone.
+            let _ = reply.send(Err(DialError::Failed(reason.to_owned())));
+        }
+        if peer.has_greeted {
+            self.tell(Event::Left { peer: id });
+        }
     }
 
     /// Somebody connected to this address: it can be reached, at least from where that peer is.
@@ -223,17 +276,13 @@ impl Task {
         let refused = match peer {
             Some(peer) if peer == self.peer() => Some(DialError::Myself),
             Some(peer) if !gate.is_welcome(&peer) => Some(DialError::Forbidden(peer)),
-            Some(peer) if self.peers.contains_key(&peer) => {
-                // Whoever asked has gone.
-                let _ = reply.send(Ok(peer));
-                return;
-            }
+            Some(peer) if self.peers.contains_key(&peer) => return self.on_dialled(peer, reply),
             _ if !is_dialable(&plain) => Some(DialError::BadAddress(address.clone())),
             _ if gate.free_seats() == 0 => Some(DialError::Full),
             _ => None,
         };
         if let Some(error) = refused {
-            // As above.
+            // Whoever asked has gone.
             let _ = reply.send(Err(error));
             return;
         }
@@ -248,7 +297,7 @@ impl Task {
         match self.swarm.dial(options) {
             Ok(()) => drop(self.dialling.insert(connection, (reply, peer))),
             // As above.
-            Err(error) => drop(reply.send(Err(DialError::Failed(error.to_string())))),
+            Err(error) => drop(reply.send(Err(DialError::Failed(reason_of(&error))))),
         }
     }
 

@@ -8,6 +8,7 @@ use libp2p::swarm::SwarmEvent;
 use libp2p::{PeerId, identify, mdns, relay, upnp};
 
 use super::asked::Channel;
+use super::peers::reason_of;
 use super::{Line, Task, now_ms};
 use crate::behaviour::BehaviourEvent;
 use crate::dial::is_dialable;
@@ -26,8 +27,7 @@ impl Task {
                 self.pending.remove(&connection_id);
                 self.on_connected(peer_id, &endpoint);
                 if let Some((reply, _)) = self.dialling.remove(&connection_id) {
-                    // Whoever asked has gone.
-                    let _ = reply.send(Ok(peer_id));
+                    self.on_dialled(peer_id, reply);
                 }
             }
             SwarmEvent::ConnectionClosed { peer_id, .. } => self.on_disconnected(peer_id),
@@ -37,8 +37,8 @@ impl Task {
                     self.book.failed(&peer, Instant::now());
                 }
                 if let Some((reply, _)) = self.dialling.remove(&connection_id) {
-                    // As above.
-                    let _ = reply.send(Err(DialError::Failed(error.to_string())));
+                    // Whoever asked has gone.
+                    let _ = reply.send(Err(DialError::Failed(reason_of(&error))));
                 }
             }
             SwarmEvent::NewListenAddr { address, .. } => {
@@ -156,6 +156,7 @@ impl Task {
         if let Some(known) = self.peers.get_mut(&peer) {
             known.agent = info.agent_version.chars().filter(|c| !c.is_control()).take(64).collect();
         }
+        self.on_greeted(peer);
         self.was_seen_at(&info.observed_addr);
         let serves = info.protocols.iter().any(|protocol| protocol.as_ref() == "/synapsenet/kad/1");
         for address in info.listen_addrs.into_iter().filter(is_dialable).take(MAX_IDENTIFIED) {

@@ -244,7 +244,7 @@ fn show_known(known: &[rpc::KnownPeer], wide: bool, out: &mut Output) -> Result<
         let last_seen =
             if peer.last_seen_ms > 0 { time::local(peer.last_seen_ms) } else { "never".to_owned() };
         let addresses: Vec<_> = peer.addresses.iter().map(|address| shown_address(address, wide)).collect();
-        [shown_id(&peer.peer_id, wide), last_seen, addresses.join(" ")]
+        [shown_id(&peer.peer_id, wide), last_seen, addresses.join(", ")]
     });
     table(["PEER", "LAST CONNECTED", "ADDRESSES"], rows.collect(), out)?;
     out.note(format_args!("{FAINT}{} known{FAINT:#}", plural(known.len() as u64, "peer")))
@@ -352,7 +352,7 @@ mod tests {
     #[test]
     fn usual_addresses_are_shown_as_people_write_them() {
         assert_eq!(shown_address("/ip4/10.0.0.1/tcp/7716/p2p/12D3", false), "10.0.0.1:7716");
-        assert_eq!(shown_address("/ip6/::1/udp/1/quic-v1", false), "[::1]:1");
+        assert_eq!(shown_address("/ip6/::1/udp/1/quic-v1", false), "[::1]:1 (quic)");
         assert_eq!(
             shown_address("/ip4/1.2.3.4/tcp/1/p2p/12D3/p2p-circuit", false),
             "/ip4/1.2.3.4/tcp/1/p2p/12D3/p2p-circuit"

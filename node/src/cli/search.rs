@@ -221,11 +221,11 @@ fn describe_peer(peer: &rpc::PeerAnswer) -> String {
     let ms = peer.elapsed_us / 1000;
     match (peer.outcome.as_str(), peer.left_out) {
         ("answered", 0) => {
-            format!("peer {who} answered in {ms} ms with {} that were new", plural(peer.hits.into(), "hit"))
+            format!("peer {who} answered in {ms} ms with {}", plural(peer.hits.into(), "new hit"))
         }
         ("answered", left_out) => format!(
-            "peer {who} answered in {ms} ms with {} that were new; {} could not be scored in time",
-            plural(peer.hits.into(), "hit"),
+            "peer {who} answered in {ms} ms with {}; {} could not be scored in time",
+            plural(peer.hits.into(), "new hit"),
             plural(left_out.into(), "grain")
         ),
         ("late", _) => format!("peer {who} did not answer in time"),
