@@ -13,7 +13,9 @@
 //! | Do real processes start, stop and die without losing anything? | `processes` |
 //! | What if the disk, the index, the model or the library is not as it should be? | `damage` |
 //! | Does the command line say and do what scripts rely on? | `commands`, `transfer` |
-//! | Do grains spread, do late joiners catch up, do questions reach others? | `mesh` |
+//! | Do grains spread, do questions reach others, does what is private stay? | `mesh` |
+//! | Do all nodes end with the same grains, whatever happens to nodes and lines? | `convergence` |
+//! | Do the commands of the mesh say and do what scripts rely on? | `mesh_commands` |
 //! | Do the crates keep to the arrows of the design? | `architecture` |
 //!
 //! Nodes run in this process wherever that is enough; `harness` starts them. Nothing sleeps: tests wait for conditions.
@@ -24,12 +26,14 @@ mod integration {
     mod architecture;
     mod bulk;
     mod commands;
+    mod convergence;
     mod damage;
     mod documents;
     mod harness;
     mod lists;
     mod memory;
     mod mesh;
+    mod mesh_commands;
     mod metrics;
     mod processes;
     mod requests;

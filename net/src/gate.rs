@@ -19,8 +19,8 @@ use libp2p::swarm::{
     THandlerOutEvent, ToSwarm, dummy,
 };
 
-/// How long a visitor may stay: identify and a Kademlia query take a second or two over a slow line, and others wait.
-pub(crate) const MAX_VISIT: Duration = Duration::from_secs(4);
+/// How long a visitor may stay: identify and a Kademlia query take a second over a slow line, and others wait.
+pub(crate) const MAX_VISIT: Duration = Duration::from_secs(2);
 /// How long a visitor has to stay away after its visit, so that those who were never let in get their turn.
 const VISIT_EVERY: Duration = Duration::from_secs(60);
 /// Visitors that are remembered for that.

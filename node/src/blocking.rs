@@ -6,9 +6,8 @@ pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send 
         Ok(value) => value,
         Err(error) => match error.try_into_panic() {
             Ok(panic) => std::panic::resume_unwind(panic),
-            Err(_) => {
-                unreachable!("blocking work is only cancelled before it starts, when the runtime shuts down")
-            }
+            // Work is only cancelled before it starts, when the runtime shuts down; the caller goes with it.
+            Err(_) => std::future::pending().await,
         },
     }
 }

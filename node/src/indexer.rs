@@ -48,6 +48,8 @@ pub(crate) struct Progress {
     pub done_slot: Slot,
     /// Notes stored and not yet searchable.
     pub pending: u64,
+    /// The last entry of the log that is in the index.
+    pub applied: u64,
 }
 
 /// Why the indexer cannot go on.
@@ -94,7 +96,7 @@ impl Indexer {
         false_claims: mpsc::Sender<AuthorId>,
         (applied, saved): (u64, u64),
     ) -> (Self, watch::Receiver<Progress>) {
-        let (progress, watched) = watch::channel(Progress::default());
+        let (progress, watched) = watch::channel(Progress { applied, ..Progress::default() });
         let dice = Dice::new();
         let indexer = Self {
             memory,
@@ -288,12 +290,12 @@ impl Indexer {
 
     /// Tells how far it has come. True when notes are pending.
     async fn publish(&self) -> Result<bool, IndexerError> {
-        let (memory, taken) = (self.memory.clone(), self.taken);
+        let (memory, taken, applied) = (self.memory.clone(), self.taken, self.applied);
         let (progress, more) = blocking(move || -> Result<_, StorageError> {
             let view = memory.store.view()?;
             let next = view.pending_after(taken, 1)?.first().map(|record| record.slot);
             let done_slot = next.map_or(view.last_slot()?, |slot| slot - 1);
-            Ok((Progress { done_slot, pending: view.counts()?.pending }, next.is_some()))
+            Ok((Progress { done_slot, pending: view.counts()?.pending, applied }, next.is_some()))
         })
         .await?;
         let metrics = &self.memory.metrics;

@@ -119,6 +119,31 @@ enum Command {
     Stop,
 }
 
+/// What is taken in at most.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    /// Notes held.
+    pub max_notes: u64,
+    /// Size of the database in bytes from which on notes of peers are refused; 0 is without limit.
+    pub quota_bytes: u64,
+}
+
+impl Limits {
+    /// Whether one more note finds room, given how many there are.
+    fn check(&self, memory: &Memory, notes: u64, from_peer: bool) -> Result<(), Refusal> {
+        if notes >= self.max_notes {
+            return Err(Refusal::NodeFull(notes));
+        }
+        if from_peer && self.quota_bytes > 0 {
+            let size = memory.store.size_bytes();
+            if size >= self.quota_bytes {
+                return Err(Refusal::OverQuota(size));
+            }
+        }
+        Ok(())
+    }
+}
+
 /// What the thread needs to start.
 pub(crate) struct Start {
     /// The store that it writes, and where it counts.
@@ -127,10 +152,8 @@ pub(crate) struct Start {
     pub announcer: Announcer,
     /// Told of every grain that came in.
     pub events: Events,
-    /// Notes held at most.
-    pub max_notes: u64,
-    /// Size of the database in bytes from which on notes of peers are refused; 0 is without limit.
-    pub quota_bytes: u64,
+    /// What is taken in at most.
+    pub limits: Limits,
     /// Told after each commit.
     pub changed: Arc<Notify>,
     /// Cancelled when the thread ends, asked or not.
@@ -143,6 +166,7 @@ pub(crate) struct Ingest {
     queue: mpsc::Sender<Command>,
     memory: Arc<Memory>,
     announcer: Announcer,
+    limits: Limits,
 }
 
 impl fmt::Debug for Ingest {
@@ -155,9 +179,9 @@ impl Ingest {
     /// Starts the thread.
     pub fn start(start: Start) -> (Self, JoinHandle<()>) {
         let (queue, commands) = mpsc::channel(QUEUE);
-        let Start { memory, announcer, events, max_notes, quota_bytes, changed, ended } = start;
-        let ingest = Self { queue, memory: memory.clone(), announcer: announcer.clone() };
-        let writer = Writer { memory, announcer, events, max_notes, quota_bytes, changed };
+        let Start { memory, announcer, events, limits, changed, ended } = start;
+        let ingest = Self { queue, memory: memory.clone(), announcer: announcer.clone(), limits };
+        let writer = Writer { memory, announcer, events, limits, changed };
         let run = move || {
             let _ended = ended.drop_guard();
             writer.run(commands);
@@ -169,6 +193,19 @@ impl Ingest {
     /// What seals claims and announces grains in the name of this node.
     pub fn announcer(&self) -> &Announcer {
         &self.announcer
+    }
+
+    /// Whether there is room for a peer's note now.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn has_room_for_peers(&self) -> Result<bool, StorageError> {
+        let (memory, limits) = (self.memory.clone(), self.limits);
+        blocking(move || {
+            let notes = memory.store.view()?.counts()?.notes;
+            Ok(limits.check(&memory, notes, true).is_ok())
+        })
+        .await
     }
 
     /// Lets the thread end once everything before this in the queue is on disk. What comes later is answered

@@ -32,7 +32,7 @@ use crate::embedder::{EmbedderHandle, EmbedderThread, ModelState, Start};
 use crate::events::Events;
 use crate::identity;
 use crate::indexer::{Indexer, MAX_FALSE_CLAIMS, apply_log};
-use crate::ingest::{self, Ingest};
+use crate::ingest::{self, Ingest, Limits};
 use crate::memory::Memory;
 use crate::mesh::{self, Mesh};
 use crate::metrics::Metrics;
@@ -127,8 +127,7 @@ impl Node {
             memory: memory.clone(),
             announcer: Announcer::new(memory.clone(), identity.clone(), outbox),
             events: events.clone(),
-            max_notes: max_grains,
-            quota_bytes: config.storage.quota_bytes,
+            limits: Limits { max_notes: max_grains, quota_bytes: config.storage.quota_bytes },
             changed: changed.clone(),
             ended: ingest_ended.clone(),
         });

@@ -5,6 +5,7 @@ mod mesh;
 mod search;
 mod status;
 
+use std::collections::HashSet;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Instant;
@@ -12,7 +13,7 @@ use std::time::Instant;
 use futures::{Stream, StreamExt};
 use synapsenet_proto::rpc::node_service_server::NodeService;
 use synapsenet_proto::{Draft, Grain, GrainId, Identity, Topic, rpc};
-use synapsenet_storage::{Filter, ListQuery, Record, View};
+use synapsenet_storage::{Filter, ListQuery, Record, Slot, View};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio_stream::wrappers::{BroadcastStream, ReceiverStream};
 use tokio_util::sync::CancellationToken;
@@ -416,10 +417,11 @@ impl NodeService for Api {
     async fn verify(&self, _: Request<rpc::VerifyRequest>) -> Reply<Self::VerifyStream> {
         let permit = self.admit()?;
         let memory = self.parts.memory.clone();
+        let applied = self.parts.progress.borrow().applied;
         let (sender, messages) = tokio::sync::mpsc::channel(PROGRESS_QUEUE);
         tokio::task::spawn_blocking(move || {
             let _permit = permit;
-            let last = verify(&memory, &sender).map_err(status_of);
+            let last = verify(&memory, applied, &sender).map_err(status_of);
             // A client that hung up no longer wants to know.
             let _ = sender.blocking_send(last);
         });
@@ -451,9 +453,11 @@ fn check_search(request: &rpc::SearchRequest) -> Result<(usize, Filter), CallErr
     Ok((k, read_filter(request.filter.clone())?))
 }
 
-/// Checks every record and the index against the store, telling progress on the way.
+/// Checks every record and the index against the store, telling progress on the way. `applied`: up to this entry of the
+/// log the index had done everything before this began.
 fn verify(
     memory: &Memory,
+    applied: u64,
     progress: &tokio::sync::mpsc::Sender<Result<rpc::VerifyResponse, Status>>,
 ) -> Result<rpc::VerifyResponse, CallError> {
     let view = memory.store.view()?;
@@ -467,10 +471,14 @@ fn verify(
         .iter()
         .map(ToString::to_string)
         .collect();
-    let mut vectors = 0;
+    // A vector is in the store a moment before it is in the index.
+    let to_come: HashSet<Slot> = match view.index_log(applied)? {
+        Some(events) => events.iter().map(|event| event.slot).collect(),
+        None => HashSet::new(),
+    };
     view.for_each_vector(memory.model.id(), &mut |slot, _| {
-        vectors += 1;
-        if !memory.hnsw.contains(slot) && problems.len() < MAX_PROBLEMS {
+        let is_missing = !memory.hnsw.contains(slot) && !to_come.contains(&slot);
+        if is_missing && problems.len() < MAX_PROBLEMS {
             problems.push(format!("slot {slot} has a vector and is not in the index: restart the node"));
         }
         std::ops::ControlFlow::Continue(())

@@ -73,8 +73,12 @@ pub(crate) struct SyncProgress {
     pub refused: u64,
     /// Grains that came with a claim that is of use here.
     pub with_claim: u64,
-    /// Questions answered.
+    /// Messages of the comparison that were answered.
     pub round_trips: u32,
+    /// Bytes of the comparison alone, both ways.
+    pub comparison_bytes: u64,
+    /// Batches of grains that came.
+    pub fetches: u32,
     /// Bytes of questions.
     pub bytes_sent: u64,
     /// Bytes of answers.
@@ -96,6 +100,8 @@ impl SyncProgress {
             refused: 0,
             with_claim: 0,
             round_trips: 0,
+            comparison_bytes: 0,
+            fetches: 0,
             bytes_sent: 0,
             bytes_received: 0,
             elapsed: Duration::ZERO,

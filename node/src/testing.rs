@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use crate::announcer::{Announcer, MAX_OUTBOX};
 use crate::embedder::{EmbedderHandle, EmbedderThread, Start};
 use crate::events::Events;
-use crate::ingest::{self, Ingest};
+use crate::ingest::{self, Ingest, Limits};
 use crate::memory::Memory;
 use crate::metrics::Metrics;
 
@@ -55,8 +55,7 @@ impl Fixture {
             memory: memory.clone(),
             announcer: Announcer::new(memory.clone(), identity.clone(), outbox),
             events: events.clone(),
-            max_notes: 100_000,
-            quota_bytes,
+            limits: Limits { max_notes: 100_000, quota_bytes },
             changed: changed.clone(),
             ended: CancellationToken::new(),
         });

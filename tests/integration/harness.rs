@@ -13,7 +13,7 @@ use std::time::Duration;
 pub(crate) use client::{Client, Found, note};
 pub(crate) use command::{Ran, program, ran, synapsenet};
 pub(crate) use links::Links;
-pub(crate) use node::{TestNode, config, mesh_config};
+pub(crate) use node::{TestNode, config, ids, join, mesh_config, shared};
 pub(crate) use process::TestProcess;
 pub(crate) use random::{Random, noise};
 

@@ -1,37 +1,12 @@
-//! Grains spread, late joiners catch up, and questions reach others: whole nodes on loopback.
+//! Grains spread, and questions reach others: whole nodes on loopback.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
-use futures::future::join_all;
-use synapsenet::Node;
+use synapsenet_net::{Config, Metrics, Net, Saved};
 use synapsenet_proto::{Identity, rpc};
 
-use super::harness::{Links, Random, TestNode, TestProcess, folder, mesh_config, note, wait_for, within};
-
-/// Starts a node that dials `peers`.
-async fn join(peers: &[String]) -> TestNode {
-    TestNode::fresh_with(mesh_config(peers)).await
-}
-
-/// The ids of everything shared that a node holds, retractions included.
-async fn ids(node: &TestNode) -> BTreeSet<String> {
-    let request = rpc::ListRequest { page_size: 1000, with_retractions: true, ..Default::default() };
-    let grains = node.list_pages(request).await.concat();
-    grains.into_iter().filter(|grain| grain.shared).map(|grain| grain.id).collect()
-}
-
-async fn wait_for_same(nodes: &[TestNode], count: usize) {
-    wait_for("every node to hold the same grains", async || {
-        let sets = join_all(nodes.iter().map(ids)).await;
-        sets[0].len() == count && sets.iter().all(|set| *set == sets[0])
-    })
-    .await;
-}
-
-fn shared(text: String) -> rpc::BulkPutRequest {
-    rpc::BulkPutRequest { item: Some(rpc::bulk_put_request::Item::Draft(note(text))), share: true }
-}
+use super::harness::{TestNode, ids, join, mesh_config, shared, wait_for, within};
+use super::metrics::scrape;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_shared_spreads_and_is_found_elsewhere_and_what_is_private_stays() {
@@ -73,137 +48,6 @@ async fn a_question_reaches_what_others_know() {
     assert!(found.hits[0].score > 0.5);
 }
 
-/// Must be shown 1: 10 nodes, 1,000 grains published on random ones while nodes restart.
-#[tokio::test(flavor = "multi_thread")]
-async fn ten_nodes_that_restart_now_and_then_end_with_the_same_grains() {
-    const NODES: usize = 10;
-    const GRAINS: usize = 1000;
-    let mut random = Random::from_environment();
-    let mut nodes = vec![join(&[]).await];
-    let first = nodes[0].node.mesh_addresses();
-    for _ in 1..NODES {
-        nodes.push(join(&first).await);
-    }
-    for round in 0..10 {
-        let mut texts: Vec<Vec<rpc::BulkPutRequest>> = vec![Vec::new(); NODES];
-        for n in 0..GRAINS / 10 {
-            let at = random.below(NODES as u64) as usize;
-            texts[at].push(shared(format!("Node {at} says {n} in round {round}.")));
-        }
-        join_all(nodes.iter().zip(texts).map(|(node, texts)| node.bulk_put(texts))).await;
-        if round % 3 == 1 {
-            // Not the first: its address is what the others begin with.
-            let node = nodes.remove(1 + random.below(NODES as u64 - 1) as usize);
-            nodes.push(node.restart_with(mesh_config(&first)).await);
-        }
-    }
-    wait_for_same(&nodes, GRAINS).await;
-}
-
-/// Must be shown 2: a node that was away while 10,000 grains were published.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_late_joiner_gets_everything() {
-    const GRAINS: usize = 10_000;
-    let one = join(&[]).await;
-    for part in 0..10 {
-        one.bulk_put((0..GRAINS / 10).map(|n| shared(format!("Fact {n} of part {part}."))).collect()).await;
-    }
-    let two = join(&one.node.mesh_addresses()).await;
-    wait_for("the late joiner to have everything", async || two.status().await.grains == GRAINS as u64).await;
-    assert_eq!(ids(&one).await, ids(&two).await);
-}
-
-/// Must be shown 3: writes on both sides of a cut, then it heals.
-#[tokio::test(flavor = "multi_thread")]
-async fn both_sides_of_a_cut_end_with_the_same_grains() {
-    let (nodes, links) = linked(4, Duration::ZERO, 0.0).await;
-    let peer = |node: &TestNode| node.node.peer_id().unwrap().parse().unwrap();
-    links.cut_off(nodes[..2].iter().map(peer));
-    wait_for("the links to break", async || {
-        let counts = join_all(nodes.iter().map(async |node| node.peers().await.len())).await;
-        counts.iter().all(|&count| count <= 1)
-    })
-    .await;
-    for (n, node) in nodes.iter().enumerate() {
-        node.bulk_put((0..100).map(|i| shared(format!("Side {n} goes on with {i}."))).collect()).await;
-    }
-    links.heal();
-    wait_for_same(&nodes, 400).await;
-}
-
-/// Must be shown 7: 200 ms of delay and 5 % loss.
-#[tokio::test(flavor = "multi_thread")]
-async fn slow_lines_that_lose_packets_only_take_longer() {
-    let (nodes, _links) = linked(4, Duration::from_millis(200), 0.05).await;
-    for (n, node) in nodes.iter().enumerate() {
-        node.bulk_put((0..50).map(|i| shared(format!("Node {n} says {i} over a bad line."))).collect()).await;
-    }
-    wait_for_same(&nodes, 200).await;
-}
-
-/// Nodes that all begin with the first, over links that the test holds.
-async fn linked(count: u64, delay: Duration, loss: f64) -> (Vec<TestNode>, Links) {
-    let links = Links::new(delay, loss, 7);
-    let mut nodes: Vec<TestNode> = Vec::new();
-    for _ in 0..count {
-        let first = nodes.first().map(|node| node.node.mesh_addresses()).unwrap_or_default();
-        let dir = folder();
-        let identity = Identity::from_seed(&rand_seed(nodes.len()));
-        std::fs::create_dir_all(dir.path().join("data")).unwrap();
-        let seed = identity.seed().iter().map(|byte| format!("{byte:02x}")).collect::<String>();
-        write_private(&dir.path().join("data/identity.seed"), &seed);
-        let me = synapsenet_net::peer_of(&identity.author()).unwrap();
-        nodes.push(TestNode::layered(dir, mesh_config(&first), links.layer(me)).await);
-    }
-    wait_for("the nodes to meet", async || {
-        let counts = join_all(nodes.iter().map(async |node| node.peers().await.len())).await;
-        counts.iter().all(|&peers| peers as u64 == count - 1)
-    })
-    .await;
-    (nodes, links)
-}
-
-fn rand_seed(n: usize) -> [u8; 32] {
-    [n as u8 + 100; 32]
-}
-
-fn write_private(path: &std::path::Path, text: &str) {
-    use std::os::unix::fs::OpenOptionsExt;
-    let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).unwrap();
-    std::io::Write::write_all(&mut file, text.as_bytes()).unwrap();
-}
-
-/// Must be shown 4: kill -9 of a node that is catching up.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_node_that_is_killed_while_it_catches_up_goes_on_where_it_was() {
-    const GRAINS: usize = 6000;
-    let one = join(&[]).await;
-    for part in 0..6 {
-        one.bulk_put((0..GRAINS / 6).map(|n| shared(format!("Line {n} of page {part}."))).collect()).await;
-    }
-    let dir = folder();
-    let peer = one.node.mesh_addresses().remove(0);
-    let arguments = ["--listen", "/ip4/127.0.0.1/tcp/0", "--peer", peer.as_str()];
-    let environment = [("SYNAPSENET_NETWORK__MDNS", "false")];
-    let mut before = 0;
-    for _ in 0..3 {
-        let process = TestProcess::start_with(dir.path(), &arguments, &environment).await;
-        wait_for("it to catch up a little", async || {
-            let grains = process.status().await.grains;
-            grains > before || grains == GRAINS as u64
-        })
-        .await;
-        let now = process.status().await.grains;
-        assert!(now >= before, "what was acknowledged is there");
-        before = now;
-        process.kill().await;
-    }
-    let process = TestProcess::start_with(dir.path(), &arguments, &environment).await;
-    wait_for("it to have everything", async || process.status().await.grains == GRAINS as u64).await;
-    process.verify_sound().await;
-    process.stop().await;
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_stops_in_order_while_it_synchronises() {
     let one = join(&[]).await;
@@ -211,5 +55,130 @@ async fn a_node_stops_in_order_while_it_synchronises() {
     let two = join(&one.node.mesh_addresses()).await;
     wait_for("the first grains", async || two.status().await.grains > 0).await;
     within("the end of a node", two.stop()).await;
-    let _: &Node = &one.node;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_metrics_of_the_mesh_count_what_they_name() {
+    let one = join(&[]).await;
+    let two = join(&one.node.mesh_addresses()).await;
+    wait_for("the two to meet", async || two.peers().await.len() == 1).await;
+    one.bulk_put((0..20).map(|n| shared(format!("Fact {n}."))).collect()).await;
+    wait_for("all to be searchable elsewhere", async || two.status().await.searchable == 20).await;
+    let request = rpc::SearchRequest { text: "facts".into(), mesh: true, ..Default::default() };
+    let found = two.try_search(request).await.unwrap();
+    assert_eq!(found.summary.peers.len(), 1);
+    let (sent, received) = (one.node.metrics_address().unwrap(), two.node.metrics_address().unwrap());
+    let page = scrape(sent).await;
+    assert_eq!(page.value("syn_peers"), 1.0);
+    assert_eq!(page.value("syn_announced_grains_total"), 20.0);
+    // Bytes are written to the page once a second.
+    let gossip = "syn_network_bytes_total{protocol=\"gossip\",direction=\"sent\"}";
+    wait_for("the bytes", async || scrape(sent).await.value(gossip) > 0.0).await;
+    let page = scrape(received).await;
+    let came = page.sum("syn_grains_received_total{", "outcome=\"added\"");
+    assert_eq!(came, 20.0);
+    assert_eq!(page.sum("syn_claims_total{", ""), page.sum("syn_claims_total{", "outcome="));
+    assert!(page.sum("syn_claims_total{", "") >= 20.0, "each came with a claim");
+    assert!(page.sum("syn_syncs_total{", "outcome=\"done\"") >= 1.0);
+    assert!(page.sum("syn_sync_bytes_total{", "") > 0.0);
+    assert_eq!(page.value("syn_mesh_queries_total{outcome=\"answered\"}"), 1.0);
+    assert_eq!(page.sum("syn_offences_total{", ""), 0.0);
+}
+
+/// Must be shown 5: never more than `max_peers`, whoever comes.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_with_eight_seats_never_has_more_than_eight_peers() {
+    const COMING: u8 = 30;
+    let mut config = mesh_config(&[]);
+    config.network.max_peers = 8;
+    config.network.max_per_address = 100;
+    let one = TestNode::fresh_with(config).await;
+    let address = one.node.mesh_addresses()[0].parse::<synapsenet_net::Multiaddr>().unwrap();
+    let mut nets = Vec::new();
+    for n in 0..COMING {
+        let config = Config {
+            listen: vec!["/ip4/127.0.0.1/tcp/0".parse().unwrap()],
+            bootstrap: vec![address.clone()],
+            max_per_address: 100,
+            ..Config::default()
+        };
+        let metrics = Metrics::default();
+        let identity = Identity::from_seed(&[n + 1; 32]);
+        nets.push(Net::start(config, &identity, Saved::default(), metrics).await.unwrap());
+    }
+    let mut most = 0;
+    wait_for("all seats to be taken and everybody to have found somebody", async || {
+        let peers = one.peers().await.len();
+        assert!(peers <= 8, "{peers} peers");
+        most = most.max(peers);
+        let mut lonely = 0;
+        for (net, ..) in &nets {
+            let others = net.peers().await.unwrap();
+            lonely +=
+                usize::from(others.iter().all(|peer| Some(peer.peer.to_string()) == one.node.peer_id()));
+        }
+        most == 8 && lonely == 0
+    })
+    .await;
+    for (net, ..) in &nets {
+        net.stop().await;
+    }
+}
+
+/// Names of topics spread by Kademlia: who takes part in a rare one finds the others without being told where they are.
+#[tokio::test(flavor = "multi_thread")]
+async fn those_of_a_rare_topic_find_each_other_through_others() {
+    let hub = join(&[]).await;
+    let with_topic = |topic: &str| {
+        let mut config = mesh_config(&hub.node.mesh_addresses());
+        config.network.topics = vec![topic.into()];
+        config
+    };
+    let one = TestNode::fresh_with(with_topic("rare")).await;
+    let _others =
+        [TestNode::fresh_with(with_topic("other")).await, TestNode::fresh_with(with_topic("third")).await];
+    let two = TestNode::fresh_with(with_topic("rare")).await;
+    let mut draft = super::harness::note("Found through Kademlia.");
+    draft.topic = "rare".into();
+    let request = rpc::PutRequest { draft: Some(draft), share: true };
+    let id = one.rpc.clone().put(request).await.unwrap().into_inner().id;
+    wait_for("the grain to arrive", async || two.try_get(&id).await.is_ok()).await;
+    assert_eq!(ids(&hub).await, BTreeSet::new(), "who takes no part in it gets nothing of it");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_ban_holds_after_a_restart_of_the_node_and_can_be_lifted() {
+    let one = join(&[]).await;
+    let two = join(&one.node.mesh_addresses()).await;
+    wait_for("the two to meet", async || two.peers().await.len() == 1).await;
+    let peer_id = one.node.peer_id().unwrap();
+    let ban = rpc::BanPeerRequest { peer_id: peer_id.clone(), seconds: None };
+    two.mesh.clone().ban_peer(ban).await.unwrap();
+    wait_for("the peer to go", async || two.peers().await.is_empty()).await;
+    let two = two.restart_with(mesh_config(&one.node.mesh_addresses())).await;
+    let request = rpc::ListPeersRequest { with_known: false, with_banned: true };
+    let banned = two.mesh.clone().list_peers(request).await.unwrap().into_inner().banned;
+    assert_eq!(banned.iter().map(|ban| &ban.peer_id).collect::<Vec<_>>(), [&peer_id]);
+    let address = one.node.mesh_addresses().remove(0);
+    let add = rpc::AddPeerRequest { address };
+    let refused = within("a refusal", two.mesh.clone().add_peer(add.clone())).await.unwrap_err();
+    assert!(refused.message().contains("peers unban"), "{refused}");
+    two.mesh.clone().unban_peer(rpc::UnbanPeerRequest { peer_id: peer_id.clone() }).await.unwrap();
+    let added = within("a connection", two.mesh.clone().add_peer(add)).await.unwrap().into_inner();
+    assert_eq!(added.peer_id, peer_id);
+    assert_eq!(two.peers().await.len(), 1);
+}
+
+/// What an author vouches for need not be embedded again once the author was found honest.
+#[tokio::test(flavor = "multi_thread")]
+async fn claims_spare_others_the_work_of_the_model() {
+    let one = join(&[]).await;
+    one.bulk_put((0..400).map(|n| shared(format!("Fact {n}."))).collect()).await;
+    one.wait_indexed().await;
+    let two = join(&one.node.mesh_addresses()).await;
+    wait_for("all to be searchable", async || two.status().await.searchable == 400).await;
+    let page = scrape(two.node.metrics_address().unwrap()).await;
+    let believed = page.value("syn_claims_total{outcome=\"believed\"}");
+    assert!(believed > 300.0, "{believed} of 400 claims were believed");
+    assert_eq!(two.search("fact 17").await.hits.len(), 10);
 }

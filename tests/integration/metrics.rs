@@ -26,6 +26,14 @@ impl Page {
     }
 }
 
+impl Page {
+    /// The sum of the samples whose name begins so and whose labels have this.
+    pub fn sum(&self, begin: &str, label: &str) -> f64 {
+        let samples = self.samples.iter().filter(|(name, _)| name.starts_with(begin) && name.contains(label));
+        samples.map(|(_, value)| value).sum()
+    }
+}
+
 /// Reads a page of the metrics server.
 async fn get(address: SocketAddr, path: &str) -> Page {
     let answer = within("a page", async {

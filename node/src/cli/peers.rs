@@ -306,11 +306,8 @@ fn shown_address(address: &str, wide: bool) -> String {
         ["ip4" | "ip6" | "dns" | "dns4" | "dns6", host, "tcp" | "udp", port, ..]
             if !wide && !parts.contains(&"p2p-circuit") =>
         {
-            if host.contains(':') {
-                format!("[{host}]:{port}")
-            } else {
-                format!("{host}:{port}")
-            }
+            let quic = if parts.contains(&"quic-v1") { " (quic)" } else { "" };
+            if host.contains(':') { format!("[{host}]:{port}{quic}") } else { format!("{host}:{port}{quic}") }
         }
         _ => printable(address).into_owned(),
     }

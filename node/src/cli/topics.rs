@@ -80,6 +80,8 @@ pub(crate) struct SyncRecord<'a> {
     refused: u64,
     with_claim: u64,
     round_trips: u32,
+    comparison_bytes: u64,
+    fetches: u32,
     bytes_sent: u64,
     bytes_received: u64,
     elapsed_ms: u64,
@@ -106,6 +108,8 @@ impl<'a> SyncRecord<'a> {
             refused: sync.refused,
             with_claim: sync.with_claim,
             round_trips: sync.round_trips,
+            comparison_bytes: sync.comparison_bytes,
+            fetches: sync.fetches,
             bytes_sent: traffic.sent,
             bytes_received: traffic.received,
             elapsed_ms: sync.elapsed_ms,
@@ -130,7 +134,7 @@ pub(crate) fn describe_sync(sync: &rpc::SyncProgress) -> String {
     };
     let bytes = HumanBytes(bytes_sent + bytes_received);
     let elapsed = f64::from(u32::try_from(sync.elapsed_ms).unwrap_or(u32::MAX)) / 1000.0;
-    let trips = plural(sync.round_trips.into(), "question");
+    let trips = plural(sync.round_trips.into(), "round trip");
     format!("{topic} with {with}: {state}{why}; {fetched}, {trips}, {bytes}, {elapsed:.1} s")
 }
 
@@ -350,7 +354,7 @@ mod tests {
             elapsed_ms: 1500,
             ..Default::default()
         };
-        let line = "commons with …ABCDEFGH: done; 1,200 of 1,200 missing grains fetched, 4 questions, 2.00 KiB, 1.5 s";
+        let line = "commons with …ABCDEFGH: done; 1,200 of 1,200 missing grains fetched, 4 round trips, 2.00 KiB, 1.5 s";
         assert_eq!(describe_sync(&sync), line);
         let quota = rpc::SyncProgress { state: rpc::SyncState::Quota.into(), missing: 0, ..sync };
         assert!(describe_sync(&quota).contains("quota: this node takes no more grains"));

@@ -8,7 +8,8 @@ use synapsenet_storage::{Change, Outcome, StorageError};
 use tokio::sync::{Notify, mpsc};
 
 use super::{
-    Command, IngestError, MAX_CLOCK_SKEW_MS, MAX_COMMIT, Origin, Put, Reply, Via, now_ms, storage_error,
+    Command, IngestError, Limits, MAX_CLOCK_SKEW_MS, MAX_COMMIT, Origin, Put, Reply, Via, now_ms,
+    storage_error,
 };
 use crate::announcer::Announcer;
 use crate::events::{Events, Happening};
@@ -20,8 +21,7 @@ pub(super) struct Writer {
     pub memory: Arc<Memory>,
     pub announcer: Announcer,
     pub events: Events,
-    pub max_notes: u64,
-    pub quota_bytes: u64,
+    pub limits: Limits,
     pub changed: Arc<Notify>,
 }
 
@@ -128,17 +128,11 @@ impl Writer {
         if ahead > MAX_CLOCK_SKEW_MS {
             return Err(Refusal::FromTheFuture(ahead));
         }
-        if grain.kind() == Kind::Note && notes >= self.max_notes {
-            return Err(Refusal::NodeFull(notes));
+        // A retraction is let in: it makes room.
+        if grain.kind() == Kind::Retraction {
+            return Ok(());
         }
-        // A peer's retraction is let in: it makes room.
-        if self.quota_bytes > 0 && grain.kind() == Kind::Note && matches!(origin, Origin::Peer { .. }) {
-            let size = self.memory.store.size_bytes();
-            if size >= self.quota_bytes {
-                return Err(Refusal::OverQuota(size));
-            }
-        }
-        Ok(())
+        self.limits.check(&self.memory, notes, matches!(origin, Origin::Peer { .. }))
     }
 
     fn refuse(&self, refusal: &Refusal, origin: &Origin) {

@@ -272,6 +272,8 @@ pub(super) fn sync_message(progress: &SyncProgress) -> rpc::SyncProgress {
         round_trips: progress.round_trips,
         traffic: Some(rpc::Traffic { sent: progress.bytes_sent, received: progress.bytes_received }),
         elapsed_ms: progress.elapsed.as_millis() as u64,
+        comparison_bytes: progress.comparison_bytes,
+        fetches: progress.fetches,
     }
 }
 

@@ -22,12 +22,12 @@ use super::source::{Batch, Source, Stop, Wanted};
 use super::{SyncProgress, SyncState};
 use crate::blocking::blocking;
 
-/// Grains asked for at once: the ids fit into one question.
+/// Grains that a peer may be asked for at once.
 pub(crate) const MAX_FETCHED_IDS: usize = 512;
-/// Grains asked for before any came: a node that is full learns it without much traffic.
-const FIRST_FETCH_IDS: usize = 64;
-/// Batches asked for, opened or being stored at the same time: at 2 MiB a batch 8 MiB of grains.
-const MAX_FETCHES: usize = 4;
+/// Grains asked for at once here. What is on its way when this process dies is fetched again, so it is little ...
+const FETCHED_IDS: usize = 256;
+/// ... and so are the batches at the same time: one is stored while the next one comes.
+const MAX_FETCHES: usize = 2;
 /// A synchronisation that brings nothing new for so long gives its place to others.
 const MAX_BARREN: Duration = Duration::from_secs(120);
 /// Grains listed and not given, above which a peer that gave fewer than those is not believed: so many are not
@@ -176,10 +176,13 @@ impl Pull {
         let mut under_way = FuturesUnordered::new();
         let mut result = Ok(());
         loop {
-            let is_begun = self.progress.fetched > 0;
-            let (ids, fetches) = if is_begun { (MAX_FETCHED_IDS, MAX_FETCHES) } else { (FIRST_FETCH_IDS, 1) };
-            while under_way.len() < fetches && !queue.is_empty() {
-                let batch: Vec<Wanted> = queue.drain(..queue.len().min(ids)).collect();
+            let room = if queue.is_empty() { Ok(()) } else { self.source.need_room().await };
+            if let Err(stop) = room {
+                queue.clear();
+                result = result.and(Err(stop));
+            }
+            while under_way.len() < MAX_FETCHES && !queue.is_empty() {
+                let batch: Vec<Wanted> = queue.drain(..queue.len().min(FETCHED_IDS)).collect();
                 under_way.push(self.source.clone().bring(batch));
             }
             let Some(batch) = under_way.next().await else { return result };
@@ -228,6 +231,8 @@ impl Pull {
 
     fn bring_up_to_date(&mut self) {
         self.progress.round_trips = self.source.round_trips.load(Relaxed);
+        self.progress.comparison_bytes = self.source.comparison_bytes.load(Relaxed);
+        self.progress.fetches = self.source.fetches.load(Relaxed);
         self.progress.bytes_sent = self.source.bytes_sent.load(Relaxed);
         self.progress.bytes_received = self.source.bytes_received.load(Relaxed);
         self.progress.elapsed = self.start.elapsed();

@@ -112,6 +112,8 @@ pub(super) struct Source {
     pub topic: Topic,
     pub peer: PeerId,
     pub round_trips: AtomicU32,
+    pub comparison_bytes: AtomicU64,
+    pub fetches: AtomicU32,
     pub bytes_sent: AtomicU64,
     pub bytes_received: AtomicU64,
 }
@@ -135,13 +137,19 @@ impl Source {
     /// Asks, again and again while the peer is busy.
     async fn ask(&self, question: Request) -> Result<Response, Stop> {
         let metrics = &self.memory.metrics;
+        let is_comparison = matches!(question, Request::Sync(_));
         let mut pause = BUSY_PAUSE;
         for _ in 0..MAX_BUSY {
             let sent = question_bytes(&question);
             match (self.ask)(question.clone()).await {
                 Ok(answer) => {
                     let (received, refused) = weigh(&answer);
-                    self.round_trips.fetch_add(1, Relaxed);
+                    if is_comparison {
+                        self.round_trips.fetch_add(1, Relaxed);
+                        self.comparison_bytes.fetch_add(sent + received, Relaxed);
+                    } else {
+                        self.fetches.fetch_add(1, Relaxed);
+                    }
                     self.bytes_sent.fetch_add(sent, Relaxed);
                     self.bytes_received.fetch_add(received, Relaxed);
                     metrics.sync_bytes("sent", sent);
@@ -177,6 +185,12 @@ impl Source {
             Ok::<_, synapsenet_storage::StorageError>(missing)
         });
         missing.await.map_err(Stop::failed)
+    }
+
+    /// Stops what goes on when this node takes no grains of peers now.
+    pub async fn need_room(&self) -> Result<(), Stop> {
+        let has_room = self.ingest.has_room_for_peers().await.map_err(Stop::failed)?;
+        if has_room { Ok(()) } else { Err(Stop::Full) }
     }
 
     /// Fetches a batch, checks every grain, and hands all in at once, so that they share commits.

@@ -183,6 +183,8 @@ impl Task {
                 topic,
                 peer,
                 round_trips: Default::default(),
+                comparison_bytes: Default::default(),
+                fetches: Default::default(),
                 bytes_sent: Default::default(),
                 bytes_received: Default::default(),
             };

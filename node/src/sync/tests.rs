@@ -79,6 +79,8 @@ fn pull_with(here: &Fixture, ask: Ask, refused: Arc<RefusedIds>) -> Pull {
         topic: Topic::default(),
         peer: peer(3),
         round_trips: Default::default(),
+        comparison_bytes: Default::default(),
+        fetches: Default::default(),
         bytes_sent: Default::default(),
         bytes_received: Default::default(),
     };

@@ -1,13 +1,15 @@
 //! A node in this process.
 
+use std::collections::BTreeSet;
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
 
 use synapsenet::{Config, Node, Settings};
 use synapsenet_net::Layer;
+use synapsenet_proto::rpc;
 use tempfile::TempDir;
 
-use super::{Client, folder, within};
+use super::{Client, folder, note, within};
 
 /// A configuration for a test: no address that another test could hold, one thread that computes.
 pub(crate) fn config() -> Config {
@@ -29,6 +31,23 @@ pub(crate) fn mesh_config(peers: &[String]) -> Config {
     // Often, so that a test that misses an announcement does not wait for a minute.
     config.network.sync_seconds = 2;
     config
+}
+
+/// Starts a node of a mesh that begins with `peers`.
+pub(crate) async fn join(peers: &[String]) -> TestNode {
+    TestNode::fresh_with(mesh_config(peers)).await
+}
+
+/// The ids of everything shared that a node holds, retractions included.
+pub(crate) async fn ids(node: &Client) -> BTreeSet<String> {
+    let request = rpc::ListRequest { page_size: 1000, with_retractions: true, ..Default::default() };
+    let grains = node.list_pages(request).await.concat();
+    grains.into_iter().filter(|grain| grain.shared).map(|grain| grain.id).collect()
+}
+
+/// An item of a bulk put: a shared text.
+pub(crate) fn shared(text: String) -> rpc::BulkPutRequest {
+    rpc::BulkPutRequest { item: Some(rpc::bulk_put_request::Item::Draft(note(text))), share: true }
 }
 
 /// A running node and a client on its socket.
