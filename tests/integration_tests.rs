@@ -16,6 +16,7 @@
 //! | Do grains spread, do questions reach others, does what is private stay? | `mesh` |
 //! | Do all nodes end with the same grains, whatever happens to nodes and lines? | `convergence` |
 //! | Do the commands of the mesh say and do what scripts rely on? | `mesh_commands` |
+//! | What do hostile peers cost? | `hostile` |
 //! | Do the crates keep to the arrows of the design? | `architecture` |
 //!
 //! Nodes run in this process wherever that is enough; `harness` starts them. Nothing sleeps: tests wait for conditions.
@@ -30,6 +31,7 @@ mod integration {
     mod damage;
     mod documents;
     mod harness;
+    mod hostile;
     mod lists;
     mod memory;
     mod mesh;

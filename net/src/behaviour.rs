@@ -157,7 +157,8 @@ fn kademlia(me: PeerId) -> kad::Behaviour<MemoryStore> {
     config
         .set_record_filtering(kad::StoreInserts::FilterBoth)
         .set_query_timeout(Duration::from_secs(20))
-        .set_periodic_bootstrap_interval(Some(Duration::from_secs(300)))
+        // Refreshing the table is most of what an idle node sends. New peers are met in other ways, too.
+        .set_periodic_bootstrap_interval(Some(Duration::from_secs(1200)))
         .set_provider_publication_interval(Some(Duration::from_secs(1800)))
         .set_provider_record_ttl(Some(Duration::from_secs(3 * 3600)))
         .set_replication_factor(NonZeroUsize::MIN.saturating_add(9));
@@ -217,7 +218,8 @@ fn scoring() -> (gossipsub::PeerScoreParams, gossipsub::PeerScoreThresholds) {
     let thresholds = gossipsub::PeerScoreThresholds {
         gossip_threshold: -20.0,
         publish_threshold: -40.0,
-        graylist_threshold: -80.0,
+        // Never reached: whoever is ignored altogether would never earn its ban.
+        graylist_threshold: -1e9,
         ..gossipsub::PeerScoreThresholds::default()
     };
     (params, thresholds)

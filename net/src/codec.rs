@@ -3,11 +3,19 @@
 
 use std::io;
 use std::marker::PhantomData;
+use std::time::Duration;
 
 use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use libp2p::StreamProtocol;
 use libp2p::request_response;
 use prost::Message;
+
+/// How long a question may take to arrive: the largest one in half of that over 1 Mbit/s.
+const MAX_QUESTION_TIME: Duration = Duration::from_secs(20);
+
+/// A question, or none when it cannot be read or does not come to its end. The swarm is not told of questions that fail,
+/// and these must cost the peer something.
+pub(crate) type Readable<Q> = Option<Q>;
 
 /// Reads and writes messages of one protocol, none longer than its limits in bytes.
 pub(crate) struct Protobuf<Q, A> {
@@ -59,14 +67,19 @@ where
     A: Message + Default,
 {
     type Protocol = StreamProtocol;
-    type Request = Q;
+    type Request = Readable<Q>;
     type Response = A;
 
-    async fn read_request<T>(&mut self, _: &StreamProtocol, io: &mut T) -> io::Result<Q>
+    async fn read_request<T>(&mut self, _: &StreamProtocol, io: &mut T) -> io::Result<Readable<Q>>
     where
         T: AsyncRead + Unpin + Send,
     {
-        read(io, self.max_question).await
+        match tokio::time::timeout(MAX_QUESTION_TIME, read(io, self.max_question)).await {
+            Ok(Ok(question)) => Ok(Some(question)),
+            Ok(Err(error)) if error.kind() == io::ErrorKind::InvalidData => Ok(None),
+            Ok(Err(error)) => Err(error),
+            Err(_) => Ok(None),
+        }
     }
 
     async fn read_response<T>(&mut self, _: &StreamProtocol, io: &mut T) -> io::Result<A>
@@ -76,11 +89,19 @@ where
         read(io, self.max_answer).await
     }
 
-    async fn write_request<T>(&mut self, _: &StreamProtocol, io: &mut T, question: Q) -> io::Result<()>
+    async fn write_request<T>(
+        &mut self,
+        _: &StreamProtocol,
+        io: &mut T,
+        question: Readable<Q>,
+    ) -> io::Result<()>
     where
         T: AsyncWrite + Unpin + Send,
     {
-        write(io, question).await
+        match question {
+            Some(question) => write(io, question).await,
+            None => Err(io::ErrorKind::InvalidInput.into()),
+        }
     }
 
     async fn write_response<T>(&mut self, _: &StreamProtocol, io: &mut T, answer: A) -> io::Result<()>

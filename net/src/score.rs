@@ -77,8 +77,8 @@ impl Offence {
             // No honest program sends these, but an older or newer one might, by mistake, now and then.
             Self::Malformed | Self::Oversize | Self::ForeignTopic | Self::BadRequest => 10.0,
             Self::Forged | Self::BadAnswer | Self::EndlessSync => 20.0,
-            // Signed by the peer itself: there is no innocent way to come by it.
-            Self::FalseClaim => 50.0,
+            // Signed by the peer itself: there is no innocent way to come by it, and none of its claims is compared again.
+            Self::FalseClaim => 100.0,
             // A clock that is wrong is no crime.
             Self::FromTheFuture => 2.0,
             // Copies come from races.
@@ -281,12 +281,12 @@ mod tests {
     fn penalties_are_bounded_and_the_guiltiest_are_kept() {
         let (now, guilty) = (Instant::now(), PeerId::random());
         let mut penalties = Penalties::default();
-        penalties.add(guilty, Offence::FalseClaim, now);
+        assert!(!penalties.add(guilty, Offence::Forged, now));
         for _ in 0..MAX_PENALTIES + 100 {
             penalties.add(PeerId::random(), Offence::Replayed, now);
         }
         assert!(penalties.penalties.len() <= MAX_PENALTIES);
-        assert_eq!(penalties.of(&guilty, now), 50.0);
+        assert_eq!(penalties.of(&guilty, now), 20.0);
         assert!(penalties.add(guilty, Offence::FalseClaim, now));
         assert_eq!(penalties.of(&guilty, now), 0.0);
     }

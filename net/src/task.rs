@@ -103,6 +103,8 @@ pub(crate) struct Task {
     pending: HashMap<swarm::ConnectionId, PeerId>,
     listening: BTreeSet<Multiaddr>,
     relays: BTreeSet<Multiaddr>,
+    /// Relays on which this node has a place, or asked for one.
+    reserved_at: BTreeSet<PeerId>,
     upnp: Option<Result<Multiaddr, String>>,
     /// What the last test of an address said.
     tested: Option<String>,
@@ -161,6 +163,7 @@ impl Task {
             pending: HashMap::new(),
             listening: BTreeSet::new(),
             relays: BTreeSet::new(),
+            reserved_at: BTreeSet::new(),
             upnp: None,
             tested: None,
             ticks: 0,

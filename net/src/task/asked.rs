@@ -3,11 +3,12 @@
 use std::pin::Pin;
 
 use libp2p::PeerId;
-use libp2p::request_response::{self, InboundFailure, Message, OutboundFailure, ResponseChannel};
+use libp2p::request_response::{self, Message, OutboundFailure, ResponseChannel};
 use synapsenet_proto::rpc;
 use tokio::sync::oneshot;
 
 use super::{AskReply, Line, MAX_ANSWERING, MAX_ASKED, Task};
+use crate::codec::Readable;
 use crate::score::Offence;
 use crate::{AskError, Event, Reply, Request, Response};
 
@@ -38,9 +39,9 @@ impl Task {
         }
         let behaviour = self.swarm.behaviour_mut();
         let key = match request {
-            Request::Sync(question) => (Line::Sync, behaviour.sync.send_request(&peer, question)),
-            Request::Fetch(question) => (Line::Fetch, behaviour.fetch.send_request(&peer, question)),
-            Request::Search(question) => (Line::Search, behaviour.search.send_request(&peer, question)),
+            Request::Sync(question) => (Line::Sync, behaviour.sync.send_request(&peer, Some(question))),
+            Request::Fetch(question) => (Line::Fetch, behaviour.fetch.send_request(&peer, Some(question))),
+            Request::Search(question) => (Line::Search, behaviour.search.send_request(&peer, Some(question))),
         };
         self.asked.insert(key, reply);
     }
@@ -49,7 +50,7 @@ impl Task {
     pub(super) fn on_question<Q, A>(
         &mut self,
         line: Line,
-        event: request_response::Event<Q, A>,
+        event: request_response::Event<Readable<Q>, A>,
         request_of: fn(Q) -> Request,
         response_of: fn(A) -> Response,
         channel_of: fn(ResponseChannel<A>) -> Channel,
@@ -57,7 +58,10 @@ impl Task {
         use request_response::Event as Asked;
         match event {
             Asked::Message { peer, message: Message::Request { request, channel, .. }, .. } => {
-                self.on_asked(peer, request_of(request), channel_of(channel));
+                match request {
+                    Some(request) => self.on_asked(peer, request_of(request), channel_of(channel)),
+                    None => self.offended(peer, Offence::BadRequest),
+                }
             }
             Asked::Message { message: Message::Response { request_id, response }, .. } => {
                 if let Some(reply) = self.asked.remove(&(line, request_id)) {
@@ -72,8 +76,8 @@ impl Task {
                     let _ = reply.send(Err(error));
                 }
             }
-            Asked::InboundFailure { peer, error, .. } => self.on_bad_question(peer, &error),
-            Asked::ResponseSent { .. } => {}
+            // The peer hung up, or nobody here answered.
+            Asked::InboundFailure { .. } | Asked::ResponseSent { .. } => {}
         }
     }
 
@@ -123,20 +127,6 @@ impl Task {
                 AskError::BadAnswer(error.to_string())
             }
             OutboundFailure::Io(_) => AskError::NotConnected,
-        }
-    }
-
-    fn on_bad_question(&mut self, peer: PeerId, error: &InboundFailure) {
-        match error {
-            InboundFailure::Io(error) if error.kind() == std::io::ErrorKind::InvalidData => {
-                self.offended(peer, Offence::BadRequest);
-            }
-            // A stream that is held open without a question is one of the few that it may have.
-            InboundFailure::Timeout => self.offended(peer, Offence::BadRequest),
-            InboundFailure::ConnectionClosed
-            | InboundFailure::UnsupportedProtocols
-            | InboundFailure::ResponseOmission
-            | InboundFailure::Io(_) => {}
         }
     }
 }

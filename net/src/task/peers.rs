@@ -27,6 +27,8 @@ const MAX_LOOKED_FOR: usize = 12;
 const OUTBOUND_SHARE: (usize, usize) = (2, 3);
 /// Dials at the same time.
 const MAX_DIALLING: usize = 8;
+/// Relays on which this node wants a place: one may go.
+const MAX_RELAYS: usize = 2;
 /// A grain that was new is worth so much in a peer's score ...
 const PRAISE: f64 = 0.01;
 /// ... up to this.
@@ -127,6 +129,7 @@ impl Task {
             return;
         }
         let Some(peer) = self.peers.remove(&id) else { return };
+        self.reserved_at.remove(&id);
         self.book.disconnected(&id, now_ms(), Instant::now());
         self.metrics.peers.set(self.peers.len() as i64);
         for reply in peer.waiting {
@@ -155,6 +158,23 @@ impl Task {
         let own: Vec<Multiaddr> =
             self.listening.iter().filter(|address| ip_of(address) == Some(ip)).cloned().collect();
         own.iter().for_each(|address| self.was_reached(address));
+    }
+
+    /// Asks a peer that relays for others for a place, unless this node is reached directly or has places enough.
+    pub(super) fn consider_relay(&mut self, peer: PeerId) {
+        let is_direct = |address: &Multiaddr| !address.iter().any(|part| part == Protocol::P2pCircuit);
+        let is_reached = self.swarm.external_addresses().any(is_direct);
+        if is_reached || !self.config.relay_client || self.reserved_at.len() >= MAX_RELAYS {
+            return;
+        }
+        let Some(address) = self.book.addresses(&peer).into_iter().find(is_direct) else { return };
+        if !self.reserved_at.insert(peer) {
+            return;
+        }
+        let circuit = address.with(Protocol::P2p(peer)).with(Protocol::P2pCircuit);
+        if let Err(error) = self.swarm.listen_on(circuit) {
+            tracing::debug!(relay = %peer, %error, "a place at a relay cannot be asked for");
+        }
     }
 
     /// Closes every connection to a peer.

@@ -158,12 +158,16 @@ impl Task {
         }
         self.on_greeted(peer);
         self.was_seen_at(&info.observed_addr);
+        let relays = info.protocols.contains(&relay::HOP_PROTOCOL_NAME);
         let serves = info.protocols.iter().any(|protocol| protocol.as_ref() == "/synapsenet/kad/1");
         for address in info.listen_addrs.into_iter().filter(is_dialable).take(MAX_IDENTIFIED) {
             self.book.add(peer, address.clone(), now);
             if serves {
                 self.swarm.behaviour_mut().kademlia.add_address(&peer, address);
             }
+        }
+        if relays {
+            self.consider_relay(peer);
         }
     }
 

@@ -229,3 +229,22 @@ async fn a_cap_on_uploads_holds() {
     let allowed = 40_000.0 * time.as_secs_f64() + 16_384.0 + 1024.0;
     assert!(sent as f64 <= allowed, "{sent} bytes in {time:?}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_listens_nowhere_is_reached_through_a_relay() {
+    let relay = Node::start(1, Config { relay_server: true, ..config() }).await;
+    let hidden = Config { listen: vec![], relay_client: true, ..Config::default() };
+    let hidden = Node::start(2, hidden).await;
+    // A relay tells its address to those who ask for a place, so it has to know one.
+    let other = Node::start(4, config()).await;
+    other.net.dial(relay.address()).await.unwrap();
+    hidden.net.dial(relay.address()).await.unwrap();
+    wait_for("a place at the relay", async || !hidden.net.status().await.unwrap().relays.is_empty()).await;
+    let circuit = hidden.net.status().await.unwrap().relays[0].clone();
+    let coming = Node::start(3, Config { relay_client: true, ..config() }).await;
+    let circuit = circuit.with_p2p(hidden.net.peer()).unwrap_or_else(|address| address);
+    assert_eq!(coming.net.dial(circuit).await.unwrap(), hidden.net.peer());
+    let peers = coming.net.peers().await.unwrap();
+    let through = peers.iter().find(|peer| peer.peer == hidden.net.peer()).unwrap();
+    assert_eq!(through.transport, crate::Transport::Relayed);
+}
