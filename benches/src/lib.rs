@@ -71,6 +71,14 @@ pub fn quantile(samples: &mut [f64], quantile: f64) -> f64 {
 /// # Errors
 /// When nobody answers.
 pub async fn connect(socket: PathBuf) -> anyhow::Result<NodeServiceClient<Channel>> {
+    Ok(NodeServiceClient::new(channel(socket).await?))
+}
+
+/// A connection to the node whose unix socket is `socket`.
+///
+/// # Errors
+/// When nobody answers.
+pub async fn channel(socket: PathBuf) -> anyhow::Result<Channel> {
     // The address is not used: every connection goes to the socket.
     let endpoint = Endpoint::from_static("http://localhost");
     let connector = tower::service_fn(move |_: Uri| {
@@ -80,7 +88,7 @@ pub async fn connect(socket: PathBuf) -> anyhow::Result<NodeServiceClient<Channe
             Ok::<_, std::io::Error>(hyper_util::rt::TokioIo::new(stream))
         }
     });
-    Ok(NodeServiceClient::new(endpoint.connect_with_connector(connector).await?))
+    Ok(endpoint.connect_with_connector(connector).await?)
 }
 
 /// Command-line arguments of the form `--name value`.
