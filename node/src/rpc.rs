@@ -4,8 +4,8 @@ mod convert;
 mod mesh;
 mod search;
 mod status;
+mod verify;
 
-use std::collections::HashSet;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Instant;
@@ -13,7 +13,7 @@ use std::time::Instant;
 use futures::{Stream, StreamExt};
 use synapsenet_proto::rpc::node_service_server::NodeService;
 use synapsenet_proto::{Draft, Grain, GrainId, Identity, Topic, rpc};
-use synapsenet_storage::{Filter, ListQuery, Record, Slot, View};
+use synapsenet_storage::{Filter, ListQuery, Record, View};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio_stream::wrappers::{BroadcastStream, ReceiverStream};
 use tokio_util::sync::CancellationToken;
@@ -45,8 +45,6 @@ const MAX_QUESTION_BYTES: usize = synapsenet_proto::MAX_TEXT_BYTES;
 const MAX_PUTS_IN_FLIGHT: usize = 256;
 /// Messages of a progress stream that may wait for a slow client.
 const PROGRESS_QUEUE: usize = 16;
-/// Problems that `verify` lists; a store with more needs no longer list.
-const MAX_PROBLEMS: usize = 1000;
 
 type Reply<T> = Result<Response<T>, Status>;
 type ReplyStream<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
@@ -421,7 +419,7 @@ impl NodeService for Api {
         let (sender, messages) = tokio::sync::mpsc::channel(PROGRESS_QUEUE);
         tokio::task::spawn_blocking(move || {
             let _permit = permit;
-            let last = verify(&memory, applied, &sender).map_err(status_of);
+            let last = verify::verify(&memory, applied, &sender).map_err(status_of);
             // A client that hung up no longer wants to know.
             let _ = sender.blocking_send(last);
         });
@@ -451,38 +449,4 @@ fn check_search(request: &rpc::SearchRequest) -> Result<(usize, Filter), CallErr
         k => return Err(invalid(format!("k is {k}; at most {MAX_HITS} hits are allowed"))),
     };
     Ok((k, read_filter(request.filter.clone())?))
-}
-
-/// Checks every record and the index against the store, telling progress on the way. `applied`: up to this entry of the
-/// log the index had done everything before this began.
-fn verify(
-    memory: &Memory,
-    applied: u64,
-    progress: &tokio::sync::mpsc::Sender<Result<rpc::VerifyResponse, Status>>,
-) -> Result<rpc::VerifyResponse, CallError> {
-    let view = memory.store.view()?;
-    let mut last = (0, 0);
-    let mut problems: Vec<String> = view
-        .verify(&mut |checked, total| {
-            last = (checked, total);
-            // A slow client misses some progress; checking does not wait for it.
-            let _ = progress.try_send(Ok(rpc::VerifyResponse { checked, total, ..Default::default() }));
-        })?
-        .iter()
-        .map(ToString::to_string)
-        .collect();
-    // A vector is in the store a moment before it is in the index.
-    let to_come: HashSet<Slot> = match view.index_log(applied)? {
-        Some(events) => events.iter().map(|event| event.slot).collect(),
-        None => HashSet::new(),
-    };
-    view.for_each_vector(memory.model.id(), &mut |slot, _| {
-        let is_missing = !memory.hnsw.contains(slot) && !to_come.contains(&slot);
-        if is_missing && problems.len() < MAX_PROBLEMS {
-            problems.push(format!("slot {slot} has a vector and is not in the index: restart the node"));
-        }
-        std::ops::ControlFlow::Continue(())
-    })?;
-    problems.truncate(MAX_PROBLEMS);
-    Ok(rpc::VerifyResponse { checked: last.0, total: last.1, problems, finished: true })
 }

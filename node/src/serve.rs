@@ -14,15 +14,14 @@ use std::sync::Arc;
 use negentropy::Negentropy;
 use prost::Message;
 use synapsenet_net::{PeerId, Request, Response};
-use synapsenet_proto::{
-    AuthorId, EncodedVector, Encoding, GrainId, MAX_SOURCE_URI_BYTES, MAX_TAGS, ModelId, Topic, Vector, rpc,
-};
+use synapsenet_proto::{EncodedVector, Encoding, GrainId, ModelId, Topic, Vector, rpc};
 use synapsenet_storage::{Filter, Record, StorageError, View};
 use tokio::sync::watch;
 
 use crate::blocking::blocking;
 use crate::memory::Memory;
 use crate::query;
+use crate::rpc::read_filter;
 use crate::sync::MAX_FETCHED_IDS;
 use crate::sync::items::Span;
 use crate::sync::session::MAX_FRAME_BYTES;
@@ -169,7 +168,8 @@ impl Inner {
         if question.k == 0 || question.k > MAX_HITS {
             return Err("k is from 1 to 64");
         }
-        let filter = Filter { shared_only: true, ..read_filter(question.filter.unwrap_or_default())? };
+        let filter = read_filter(question.filter).map_err(|_| "the filter cannot be read")?;
+        let filter = Filter { shared_only: true, ..filter };
         let vector = read_vector(model, question.vector)?;
         if vector.values().len() != self.memory.model.dimension() {
             return Err("the vector has another dimension than the model");
@@ -202,25 +202,6 @@ fn read_vector(model: ModelId, bytes: Vec<u8>) -> Result<Vector, Refused> {
         return Err("the vector is not encoded in 8 bits");
     }
     EncodedVector::from_bytes(model, bytes).decode().map_err(|_| "the vector cannot be read")
-}
-
-/// Reads a filter; what is empty is no condition.
-fn read_filter(filter: rpc::Filter) -> Result<Filter, Refused> {
-    if filter.tags.len() > MAX_TAGS || filter.source_prefix.len() > MAX_SOURCE_URI_BYTES {
-        return Err("the filter asks for more than any grain has");
-    }
-    let given = |text: String| (!text.is_empty()).then_some(text);
-    let author = given(filter.author).map(|author| author.parse::<AuthorId>());
-    Ok(Filter {
-        topic: given(filter.topic).map(Topic::new).transpose().map_err(|_| "there is no such topic")?,
-        tags: filter.tags,
-        author: author.transpose().map_err(|_| "there is no such author")?,
-        created_from_ms: filter.created_from_ms,
-        created_before_ms: filter.created_before_ms,
-        lang: given(filter.lang),
-        source_prefix: given(filter.source_prefix),
-        shared_only: true,
-    })
 }
 
 /// Grains for a peer, as many as fit into one answer.
