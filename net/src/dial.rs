@@ -15,8 +15,10 @@ const MAX_PEERS: usize = 1000;
 const MAX_ADDRESSES: usize = 8;
 /// The wait after a first failure. It doubles with each one ...
 const FIRST_WAIT: Duration = Duration::from_secs(1);
-/// ... up to this, so that a mesh that lost every link is back within minutes of its return.
+/// ... up to this, ...
 const LONGEST_WAIT: Duration = Duration::from_secs(300);
+/// ... or up to this for a peer that was once connected, so that a mesh that lost every link is soon back.
+const LONGEST_WAIT_FOR_SEEN: Duration = Duration::from_secs(15);
 /// Failures in a row after which a peer that somebody told of is forgotten. One that was once connected is kept.
 const MAX_FAILURES: u32 = 10;
 
@@ -158,7 +160,8 @@ impl AddressBook {
     pub(crate) fn failed(&mut self, peer: &PeerId, now: Instant) {
         let Some(entry) = self.entries.get_mut(peer) else { return };
         entry.failures += 1;
-        entry.next = now + wait_after(entry.failures, &self.me, peer);
+        let longest = if entry.last_seen_ms > 0 { LONGEST_WAIT_FOR_SEEN } else { LONGEST_WAIT };
+        entry.next = now + wait_after(entry.failures, longest, &self.me, peer);
         if entry.failures >= MAX_FAILURES && entry.last_seen_ms == 0 && !entry.is_reserved {
             self.entries.remove(peer);
         }
@@ -187,7 +190,7 @@ impl AddressBook {
         for (address, tries, next) in &mut self.bootstrap {
             if *next <= now {
                 *tries += 1;
-                *next = now + wait_after(*tries, &self.me, &self.me);
+                *next = now + wait_after(*tries, LONGEST_WAIT, &self.me, &self.me);
                 due.push(address.clone());
             }
         }
@@ -209,9 +212,9 @@ impl AddressBook {
 
 /// The wait after so many failures: doubling, and spread by up to a quarter, differently for each pair of peers, so that
 /// a mesh that comes back does not dial in step.
-fn wait_after(failures: u32, me: &PeerId, peer: &PeerId) -> Duration {
+fn wait_after(failures: u32, longest: Duration, me: &PeerId, peer: &PeerId) -> Duration {
     use std::hash::{DefaultHasher, Hash, Hasher};
-    let wait = FIRST_WAIT.saturating_mul(1 << failures.saturating_sub(1).min(16)).min(LONGEST_WAIT);
+    let wait = FIRST_WAIT.saturating_mul(1 << failures.saturating_sub(1).min(16)).min(longest);
     let mut hasher = DefaultHasher::new();
     (me, peer, failures).hash(&mut hasher);
     wait.mul_f64(1.0 + (hasher.finish() % 256) as f64 / 1024.0)
@@ -270,7 +273,7 @@ mod tests {
         for _ in 0..50 {
             book.failed(&peer, now);
         }
-        assert_eq!(book.due(5, now + LONGEST_WAIT * 2, |_| true), [peer]);
+        assert_eq!(book.due(5, now + LONGEST_WAIT_FOR_SEEN * 2, |_| true), [peer]);
     }
 
     #[test]
