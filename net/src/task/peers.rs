@@ -27,6 +27,8 @@ const MAX_LOOKED_FOR: usize = 12;
 const OUTBOUND_SHARE: (usize, usize) = (2, 3);
 /// Dials at the same time.
 const MAX_DIALLING: usize = 8;
+/// Pings in a row without an answer after which a peer is gone: each has 20 s, and a loaded line may lose one.
+const MAX_MISSED_PINGS: u32 = 2;
 /// Relays on which this node wants a place: one may go.
 const MAX_RELAYS: usize = 2;
 /// A grain that was new is worth so much in a peer's score ...
@@ -59,6 +61,7 @@ pub(crate) struct Peer {
     pub(super) connections: usize,
     pub(super) since: Instant,
     pub(super) latency: Option<Duration>,
+    pub(super) missed_pings: u32,
     pub(super) agent: String,
     pub(super) praise: f64,
     pub(super) count: Arc<Count>,
@@ -90,6 +93,7 @@ impl Task {
             connections: 1,
             since: now,
             latency: None,
+            missed_pings: 0,
             agent: String::new(),
             praise: 0.0,
             count: count_of(&self.counts, id),
@@ -174,6 +178,20 @@ impl Task {
         let circuit = address.with(Protocol::P2p(peer)).with(Protocol::P2pCircuit);
         if let Err(error) = self.swarm.listen_on(circuit) {
             tracing::debug!(relay = %peer, %error, "a place at a relay cannot be asked for");
+        }
+    }
+
+    /// A ping came back after this time, or not at all. Behind a line that was cut a connection seems to live on for
+    /// minutes, and nobody is dialled who seems to be there.
+    pub(super) fn on_ping(&mut self, id: PeerId, time: Option<Duration>) {
+        let Some(peer) = self.peers.get_mut(&id) else { return };
+        match time {
+            Some(_) => (peer.latency, peer.missed_pings) = (time, 0),
+            None => peer.missed_pings += 1,
+        }
+        if peer.missed_pings >= MAX_MISSED_PINGS {
+            tracing::debug!(peer = %id, "a peer does not answer pings any more");
+            self.disconnect(&id);
         }
     }
 

@@ -84,9 +84,7 @@ impl Task {
                 self.on_identified(peer_id, info);
             }
             BehaviourEvent::Ping(event) => {
-                if let (Ok(time), Some(peer)) = (event.result, self.peers.get_mut(&event.peer)) {
-                    peer.latency = Some(time);
-                }
+                self.on_ping(event.peer, event.result.ok());
             }
             BehaviourEvent::Kademlia(event) => self.on_kademlia(event),
             BehaviourEvent::Mdns(mdns::Event::Discovered(found)) => {
