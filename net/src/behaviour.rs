@@ -29,6 +29,9 @@ const AGENT: &str = concat!("synapsenet/", env!("CARGO_PKG_VERSION"));
 const MAX_CONNECTIONS_PER_PEER: u32 = 3;
 /// Handshakes under way: they cost a key exchange each.
 const MAX_PENDING: u32 = 64;
+/// A ping takes at most so long. libp2p sends one every 15 s and keeps the first of several failures to itself, so a line
+/// that was cut is noticed after two: 45 to 60 s.
+const MAX_PING_TIME: Duration = Duration::from_secs(15);
 /// Topics that one peer may subscribe to, and subscriptions in one message.
 const MAX_TOPICS: usize = 256;
 /// A negentropy frame of 1 MiB with what stands around it.
@@ -108,7 +111,7 @@ impl Behaviour {
             limits: connection_limits::Behaviour::new(limits),
             memory: config.max_memory.map(memory_connection_limits::Behaviour::with_max_bytes).into(),
             identify: identify::Behaviour::new(identify),
-            ping: ping::Behaviour::default(),
+            ping: ping::Behaviour::new(ping::Config::new().with_timeout(MAX_PING_TIME)),
             kademlia: kademlia(me),
             gossip: gossip()?,
             sync: questions("/synapsenet/sync/1", MAX_SYNC_BYTES, MAX_SYNC_BYTES, MAX_SYNC_STREAMS),

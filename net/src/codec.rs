@@ -10,12 +10,20 @@ use libp2p::StreamProtocol;
 use libp2p::request_response;
 use prost::Message;
 
-/// How long a question may take to arrive: the largest one in half of that over 1 Mbit/s.
-const MAX_QUESTION_TIME: Duration = Duration::from_secs(20);
+/// How long a question may take to arrive: the largest one in half of that over 1 Mbit/s. Tests wait less.
+const MAX_QUESTION_TIME: Duration = Duration::from_secs(if cfg!(test) { 2 } else { 20 });
 
-/// A question, or none when it cannot be read or does not come to its end. The swarm is not told of questions that fail,
-/// and these must cost the peer something.
-pub(crate) type Readable<Q> = Option<Q>;
+/// What a peer asks. The swarm is not told of questions that fail while they are read, and these must cost the peer
+/// something, so they are read as what they are.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Asked<Q> {
+    /// This.
+    Question(Q),
+    /// Something that is no question.
+    Unreadable,
+    /// Something that did not come to its end in time.
+    Stalled,
+}
 
 /// Reads and writes messages of one protocol, none longer than its limits in bytes.
 pub(crate) struct Protobuf<Q, A> {
@@ -67,18 +75,18 @@ where
     A: Message + Default,
 {
     type Protocol = StreamProtocol;
-    type Request = Readable<Q>;
+    type Request = Asked<Q>;
     type Response = A;
 
-    async fn read_request<T>(&mut self, _: &StreamProtocol, io: &mut T) -> io::Result<Readable<Q>>
+    async fn read_request<T>(&mut self, _: &StreamProtocol, io: &mut T) -> io::Result<Asked<Q>>
     where
         T: AsyncRead + Unpin + Send,
     {
         match tokio::time::timeout(MAX_QUESTION_TIME, read(io, self.max_question)).await {
-            Ok(Ok(question)) => Ok(Some(question)),
-            Ok(Err(error)) if error.kind() == io::ErrorKind::InvalidData => Ok(None),
+            Ok(Ok(question)) => Ok(Asked::Question(question)),
+            Ok(Err(error)) if error.kind() == io::ErrorKind::InvalidData => Ok(Asked::Unreadable),
             Ok(Err(error)) => Err(error),
-            Err(_) => Ok(None),
+            Err(_) => Ok(Asked::Stalled),
         }
     }
 
@@ -89,18 +97,13 @@ where
         read(io, self.max_answer).await
     }
 
-    async fn write_request<T>(
-        &mut self,
-        _: &StreamProtocol,
-        io: &mut T,
-        question: Readable<Q>,
-    ) -> io::Result<()>
+    async fn write_request<T>(&mut self, _: &StreamProtocol, io: &mut T, question: Asked<Q>) -> io::Result<()>
     where
         T: AsyncWrite + Unpin + Send,
     {
         match question {
-            Some(question) => write(io, question).await,
-            None => Err(io::ErrorKind::InvalidInput.into()),
+            Asked::Question(question) => write(io, question).await,
+            Asked::Unreadable | Asked::Stalled => Err(io::ErrorKind::InvalidInput.into()),
         }
     }
 
@@ -128,6 +131,19 @@ mod tests {
         block_on(write(&mut io, sent.clone())).unwrap();
         let read: rpc::FetchRequest = block_on(read(&mut Cursor::new(io.into_inner()), 100)).unwrap();
         assert_eq!(read, sent);
+    }
+
+    #[tokio::test]
+    async fn what_is_no_question_and_what_does_not_end_is_read_as_that() {
+        use futures::{StreamExt, TryStreamExt, stream};
+        use request_response::Codec;
+        let mut codec = Protobuf::<rpc::FetchRequest, rpc::FetchResponse>::new(100, 100);
+        let protocol = StreamProtocol::new("/test");
+        let mut garbage = Cursor::new(vec![0xff; 50]);
+        assert_eq!(codec.read_request(&protocol, &mut garbage).await.unwrap(), Asked::Unreadable);
+        let one_byte = stream::iter([Ok(vec![7_u8])]).chain(stream::pending::<io::Result<Vec<u8>>>());
+        let mut stalled = one_byte.into_async_read();
+        assert_eq!(codec.read_request(&protocol, &mut stalled).await.unwrap(), Asked::Stalled);
     }
 
     #[test]

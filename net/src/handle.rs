@@ -19,6 +19,9 @@ const COMMANDS: usize = 256;
 /// Events that may wait for whoever uses the swarm: at 48 KiB an announcement at most 48 MiB.
 const EVENTS: usize = 1024;
 
+/// How long whoever asks for a dial waits for the one at the other end to say who it is.
+const MAX_DIAL_TIME: Duration = Duration::from_secs(30);
+
 /// The way to the swarm. Cheap to clone; the swarm's task ends when the last clone is dropped or [`Net::stop`] is called.
 #[derive(Debug, Clone)]
 pub struct Net {
@@ -142,7 +145,13 @@ impl Net {
     pub async fn dial(&self, address: Multiaddr) -> Result<PeerId, DialError> {
         let (reply, answer) = oneshot::channel();
         self.commands.send(Command::Dial { address, reply }).await.map_err(|_| DialError::Stopped)?;
-        answer.await.map_err(|_| DialError::Stopped)?
+        match tokio::time::timeout(MAX_DIAL_TIME, answer).await {
+            Ok(answer) => answer.map_err(|_| DialError::Stopped)?,
+            Err(_) => {
+                let seconds = MAX_DIAL_TIME.as_secs();
+                Err(DialError::Failed(format!("nobody there said who it is within {seconds} s")))
+            }
+        }
     }
 
     /// Disconnects a peer and forgets its addresses. Answers whether it was known.

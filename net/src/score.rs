@@ -45,6 +45,8 @@ pub enum Offence {
     BadAnswer,
     /// A request that cannot be read.
     BadRequest,
+    /// A request that did not come to its end in time.
+    Stalled,
     /// A synchronisation that leads nowhere.
     EndlessSync,
     /// A vector that is not that of its text, claimed by this very peer.
@@ -65,6 +67,7 @@ impl Offence {
             Self::Flood => "flood",
             Self::BadAnswer => "bad_answer",
             Self::BadRequest => "bad_request",
+            Self::Stalled => "stalled",
             Self::EndlessSync => "endless_sync",
             Self::FalseClaim => "false_claim",
         }
@@ -79,8 +82,8 @@ impl Offence {
             Self::Forged | Self::BadAnswer | Self::EndlessSync => 20.0,
             // Signed by the peer itself: there is no innocent way to come by it, and none of its claims is compared again.
             Self::FalseClaim => 100.0,
-            // A clock that is wrong is no crime.
-            Self::FromTheFuture => 2.0,
+            // A clock that is wrong is no crime, nor is a slow line; this node's own cap may be what is slow.
+            Self::FromTheFuture | Self::Stalled => 2.0,
             // Copies come from races.
             Self::Replayed => 1.0,
             // An honest peer in a busy mesh may be over its rate for a while; what is over it is dropped anyway.

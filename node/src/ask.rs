@@ -186,7 +186,8 @@ fn question_message(question: &Question, k: usize) -> rpc::Question {
         created_from_ms: filter.created_from_ms,
         created_before_ms: filter.created_before_ms,
         lang: filter.lang.clone().unwrap_or_default(),
-        source_prefix: filter.source_prefix.clone().unwrap_or_default(),
+        // A path on this machine is nobody's business. What does not fit is left out here.
+        source_prefix: String::new(),
     };
     rpc::Question {
         model: vector.model().as_bytes().to_vec(),
@@ -412,6 +413,19 @@ mod tests {
 
     fn texts(weighed: &Weighed) -> Vec<&str> {
         weighed.hits.iter().map(|hit| hit.grain.text()).collect()
+    }
+
+    #[test]
+    fn a_path_on_this_machine_is_not_told_to_peers() {
+        let node = Fixture::with_quota(0);
+        let filter = Filter {
+            source_prefix: Some("file:///home/me/".into()),
+            lang: Some("en".into()),
+            ..Filter::default()
+        };
+        let question = weighing(&node, filter, 3).question;
+        let told = question_message(&question, 3).filter.unwrap();
+        assert_eq!((told.source_prefix.as_str(), told.lang.as_str()), ("", "en"));
     }
 
     #[tokio::test]

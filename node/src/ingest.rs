@@ -18,7 +18,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use synapsenet_net::PeerId;
 use synapsenet_proto::{Announcement, Grain, GrainId, Refusal};
-use synapsenet_storage::{Change, Outcome, StorageError};
+use synapsenet_storage::{Change, Counts, Outcome, StorageError};
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
@@ -122,17 +122,19 @@ enum Command {
 /// What is taken in at most.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Limits {
-    /// Notes held.
+    /// Notes held; of peers, notes and retractions.
     pub max_notes: u64,
     /// Size of the database in bytes from which on notes of peers are refused; 0 is without limit.
     pub quota_bytes: u64,
 }
 
 impl Limits {
-    /// Whether one more note finds room, given how many there are.
-    fn check(&self, memory: &Memory, notes: u64, from_peer: bool) -> Result<(), Refusal> {
-        if notes >= self.max_notes {
-            return Err(Refusal::NodeFull(notes));
+    /// Whether one more grain finds room beside those held. Of peers, retractions count like notes: they come from anybody,
+    /// in any number, and about grains that nobody has seen.
+    fn check(&self, memory: &Memory, held: Counts, from_peer: bool) -> Result<(), Refusal> {
+        let grains = if from_peer { held.notes + held.retractions } else { held.notes };
+        if grains >= self.max_notes {
+            return Err(Refusal::NodeFull(grains));
         }
         if from_peer && self.quota_bytes > 0 {
             let size = memory.store.size_bytes();
@@ -202,8 +204,8 @@ impl Ingest {
     pub async fn has_room_for_peers(&self) -> Result<bool, StorageError> {
         let (memory, limits) = (self.memory.clone(), self.limits);
         blocking(move || {
-            let notes = memory.store.view()?.counts()?.notes;
-            Ok(limits.check(&memory, notes, true).is_ok())
+            let held = memory.store.view()?.counts()?;
+            Ok(limits.check(&memory, held, true).is_ok())
         })
         .await
     }
@@ -383,12 +385,17 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_quota_keeps_out_notes_of_peers_and_nothing_else() {
+    async fn the_quota_keeps_out_what_peers_say_unless_it_makes_room() {
         let node = Fixture::with_quota(1);
         let refused = node.ingest.receive(without_claim(note(&author(1), "a text")), peer(1)).await;
         assert!(matches!(refused, Err(IngestError::Refused(Refusal::OverQuota(_)))), "{refused:?}");
-        assert_eq!(node.ingest.put(note(&author(0), "my own"), true).await.unwrap(), Put::Added);
+        let own = note(&author(0), "my own");
+        assert_eq!(node.ingest.put(own.clone(), true).await.unwrap(), Put::Added);
+        // Anybody can withdraw what was never here, without end.
         let withdrawn = retraction(&note(&author(1), "a text"), &author(1));
+        let refused = node.ingest.receive(without_claim(withdrawn), peer(1)).await;
+        assert!(matches!(refused, Err(IngestError::Refused(Refusal::OverQuota(_)))), "{refused:?}");
+        let withdrawn = retraction(&own, &author(0));
         assert_eq!(node.ingest.receive(without_claim(withdrawn), peer(1)).await.unwrap(), Put::Added);
     }
 

@@ -11,6 +11,7 @@ mod state;
 
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -20,18 +21,40 @@ use synapsenet_net::{
 };
 use synapsenet_proto::{Announcement, AuthorId, Identity, Topic, rpc};
 use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::NetworkConfig;
+use crate::blocking::blocking;
+use crate::config::{MAX_TOPICS, NetworkConfig};
 use crate::events::{Events, Happening};
 use crate::ingest::Ingest;
 use crate::memory::Memory;
 use crate::serve::Serve;
 use crate::sync::Sync;
-use state::State;
+use state::{Kept, State};
 
-/// How often addresses and bans are saved. What is younger is found out again.
+/// How often addresses and bans are saved. What is younger is found out again ...
 const SAVE_EVERY: Duration = Duration::from_secs(60);
+/// ... but for a ban: so long after one, with those that came meanwhile. Somebody with many keys must not keep the disk
+/// busy.
+const SAVE_AFTER_BAN: Duration = Duration::from_secs(5);
+
+/// Why the mesh does not do what it is asked.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum MeshError {
+    /// The node takes part in as many topics as it may.
+    #[error(
+        "this node takes part in {MAX_TOPICS} topics, and peers listen to no more: leave one with `synapsenet topics leave`"
+    )]
+    TooManyTopics,
+    /// What has to outlive a restart cannot be written.
+    #[error("{0:#}")]
+    Unkept(anyhow::Error),
+    /// The swarm does not do it.
+    #[error(transparent)]
+    Net(#[from] NetError),
+}
 
 /// The mesh, for those who ask something of it. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -48,41 +71,52 @@ pub(crate) struct Mesh {
 pub(crate) struct Parts {
     pub memory: Arc<Memory>,
     pub ingest: Ingest,
-    pub identity: Arc<Identity>,
     pub events: Events,
-    pub metrics: Metrics,
     /// Own grains that are to be announced.
     pub announcements: mpsc::Receiver<Announcement>,
     /// Authors whose claims turned out false.
     pub false_claims: mpsc::Receiver<AuthorId>,
-    /// Put between the swarm and its connections, by tests.
-    pub layer: Option<Layer>,
+    pub stop: CancellationToken,
 }
+
+type Task = Pin<Box<dyn Future<Output = anyhow::Result<()>> + Send>>;
 
 /// The tasks of the mesh, for the node to spawn.
 pub(crate) struct Tasks {
     /// The loop of this module. It ends the swarm when it ends.
-    pub mesh: std::pin::Pin<Box<dyn Future<Output = anyhow::Result<()>> + Send>>,
+    pub mesh: Task,
     /// Synchronisation.
-    pub sync: std::pin::Pin<Box<dyn Future<Output = anyhow::Result<()>> + Send>>,
+    pub sync: Task,
 }
 
-impl Mesh {
+/// A swarm that listens and takes part in its topics, before anything answers for it.
+pub(crate) struct Listening {
+    net: Net,
+    events: mpsc::Receiver<Event>,
+    task: JoinHandle<()>,
+    state: State,
+    topics: BTreeSet<Topic>,
+    sync_interval: Duration,
+}
+
+impl Listening {
     /// Starts the swarm and joins the topics. `may_move`: nobody chose the ports, so others are taken when they are in use.
+    /// `layer` is put between the swarm and its connections, by tests.
     ///
     /// # Errors
     /// When an address cannot be listened on, or what was saved cannot be read.
     pub async fn start(
-        parts: Parts,
         config: &NetworkConfig,
         may_move: bool,
         data_dir: &Path,
-        stop: &CancellationToken,
-    ) -> anyhow::Result<(Self, Tasks)> {
+        identity: &Identity,
+        metrics: Metrics,
+        layer: Option<Layer>,
+    ) -> anyhow::Result<Self> {
         let state = State::load(data_dir)?;
-        let swarm = Config { layer: parts.layer.clone(), ..config.to_swarm()? };
-        let start = |swarm| Net::start(swarm, &parts.identity, state.saved(), parts.metrics.clone());
-        let (net, net_events, swarm_task) = match start(swarm.clone()).await {
+        let swarm = Config { layer, ..config.to_swarm()? };
+        let start = |swarm| Net::start(swarm, identity, state.saved(), metrics.clone());
+        let (net, events, task) = match start(swarm.clone()).await {
             Err(NetError::Listen { address, reason }) if may_move => {
                 tracing::info!(%address, reason, "the usual port is taken; the mesh listens on a free one");
                 let listen = swarm.listen.iter().map(on_free_port).collect();
@@ -91,42 +125,41 @@ impl Mesh {
             started => started,
         }
         .context("the mesh cannot start; see the section [network] of the configuration")?;
-
         let topics = state.topics(config.topics.iter().filter_map(|name| Topic::new(name.as_str()).ok()));
         for topic in &topics {
             net.subscribe(topic.clone()).await?;
         }
+        let sync_interval = Duration::from_secs(config.sync_seconds);
+        Ok(Self { net, events, task, state, topics, sync_interval })
+    }
+}
+
+impl Mesh {
+    /// Joins a swarm to the parts of the node.
+    pub fn new(listening: Listening, parts: Parts) -> (Self, Tasks) {
+        let Listening { net, events: net_events, task, state, topics, sync_interval } = listening;
         let (topics, watched) = watch::channel(topics);
-        let interval = Duration::from_secs(config.sync_seconds);
         let (sync, syncing) = Sync::start(
             parts.memory.clone(),
             parts.ingest.clone(),
             net.clone(),
             watched.clone(),
             parts.events.clone(),
-            stop.clone(),
-            interval,
+            parts.stop.clone(),
+            sync_interval,
         );
-        let serve = Serve::new(parts.memory, watched);
+        let serve = Serve::new(parts.memory.clone(), watched);
         let mesh = Self { net, sync, state: Arc::new(Mutex::new(state)), topics };
-        let running = Loop {
-            mesh: mesh.clone(),
-            ingest: parts.ingest,
-            serve,
-            events: parts.events,
-            announcements: parts.announcements,
-            false_claims: parts.false_claims,
-            stop: stop.clone(),
-        };
+        let running = Loop { mesh: mesh.clone(), serve, parts };
         let run = async move {
             running.run(net_events).await?;
-            swarm_task.await.context("the swarm's task panicked")
+            task.await.context("the swarm's task panicked")
         };
         let syncing = async move {
             syncing.await;
             Ok(())
         };
-        Ok((mesh, Tasks { mesh: Box::pin(run), sync: Box::pin(syncing) }))
+        (mesh, Tasks { mesh: Box::pin(run), sync: Box::pin(syncing) })
     }
 
     /// The topics that this node takes part in.
@@ -137,26 +170,32 @@ impl Mesh {
     /// Takes part in a topic from now on, and after the next start, too. True when it is new.
     ///
     /// # Errors
-    /// When that cannot be saved, or the node is stopping.
-    pub async fn subscribe(&self, topic: Topic) -> anyhow::Result<bool> {
-        let is_new = self.topics.send_if_modified(|topics| topics.insert(topic.clone()));
-        if is_new {
-            self.change(|state| state.joined(&topic))?;
-            self.net.subscribe(topic).await?;
+    /// [`MeshError`]; then it takes no part.
+    pub async fn subscribe(&self, topic: Topic) -> Result<bool, MeshError> {
+        let is_new =
+            self.topics.send_if_modified(|topics| topics.len() < MAX_TOPICS && topics.insert(topic.clone()));
+        if !is_new {
+            let is_in = self.topics.borrow().contains(&topic);
+            return if is_in { Ok(false) } else { Err(MeshError::TooManyTopics) };
         }
-        Ok(is_new)
+        let joined = topic.clone();
+        if let Err(error) = self.keep(move |kept| kept.join(&joined)).await {
+            self.topics.send_if_modified(|topics| topics.remove(&topic));
+            return Err(error);
+        }
+        self.net.subscribe(topic).await?;
+        Ok(true)
     }
 
     /// Takes no part in a topic any more. What is stored of it stays. True when it did before.
     ///
     /// # Errors
-    /// As [`Mesh::subscribe`].
-    pub async fn unsubscribe(&self, topic: Topic) -> anyhow::Result<bool> {
+    /// [`MeshError`].
+    pub async fn unsubscribe(&self, topic: Topic) -> Result<bool, MeshError> {
+        let left = topic.clone();
+        self.keep(move |kept| kept.leave(&left)).await?;
         let was_in = self.topics.send_if_modified(|topics| topics.remove(&topic));
-        if was_in {
-            self.change(|state| state.left(&topic))?;
-            self.net.unsubscribe(topic).await?;
-        }
+        self.net.unsubscribe(topic).await?;
         Ok(was_in)
     }
 
@@ -178,17 +217,17 @@ impl Mesh {
     /// Saves addresses and bans.
     ///
     /// # Errors
-    /// When the file cannot be written.
-    pub async fn save(&self) -> anyhow::Result<()> {
+    /// [`MeshError`].
+    pub async fn save(&self) -> Result<(), MeshError> {
         let saved = self.net.saved().await?;
-        self.change(|state| state.set_saved(saved))
+        self.keep(move |kept| kept.save(saved)).await
     }
 
-    fn change(&self, change: impl FnOnce(&mut State)) -> anyhow::Result<()> {
+    async fn keep(&self, change: impl FnOnce(&mut Kept) + Send + 'static) -> Result<(), MeshError> {
+        let state = self.state.clone();
         // The state is whole between any two changes.
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        change(&mut state);
-        state.save()
+        let change = move || state.lock().unwrap_or_else(PoisonError::into_inner).change(change);
+        blocking(change).await.map_err(MeshError::Unkept)
     }
 }
 
@@ -213,32 +252,35 @@ fn on_free_port(address: &Multiaddr) -> Multiaddr {
 
 struct Loop {
     mesh: Mesh,
-    ingest: Ingest,
     serve: Serve,
-    events: Events,
-    announcements: mpsc::Receiver<Announcement>,
-    false_claims: mpsc::Receiver<AuthorId>,
-    stop: CancellationToken,
+    parts: Parts,
 }
 
 impl Loop {
     async fn run(mut self, mut net_events: mpsc::Receiver<Event>) -> anyhow::Result<()> {
-        let mut save = tokio::time::interval(SAVE_EVERY);
-        save.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        save.tick().await;
+        let mut save_at = Instant::now() + SAVE_EVERY;
         loop {
             tokio::select! {
-                event = net_events.recv() => self.on_event(event.context("the swarm ended unasked")?).await,
-                Some(announcement) = self.announcements.recv() => {
+                event = net_events.recv() => {
+                    let event = event.context("the swarm ended unasked")?;
+                    if matches!(event, Event::Banned { .. }) {
+                        save_at = save_at.min(Instant::now() + SAVE_AFTER_BAN);
+                    }
+                    self.on_event(event);
+                }
+                Some(announcement) = self.parts.announcements.recv() => {
                     self.mesh.net.publish(announcement).await?;
                 }
-                Some(author) = self.false_claims.recv() => {
+                Some(author) = self.parts.false_claims.recv() => {
                     if let Some(peer) = peer_of(&author) {
                         self.mesh.net.report(peer, Offence::FalseClaim).await;
                     }
                 }
-                _ = save.tick() => self.save().await,
-                () = self.stop.cancelled() => break,
+                () = tokio::time::sleep_until(save_at) => {
+                    self.save().await;
+                    save_at = Instant::now() + SAVE_EVERY;
+                }
+                () = self.parts.stop.cancelled() => break,
             }
         }
         self.save().await;
@@ -246,11 +288,11 @@ impl Loop {
         Ok(())
     }
 
-    async fn on_event(&self, event: Event) {
+    fn on_event(&self, event: Event) {
         match event {
             Event::Announced { from, announcement } => {
                 // A full queue is counted there; synchronisation brings what was dropped.
-                self.ingest.try_receive(*announcement, from);
+                self.parts.ingest.try_receive(*announcement, from);
             }
             Event::Asked { peer, request, reply } => {
                 if let Request::Sync(rpc::SyncRequest { item: Some(rpc::sync_request::Item::News(news)) }) =
@@ -266,13 +308,10 @@ impl Loop {
                 let serve = self.serve.clone();
                 tokio::spawn(async move { reply.send(serve.answer(peer, request).await) });
             }
-            Event::Joined { peer } => self.events.tell(Happening::PeerJoined { peer }),
-            Event::Left { peer } => self.events.tell(Happening::PeerLeft { peer }),
+            Event::Joined { peer } => self.parts.events.tell(Happening::PeerJoined { peer }),
+            Event::Left { peer } => self.parts.events.tell(Happening::PeerLeft { peer }),
             Event::Shares { peer, topic } => self.mesh.sync.shares(peer, topic),
-            Event::Banned { peer } => {
-                self.events.tell(Happening::PeerBanned { peer });
-                self.save().await;
-            }
+            Event::Banned { peer } => self.parts.events.tell(Happening::PeerBanned { peer }),
         }
     }
 

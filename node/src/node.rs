@@ -34,7 +34,7 @@ use crate::identity;
 use crate::indexer::{Indexer, MAX_FALSE_CLAIMS, apply_log};
 use crate::ingest::{self, Ingest, Limits};
 use crate::memory::Memory;
-use crate::mesh::{self, Mesh};
+use crate::mesh::{self, Listening, Mesh};
 use crate::metrics::Metrics;
 use crate::metrics_http::MetricsServer;
 use crate::rpc::{Api, Parts};
@@ -111,6 +111,13 @@ impl Node {
             "" => None,
             address => Some(MetricsServer::bind(address, registry, memory.clone()).await?),
         };
+        let listening = match config.network.enabled {
+            true => {
+                let network = &config.network;
+                Some(Listening::start(network, may_move, data_dir, &identity, net_metrics, layer).await?)
+            }
+            false => None,
+        };
         let api_addresses = server.addresses();
         let metrics_address = metrics_server.as_ref().map(MetricsServer::address);
 
@@ -139,22 +146,14 @@ impl Node {
             Indexer::new(memory.clone(), embedder.clone(), ingest.clone(), changed, false_claims, log);
         let (indexer, progress) = indexer;
         let (stop_serving, stop_indexing) = (CancellationToken::new(), CancellationToken::new());
-        let mut mesh_tasks = None;
-        let mut mesh = None;
-        if config.network.enabled {
-            let parts = mesh::Parts {
-                memory: memory.clone(),
-                ingest: ingest.clone(),
-                identity: identity.clone(),
-                events: events.clone(),
-                metrics: net_metrics,
-                announcements,
-                false_claims: false_claims_found,
-                layer,
-            };
-            let started = Mesh::start(parts, &config.network, may_move, data_dir, &stop_serving).await?;
-            (mesh, mesh_tasks) = (Some(started.0), Some(started.1));
-        }
+        let (mesh, mesh_tasks) = listening
+            .map(|listening| {
+                let (memory, ingest, events) = (memory.clone(), ingest.clone(), events.clone());
+                let (false_claims, stop) = (false_claims_found, stop_serving.clone());
+                let parts = mesh::Parts { memory, ingest, events, announcements, false_claims, stop };
+                Mesh::new(listening, parts)
+            })
+            .unzip();
         let parts = Parts {
             mesh: mesh.clone(),
             memory,

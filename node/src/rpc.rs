@@ -2,6 +2,7 @@
 
 mod convert;
 mod mesh;
+mod report;
 mod search;
 mod status;
 mod verify;
@@ -21,14 +22,13 @@ use tonic::{Request, Response, Status, Streaming};
 
 use crate::blocking::blocking;
 use crate::document::{self, Document};
-use crate::embedder::{EmbedderHandle, ModelState};
+use crate::embedder::EmbedderHandle;
 use crate::emergence;
 use crate::events::Events;
 use crate::indexer::Progress;
 use crate::ingest::{Ingest, IngestError, Put, Shared, now_ms};
 use crate::memory::Memory;
 use crate::mesh::Mesh;
-use crate::metrics::memory_bytes;
 use crate::query::MAX_HITS;
 pub(crate) use convert::read_filter;
 use convert::{grain_message, read_draft, read_format, read_page_token};
@@ -122,7 +122,7 @@ impl Api {
     async fn join_topic_of(&self, topic: &Topic, share: bool) -> Result<(), CallError> {
         match &self.parts.mesh {
             Some(mesh) if share && !mesh.topics().contains(topic) => {
-                mesh.subscribe(topic.clone()).await.map(drop).map_err(CallError::Mesh)
+                Ok(mesh.subscribe(topic.clone()).await.map(drop)?)
             }
             _ => Ok(()),
         }
@@ -365,49 +365,7 @@ impl NodeService for Api {
 
     async fn status(&self, _: Request<rpc::StatusRequest>) -> Reply<rpc::StatusResponse> {
         let _permit = self.admit()?;
-        let (counts, topics) = self.read(|_, view| Ok((view.counts()?, view.topics()?))).await?;
-        let parts = &self.parts;
-        let memory = &parts.memory;
-        let mesh = match &parts.mesh {
-            Some(mesh) => Some(
-                mesh::mesh_status(mesh).await.map_err(|error| status_of(CallError::Mesh(error.into())))?,
-            ),
-            None => None,
-        };
-        let (state, provider) = match &*parts.embedder.state().borrow() {
-            ModelState::Loading => ("loading".to_owned(), String::new()),
-            ModelState::Ready { provider } => ("ready".to_owned(), provider.clone()),
-            ModelState::Failed(error) => (format!("failed: {error}"), String::new()),
-        };
-        Ok(Response::new(rpc::StatusResponse {
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            author: parts.identity.author().to_string(),
-            data_dir: parts.data_dir.clone(),
-            uptime_ms: parts.started.elapsed().as_millis() as u64,
-            grains: counts.notes,
-            retractions: counts.retractions,
-            pending: counts.pending,
-            searchable: memory.hnsw.len() as u64,
-            storage_bytes: memory.store.size_bytes(),
-            index_bytes: memory.hnsw.memory_bytes(),
-            memory_bytes: memory_bytes(),
-            model: Some(rpc::ModelStatus {
-                name: format!("{} ({})", memory.model.name(), memory.model.variant()),
-                model_id: memory.model.id().to_string(),
-                dimension: memory.model.dimension() as u32,
-                max_tokens: memory.model.max_tokens() as u32,
-                state,
-                provider,
-            }),
-            api_addresses: parts.api_addresses.clone(),
-            metrics_address: parts.metrics_address.clone(),
-            topics: topics
-                .into_iter()
-                .map(|(topic, grains)| rpc::TopicStatus { topic: topic.to_string(), grains })
-                .collect(),
-            max_grains: parts.max_grains,
-            mesh,
-        }))
+        Ok(Response::new(report::report(self).await?))
     }
 
     type VerifyStream = ReplyStream<rpc::VerifyResponse>;

@@ -54,6 +54,7 @@ async fn a_node_tells_who_it_is_and_another_connects_to_it() {
     on(&two, &["peers", "unban", end]).await.ended_with(1);
     on(&two, &["peers", "add", address]).await.ended_with(0);
     on(&two, &["peers", "remove", end]).await.ended_with(0);
+    on(&two, &["peers", "remove", ""]).await.ended_with(2).assert_told("too short", "last 8");
     on(&two, &["peers", "remove", "nobody00"]).await.ended_with(1).assert_told("no peer's id", "--known");
 }
 

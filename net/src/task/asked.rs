@@ -8,7 +8,7 @@ use synapsenet_proto::rpc;
 use tokio::sync::oneshot;
 
 use super::{AskReply, Line, MAX_ANSWERING, MAX_ASKED, Task};
-use crate::codec::Readable;
+use crate::codec::Asked;
 use crate::score::Offence;
 use crate::{AskError, Event, Reply, Request, Response};
 
@@ -39,9 +39,15 @@ impl Task {
         }
         let behaviour = self.swarm.behaviour_mut();
         let key = match request {
-            Request::Sync(question) => (Line::Sync, behaviour.sync.send_request(&peer, Some(question))),
-            Request::Fetch(question) => (Line::Fetch, behaviour.fetch.send_request(&peer, Some(question))),
-            Request::Search(question) => (Line::Search, behaviour.search.send_request(&peer, Some(question))),
+            Request::Sync(question) => {
+                (Line::Sync, behaviour.sync.send_request(&peer, Asked::Question(question)))
+            }
+            Request::Fetch(question) => {
+                (Line::Fetch, behaviour.fetch.send_request(&peer, Asked::Question(question)))
+            }
+            Request::Search(question) => {
+                (Line::Search, behaviour.search.send_request(&peer, Asked::Question(question)))
+            }
         };
         self.asked.insert(key, reply);
     }
@@ -50,26 +56,29 @@ impl Task {
     pub(super) fn on_question<Q, A>(
         &mut self,
         line: Line,
-        event: request_response::Event<Readable<Q>, A>,
+        event: request_response::Event<Asked<Q>, A>,
         request_of: fn(Q) -> Request,
         response_of: fn(A) -> Response,
         channel_of: fn(ResponseChannel<A>) -> Channel,
     ) {
-        use request_response::Event as Asked;
+        use request_response::Event;
         match event {
-            Asked::Message { peer, message: Message::Request { request, channel, .. }, .. } => {
+            Event::Message { peer, message: Message::Request { request, channel, .. }, .. } => {
                 match request {
-                    Some(request) => self.on_asked(peer, request_of(request), channel_of(channel)),
-                    None => self.offended(peer, Offence::BadRequest),
+                    Asked::Question(request) => {
+                        self.on_asked(peer, request_of(request), channel_of(channel));
+                    }
+                    Asked::Unreadable => self.offended(peer, Offence::BadRequest),
+                    Asked::Stalled => self.offended(peer, Offence::Stalled),
                 }
             }
-            Asked::Message { message: Message::Response { request_id, response }, .. } => {
+            Event::Message { message: Message::Response { request_id, response }, .. } => {
                 if let Some(reply) = self.asked.remove(&(line, request_id)) {
                     // Whoever asked has gone.
                     let _ = reply.send(Ok(response_of(response)));
                 }
             }
-            Asked::OutboundFailure { peer, request_id, error, .. } => {
+            Event::OutboundFailure { peer, request_id, error, .. } => {
                 let error = self.ask_error(peer, error);
                 if let Some(reply) = self.asked.remove(&(line, request_id)) {
                     // As above.
@@ -77,7 +86,7 @@ impl Task {
                 }
             }
             // The peer hung up, or nobody here answered.
-            Asked::InboundFailure { .. } | Asked::ResponseSent { .. } => {}
+            Event::InboundFailure { .. } | Event::ResponseSent { .. } => {}
         }
     }
 

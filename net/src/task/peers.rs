@@ -27,14 +27,17 @@ const MAX_LOOKED_FOR: usize = 12;
 const OUTBOUND_SHARE: (usize, usize) = (2, 3);
 /// Dials at the same time.
 const MAX_DIALLING: usize = 8;
-/// Pings in a row without an answer after which a peer is gone: each has 20 s, and a loaded line may lose one.
-const MAX_MISSED_PINGS: u32 = 2;
 /// Relays on which this node wants a place: one may go.
 const MAX_RELAYS: usize = 2;
 /// A grain that was new is worth so much in a peer's score ...
 const PRAISE: f64 = 0.01;
 /// ... up to this.
 const MAX_PRAISE: f64 = 20.0;
+
+/// Whether an address leads to its node without a relay.
+fn is_direct(address: &Multiaddr) -> bool {
+    !address.iter().any(|part| part == Protocol::P2pCircuit)
+}
 
 /// Why a dial failed: what the system or the peer said, without the layers that passed it on.
 pub(super) fn reason_of(error: &libp2p::swarm::DialError) -> String {
@@ -61,7 +64,6 @@ pub(crate) struct Peer {
     pub(super) connections: usize,
     pub(super) since: Instant,
     pub(super) latency: Option<Duration>,
-    pub(super) missed_pings: u32,
     pub(super) agent: String,
     pub(super) praise: f64,
     pub(super) count: Arc<Count>,
@@ -93,7 +95,6 @@ impl Task {
             connections: 1,
             since: now,
             latency: None,
-            missed_pings: 0,
             agent: String::new(),
             praise: 0.0,
             count: count_of(&self.counts, id),
@@ -149,8 +150,10 @@ impl Task {
 
     /// Somebody connected to this address: it can be reached, at least from where that peer is.
     fn was_reached(&mut self, local: &Multiaddr) {
-        let is_relayed = local.iter().any(|part| part == Protocol::P2pCircuit);
-        if !is_relayed && is_dialable(local) && !self.swarm.external_addresses().any(|known| known == local) {
+        if is_direct(local)
+            && is_dialable(local)
+            && !self.swarm.external_addresses().any(|known| known == local)
+        {
             self.swarm.add_external_address(local.clone());
         }
     }
@@ -164,11 +167,13 @@ impl Task {
         own.iter().for_each(|address| self.was_reached(address));
     }
 
+    fn is_reached_directly(&self) -> bool {
+        self.swarm.external_addresses().any(is_direct)
+    }
+
     /// Asks a peer that relays for others for a place, unless this node is reached directly or has places enough.
     pub(super) fn consider_relay(&mut self, peer: PeerId) {
-        let is_direct = |address: &Multiaddr| !address.iter().any(|part| part == Protocol::P2pCircuit);
-        let is_reached = self.swarm.external_addresses().any(is_direct);
-        if is_reached || !self.config.relay_client || self.reserved_at.len() >= MAX_RELAYS {
+        if self.is_reached_directly() || !self.config.relay_client || self.reserved_at.len() >= MAX_RELAYS {
             return;
         }
         let Some(address) = self.book.addresses(&peer).into_iter().find(is_direct) else { return };
@@ -181,18 +186,16 @@ impl Task {
         }
     }
 
-    /// A ping came back after this time, or not at all. Behind a line that was cut a connection seems to live on for
-    /// minutes, and nobody is dialled who seems to be there.
+    /// A ping came back after this time, or twice in a row not at all. Behind a line that was cut a connection seems to live
+    /// on for minutes, and nobody is dialled who seems to be there.
     pub(super) fn on_ping(&mut self, id: PeerId, time: Option<Duration>) {
         let Some(peer) = self.peers.get_mut(&id) else { return };
-        match time {
-            Some(_) => (peer.latency, peer.missed_pings) = (time, 0),
-            None => peer.missed_pings += 1,
+        if time.is_some() {
+            peer.latency = time;
+            return;
         }
-        if peer.missed_pings >= MAX_MISSED_PINGS {
-            tracing::debug!(peer = %id, "a peer does not answer pings any more");
-            self.disconnect(&id);
-        }
+        tracing::debug!(peer = %id, "a peer does not answer pings any more");
+        self.disconnect(&id);
     }
 
     /// Closes every connection to a peer.
@@ -402,12 +405,15 @@ impl Task {
         let topics: Vec<Topic> = self.topics.values().cloned().collect();
         let topics = topics.into_iter().map(|topic| (topic.clone(), self.peers_of(&topic).len())).collect();
         let external: Vec<Multiaddr> = self.swarm.external_addresses().cloned().collect();
-        let (reachable, reachability) = match (&self.tested, external.is_empty()) {
-            (_, false) => {
+        let (reachable, reachability) = match (&self.tested, self.is_reached_directly()) {
+            (_, true) => {
                 (Some(true), "a peer or a test reached this node at its external addresses".to_owned())
             }
-            (Some(failure), true) => (Some(false), failure.clone()),
-            (None, true) => (None, "nobody has reached this node yet".to_owned()),
+            (_, false) if !self.relays.is_empty() => {
+                (Some(false), "nobody reached this node directly; peers reach it through a relay".to_owned())
+            }
+            (Some(failure), false) => (Some(false), failure.clone()),
+            (None, false) => (None, "nobody has reached this node yet".to_owned()),
         };
         let routing_peers =
             self.swarm.behaviour_mut().kademlia.kbuckets().map(|bucket| bucket.num_entries()).sum();

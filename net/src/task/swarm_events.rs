@@ -5,7 +5,7 @@ use std::time::Instant;
 use libp2p::gossipsub::{self, MessageAcceptance};
 use libp2p::kad::{self, GetProvidersOk, InboundRequest, QueryResult};
 use libp2p::swarm::SwarmEvent;
-use libp2p::{PeerId, identify, mdns, relay, upnp};
+use libp2p::{PeerId, identify, mdns, ping, relay, upnp};
 
 use super::asked::Channel;
 use super::peers::reason_of;
@@ -83,9 +83,9 @@ impl Task {
             BehaviourEvent::Identify(identify::Event::Received { peer_id, info, .. }) => {
                 self.on_identified(peer_id, info);
             }
-            BehaviourEvent::Ping(event) => {
-                self.on_ping(event.peer, event.result.ok());
-            }
+            // Other programs need not speak it.
+            BehaviourEvent::Ping(ping::Event { result: Err(ping::Failure::Unsupported), .. }) => {}
+            BehaviourEvent::Ping(event) => self.on_ping(event.peer, event.result.ok()),
             BehaviourEvent::Kademlia(event) => self.on_kademlia(event),
             BehaviourEvent::Mdns(mdns::Event::Discovered(found)) => {
                 let now = Instant::now();

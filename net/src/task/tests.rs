@@ -240,11 +240,33 @@ async fn a_node_that_listens_nowhere_is_reached_through_a_relay() {
     other.net.dial(relay.address()).await.unwrap();
     hidden.net.dial(relay.address()).await.unwrap();
     wait_for("a place at the relay", async || !hidden.net.status().await.unwrap().relays.is_empty()).await;
-    let circuit = hidden.net.status().await.unwrap().relays[0].clone();
+    let status = hidden.net.status().await.unwrap();
+    assert_eq!(status.reachable, Some(false), "{}", status.reachability);
+    let circuit = status.relays[0].clone();
     let coming = Node::start(3, Config { relay_client: true, ..config() }).await;
     let circuit = circuit.with_p2p(hidden.net.peer()).unwrap_or_else(|address| address);
     assert_eq!(coming.net.dial(circuit).await.unwrap(), hidden.net.peer());
     let peers = coming.net.peers().await.unwrap();
     let through = peers.iter().find(|peer| peer.peer == hidden.net.peer()).unwrap();
     assert_eq!(through.transport, crate::Transport::Relayed);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_over_its_memory_limit_lets_nobody_in() {
+    let full = Node::start(1, Config { max_memory: Some(1), ..config() }).await;
+    let other = Node::start(2, config()).await;
+    let refused = other.net.dial(full.address()).await.unwrap_err();
+    assert!(matches!(refused, DialError::Failed(_)), "{refused}");
+    assert!(full.net.peers().await.unwrap().is_empty());
+    let roomy = Node::start(3, Config { max_memory: Some(64 << 30), ..config() }).await;
+    other.net.dial(roomy.address()).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dial_to_somebody_who_says_nothing_ends() {
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = format!("/ip4/127.0.0.1/tcp/{}", silent.local_addr().unwrap().port());
+    let node = Node::start(1, config()).await;
+    let refused = node.net.dial(address.parse().unwrap()).await.unwrap_err();
+    assert!(matches!(refused, DialError::Failed(_)), "{refused}");
 }

@@ -184,14 +184,7 @@ pub(crate) async fn retract(args: RetractArgs, context: &mut Context) -> Result<
     }
     let mut client = connect(&context.target).await?;
     let json = context.out.is_json();
-    let mut exit = Exit::Done;
-    let mut grains = Vec::new();
-    for id in args.ids {
-        match find(&mut client, id).await {
-            Ok(grain) => grains.push(grain),
-            Err(failure) => exit = tell_and_go_on(failure, json)?,
-        }
-    }
+    let (grains, mut exit) = find(&mut client, args.ids, json).await?;
     if grains.is_empty() {
         return Ok(exit);
     }
@@ -219,16 +212,27 @@ fn show_retraction(id: &str, retraction: &str, out: &mut Output) -> Result<(), F
     out.summary(format_args!("retracted {id}"))
 }
 
-/// The grain that is meant by an id or by its beginning.
-pub(super) async fn find(client: &mut Client, id: String) -> Result<rpc::Grain, Failure> {
-    let request = rpc::GetRequest { id: id.clone(), with_signed: false };
-    match client.get(call(request)).await {
-        Ok(response) => Ok(response.into_inner().grain.unwrap_or_default()),
-        Err(status) if status.code() == Code::InvalidArgument => {
-            Err(Failure::incomplete(status.message(), "`synapsenet list --json` shows whole ids"))
+/// The grains that are meant by ids or their beginnings. One that is not found is told and does not stop the others.
+pub(super) async fn find(
+    client: &mut Client,
+    ids: Vec<String>,
+    json: bool,
+) -> Result<(Vec<rpc::Grain>, Exit), Failure> {
+    let (mut grains, mut exit) = (Vec::new(), Exit::Done);
+    for id in ids {
+        match client.get(call(rpc::GetRequest { id, with_signed: false })).await {
+            Ok(response) => grains.extend(response.into_inner().grain),
+            Err(status) => {
+                let failure = if status.code() == Code::InvalidArgument {
+                    Failure::incomplete(status.message(), "`synapsenet list --json` shows whole ids")
+                } else {
+                    status.into()
+                };
+                exit = tell_and_go_on(failure, json)?;
+            }
         }
-        Err(status) => Err(status.into()),
     }
+    Ok((grains, exit))
 }
 
 /// A failure of one grain is told and does not stop the others; one of the connection does.

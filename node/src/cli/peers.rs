@@ -170,6 +170,14 @@ fn done(event: &'static str, peer_id: &str, out: &mut Output) -> Result<Exit, Fa
 /// The peer that is meant by its id or by the end of it.
 async fn find(client: &mut MeshClient, given: String) -> Result<String, Failure> {
     let ending = given.trim_start_matches('…');
+    if ending.len() < SHORT_CHARS {
+        return Err(Failure::usage(
+            format!("{given:?} is too short to name a peer"),
+            format!(
+                "give its id, or the last {SHORT_CHARS} characters of it, as `synapsenet peers` shows them"
+            ),
+        ));
+    }
     // Whole ids need not be known here: a peer can be banned before it comes.
     if ending.len() >= 46 {
         return Ok(ending.to_owned());

@@ -1,14 +1,16 @@
 //! `search`: the grains nearest in meaning to a question.
 
 use std::path::Path;
+use std::time::Duration;
 
 use clap::Args;
 use serde::Serialize;
 use synapsenet_proto::rpc;
 use synapsenet_proto::rpc::search_response::Item;
+use tonic::Request;
 
 use super::Context;
-use super::client::{ANSWER_TIMEOUT, call, connect};
+use super::client::{ANSWER_TIMEOUT, connect};
 use super::failure::{Exit, Failure};
 use super::filter::FilterArgs;
 use super::output::{FAINT, Output, SCORE, STRONG, one_line, paragraph, plural, printable, short_id};
@@ -74,10 +76,14 @@ pub(crate) async fn run(args: SearchArgs, context: &mut Context) -> Result<Exit,
         mesh: args.mesh,
         mesh_wait_ms: args.wait * 1000,
     };
+    let patience =
+        ANSWER_TIMEOUT + if args.mesh { Duration::from_secs(args.wait.into()) } else { Duration::ZERO };
     let mut client = connect(&context.target).await?;
     let out = &mut context.out;
     let answering = async {
-        let mut messages = client.search(call(request)).await?.into_inner();
+        let mut request = Request::new(request);
+        request.set_timeout(patience);
+        let mut messages = client.search(request).await?.into_inner();
         let mut shown = Shown { full: args.full, rank: 0 };
         let mut remote = Vec::new();
         while let Some(message) = messages.message().await? {
@@ -104,9 +110,12 @@ pub(crate) async fn run(args: SearchArgs, context: &mut Context) -> Result<Exit,
         }
         Ok(Exit::Done)
     };
-    tokio::time::timeout(ANSWER_TIMEOUT, answering).await.unwrap_or_else(|_| {
+    tokio::time::timeout(patience, answering).await.unwrap_or_else(|_| {
         let hint = "try again; `synapsenet status` shows what the node is doing";
-        Err(Failure::refused("the node did not finish its answer within 60 s", hint))
+        Err(Failure::refused(
+            format!("the node did not finish its answer within {} s", patience.as_secs()),
+            hint,
+        ))
     })
 }
 

@@ -40,20 +40,11 @@ pub(crate) async fn run(args: ShareArgs, context: &mut Context) -> Result<Exit, 
     }
     let mut client = connect(&context.target).await?;
     let json = context.out.is_json();
-    let mut exit = Exit::Done;
-    let mut grains = Vec::new();
-    for id in args.ids {
-        match find(&mut client, id).await {
-            Ok(grain) => grains.push(grain),
-            Err(failure) => exit = tell_and_go_on(failure, json)?,
-        }
-    }
-    if grains.is_empty() {
-        return Ok(exit);
-    }
+    let (grains, mut exit) = find(&mut client, args.ids, json).await?;
     let private: Vec<_> = grains.iter().filter(|grain| !grain.shared).cloned().collect();
     if !args.yes && !private.is_empty() {
-        let question = "Share with every peer of its topic, for good?";
+        let question =
+            "Share with every peer of their topics, for good? Titles, tags and the paths of files go along.";
         if !ask(&private, question)? {
             return Err(Failure::incomplete("nothing was shared", "answer y to share, or give --yes"));
         }

@@ -7,6 +7,9 @@ use synapsenet_net::{Multiaddr, PeerId};
 use synapsenet_proto::Topic;
 use toml::Value;
 
+/// Topics that a node may take part in: peers listen to no more of one node.
+pub(crate) const MAX_TOPICS: usize = 256;
+
 /// The mesh. Private grains never leave the node, whatever is set here.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -130,6 +133,10 @@ impl NetworkConfig {
             if let Some(wrong) = list.iter().find(|peer| peer.parse::<PeerId>().is_err()) {
                 return Err((key, format!("{wrong:?} is no peer id; `synapsenet id` shows a node's")));
             }
+        }
+        if self.topics.len() > MAX_TOPICS {
+            let reason = format!("a node takes part in at most {MAX_TOPICS} topics");
+            return Err(("network.topics", reason));
         }
         for topic in &self.topics {
             Topic::new(topic.as_str()).map_err(|refusal| ("network.topics", refusal.to_string()))?;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use synapsenet_net::PeerId;
 use synapsenet_proto::{Announcement, AuthorId, Grain, GrainId, Kind, Refusal, Topic};
-use synapsenet_storage::{Change, Outcome, StorageError};
+use synapsenet_storage::{Change, Counts, Outcome, StorageError};
 use tokio::sync::{Notify, mpsc};
 
 use super::{
@@ -80,8 +80,8 @@ impl Writer {
             let mut next = Some(first);
             let mut changes = Vec::new();
             let mut waiting = Vec::new();
-            let mut notes = match self.notes() {
-                Ok(notes) => notes,
+            let mut held = match self.held() {
+                Ok(held) => held,
                 Err(error) => {
                     tracing::error!(%error, "the store cannot be read; the node stops");
                     return;
@@ -89,9 +89,12 @@ impl Writer {
             };
             while let Some(command) = next {
                 match command {
-                    Command::Put { grain, origin, reply } => match self.admit(&grain, &origin, notes) {
+                    Command::Put { grain, origin, reply } => match self.admit(&grain, &origin, held) {
                         Ok(()) => {
-                            notes += u64::from(grain.kind() == Kind::Note);
+                            match grain.kind() {
+                                Kind::Note => held.notes += 1,
+                                Kind::Retraction => held.retractions += 1,
+                            }
                             let put = Box::new(Arrival::new(&grain, &origin));
                             waiting.push(Waiting::Put { put, reply });
                             changes.push(put_change(*grain, origin));
@@ -118,21 +121,29 @@ impl Writer {
         }
     }
 
-    fn notes(&self) -> Result<u64, StorageError> {
-        Ok(self.memory.store.view()?.counts()?.notes)
+    fn held(&self) -> Result<Counts, StorageError> {
+        self.memory.store.view()?.counts()
     }
 
     /// Checks the rules that need state.
-    fn admit(&self, grain: &Grain, origin: &Origin, notes: u64) -> Result<(), Refusal> {
+    fn admit(&self, grain: &Grain, origin: &Origin, held: Counts) -> Result<(), Refusal> {
         let ahead = grain.created_ms().saturating_sub(now_ms());
         if ahead > MAX_CLOCK_SKEW_MS {
             return Err(Refusal::FromTheFuture(ahead));
         }
-        // A retraction is let in: it makes room.
-        if grain.kind() == Kind::Retraction {
+        let from_peer = matches!(origin, Origin::Peer { .. });
+        if let Some(withdrawn) = grain.retracted()
+            && (!from_peer || self.holds(&withdrawn))
+        {
+            // It makes room.
             return Ok(());
         }
-        self.limits.check(&self.memory, notes, matches!(origin, Origin::Peer { .. }))
+        self.limits.check(&self.memory, held, from_peer)
+    }
+
+    /// Whether a grain is here. A store that cannot be read is found out by the commit.
+    fn holds(&self, id: &GrainId) -> bool {
+        self.memory.store.view().and_then(|view| view.slot_of(id)).is_ok_and(|slot| slot.is_some())
     }
 
     fn refuse(&self, refusal: &Refusal, origin: &Origin) {

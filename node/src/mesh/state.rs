@@ -10,14 +10,16 @@ use serde::{Deserialize, Serialize};
 use synapsenet_net::Saved;
 use synapsenet_proto::Topic;
 
+use crate::config::MAX_TOPICS;
+
 /// Name of the file in the data folder.
 const FILE: &str = "mesh.json";
-/// Topics joined or left by hand: more than any peer may subscribe to.
-const MAX_TOPICS: usize = 256;
+/// Topics left by hand that are remembered; of more, the first by name.
+const MAX_LEFT: usize = 1024;
 
-#[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
-struct Kept {
+pub(crate) struct Kept {
     joined: BTreeSet<String>,
     left: BTreeSet<String>,
     #[serde(flatten)]
@@ -49,50 +51,61 @@ impl State {
         Ok(Self { path, kept })
     }
 
-    /// Writes the file, whole or not at all.
+    /// Changes what is kept and writes the file, whole or not at all, unless nothing is new.
     ///
     /// # Errors
-    /// What the system says.
-    pub fn save(&self) -> anyhow::Result<()> {
+    /// What the system says; then nothing is changed.
+    pub fn change(&mut self, change: impl FnOnce(&mut Kept)) -> anyhow::Result<()> {
+        let mut kept = self.kept.clone();
+        change(&mut kept);
+        if kept == self.kept {
+            return Ok(());
+        }
         let dir = self.path.parent().unwrap_or(Path::new("."));
         let write = || -> std::io::Result<()> {
             let mut file = tempfile::NamedTempFile::new_in(dir)?;
-            serde_json::to_writer_pretty(&mut file, &self.kept)?;
+            serde_json::to_writer_pretty(&mut file, &kept)?;
             file.flush()?;
             file.as_file().sync_all()?;
             file.persist(&self.path)?;
             Ok(())
         };
-        write().with_context(|| format!("cannot write {}", self.path.display()))
+        write().with_context(|| format!("cannot write {}", self.path.display()))?;
+        self.kept = kept;
+        Ok(())
     }
 
     /// The topics to take part in: those configured and those joined by hand, without those left by hand.
     pub fn topics(&self, configured: impl Iterator<Item = Topic>) -> BTreeSet<Topic> {
         let joined = self.kept.joined.iter().filter_map(|name| Topic::new(name.as_str()).ok());
-        configured.chain(joined).filter(|topic| !self.kept.left.contains(topic.as_str())).collect()
-    }
-
-    pub fn joined(&mut self, topic: &Topic) {
-        self.kept.left.remove(topic.as_str());
-        if self.kept.joined.len() < MAX_TOPICS {
-            self.kept.joined.insert(topic.to_string());
-        }
-    }
-
-    pub fn left(&mut self, topic: &Topic) {
-        self.kept.joined.remove(topic.as_str());
-        if self.kept.left.len() < MAX_TOPICS {
-            self.kept.left.insert(topic.to_string());
-        }
+        let topics = configured.chain(joined).filter(|topic| !self.kept.left.contains(topic.as_str()));
+        topics.take(MAX_TOPICS).collect()
     }
 
     /// Addresses and bans, for the swarm.
     pub fn saved(&self) -> Saved {
         self.kept.saved.clone()
     }
+}
 
-    pub fn set_saved(&mut self, saved: Saved) {
-        self.kept.saved = saved;
+impl Kept {
+    /// Somebody joined a topic by hand.
+    pub fn join(&mut self, topic: &Topic) {
+        self.left.remove(topic.as_str());
+        self.joined.insert(topic.to_string());
+    }
+
+    /// Somebody left a topic by hand.
+    pub fn leave(&mut self, topic: &Topic) {
+        self.joined.remove(topic.as_str());
+        if self.left.len() < MAX_LEFT {
+            self.left.insert(topic.to_string());
+        }
+    }
+
+    /// The swarm knows these addresses and bans.
+    pub fn save(&mut self, saved: Saved) {
+        self.saved = saved;
     }
 }
 
@@ -108,12 +121,21 @@ mod tests {
     fn topics_joined_and_left_by_hand_survive_a_restart() {
         let dir = tempfile::tempdir().unwrap();
         let mut state = State::load(dir.path()).unwrap();
-        state.joined(&topic("a"));
-        state.left(&topic("commons"));
-        state.save().unwrap();
+        state.change(|kept| kept.join(&topic("a"))).unwrap();
+        state.change(|kept| kept.leave(&topic("commons"))).unwrap();
         let state = State::load(dir.path()).unwrap();
         let topics = state.topics([topic("commons"), topic("b")].into_iter());
         assert_eq!(topics, [topic("a"), topic("b")].into());
+    }
+
+    #[test]
+    fn what_cannot_be_written_is_not_changed_and_what_is_not_new_is_not_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut state = State::load(&dir.path().join("gone")).unwrap();
+        state.change(|_| ()).expect("nothing is written");
+        let error = state.change(|kept| kept.join(&topic("a"))).unwrap_err();
+        assert!(error.to_string().contains("mesh.json"), "{error}");
+        assert_eq!(state.kept, Kept::default());
     }
 
     #[test]

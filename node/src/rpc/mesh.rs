@@ -15,7 +15,7 @@ use tonic::{Request, Response};
 use super::status::{CallError, invalid, status_of};
 use super::{Api, PROGRESS_QUEUE, Reply, ReplyStream};
 use crate::events::Happening;
-use crate::mesh::Mesh;
+use crate::mesh::{Mesh, MeshError};
 use crate::sync::{SyncProgress, SyncState};
 
 /// Longer bans are for ever.
@@ -82,7 +82,7 @@ impl MeshService for Api {
                 DialError::BadAddress(_) | DialError::Myself => invalid(error.to_string()),
                 DialError::Forbidden(_) | DialError::Failed(_) => CallError::Refused(error.to_string()),
                 DialError::Full => CallError::Busy(error.to_string()),
-                DialError::Stopped => CallError::Mesh(NetError::Stopped.into()),
+                DialError::Stopped => MeshError::from(NetError::Stopped).into(),
             })
         })?;
         Ok(Response::new(rpc::AddPeerResponse { peer_id: peer.to_string() }))
@@ -111,7 +111,7 @@ impl MeshService for Api {
         }
         let time = seconds.map(Duration::from_secs).filter(|time| *time < MAX_BAN);
         mesh.net.ban(peer, time).await.map_err(stopping)?;
-        mesh.save().await.map_err(|error| status_of(CallError::Mesh(error)))?;
+        mesh.save().await.map_err(|error| status_of(error.into()))?;
         Ok(Response::new(rpc::BanPeerResponse {}))
     }
 
@@ -122,7 +122,7 @@ impl MeshService for Api {
         if !mesh.net.unban(peer).await.map_err(stopping)? {
             return Err(status_of(CallError::NotFound(format!("peer {peer} is not banned"))));
         }
-        mesh.save().await.map_err(|error| status_of(CallError::Mesh(error)))?;
+        mesh.save().await.map_err(|error| status_of(error.into()))?;
         Ok(Response::new(rpc::UnbanPeerResponse {}))
     }
 
@@ -149,7 +149,7 @@ impl MeshService for Api {
         let _permit = self.admit()?;
         let mesh = self.mesh().map_err(status_of)?;
         let topic = read_topic(request.into_inner().topic)?;
-        let changed = mesh.subscribe(topic).await.map_err(|error| status_of(CallError::Mesh(error)))?;
+        let changed = mesh.subscribe(topic).await.map_err(|error| status_of(error.into()))?;
         Ok(Response::new(rpc::JoinTopicResponse { changed }))
     }
 
@@ -157,7 +157,7 @@ impl MeshService for Api {
         let _permit = self.admit()?;
         let mesh = self.mesh().map_err(status_of)?;
         let topic = read_topic(request.into_inner().topic)?;
-        let changed = mesh.unsubscribe(topic).await.map_err(|error| status_of(CallError::Mesh(error)))?;
+        let changed = mesh.unsubscribe(topic).await.map_err(|error| status_of(error.into()))?;
         Ok(Response::new(rpc::LeaveTopicResponse { changed }))
     }
 
@@ -236,22 +236,6 @@ impl MeshService for Api {
     }
 }
 
-/// What `status` tells of the mesh.
-///
-/// # Errors
-/// When the node is stopping.
-pub(super) async fn mesh_status(mesh: &Mesh) -> Result<rpc::MeshStatus, NetError> {
-    let status = mesh.net.status().await?;
-    Ok(rpc::MeshStatus {
-        peer_id: mesh.net.peer().to_string(),
-        addresses: mesh.addresses().await?.iter().map(ToString::to_string).collect(),
-        peers: status.peers as u32,
-        max_peers: status.max_peers as u32,
-        topics: mesh.topics().iter().map(ToString::to_string).collect(),
-        syncs: mesh.sync.progress().iter().map(sync_message).collect(),
-    })
-}
-
 /// A synchronisation as a client sees it.
 pub(super) fn sync_message(progress: &SyncProgress) -> rpc::SyncProgress {
     let (state, reason) = match &progress.state {
@@ -320,5 +304,5 @@ fn read_topic(text: String) -> Result<Topic, tonic::Status> {
 }
 
 fn stopping(error: NetError) -> tonic::Status {
-    status_of(CallError::Mesh(error.into()))
+    status_of(MeshError::from(error).into())
 }

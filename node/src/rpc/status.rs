@@ -1,7 +1,6 @@
 //! The one place where errors become gRPC statuses.
 
 use synapsenet_index::IndexError;
-use synapsenet_net::NetError;
 use synapsenet_proto::Refusal;
 use synapsenet_storage::StorageError;
 use tonic::{Code, Status};
@@ -9,6 +8,7 @@ use tonic::{Code, Status};
 use crate::document::DocumentError;
 use crate::embedder::EmbedError;
 use crate::ingest::IngestError;
+use crate::mesh::MeshError;
 use crate::query::QueryError;
 
 /// Why a call has no answer.
@@ -29,9 +29,8 @@ pub(crate) enum CallError {
     /// The node takes no part in a mesh.
     #[error("this node takes no part in a mesh: start it without --offline and with network.enabled = true")]
     Offline,
-    /// What the mesh could not do.
-    #[error("{0:#}")]
-    Mesh(anyhow::Error),
+    #[error(transparent)]
+    Mesh(#[from] MeshError),
     #[error(transparent)]
     Ingest(#[from] IngestError),
     #[error(transparent)]
@@ -80,8 +79,9 @@ pub(super) fn status_of(error: CallError) -> Status {
         CallError::NotFound(_) => Code::NotFound,
         CallError::Offline | CallError::Refused(_) => Code::FailedPrecondition,
         CallError::Busy(_) => Code::ResourceExhausted,
-        CallError::Mesh(error) if error.is::<NetError>() => Code::Unavailable,
-        CallError::Mesh(_) => Code::Internal,
+        CallError::Mesh(MeshError::TooManyTopics) => Code::FailedPrecondition,
+        CallError::Mesh(MeshError::Net(_)) => Code::Unavailable,
+        CallError::Mesh(MeshError::Unkept(_)) => Code::Internal,
         CallError::Ingest(IngestError::Refused(refusal)) => match refusal {
             Refusal::NodeFull(_) => Code::ResourceExhausted,
             Refusal::Retracted => Code::FailedPrecondition,

@@ -15,6 +15,9 @@ use crate::blocking::blocking;
 use crate::ingest::{Ingest, IngestError, Put};
 use crate::memory::Memory;
 
+/// How long the first answer of a peer may take. It is short, and while it is waited for nobody else is asked about the
+/// topic: a peer behind a line that was cut, or one that says nothing, must not hold the others up.
+const FIRST_PATIENCE: Duration = Duration::from_secs(10);
 /// Times that a grain is asked for. One that was listed may be withdrawn before it is fetched.
 const MAX_TRIES: u32 = 2;
 /// How often a question is put to a peer that says it is busy ...
@@ -134,6 +137,14 @@ impl Source {
         }
     }
 
+    async fn put(&self, question: Request) -> Result<Response, AskError> {
+        let answer = (self.ask)(question);
+        if self.round_trips.load(Relaxed) > 0 {
+            return answer.await;
+        }
+        tokio::time::timeout(FIRST_PATIENCE, answer).await.unwrap_or(Err(AskError::TimedOut))
+    }
+
     /// Asks, again and again while the peer is busy.
     async fn ask(&self, question: Request) -> Result<Response, Stop> {
         let metrics = &self.memory.metrics;
@@ -141,7 +152,7 @@ impl Source {
         let mut pause = BUSY_PAUSE;
         for _ in 0..MAX_BUSY {
             let sent = question_bytes(&question);
-            match (self.ask)(question.clone()).await {
+            match self.put(question.clone()).await {
                 Ok(answer) => {
                     let (received, refused) = weigh(&answer);
                     if is_comparison {

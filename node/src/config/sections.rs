@@ -1,0 +1,131 @@
+//! The settings by section, with their defaults.
+
+use serde::{Deserialize, Serialize};
+
+use super::NetworkConfig;
+
+/// Every setting of a node.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// The database and the index.
+    pub storage: StorageConfig,
+    /// The embedding model.
+    pub ai: AiConfig,
+    /// The gRPC API.
+    pub api: ApiConfig,
+    /// The metrics page.
+    pub metrics: MetricsConfig,
+    /// The mesh.
+    pub network: NetworkConfig,
+    /// What is written to the log.
+    pub log: LogConfig,
+}
+
+/// The database and the index.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct StorageConfig {
+    /// Links of a grain in each layer of the HNSW graph (M): more finds more and needs more memory.
+    pub hnsw_m: usize,
+    /// Candidates looked at when a grain is put into the graph: more finds more and adds slower.
+    pub hnsw_ef_construction: usize,
+    /// Candidates looked at in a search: more finds more and answers slower.
+    pub hnsw_ef_search: usize,
+    /// Grains that the index may hold; more are refused. Bounds the node's memory.
+    pub hnsw_max_elements: usize,
+    /// Memory for database pages, in bytes.
+    pub cache_bytes: usize,
+    /// Size of the database in bytes from which on nothing of peers is taken in; 0 means without limit. One's own grains
+    /// always are.
+    pub quota_bytes: u64,
+}
+
+impl Default for StorageConfig {
+    fn default() -> Self {
+        Self {
+            hnsw_m: 16,
+            hnsw_ef_construction: 200,
+            hnsw_ef_search: 96,
+            hnsw_max_elements: 1_000_000,
+            cache_bytes: 64 << 20,
+            quota_bytes: 8 << 30,
+        }
+    }
+}
+
+/// The embedding model.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AiConfig {
+    /// What computes: this version has "cpu".
+    pub provider: String,
+    /// Threads that compute vectors; 0 means one for each core.
+    pub threads: usize,
+    /// Folder of a model (`model.toml`, ONNX, tokenizer); empty means the built-in all-MiniLM-L6-v2.
+    pub model_dir: String,
+    /// Path of the ONNX Runtime library; empty means `ORT_DYLIB_PATH`, else beside the program.
+    pub onnxruntime: String,
+}
+
+impl Default for AiConfig {
+    fn default() -> Self {
+        Self { provider: "cpu".into(), threads: 0, model_dir: String::new(), onnxruntime: String::new() }
+    }
+}
+
+/// The gRPC API. The unix socket `api.sock` in the data folder is always there.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ApiConfig {
+    /// TCP address to listen on as well, such as "127.0.0.1:7717"; empty means none. Callers need the token in
+    /// `api.token`. Beyond loopback it needs TLS.
+    pub listen: String,
+    /// PEM file of the certificate chain.
+    pub tls_cert: String,
+    /// PEM file of its private key.
+    pub tls_key: String,
+    /// Calls served at the same time; more are answered RESOURCE_EXHAUSTED.
+    pub max_calls: usize,
+}
+
+impl Default for ApiConfig {
+    fn default() -> Self {
+        Self {
+            listen: "127.0.0.1:7717".into(),
+            tls_cert: String::new(),
+            tls_key: String::new(),
+            max_calls: 256,
+        }
+    }
+}
+
+/// The metrics page.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct MetricsConfig {
+    /// TCP address of the OpenMetrics page `/metrics`; empty means none.
+    pub listen: String,
+}
+
+impl Default for MetricsConfig {
+    fn default() -> Self {
+        Self { listen: "127.0.0.1:7718".into() }
+    }
+}
+
+/// What is written to the log.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LogConfig {
+    /// "error", "warn", "info", "debug", "trace", or a filter such as "info,synapsenet::ingest=debug".
+    pub level: String,
+    /// "text" or "json".
+    pub format: String,
+}
+
+impl Default for LogConfig {
+    fn default() -> Self {
+        Self { level: "info".into(), format: "text".into() }
+    }
+}
