@@ -8,6 +8,7 @@
 //! | Do lists and filters give exactly what they should? | `lists` |
 //! | What becomes of many items at once, good and bad? | `bulk` |
 //! | What is a wrong or excessive request told? | `requests` |
+//! | What does each call say to an empty request, and to garbage? | `schema` |
 //! | Is each metric recorded where it happens? | `metrics` |
 //! | Who is let in, and by which door? | `access` |
 //! | Do real processes start, stop and die without losing anything? | `processes` |
@@ -40,5 +41,6 @@ mod integration {
     mod processes;
     mod requests;
     mod retractions;
+    mod schema;
     mod transfer;
 }
