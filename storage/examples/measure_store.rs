@@ -9,11 +9,12 @@
 
 use std::error::Error;
 use std::hint::black_box;
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::time::Instant;
 
 use synapsenet_proto::{Draft, EncodedVector, Encoding, Grain, Identity, ModelId, Source, Topic, Vector};
-use synapsenet_storage::{Change, Filter, ListQuery, Selection, Store, StoreOptions};
+use synapsenet_storage::{Change, Filter, ListQuery, Outcome, Selection, Store, StoreOptions};
 
 const MODEL: ModelId = ModelId::from_bytes([1; 32]);
 const BATCH: usize = 1_000;
@@ -45,7 +46,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let (before, after) = store.compact()?;
     println!("compact: {before} to {after} bytes in {:?}", started.elapsed());
     println!("on disk: {} bytes a grain with its vector", after as usize / grains.len());
-    Ok(())
+    change_model(&store)
 }
 
 /// One grain in ten has a topic of its own kind, and so on, so that filters of every width can be asked.
@@ -210,18 +211,47 @@ fn select(store: &Store, narrow: Filter) -> Result<(), Box<dyn Error>> {
 /// Single commits into a store that is full already.
 fn change(store: &Store) -> Result<(), Box<dyn Error>> {
     let mut times = Vec::new();
+    let mut late = Vec::new();
     for n in 0..200 {
         let grain = seal(&format!("a late thought, number {n}"), 1_000_000 + n)?;
         let changes = vec![Change::Put { grain, shared: false, received_ms: 1, claim: None, once: true }];
-        times.push(timed(1e3, || store.write(changes))?.0);
+        let (time, outcomes) = timed(1e3, || store.write(changes))?;
+        times.push(time);
+        if let Some(Outcome::Added { slot }) = outcomes.first() {
+            late.push(*slot);
+        }
     }
     tell("commit of one grain", times, "ms");
     let mut times = Vec::new();
-    for n in 0..50 {
-        let changes = vec![Change::AddVector { slot: n + 1, vector: vector(n)? }];
+    for slot in late {
+        let changes = vec![Change::AddVector { slot, vector: vector(slot)? }];
         times.push(timed(1e3, || store.write(changes))?.0);
     }
     tell("commit of one vector", times, "ms");
+    Ok(())
+}
+
+/// Walks all notes as a change of the model does, and drops the vectors of the model that is not needed any more.
+fn change_model(store: &Store) -> Result<(), Box<dyn Error>> {
+    let view = store.view()?;
+    let mut count = 0;
+    let count_all = &mut |_| {
+        count += 1;
+        ControlFlow::Continue(())
+    };
+    let (time, ()) = timed(1e3, || view.notes_newest_first(count_all))?;
+    drop(view);
+    println!("all notes, newest first: {count} in {time:.2} ms");
+    let mut times = Vec::new();
+    loop {
+        let changes = vec![Change::DropVectors { model: MODEL, limit: BATCH }];
+        let (time, outcomes) = timed(1e3, || store.write(changes))?;
+        if outcomes == [Outcome::Dropped { count: 0 }] {
+            break;
+        }
+        times.push(time);
+    }
+    tell("drop of 1,000 vectors", times, "ms");
     Ok(())
 }
 

@@ -60,15 +60,36 @@ pub enum Change {
         /// The grain that is meant.
         id: GrainId,
     },
-    /// Stores the vector of a note, in place of an earlier one of the same model; takes its pending mark away, and tells
-    /// the index log. The caller has made sure that the vector decodes.
+    /// Stores the vector of a note, takes its pending mark away, and tells the index log. The caller has made sure that
+    /// the vector decodes.
     ///
-    /// [`Outcome::Changed`], or [`Outcome::Unchanged`] when the slot holds no note (it was retracted meanwhile).
+    /// A vector that is stored is never replaced by another: an index relies on it and looks at no slot again that it
+    /// has. When the note has a vector of this model already, that one is kept, only the pending mark is taken away, and
+    /// the log is told nothing.
+    ///
+    /// [`Outcome::Changed`], or [`Outcome::Unchanged`] when there was a vector of this model, or when the slot holds no
+    /// note (it was retracted meanwhile).
     AddVector {
         /// Where the note lies.
         slot: Slot,
         /// What was made of it.
         vector: EncodedVector,
+    },
+    /// Removes at most `limit` vectors of a model, those of the lowest slots first. Its time grows with `limit`, not
+    /// with what is stored, so that a caller may drop them all in steps between which others write. The model's number
+    /// in the file stays taken.
+    ///
+    /// A note that is left without a vector of any model becomes pending, so that it is not lost from every search for
+    /// ever, and the index log is told that it went. Of the others the log is told nothing: an index of this model would
+    /// keep them, and would not hear of the vectors that they are given later. So no index may follow the model by now,
+    /// and an index of it that was saved must not be loaded again.
+    ///
+    /// [`Outcome::Dropped`].
+    DropVectors {
+        /// The model whose vectors are not needed any more.
+        model: ModelId,
+        /// The most vectors that are removed.
+        limit: usize,
     },
     /// Forgets what the index log said up to and with `up_to`, once a snapshot of the index holds it durably.
     ///
@@ -76,13 +97,6 @@ pub enum Change {
     PruneIndexLog {
         /// The last sequence number that is not needed any more.
         up_to: u64,
-    },
-    /// Makes pending exactly those notes that have no vector of `model`: for when the model was changed.
-    ///
-    /// [`Outcome::Requeued`] with the number of notes that are pending now. Its time grows with the number of notes.
-    RequeueAll {
-        /// The model that vectors are made with from now on.
-        model: ModelId,
     },
 }
 
@@ -116,9 +130,9 @@ pub enum Outcome {
     Unchanged,
     /// It was done.
     Changed,
-    /// The pending notes were counted again.
-    Requeued {
-        /// How many there are now.
+    /// Vectors were removed.
+    Dropped {
+        /// How many; 0 when the model has none left.
         count: u64,
     },
 }

@@ -4,7 +4,7 @@ use std::io;
 use std::sync::{Arc, Mutex};
 
 use redb::StorageBackend;
-use synapsenet_proto::GrainId;
+use synapsenet_proto::{GrainId, ModelId};
 
 use crate::testing::*;
 use crate::{Change, IndexEvent, ListQuery, Slot, StorageError, Store, StoreOptions};
@@ -134,32 +134,35 @@ impl StorageBackend for FailingDisk {
 }
 
 /// All that a store says, in a form that can be compared.
-type Content = (Vec<(Slot, GrainId, bool, bool)>, Vec<IndexEvent>, u64);
+type Content = (Vec<(Slot, GrainId, bool, bool)>, Vec<IndexEvent>, Vec<(ModelId, u64)>);
 
 fn content(store: &Store) -> Content {
     let view = store.view().unwrap();
     let query = ListQuery { limit: 1_000, with_retractions: true, ..ListQuery::default() };
     let records = view.list(&query).unwrap().records;
     let records = records.iter().map(|r| (r.slot, r.grain.id(), r.shared, r.searchable)).collect();
-    (records, view.index_log(0).unwrap().unwrap(), view.counts().unwrap().vectors)
+    (records, view.index_log(0).unwrap().unwrap(), view.models().unwrap())
 }
 
 /// Commits of every kind, small and large.
 fn workload() -> Vec<Vec<Change>> {
     let grains: Vec<_> =
         (0..40).map(|n| note(&format!("note {n} {}", "and more ".repeat(n as usize * 4)), n)).collect();
-    let vectors = |slots: std::ops::Range<Slot>| {
-        slots.map(|slot| Change::AddVector { slot, vector: vector(MODEL, slot as u8) }).collect()
+    let vectors = |slots: std::ops::Range<Slot>, model| {
+        slots.map(|slot| Change::AddVector { slot, vector: vector(model, slot as u8) }).collect()
     };
     vec![
         vec![put_change(&grains[0], false)],
         grains[1..12].iter().map(|grain| put_change(grain, true)).collect(),
-        vectors(1..8),
+        vectors(1..8, MODEL),
         vec![put_change(&retraction(&grains[3], 1, 90), true), Change::Share { id: grains[0].id() }],
         grains[12..].iter().map(|grain| put_change(grain, false)).collect(),
-        vectors(9..20),
+        vectors(9..20, MODEL),
         grains[20..30].iter().map(|grain| put_change(&retraction(grain, 1, 91), true)).collect(),
-        vec![Change::RequeueAll { model: OTHER_MODEL }, put_change(&note("last", 99), true)],
+        vectors(4..14, OTHER_MODEL),
+        // Of these twelve notes, five become pending; the others have a vector of the other model, too.
+        vec![Change::DropVectors { model: MODEL, limit: 12 }],
+        vec![put_change(&note("last", 99), true)],
     ]
 }
 

@@ -11,6 +11,7 @@
 //! | What can be changed? | `change` |
 //! | What does a change do to each table, a retraction above all? | `write` |
 //! | What can be read? | `view`; by filter and page in `select` and `filter` |
+//! | Which vectors are there, and which notes wait for one? | `vectors` |
 //! | What lies where in the file? | `tables` |
 //! | How does a grain become a few bytes? | `compress` |
 //! | Is the file still whole? | `verify` |
@@ -25,6 +26,7 @@ mod filter;
 mod select;
 mod store;
 mod tables;
+mod vectors;
 mod verify;
 mod view;
 mod write;

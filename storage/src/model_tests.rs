@@ -1,5 +1,6 @@
 //! A plain model of the store in memory, and random changes after each of which the two must agree on everything.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 
@@ -9,6 +10,7 @@ use synapsenet_proto::{AuthorId, Draft, EncodedVector, Grain, GrainId, Kind, Lin
 use crate::testing::*;
 use crate::{
     Change, Counts, Filter, IndexEvent, IndexEventKind, ListQuery, Outcome, Selection, Slot, Standing, Store,
+    View,
 };
 
 #[derive(Debug, Clone)]
@@ -18,7 +20,7 @@ enum Op {
     PutAgain { which: usize, shared: bool },
     Share { which: usize },
     AddVector { slot: Slot, other: bool, n: u8 },
-    Requeue { other: bool },
+    DropVectors { other: bool, limit: usize },
     Prune { up_to: u64 },
     AddClaim { slot: Slot, n: u8 },
     DropClaim { slot: Slot },
@@ -34,7 +36,7 @@ fn op() -> impl Strategy<Value = Op> {
         2 => (any::<usize>(), any::<bool>()).prop_map(|(which, shared)| Op::PutAgain { which, shared }),
         1 => any::<usize>().prop_map(|which| Op::Share { which }),
         6 => (0u64..20, any::<bool>(), any::<u8>()).prop_map(|(slot, other, n)| Op::AddVector { slot, other, n }),
-        1 => any::<bool>().prop_map(|other| Op::Requeue { other }),
+        2 => (any::<bool>(), 0usize..5).prop_map(|(other, limit)| Op::DropVectors { other, limit }),
         1 => (0u64..20).prop_map(|up_to| Op::Prune { up_to }),
         2 => (0u64..20, any::<u8>()).prop_map(|(slot, n)| Op::AddClaim { slot, n }),
         1 => (0u64..20).prop_map(|slot| Op::DropClaim { slot }),
@@ -163,12 +165,16 @@ impl Model {
             Change::AddVector { slot, vector } => match self.entries.get_mut(slot) {
                 Some(entry) if entry.grain.kind() == Kind::Note => {
                     entry.pending = false;
+                    if entry.vectors.contains_key(&vector.model()) {
+                        return Outcome::Unchanged;
+                    }
                     entry.vectors.insert(vector.model(), vector.clone());
                     self.tell(*slot, IndexEventKind::Added);
                     Outcome::Changed
                 }
                 _ => Outcome::Unchanged,
             },
+            Change::DropVectors { model, limit } => self.drop_vectors(*model, *limit),
             Change::PruneIndexLog { up_to } => {
                 let up_to = (*up_to).min(self.log.len() as u64);
                 if up_to <= self.pruned {
@@ -176,14 +182,6 @@ impl Model {
                 }
                 self.pruned = up_to;
                 Outcome::Changed
-            }
-            Change::RequeueAll { model } => {
-                for entry in self.entries.values_mut().filter(|entry| entry.grain.kind() == Kind::Note) {
-                    entry.pending = !entry.vectors.contains_key(model);
-                }
-                Outcome::Requeued {
-                    count: self.entries.values().filter(|entry| entry.pending).count() as u64,
-                }
             }
         }
     }
@@ -222,6 +220,20 @@ impl Model {
             Entry { grain: grain.clone(), shared, pending: is_note, vectors: BTreeMap::new(), claim: None };
         self.entries.insert(self.last_slot, entry);
         Outcome::Added { slot: self.last_slot }
+    }
+
+    fn drop_vectors(&mut self, model: ModelId, limit: usize) -> Outcome {
+        let with_vector = self.entries.iter().filter(|(_, entry)| entry.vectors.contains_key(&model));
+        let slots: Vec<Slot> = with_vector.map(|(&slot, _)| slot).take(limit).collect();
+        for &slot in &slots {
+            let entry = self.entries.get_mut(&slot).unwrap();
+            entry.vectors.remove(&model);
+            if entry.vectors.is_empty() {
+                entry.pending = true;
+                self.tell(slot, IndexEventKind::Removed);
+            }
+        }
+        Outcome::Dropped { count: slots.len() as u64 }
     }
 
     fn tell(&mut self, slot: Slot, kind: IndexEventKind) {
@@ -279,7 +291,7 @@ fn change(op: Op, seen: &mut Vec<Grain>) -> Option<Change> {
         Op::PutAgain { which, shared } => put_change(&pick(seen, which)?, shared),
         Op::Share { which } => Change::Share { id: pick(seen, which)?.id() },
         Op::AddVector { slot, other, n } => Change::AddVector { slot, vector: vector(model(other), n) },
-        Op::Requeue { other } => Change::RequeueAll { model: model(other) },
+        Op::DropVectors { other, limit } => Change::DropVectors { model: model(other), limit },
         Op::Prune { up_to } => Change::PruneIndexLog { up_to },
         Op::AddClaim { slot, n } => Change::AddClaim { slot, claim: vec![n] },
         Op::DropClaim { slot } => Change::DropClaim { slot },
@@ -355,6 +367,14 @@ fn compare(store: &Store, model: &Model, seen: &[Grain]) -> Result<(), TestCaseE
         let expected = is_known.then(|| model.log[after as usize..].to_vec());
         prop_assert_eq!(view.index_log(after).unwrap(), expected);
     }
+    compare_vectors(&view, model)?;
+    prop_assert_eq!(problems(&view), Vec::<String>::new());
+    Ok(())
+}
+
+/// Asks which vectors there are of which model, and which notes could get one of another.
+fn compare_vectors(view: &View, model: &Model) -> Result<(), TestCaseError> {
+    let mut counts = Vec::new();
     for id in [MODEL, OTHER_MODEL] {
         let mut vectors = Vec::new();
         view.for_each_vector(id, &mut |slot, vector| {
@@ -363,11 +383,20 @@ fn compare(store: &Store, model: &Model, seen: &[Grain]) -> Result<(), TestCaseE
         })
         .unwrap();
         prop_assert_eq!(view.vector_count(id).unwrap(), vectors.len() as u64);
+        counts.extend((!vectors.is_empty()).then_some((id, vectors.len() as u64)));
         let expected =
             model.entries.iter().filter_map(|(&slot, e)| Some((slot, e.vectors.get(&id)?.clone())));
         prop_assert_eq!(vectors, expected.collect::<Vec<_>>());
     }
-    prop_assert_eq!(problems(&view), Vec::<String>::new());
+    // The sort is stable, and the ids are in order.
+    counts.sort_by_key(|&(_, count)| Reverse(count));
+    prop_assert_eq!(view.models().unwrap(), counts);
+
+    let searchable = model.entries.iter().filter(|(_, e)| e.grain.kind() == Kind::Note && !e.pending);
+    let mut expected: Vec<(u64, Slot)> = searchable.map(|(&slot, e)| (e.grain.created_ms(), slot)).collect();
+    expected.sort_unstable_by(|a, b| b.cmp(a));
+    let expected: Vec<Slot> = expected.into_iter().map(|(_, slot)| slot).collect();
+    prop_assert_eq!(newest_first(view, usize::MAX), expected);
     Ok(())
 }
 

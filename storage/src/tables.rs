@@ -67,7 +67,8 @@ tables! {
     links: (&'static [u8; 32], u64) => ();
     /// topic -> how many notes it has; a topic without any has no entry.
     topics: &'static str => u64;
-    /// model id -> (its number in this file, how many vectors of it are stored).
+    /// model id -> (its number in this file, how many vectors of it are stored). An entry stays when there are none any
+    /// more, so that no number is given twice.
     models: &'static [u8; 32] => (u16, u64);
     /// (number of the model, slot) -> the encoded vector.
     vectors: (u16, u64) => &'static [u8];
@@ -104,9 +105,9 @@ pub(crate) mod meta {
         [FORMAT, LAST_SLOT, RETRACTIONS, LAST_SEQ, PRUNED_SEQ, SHARED_SEQ, STORE_ID];
 }
 
-/// A vector was stored.
+/// A vector was stored where there was none of its model.
 pub(crate) const LOG_ADDED: u8 = 1;
-/// A note that had a vector went.
+/// A note that had a vector went, or lost the last one that it had.
 pub(crate) const LOG_REMOVED: u8 = 2;
 
 /// What is said about a record before its packed grain, so that most filters need not unpack it.

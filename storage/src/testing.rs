@@ -1,5 +1,7 @@
 //! What the tests of this crate share: quick ways to a grain, a vector and a store.
 
+use std::ops::ControlFlow;
+
 use redb::backends::InMemoryBackend;
 use synapsenet_proto::{Draft, EncodedVector, Encoding, Grain, Identity, ModelId, Vector};
 
@@ -61,6 +63,17 @@ pub(crate) fn add_searchable(store: &Store, grain: &Grain) -> Slot {
     let slot = add(store, grain);
     assert_eq!(write_one(store, Change::AddVector { slot, vector: vector(MODEL, 1) }), Outcome::Changed);
     slot
+}
+
+/// The newest notes that are not pending, at most `limit`.
+pub(crate) fn newest_first(view: &View, limit: usize) -> Vec<Slot> {
+    let mut slots = Vec::new();
+    view.notes_newest_first(&mut |slot| {
+        slots.push(slot);
+        if slots.len() < limit { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    })
+    .unwrap();
+    slots
 }
 
 pub(crate) fn problems(view: &View) -> Vec<String> {

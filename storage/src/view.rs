@@ -1,9 +1,7 @@
 //! What can be read: one consistent snapshot of the store.
 
-use std::ops::ControlFlow;
-
 use redb::{ReadableTable, ReadableTableMetadata};
-use synapsenet_proto::{AuthorId, EncodedVector, Grain, GrainId, Kind, ModelId, Topic};
+use synapsenet_proto::{AuthorId, Grain, GrainId, Kind, Topic};
 
 use crate::store::Pass;
 use crate::tables::{self, Header, LOG_ADDED, ReadTables, meta};
@@ -63,9 +61,9 @@ pub struct IndexEvent {
 /// What happened to a note, as far as the index is concerned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum IndexEventKind {
-    /// A vector was stored for it, the first or another one.
+    /// A vector of some model was stored for it, and it had none of that model.
     Added,
-    /// It went, and it had a vector.
+    /// It had a vector and has none of any model now: it went, or its last vector was dropped.
     Removed,
 }
 
@@ -146,65 +144,6 @@ impl View {
         let searchable = header.kind == Kind::Note && !self.is_pending(slot)?;
         let Header { shared, received_ms, .. } = header;
         Ok(Some(Record { slot, grain, shared, received_ms, searchable }))
-    }
-
-    /// The vector of a note in the space of `model`.
-    ///
-    /// # Errors
-    /// As [`View::counts`].
-    pub fn vector(&self, slot: Slot, model: ModelId) -> Result<Option<EncodedVector>, StorageError> {
-        let Some((number, _)) = self.model(model)? else { return Ok(None) };
-        let bytes = self.tables.vectors.get((number, slot))?;
-        Ok(bytes.map(|bytes| EncodedVector::from_bytes(model, bytes.value().to_vec())))
-    }
-
-    /// Shows every vector of `model` in the order of slots, until `visit` breaks it off.
-    ///
-    /// # Errors
-    /// As [`View::counts`].
-    pub fn for_each_vector(
-        &self,
-        model: ModelId,
-        visit: &mut dyn FnMut(Slot, EncodedVector) -> ControlFlow<()>,
-    ) -> Result<(), StorageError> {
-        let Some((number, _)) = self.model(model)? else { return Ok(()) };
-        for entry in self.tables.vectors.range((number, 0)..=(number, u64::MAX))? {
-            let (key, bytes) = entry?;
-            let vector = EncodedVector::from_bytes(model, bytes.value().to_vec());
-            if visit(key.value().1, vector).is_break() {
-                break;
-            }
-        }
-        Ok(())
-    }
-
-    /// How many vectors of `model` are stored, in constant time.
-    ///
-    /// # Errors
-    /// As [`View::counts`].
-    pub fn vector_count(&self, model: ModelId) -> Result<u64, StorageError> {
-        Ok(self.model(model)?.map_or(0, |(_, count)| count))
-    }
-
-    /// The notes that wait longest for their vectors, at most `limit`.
-    ///
-    /// # Errors
-    /// As [`View::counts`].
-    pub fn pending(&self, limit: usize) -> Result<Vec<Record>, StorageError> {
-        self.pending_after(0, limit)
-    }
-
-    /// As [`View::pending`], of those that lie after `slot`.
-    ///
-    /// # Errors
-    /// As [`View::counts`].
-    pub fn pending_after(&self, slot: Slot, limit: usize) -> Result<Vec<Record>, StorageError> {
-        let Some(first) = slot.checked_add(1) else { return Ok(Vec::new()) };
-        let mut records = Vec::new();
-        for entry in self.tables.pending.range(first..)?.take(limit) {
-            records.push(self.existing_record(entry?.0.value())?);
-        }
-        Ok(records)
     }
 
     /// What the index is to do after it has done `after`, in order. None when a part of that was pruned: the index must
@@ -376,10 +315,6 @@ impl View {
     pub(crate) fn number(&self, key: &str) -> Result<u64, StorageError> {
         let number = self.tables.meta.get(key)?.map(|number| number.value());
         number.ok_or_else(|| StorageError::Damaged(format!("the number {key} is missing")))
-    }
-
-    fn model(&self, model: ModelId) -> Result<Option<(u16, u64)>, StorageError> {
-        Ok(self.tables.models.get(model.as_bytes())?.map(|entry| entry.value()))
     }
 }
 

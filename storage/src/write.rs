@@ -1,11 +1,13 @@
-//! What each change does to every table.
+//! What each change does to every table; what concerns vectors is in `vectors`.
+
+mod vectors;
 
 use std::collections::BTreeSet;
 
 use redb::ReadableTable;
-use synapsenet_proto::{EncodedVector, Grain, GrainId, Kind, ModelId};
+use synapsenet_proto::{Grain, GrainId, Kind};
 
-use crate::tables::{self, Header, LOG_ADDED, LOG_REMOVED, WriteTables, meta};
+use crate::tables::{self, Header, WriteTables, meta};
 use crate::{Change, Outcome, Slot, Standing, StorageError};
 
 /// The changes of one transaction.
@@ -67,8 +69,8 @@ impl<'txn> Writer<'txn> {
             }
             Change::Share { id } => self.share(&id),
             Change::AddVector { slot, vector } => self.add_vector(slot, &vector),
+            Change::DropVectors { model, limit } => self.drop_vectors(model, limit),
             Change::PruneIndexLog { up_to } => self.prune_index_log(up_to),
-            Change::RequeueAll { model } => self.requeue_all(model),
         }
     }
 
@@ -170,38 +172,12 @@ impl<'txn> Writer<'txn> {
         Ok(())
     }
 
-    fn add_vector(&mut self, slot: Slot, vector: &EncodedVector) -> Result<Outcome, StorageError> {
-        let is_note = match self.record(slot)? {
-            Some(record) => Header::split(slot, record.value())?.0.kind == Kind::Note,
-            None => false,
-        };
-        if !is_note {
+    fn add_claim(&mut self, slot: Slot, claim: &[u8]) -> Result<Outcome, StorageError> {
+        if !self.is_note(slot)? {
             return Ok(Outcome::Unchanged);
         }
-        let model = vector.model();
-        let known = self.tables.models.get(model.as_bytes())?.map(|entry| entry.value());
-        let (number, count) = match known {
-            Some(known) => known,
-            None => (self.next_model_number()?, 0),
-        };
-        let is_new = self.tables.vectors.insert((number, slot), vector.as_bytes())?.is_none();
-        if is_new {
-            self.tables.models.insert(model.as_bytes(), (number, count + 1))?;
-        }
-        self.tables.pending.remove(slot)?;
-        self.log(slot, LOG_ADDED)?;
+        self.tables.claims.insert(slot, claim)?;
         Ok(Outcome::Changed)
-    }
-
-    fn add_claim(&mut self, slot: Slot, claim: &[u8]) -> Result<Outcome, StorageError> {
-        let is_note = match self.record(slot)? {
-            Some(record) => Header::split(slot, record.value())?.0.kind == Kind::Note,
-            None => false,
-        };
-        if is_note {
-            self.tables.claims.insert(slot, claim)?;
-        }
-        Ok(if is_note { Outcome::Changed } else { Outcome::Unchanged })
     }
 
     fn enter_shared(&mut self, slot: Slot, grain: &Grain) -> Result<(), StorageError> {
@@ -209,12 +185,6 @@ impl<'txn> Writer<'txn> {
         let key = (grain.topic().as_str(), grain.created_ms(), grain.id());
         self.tables.shared.insert((key.0, key.1, key.2.as_bytes()), slot)?;
         Ok(())
-    }
-
-    /// Models are never forgotten, so their count is the last number that was given.
-    fn next_model_number(&self) -> Result<u16, StorageError> {
-        let known = redb::ReadableTableMetadata::len(&self.tables.models)?;
-        u16::try_from(known).map_err(|_| StorageError::Damaged("it knows more than 65535 models".to_owned()))
     }
 
     fn prune_index_log(&mut self, up_to: u64) -> Result<Outcome, StorageError> {
@@ -225,29 +195,6 @@ impl<'txn> Writer<'txn> {
         self.tables.index_log.retain_in(..=up_to, |_, _| false)?;
         self.pruned_seq = up_to;
         Ok(Outcome::Changed)
-    }
-
-    fn requeue_all(&mut self, model: ModelId) -> Result<Outcome, StorageError> {
-        let number = self.tables.models.get(model.as_bytes())?.map(|entry| entry.value().0);
-        let mut count = 0;
-        for entry in self.tables.records.iter()? {
-            let (slot, record) = entry?;
-            let slot = slot.value();
-            if Header::split(slot, record.value())?.0.kind != Kind::Note {
-                continue;
-            }
-            let has_vector = match number {
-                Some(number) => self.tables.vectors.get((number, slot))?.is_some(),
-                None => false,
-            };
-            if has_vector {
-                self.tables.pending.remove(slot)?;
-            } else {
-                self.tables.pending.insert(slot, ())?;
-                count += 1;
-            }
-        }
-        Ok(Outcome::Requeued { count })
     }
 
     fn log(&mut self, slot: Slot, kind: u8) -> Result<(), StorageError> {
@@ -262,6 +209,11 @@ impl<'txn> Writer<'txn> {
 
     fn record(&self, slot: Slot) -> Result<Option<redb::AccessGuard<'_, &'static [u8]>>, StorageError> {
         Ok(self.tables.records.get(slot)?)
+    }
+
+    fn is_note(&self, slot: Slot) -> Result<bool, StorageError> {
+        let Some(record) = self.record(slot)? else { return Ok(false) };
+        Ok(Header::split(slot, record.value())?.0.kind == Kind::Note)
     }
 
     /// The grain at a slot that some table names; gives whether it is shared, too.
@@ -330,22 +282,6 @@ impl<'txn> Writer<'txn> {
         self.tables.ids.remove(grain.id().as_bytes())?;
         self.tables.records.remove(slot)?;
         self.remove_vectors(slot)
-    }
-
-    fn remove_vectors(&mut self, slot: Slot) -> Result<(), StorageError> {
-        let mut models = Vec::new();
-        for entry in self.tables.models.iter()? {
-            let (model, entry) = entry?;
-            models.push((*model.value(), entry.value()));
-        }
-        let mut had_vector = false;
-        for (model, (number, count)) in models {
-            if self.tables.vectors.remove((number, slot))?.is_some() {
-                had_vector = true;
-                self.tables.models.insert(&model, (number, count.saturating_sub(1)))?;
-            }
-        }
-        if had_vector { self.log(slot, LOG_REMOVED) } else { Ok(()) }
     }
 
     fn count_topic(&mut self, grain: &Grain, change: i64) -> Result<(), StorageError> {
