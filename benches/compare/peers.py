@@ -30,6 +30,16 @@ def set_threads(threads):
     os.environ["TOKENIZERS_PARALLELISM"] = "true" if threads > 1 else "false"
 
 
+def read_tokenizer():
+    """The tokenizer of all variants of the model: no padding, at most 256 tokens."""
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_file(str(MODEL / "tokenizer.json"))
+    tokenizer.no_padding()
+    tokenizer.enable_truncation(MAX_TOKENS)
+    return tokenizer
+
+
 class SentenceTransformers:
     """sentence-transformers with PyTorch; it sorts the texts by length itself."""
 
@@ -76,16 +86,13 @@ class OnnxRuntime:
 
     def __init__(self, threads):
         import onnxruntime
-        from tokenizers import Tokenizer
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
         self.session = onnxruntime.InferenceSession(str(MODEL / "model.onnx"), options, providers=["CPUExecutionProvider"])
-        self.tokenizer = Tokenizer.from_file(str(MODEL / "tokenizer.json"))
-        self.tokenizer.no_padding()
-        self.tokenizer.enable_truncation(MAX_TOKENS)
+        self.tokenizer = read_tokenizer()
 
     def encode(self, texts, batch_size):
         import numpy

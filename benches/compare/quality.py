@@ -31,10 +31,17 @@ from peers import PEERS, ROOT, set_threads
 from vectors import embed
 
 DEPTH = 10
+# Texts that sentence-transformers embeds at once: its own default.
+REFERENCE_BATCH = 32
 # Parts of one document take several places, so more hits are asked for than documents are wanted.
 NODE_HITS = 50
 MAX_START_SECONDS = 60
 MAX_INDEXING_SECONDS = 3600
+
+
+def collection_folders(data):
+    """The folders of the judged collections in `data`, by name."""
+    return sorted(folder for folder in data.iterdir() if (folder / "qrels.tsv").exists())
 
 
 def read_collection(folder):
@@ -73,15 +80,15 @@ def rank_exactly(document_vectors, query_vectors, documents, queries):
     return {query: [names[at] for at in row] for query, row in zip(queries, order)}
 
 
-def reference_rankings(encoder, documents, queries, cache):
-    """The rankings by sentence-transformers; the document vectors are kept in `cache`, because they take minutes."""
+def encoder_rankings(encoder, batch_size, documents, queries, cache):
+    """The rankings by the vectors of an encoder of `peers.py`; those of the documents are kept in `cache`, because they take minutes."""
     if cache.exists():
         document_vectors = numpy.load(cache)
     else:
-        document_vectors = encoder.encode(list(documents.values()), 32)
+        document_vectors = encoder.encode(list(documents.values()), batch_size)
         cache.parent.mkdir(parents=True, exist_ok=True)
         numpy.save(cache, document_vectors)
-    return rank_exactly(document_vectors, encoder.encode(list(queries.values()), 32), documents, queries)
+    return rank_exactly(document_vectors, encoder.encode(list(queries.values()), batch_size), documents, queries)
 
 
 def our_rankings(binary, threads, documents, queries):
@@ -164,7 +171,7 @@ def main():
         print(f"quality: skipped, {arguments.data} is not there (judged collections are not part of the repository)")
         return
     set_threads(arguments.threads)
-    folders = sorted(folder for folder in arguments.data.iterdir() if (folder / "qrels.tsv").exists())
+    folders = collection_folders(arguments.data)
     if arguments.collections:
         folders = [folder for folder in folders if folder.name in arguments.collections.split(",")]
     encoder = PEERS["sentence-transformers"](arguments.threads)
@@ -174,7 +181,7 @@ def main():
     for folder in folders:
         documents, queries, grades = read_collection(folder)
         cache = arguments.cache / f"{folder.name}-{len(documents)}.npy"
-        reference = mean_ndcg(reference_rankings(encoder, documents, queries, cache), grades)
+        reference = mean_ndcg(encoder_rankings(encoder, REFERENCE_BATCH, documents, queries, cache), grades)
         ours = mean_ndcg(our_rankings(arguments.binary, arguments.threads, documents, queries), grades)
         cells = [folder.name, str(len(documents)), str(len(queries)), f"{reference:.4f}", f"{ours:.4f}", f"{ours / reference:.4f}"]
         if arguments.node:

@@ -33,19 +33,43 @@ def sample_notes():
     return [" ".join(paragraph.split()) for paragraph in paragraphs]
 
 
-def text_sets():
-    """Named sets of texts: `short` (up to 15 tokens), `mid` (16 to 32), `long` (180 to 256) and `mixed` (all lengths, shuffled)."""
+def shuffled_sentences(source, notes):
+    """The sentences of the notes in an order that `source` decides."""
+    sentences = [sentence for note in notes for sentence in re.split(r"(?<=[.!?]) (?=[A-Z])", note)]
+    source.shuffle(sentences)
+    return sentences
+
+
+def token_counter():
+    """A function that tells how many tokens a text has, the special ones included."""
     tokenizer = Tokenizer.from_file(str(TOKENIZER))
     tokenizer.no_padding()
     tokenizer.no_truncation()
+    return lambda text: len(tokenizer.encode(text).ids)
 
-    def length(text):
-        return len(tokenizer.encode(text).ids)
 
+def texts_near(tokens, count):
+    """`count` texts of `tokens` tokens, a tenth more or less: sentences of the sample notes, joined until they are long enough."""
+    length = token_counter()
+    texts, joined = [], ""
+    for sentence in shuffled_sentences(random.Random(SEED), sample_notes()):
+        joined = f"{joined} {sentence}".strip()
+        if length(joined) < 0.9 * tokens:
+            continue
+        if length(joined) <= 1.1 * tokens:
+            texts.append(joined)
+        joined = ""
+    if len(texts) < count:
+        raise SystemExit(f"the sample notes give only {len(texts)} texts of about {tokens} tokens, {count} are needed")
+    return texts[:count]
+
+
+def text_sets():
+    """Named sets of texts: `short` (up to 15 tokens), `mid` (16 to 32), `long` (180 to 256) and `mixed` (all lengths, shuffled)."""
+    length = token_counter()
     source = random.Random(SEED)
     notes = sample_notes()
-    sentences = [sentence for note in notes for sentence in re.split(r"(?<=[.!?]) (?=[A-Z])", note)]
-    source.shuffle(sentences)
+    sentences = shuffled_sentences(source, notes)
     short = [sentence for sentence in sentences if length(sentence) <= 15]
     mid = [sentence for sentence in sentences if 16 <= length(sentence) <= 32]
     source.shuffle(notes)

@@ -8,18 +8,22 @@
 The weights come out of the pinned package in `model-package.txt` (see `published.py`), the graph is written node by
 node with standard ONNX operators, and the file is compared with the sha256 that is recorded below. No PyTorch is involved.
 
-Variants differ only in how the weights are stored, and `int8` also in how they are multiplied:
+Variants differ only in how the weights are stored, and the last two also in how they are multiplied:
 
     w8     int8 in blocks of 32 with a half precision scale each, expanded to float32 at load; computes in float32. The embedded default.
     fp32   as published.
     fp16   stored in half precision, computes in float32.
     int8   the matrices multiplied as int8 with activations quantised on the fly: faster, but a text's vector depends on its batch.
+           Also built in.
+    nbits8 the same with a scale for each block of 64 weights and of 64 activations, by ONNX Runtime's own operator MatMulNBits.
+           Built for comparison (`benches/compare/variants.py`).
 
 Interface of every variant (opset 14): int64 `input_ids`, `attention_mask`, `token_type_ids` of shape [batch, sequence] give float32
 `last_hidden_state` [batch, sequence, 384] and `sentence_embedding` [batch, 384], which is the masked mean scaled to unit length.
 """
 
 import argparse
+import logging
 import sys
 import tempfile
 from pathlib import Path
@@ -37,6 +41,7 @@ VARIANT_SHA256 = {
     "fp16": "7878e3ac5afe64c2f42468bf2d165f2d564657b6be31d4121f75a62c29a9952f",
     "w8": "acc5a910d555cabc256c862ba7cf704b99e67b7d01daa5ecceac04e9d8063f0c",
     "int8": "f4be337ab2062ff7e4465e7768a13eb7ef5147d1033016ba352af95cffe95785",
+    "nbits8": "826c9e781c65dd351bda352f7385f2e7004efd46b4fe6a5eeee0c48bbad1dea7",
 }
 
 # The architecture, as in the published config.json.
@@ -53,6 +58,11 @@ IR_VERSION = 8
 
 # Weights that share one int8 scale. 32 keeps the cosine to the published model above 0.999 and costs two bytes in 32.
 INT8_BLOCK = 32
+
+# Weights of `nbits8` that share one float32 scale.
+NBITS_BLOCK = 64
+# What MatMulNBits may round the activations to, by its documentation: 1 float32, 2 float16, 3 bfloat16, 4 int8.
+NBITS_ACCURACY_LEVEL = 4
 
 
 class Graph:
@@ -264,9 +274,11 @@ def write_variant(variant, weights, path):
     """Builds one variant and writes it to `path`."""
     if variant == "int8":
         write_dynamic_int8(weights, path)
-        return
-    storage = {"fp32": Float32Weights, "fp16": Float16Weights, "w8": BlockInt8Weights}[variant]()
-    onnx.save(build(weights, storage, storage), path)
+    elif variant == "nbits8":
+        write_nbits8(weights, path)
+    else:
+        storage = {"fp32": Float32Weights, "fp16": Float16Weights, "w8": BlockInt8Weights}[variant]()
+        onnx.save(build(weights, storage, storage), path)
 
 
 def write_dynamic_int8(weights, path):
@@ -286,6 +298,24 @@ def write_dynamic_int8(weights, path):
             op_types_to_quantize=["MatMul"],
             extra_options={"MatMulConstBOnly": True},
         )
+
+
+def write_nbits8(weights, path):
+    """Lets ONNX Runtime's quantiser put its MatMulNBits in the place of the products; the embeddings are stored as in `w8`."""
+    from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
+
+    # It tells of every node, and sets the level of all loggers when it is imported.
+    logging.getLogger("onnxruntime.quantization").setLevel(logging.WARNING)
+    quantiser = MatMulNBitsQuantizer(
+        build(weights, Float32Weights(), BlockInt8Weights()),
+        bits=8,
+        block_size=NBITS_BLOCK,
+        # Without zero points the file is smaller and runs are quicker, at the same fidelity.
+        is_symmetric=True,
+        accuracy_level=NBITS_ACCURACY_LEVEL,
+    )
+    quantiser.process()
+    onnx.save(quantiser.model.model, path)
 
 
 def main():

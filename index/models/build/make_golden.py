@@ -1,10 +1,12 @@
 #!/usr/bin/env python3
-"""Writes `index/models/golden.json`: what the reference implementation makes of some texts, for the tests to compare with.
+"""Writes what others make of some texts, for the tests to compare with: `golden.json` and `golden-int8.json` in `index/models`.
 
     benches/compare/setup
     .venv/bin/python index/models/build/make_golden.py
 
-The reference is sentence-transformers with the published float32 weights (see `published.py`), one text at a time, at most 256 tokens.
+The first is by the reference: sentence-transformers with the published float32 weights (see `published.py`). Vectors of int8 products differ
+from it by more than a test should forgive, so the second is by ONNX Runtime with the built-in int8 model, pooled here: it shows that
+the program runs the file rightly. Both take one text at a time, at most 256 tokens of it.
 """
 
 import argparse
@@ -13,12 +15,16 @@ import os
 from importlib.metadata import version
 from pathlib import Path
 
-from published import PUBLISHED_SHA256, fetch_published
+from published import PUBLISHED_SHA256, fetch_published, sha256_of
 
 # The folder is complete: nothing may be looked up elsewhere.
 os.environ.update(HF_HUB_OFFLINE="1", TRANSFORMERS_OFFLINE="1")
 
 ROOT = Path(__file__).resolve().parents[3]
+MODELS = ROOT / "index" / "models"
+INT8_ONNX = MODELS / "all-MiniLM-L6-v2-int8" / "model.onnx"
+# Both built-in models read texts with the same file.
+TOKENIZER = MODELS / "all-MiniLM-L6-v2" / "tokenizer.json"
 MAX_TOKENS = 256
 
 PARAGRAPH = (
@@ -60,36 +66,69 @@ TEXTS = [
 ]
 
 
-def main():
-    parser = argparse.ArgumentParser(description="Writes the reference vectors.")
-    parser.add_argument("--published", type=Path, default=ROOT / ".venv" / "published", help="folder of the published files")
-    parser.add_argument("--out", type=Path, default=ROOT / "index" / "models" / "golden.json")
-    arguments = parser.parse_args()
-    folder = fetch_published(arguments.published)
-
+def reference_vectors(published):
+    """What sentence-transformers makes of each text: pairs of token ids and a unit vector of float32, [384]."""
     import torch
     from sentence_transformers import SentenceTransformer
 
     torch.set_num_threads(1)
-    model = SentenceTransformer(str(folder), device="cpu")
+    model = SentenceTransformer(str(published), device="cpu")
     assert model.max_seq_length == MAX_TOKENS, f"the published configuration says {model.max_seq_length} tokens"
-    entries = []
     for text in TEXTS:
         ids = model.tokenizer(text, truncation=True, max_length=MAX_TOKENS)["input_ids"]
-        vector = model.encode([text], batch_size=1, normalize_embeddings=True, show_progress_bar=False)[0]
-        entries.append({"text": text, "token_ids": list(ids), "vector": [round(float(value), 6) for value in vector]})
+        yield list(ids), model.encode([text], batch_size=1, normalize_embeddings=True, show_progress_bar=False)[0]
 
-    header = {
-        "model": "all-MiniLM-L6-v2, float32",
-        "weights_sha256": PUBLISHED_SHA256["model.safetensors"],
+
+def int8_vectors():
+    """What ONNX Runtime and the int8 model make of each text: pairs of token ids and a unit vector of float32, [384]."""
+    import numpy
+    import onnxruntime
+    from tokenizers import Tokenizer
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    session = onnxruntime.InferenceSession(str(INT8_ONNX), options, providers=["CPUExecutionProvider"])
+    tokenizer = Tokenizer.from_file(str(TOKENIZER))
+    tokenizer.no_padding()
+    tokenizer.enable_truncation(MAX_TOKENS)
+    for text in TEXTS:
+        ids = tokenizer.encode(text).ids
+        tokens = numpy.array([ids], numpy.int64)
+        inputs = {"input_ids": tokens, "attention_mask": numpy.ones_like(tokens), "token_type_ids": numpy.zeros_like(tokens)}
+        (hidden,) = session.run(["last_hidden_state"], inputs)
+        # One text has no padding, so every token is within the mask.
+        mean = hidden[0].mean(axis=0)
+        yield ids, mean / numpy.linalg.norm(mean)
+
+
+def write_golden(path, vectors, weights, packages):
+    """Writes the pairs that `vectors` gives for the texts. `weights` tells in the header which weights, `packages` names what ran them."""
+    entries = [
+        {"text": text, "token_ids": ids, "vector": [round(float(value), 6) for value in vector]}
+        for text, (ids, vector) in zip(TEXTS, vectors, strict=True)
+    ]
+    header = weights | {
         "made_by": "index/models/build/make_golden.py",
-        "made_with": {name: version(name) for name in ("sentence-transformers", "transformers", "tokenizers", "torch")},
+        "made_with": {name: version(name) for name in packages},
         "max_tokens": MAX_TOKENS,
         "note": "token_ids include [CLS] and [SEP] and are cut at max_tokens; vectors have unit length and six decimals",
     }
     lines = ",\n".join(json.dumps(entry, ensure_ascii=True, separators=(",", ":")) for entry in entries)
-    arguments.out.write_text(f'{{"header":{json.dumps(header)},\n"texts":[\n{lines}\n]}}\n')
-    print(f"{arguments.out}: {len(entries)} texts, {arguments.out.stat().st_size} bytes, {header['made_with']}")
+    path.write_text(f'{{"header":{json.dumps(header)},\n"texts":[\n{lines}\n]}}\n')
+    print(f"{path}: {len(entries)} texts, {path.stat().st_size} bytes, {header['made_with']}")
+
+
+def main():
+    parser = argparse.ArgumentParser(description="Writes the reference vectors.")
+    parser.add_argument("--published", type=Path, default=ROOT / ".venv" / "published", help="folder of the published files")
+    parser.add_argument("--out", type=Path, default=MODELS, help="folder for golden.json and golden-int8.json")
+    arguments = parser.parse_args()
+    published = fetch_published(arguments.published)
+    weights = {"model": "all-MiniLM-L6-v2, float32", "weights_sha256": PUBLISHED_SHA256["model.safetensors"]}
+    packages = ("sentence-transformers", "transformers", "tokenizers", "torch")
+    write_golden(arguments.out / "golden.json", reference_vectors(published), weights, packages)
+    weights = {"model": "all-MiniLM-L6-v2, int8", "weights_sha256": sha256_of(INT8_ONNX)}
+    write_golden(arguments.out / "golden-int8.json", int8_vectors(), weights, ("onnxruntime", "tokenizers"))
 
 
 if __name__ == "__main__":
