@@ -10,7 +10,8 @@ use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, 
 use synapsenet::{Config, Node, Settings};
 use synapsenet_benches::{connect, sample_texts};
 use synapsenet_index::{
-    Embedder, Hnsw, HnswOptions, Model, Purpose, Runtime, Tokenized, Tokenizer, find_runtime, plan_batches,
+    Compute, Embedder, Hnsw, HnswOptions, Model, Purpose, Runtime, Tokenized, Tokenizer, find_runtime,
+    plan_batches,
 };
 use synapsenet_proto::{Draft, Encoding, Grain, Identity, ModelId, Vector, rpc};
 use synapsenet_storage::{Change, Filter, ListQuery, Outcome, Slot, Store, StoreOptions};
@@ -180,7 +181,9 @@ fn embedding(c: &mut Criterion) {
     let library = find_runtime(None).expect("deploy/provision has run");
     let runtime = Runtime::load(&library).expect("the library is ONNX Runtime");
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let mut embedder = Embedder::new(&runtime, &model, threads).expect("the built-in model loads");
+    let graph = model.graph().expect("the built-in graph is whole");
+    let compute = Compute { threads, ..Compute::default() };
+    let mut embedder = Embedder::new(&runtime, &graph, &compute).expect("the built-in model loads");
     let question = "how do I keep the server cool in summer";
     group.bench_function("tokenize_question", |b| b.iter(|| tokenizer.tokenize(question, Purpose::Question)));
     group.bench_function("question", |b| {

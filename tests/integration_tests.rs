@@ -13,6 +13,7 @@
 //! | Who is let in, and by which door? | `access` |
 //! | Do real processes start, stop and die without losing anything? | `processes` |
 //! | What if the disk, the index, the model or the library is not as it should be? | `damage` |
+//! | Which models are there, and is nothing lost or mixed when they change? | `models` |
 //! | Does the command line say and do what scripts rely on? | `commands`, `transfer` |
 //! | Do grains spread, do questions reach others, does what is private stay? | `mesh` |
 //! | Do all nodes end with the same grains, whatever happens to nodes and lines? | `convergence` |
@@ -38,6 +39,7 @@ mod integration {
     mod mesh;
     mod mesh_commands;
     mod metrics;
+    mod models;
     mod processes;
     mod requests;
     mod retractions;

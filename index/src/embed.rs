@@ -12,7 +12,7 @@ use tokenizers::Tokenizer as Inner;
 use tokenizers::pre_tokenizers::PreTokenizerWrapper;
 
 use crate::models::Pooling;
-use crate::{IndexError, Model, Runtime};
+use crate::{Compute, Graph, IndexError, Model, Provider, Runtime};
 
 /// The output of a BERT-like graph that holds a vector for each token, [windows, tokens, dimension].
 const TOKEN_VECTORS: &str = "last_hidden_state";
@@ -20,10 +20,6 @@ const TOKEN_VECTORS: &str = "last_hidden_state";
 const INPUT_IDS: &str = "input_ids";
 const ATTENTION_MASK: &str = "attention_mask";
 const TOKEN_TYPES: &str = "token_type_ids";
-/// The most tokens of one run of the model, padding counted, unless a single window is longer. It bounds the memory of a
-/// run, and longer runs are no quicker: 256 to 512 tokens gave the most texts a second, 1024 some 8 % fewer.
-const MAX_RUN_TOKENS: usize = 512;
-
 /// Cuts texts into the tokens of one model. Cheap to clone, and may be used from many threads.
 #[derive(Clone)]
 pub struct Tokenizer {
@@ -54,7 +50,7 @@ pub enum Purpose {
 }
 
 /// The tokens of one text, in one or more windows that the model can see whole.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Tokenized {
     windows: Vec<Vec<u32>>,
 }
@@ -64,13 +60,14 @@ impl Tokenizer {
     /// MiniLM cuts every text at 128 tokens.
     ///
     /// # Errors
-    /// [`IndexError::BadModel`] if the file cannot be read or knows no token for unknown words.
+    /// [`IndexError::BadModel`] if the file cannot be read, was changed, or knows no token for unknown words.
     pub fn new(model: &Model) -> Result<Self, IndexError> {
+        let json = model.tokenizer_json()?;
         let bad = |reason: String| IndexError::BadModel {
-            place: format!("{}'s tokenizer", model.name()),
+            place: format!("{}'s tokenizer", model.full_name()),
             reason: format!("{reason}; it must be a tokenizer.json of Hugging Face's tokenizers"),
         };
-        let mut inner = Inner::from_bytes(model.tokenizer_bytes()).map_err(|error| bad(error.to_string()))?;
+        let mut inner = Inner::from_bytes(&json).map_err(|error| bad(error.to_string()))?;
         inner.with_padding(None);
         inner.with_truncation(None).map_err(|error| bad(error.to_string()))?;
         // A word that no vocabulary holds shows whether unknown words have a token; after this, no text can fail.
@@ -192,8 +189,12 @@ impl Tokenized {
 /// One session of a model. A run takes `&mut self`: for two runs at once, make two.
 pub struct Embedder {
     session: Session,
+    provider: Provider,
     options: RunOptions<HasSelectedOutputs>,
     has_token_types: bool,
+    /// The most windows of one run.
+    max_run_windows: usize,
+    max_run_tokens: usize,
     head: Head,
 }
 
@@ -206,15 +207,20 @@ struct Head {
 }
 
 impl Embedder {
-    /// Loads `model` into a session that computes with `threads` threads on the CPU.
+    /// Loads a graph into a session that computes as `compute` says, and lets it read a text, so that a model which gives
+    /// no vectors, or those of another dimension than it says, is found out at once.
     ///
     /// # Errors
-    /// [`IndexError::Onnx`] if the runtime refuses the graph, [`IndexError::BadModel`] if the graph has other inputs or
-    /// outputs than a BERT-like model.
-    pub fn new(runtime: &Runtime, model: &Model, threads: usize) -> Result<Self, IndexError> {
-        let session = runtime.session(model, threads.max(1))?;
-        let bad =
-            |reason: String| IndexError::BadModel { place: format!("{}'s ONNX graph", model.name()), reason };
+    /// [`IndexError::ProviderMissing`] if what is to compute cannot be had, [`IndexError::Onnx`] if the runtime refuses
+    /// the graph, [`IndexError::BadModel`] if it has other inputs or outputs than a BERT-like model,
+    /// [`IndexError::BadOutput`] if what comes out of it is no vector of the model's dimension.
+    pub fn new(runtime: &Runtime, graph: &Graph, compute: &Compute) -> Result<Self, IndexError> {
+        let model = &graph.model;
+        let (session, provider) = runtime.session(&graph.onnx, compute)?;
+        let bad = |reason: String| IndexError::BadModel {
+            place: format!("{}'s ONNX graph", model.full_name()),
+            reason,
+        };
         for input in session.inputs() {
             if ![INPUT_IDS, ATTENTION_MASK, TOKEN_TYPES].contains(&input.name()) {
                 return Err(bad(format!(
@@ -229,23 +235,29 @@ impl Embedder {
         let options = RunOptions::new()
             .map_err(IndexError::onnx("loading the model"))?
             .with_outputs(OutputSelector::no_default().with(TOKEN_VECTORS));
-        Ok(Self {
+        let mut embedder = Self {
             has_token_types: session.inputs().iter().any(|input| input.name() == TOKEN_TYPES),
             session,
+            provider,
             options,
+            max_run_windows: if model.is_batch_invariant() { usize::MAX } else { 1 },
+            max_run_tokens: if compute.run_tokens == 0 { provider.run_tokens() } else { compute.run_tokens },
             head: Head {
                 model: model.id(),
                 dimension: model.dimension(),
                 pooling: model.pooling(),
                 normalizes: model.normalizes(),
             },
-        })
+        };
+        // Any token that the vocabulary has will do: 0 to 3 are in all of them.
+        embedder.embed(&[Tokenized { windows: vec![vec![0, 1, 2, 3]] }])?;
+        Ok(embedder)
     }
 
-    /// What computes: `cpu`.
+    /// What computes, as it is and not as it was wished.
     #[must_use]
-    pub fn provider(&self) -> &'static str {
-        "cpu"
+    pub fn provider(&self) -> Provider {
+        self.provider
     }
 
     /// Embeds texts, however many and in whatever order: their windows are run in batches of like length. Gives one
@@ -257,7 +269,7 @@ impl Embedder {
         let windows: Vec<&[u32]> = texts.iter().flat_map(|text| &text.windows).map(Vec::as_slice).collect();
         let lengths: Vec<usize> = windows.iter().map(|window| window.len()).collect();
         let mut pooled = vec![Vec::new(); windows.len()];
-        for batch in plan_batches(&lengths, MAX_RUN_TOKENS, windows.len()) {
+        for batch in plan_batches(&lengths, self.max_run_tokens, self.max_run_windows) {
             let run: Vec<&[u32]> = batch.iter().map(|&index| windows[index]).collect();
             for (&index, vector) in batch.iter().zip(self.run(&run)?) {
                 pooled[index] = vector;

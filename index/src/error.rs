@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use synapsenet_proto::{ModelId, VectorError};
 
+use crate::Provider;
+
 /// Why a model, the ONNX Runtime or the index did not do what was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum IndexError {
@@ -44,6 +46,16 @@ pub enum IndexError {
         /// What was being done, such as "running the model".
         doing: &'static str,
         /// What it said.
+        source: ort::Error,
+    },
+    /// What is to compute is not there.
+    #[error("the provider {provider} cannot be had: {source}. {}", capital(.remedy))]
+    ProviderMissing {
+        /// What was asked for.
+        provider: Provider,
+        /// What has to be done to have it.
+        remedy: &'static str,
+        /// What the ONNX Runtime said.
         source: ort::Error,
     },
     /// The model answered with something that is no vector: a wrong shape, or numbers that are not finite.
@@ -97,6 +109,13 @@ pub enum IndexError {
     /// The numbers are no vector.
     #[error(transparent)]
     Vector(#[from] VectorError),
+}
+
+/// A sentence with a capital where it begins.
+fn capital(sentence: &str) -> String {
+    let mut chars = sentence.chars();
+    let first = chars.next().map(|first| first.to_ascii_uppercase());
+    first.into_iter().chain(chars).collect()
 }
 
 impl IndexError {

@@ -17,12 +17,15 @@ mod gate;
 mod hnsw;
 mod models;
 mod onnx;
+mod provider;
 mod quantised;
 mod snapshot;
+mod weights;
 
 pub use chunk::{Chunk, Section, split};
 pub use embed::{Embedder, Purpose, Tokenized, Tokenizer, plan_batches};
 pub use error::IndexError;
 pub use hnsw::{Hnsw, HnswOptions, Neighbour};
-pub use models::Model;
+pub use models::{DESCRIPTION, Graph, HubFile, Model};
 pub use onnx::{Runtime, find_runtime};
+pub use provider::{Compute, Provider};

@@ -86,7 +86,7 @@ impl Announcer {
             let announcement = Announcement { grain, claim: None };
             return Ok(Some(Offer { slot, new_claim: None, announcement }));
         }
-        let Some(vector) = view.vector(slot, self.memory.model.id())? else { return Ok(None) };
+        let Some(vector) = view.vector(slot, self.memory.current().id())? else { return Ok(None) };
         // A damaged vector is found by `verify`; nothing is claimed about it.
         let Ok(vector) = vector.decode() else { return Ok(None) };
         let claim = self.claim(grain.id(), &vector);

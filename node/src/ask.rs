@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
-use synapsenet_index::Purpose;
+use synapsenet_index::{Model, Purpose};
 use synapsenet_net::{AskError, Net, NetError, Offence, PeerId, Request, Response};
 use synapsenet_proto::{Announcement, AuthorId, Encoding, Grain, GrainId, Vector, rpc};
 use synapsenet_storage::{Filter, StorageError, View};
@@ -24,9 +24,9 @@ use tokio::sync::mpsc;
 
 use crate::blocking::blocking;
 use crate::claims::{MIN_AGREED, MIN_COSINE};
-use crate::embedder::EmbedderHandle;
 use crate::indexer::passage;
 use crate::memory::Memory;
+use crate::models::Models;
 
 /// Peers asked with one question: more would cost the network more than they add to what the best ones know.
 pub(crate) const MAX_PEERS: usize = 8;
@@ -40,10 +40,12 @@ const MAX_EMBEDDED_AN_ANSWER: usize = MAX_EMBEDDED / 2;
 const MAX_REASON_CHARS: usize = 200;
 
 /// What is asked.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(crate) struct Question {
     /// Where it lies.
     pub vector: Vector,
+    /// The model of that.
+    pub model: Model,
     /// How many hits are wanted.
     pub k: usize,
     /// Which grains are meant.
@@ -111,7 +113,7 @@ impl Outcome {
 pub(crate) async fn ask_peers(
     memory: Arc<Memory>,
     net: &Net,
-    embedder: &EmbedderHandle,
+    models: &Models,
     question: Question,
     found: mpsc::Sender<RemoteHit>,
 ) -> Vec<PeerOutcome> {
@@ -134,7 +136,7 @@ pub(crate) async fn ask_peers(
         let left = patience.saturating_sub(start.elapsed());
         let outcome = match read(answer, k).await {
             Ok(announcements) => {
-                let weighed = tokio::time::timeout(left, weighing.weigh(announcements, peer, embedder));
+                let weighed = tokio::time::timeout(left, weighing.weigh(announcements, peer, models));
                 match weighed.await {
                     Ok(Ok(weighed)) => {
                         let outcome =
@@ -352,16 +354,18 @@ impl Weighing {
         &mut self,
         announcements: Vec<Announcement>,
         peer: PeerId,
-        embedder: &EmbedderHandle,
+        models: &Models,
     ) -> Result<Weighed, StorageError> {
         let (memory, question) = (self.memory.clone(), self.question.clone());
         let sifted = blocking(move || sift(&memory.store.view()?, &question, announcements)).await?;
         let mut vectors = HashMap::new();
         for grain in sifted.to_embed(self.budget.min(MAX_EMBEDDED_AN_ANSWER)) {
             self.budget -= 1;
-            let tokenized = embedder.tokenizer().tokenize(&passage(grain), Purpose::Document);
+            let model = &self.question.model;
             // What the model cannot embed, or has no time for, has no score.
-            if let Ok(mut computed) = embedder.embed_documents(vec![tokenized]).await
+            let Ok(tokenizer) = models.tokenizer(model).await else { continue };
+            let tokenized = tokenizer.tokenize(&passage(grain), Purpose::Document);
+            if let Ok(mut computed) = models.documents(model, &[tokenized]).await
                 && let Some(vector) = computed.pop()
             {
                 vectors.insert(grain.id(), vector);
@@ -389,7 +393,7 @@ mod tests {
 
     /// A vector at this cosine to `vector(0)`, leaning towards another direction.
     fn near(node: &Fixture, cosine: f32, towards: usize) -> Vector {
-        let mut values = vec![0.0; node.memory.model.dimension()];
+        let mut values = vec![0.0; node.memory.current().model.dimension()];
         values[0] = cosine;
         values[towards] = (1.0 - cosine * cosine).sqrt();
         Vector::new(node.model(), values).unwrap()
@@ -398,7 +402,8 @@ mod tests {
     fn weighing(node: &Fixture, filter: Filter, k: usize) -> Weighing {
         let vector = near(node, 1.0, 1);
         let patience = Duration::from_secs(5);
-        let question = Question { vector, k, filter, patience, known: HashSet::new() };
+        let model = node.memory.current().model.clone();
+        let question = Question { vector, model, k, filter, patience, known: HashSet::new() };
         Weighing { memory: node.memory.clone(), question, k, budget: MAX_EMBEDDED }
     }
 
@@ -524,16 +529,17 @@ mod tests {
     #[tokio::test]
     async fn a_model_at_work_weighs_what_nobody_vouches_for() {
         let node = Fixture::new();
-        let (embedder, _thread) = node.embedder(true);
+        let models = node.models(true);
+        let model = node.memory.current().model.clone();
         let mut weighing = weighing(&node, Filter::default(), 2);
-        weighing.question.vector = embedder.embed_question("How do bees find flowers?").await.unwrap();
+        weighing.question.vector = models.question(&model, "How do bees find flowers?").await.unwrap();
         let bare = |text| Announcement { grain: note(&author(3), text), claim: None };
         let answer = vec![
             bare("Interest rates rose again."),
             bare("Bees dance to tell where the flowers are."),
             bare("The train leaves at noon."),
         ];
-        let weighed = weighing.weigh(answer, peer(3), &embedder).await.unwrap();
+        let weighed = weighing.weigh(answer, peer(3), &models).await.unwrap();
         assert_eq!(weighed.hits.len(), 2, "no more than were asked for");
         assert_eq!(weighed.hits[0].grain.text(), "Bees dance to tell where the flowers are.");
         assert_eq!(weighing.budget, MAX_EMBEDDED - 3);

@@ -9,6 +9,7 @@
 
 use std::collections::{HashMap, HashSet};
 
+use synapsenet_index::Model;
 use synapsenet_proto::{AuthorId, Claim, EncodedVector, Grain, Vector};
 use synapsenet_storage::{Change, Record, Slot, Standing, StorageError, View};
 
@@ -121,11 +122,17 @@ pub(crate) struct Verdict {
 }
 
 impl Round {
-    /// Takes pending notes after slot `after`. Claims of `own` are this node's, and true.
+    /// Takes pending notes after slot `after`, for vectors of `model`. Claims of `own` are this node's, and true.
     ///
     /// # Errors
     /// When the store cannot be read.
-    pub fn read(memory: &Memory, own: AuthorId, after: Slot, dice: &mut Dice) -> Result<Self, StorageError> {
+    pub fn read(
+        memory: &Memory,
+        model: &Model,
+        own: AuthorId,
+        after: Slot,
+        dice: &mut Dice,
+    ) -> Result<Self, StorageError> {
         let view = memory.store.view()?;
         let mut round = Self { shared_seq: view.shared_seq()?, ..Self::default() };
         loop {
@@ -135,7 +142,7 @@ impl Round {
             }
             for record in page {
                 round.last = Some(record.slot);
-                round.take(memory, &view, own, record, dice)?;
+                round.take(model, &view, own, record, dice)?;
                 if round.plain.len() + round.audits.len() >= MAX_EMBEDDED
                     || round.believed.len() >= MAX_BELIEVED
                 {
@@ -147,7 +154,7 @@ impl Round {
 
     fn take(
         &mut self,
-        memory: &Memory,
+        model: &Model,
         view: &View,
         own: AuthorId,
         record: Record,
@@ -155,7 +162,7 @@ impl Round {
     ) -> Result<(), StorageError> {
         let bytes = view.claim(record.slot)?;
         let claim = bytes.as_deref().and_then(|bytes| Claim::reopen(bytes).ok());
-        let claim = claim.filter(|claim| claim.vector().model() == memory.model.id());
+        let claim = claim.filter(|claim| claim.vector().model() == model.id());
         let claim = claim.and_then(|claim| Some((claim.vector().decode().ok()?, claim)));
         let Some((claimed, claim)) = claim else {
             self.plain.push(Plain { record, had_claim: bytes.is_some() });
@@ -171,7 +178,7 @@ impl Round {
         };
         let Standing { agreed, distrusted } = author.standing;
         // A vector of another length cannot be of this model, whoever says so.
-        let must_audit = distrusted || claimed.values().len() != memory.model.dimension();
+        let must_audit = distrusted || claimed.values().len() != model.dimension();
         let is_new = agreed.saturating_add(author.audits) < MIN_AGREED;
         if must_audit || key != own && (is_new || dice.says_audit()) {
             author.audits += 1;
@@ -264,7 +271,8 @@ mod tests {
         }
 
         fn round(&self, after: Slot) -> Round {
-            Round::read(&self.memory, author(0).author(), after, &mut lucky()).unwrap()
+            let model = self.memory.current().model.clone();
+            Round::read(&self.memory, &model, author(0).author(), after, &mut lucky()).unwrap()
         }
 
         fn judge(&self, round: &mut Round, vectors: HashMap<Slot, Vector>) -> Verdict {

@@ -13,6 +13,7 @@ mod filter;
 mod grains;
 mod inputs;
 mod maintenance;
+mod models;
 mod node;
 mod output;
 mod own_node;
@@ -148,6 +149,9 @@ enum Command {
     /// Look at the network
     #[command(subcommand, after_help = EXIT_CODES)]
     Net(topics::NetCommand),
+    /// Show embedding models; use, add, fetch or remove them
+    #[command(after_help = EXIT_CODES)]
+    Models(models::ModelsArgs),
     /// Show what happens on the node, as it happens
     #[command(after_help = EXIT_CODES)]
     Watch,
@@ -269,6 +273,7 @@ async fn dispatch(cli: Cli) -> Result<Exit, Failure> {
         Command::Topics(args) => topics::topics(args, &mut context).await,
         Command::Sync(args) => topics::sync(args, &mut context).await,
         Command::Net(topics::NetCommand::Status) => topics::net_status(&mut context).await,
+        Command::Models(args) => models::run(args, &mut context).await,
         Command::Watch => watch::run(&mut context).await,
         Command::Verify => maintenance::verify(&mut context).await,
         Command::Compact => maintenance::compact(&mut context).await,

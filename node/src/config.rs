@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use synapsenet_index::Provider;
 use toml::{Table, Value};
 
 mod network;
@@ -280,14 +281,21 @@ impl Settings {
         range("storage.hnsw_ef_search", storage.hnsw_ef_search, 8, 4096)?;
         range("storage.hnsw_max_elements", storage.hnsw_max_elements, 1, 100_000_000)?;
         range("storage.cache_bytes", storage.cache_bytes, 1 << 20, 1 << 40)?;
+        range("ai.device", ai.device, 0, 255)?;
         range("ai.threads", ai.threads, 0, 256)?;
+        range("ai.sessions", ai.sessions, 0, 64)?;
+        range("ai.batch_tokens", ai.batch_tokens, 0, 65_536)?;
+        range("ai.cache_entries", ai.cache_entries, 0, 1_000_000)?;
         range("api.max_calls", api.max_calls, 1, 65_536)?;
         range("network.max_peers", network.max_peers, 1, 10_000)?;
         range("network.max_per_address", network.max_per_address, 1, 10_000)?;
         range("network.sync_seconds", network.sync_seconds as usize, 1, 86_400)?;
         network.check().map_err(|(key, reason)| self.bad(key, reason))?;
-        if ai.provider != "cpu" {
-            return Err(self.bad("ai.provider", "this version computes on \"cpu\" only".into()));
+        if let Err(error) = ai.provider.parse::<Provider>() {
+            return Err(self.bad("ai.provider", error.to_string()));
+        }
+        if !ai.hub.starts_with("https://") && !ai.hub.starts_with("http://") {
+            return Err(self.bad("ai.hub", "must be https://HOST".into()));
         }
         if !matches!(log.format.as_str(), "text" | "json") {
             return Err(self.bad("log.format", "must be \"text\" or \"json\"".into()));
@@ -406,8 +414,8 @@ mod tests {
 
     #[test]
     fn text_from_the_environment_takes_the_type_of_the_key() {
-        let settings = layer(None, &[("SYNAPSENET_AI__MODEL_DIR", "123")], vec![]).unwrap();
-        assert_eq!(settings.config.ai.model_dir, "123");
+        let settings = layer(None, &[("SYNAPSENET_AI__ONNXRUNTIME", "123")], vec![]).unwrap();
+        assert_eq!(settings.config.ai.onnxruntime, "123");
         let message = refusal(None, &[("SYNAPSENET_STORAGE__HNSW_M", "many")]);
         assert!(
             message.contains("storage.hnsw_m") && message.contains("SYNAPSENET_STORAGE__HNSW_M"),
@@ -435,7 +443,8 @@ mod tests {
         assert!(refusal(Some("[api]\nlisten = \"somewhere\"\n"), &[]).contains("ADDRESS:PORT"));
         assert!(refusal(Some("[api]\nlisten = \"0.0.0.0:1\"\n"), &[]).contains("api.tls_cert"));
         assert!(refusal(Some("[api]\ntls_cert = \"a\"\n"), &[]).contains("both"));
-        assert!(refusal(Some("[ai]\nprovider = \"cuda\"\n"), &[]).contains("\"cpu\" only"));
+        assert!(refusal(Some("[ai]\nprovider = \"abacus\"\n"), &[]).contains("cpu, cuda"));
+        assert!(refusal(Some("[ai]\nhub = \"somewhere\"\n"), &[]).contains("https://"));
         assert!(refusal(Some("[storage"), &[]).contains("not valid TOML"));
     }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use futures::{StreamExt, TryStreamExt};
 use pulldown_cmark::{Event, Options, Parser, Tag, TagEnd};
-use synapsenet_index::{Section, Tokenizer, split};
+use synapsenet_index::{Model, Section, Tokenizer, split};
 use synapsenet_proto::{
     Draft, Grain, GrainId, Identity, MAX_SOURCE_URI_BYTES, MAX_TEXT_BYTES, MAX_TITLE_BYTES, Refusal, Source,
 };
@@ -74,7 +74,7 @@ pub(crate) enum DocumentError {
     Storage(#[from] StorageError),
 }
 
-/// Splits a document, stores the chunks that are new, and retracts those of an earlier version that went. Adding it
+/// Splits a document into what `model` reads whole, stores the chunks that are new, and retracts those of an earlier version that went. Adding it
 /// again after an error goes on where it broke off.
 ///
 /// # Errors
@@ -83,14 +83,14 @@ pub(crate) async fn add(
     memory: Arc<Memory>,
     ingest: &Ingest,
     identity: Arc<Identity>,
-    tokenizer: Tokenizer,
+    (model, tokenizer): (Model, Tokenizer),
     document: Document,
 ) -> Result<Added, DocumentError> {
     check(&document)?;
     let share = document.share;
     let uri = document.uri.clone();
     let author = identity.author();
-    let max_tokens = memory.model.max_tokens();
+    let max_tokens = model.max_tokens();
     let drafts = blocking(move || chunk(document, &tokenizer, max_tokens)).await;
     let before = blocking(move || memory.store.view()?.chunks_of(author, &uri)).await?;
     // A document that lost its text is an edited one; one that never had any is a mistake.

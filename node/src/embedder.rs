@@ -1,15 +1,17 @@
-//! The model at work: an OS thread that owns the ONNX session, fed by two bounded queues.
+//! A model at work: OS threads that own its ONNX sessions, fed by two bounded queues.
 //!
 //! A question overtakes every batch of documents that has not begun, so it waits at most for the one being computed,
-//! which is kept small. One session computes with all threads: a second one would hold the weights once more, 75 MB.
+//! which is kept small. What was asked before is answered from memory.
 
-use std::sync::Arc;
+use std::num::NonZeroUsize;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded, select_biased};
-use synapsenet_index::{Embedder, IndexError, Model, Purpose, Runtime, Tokenized, Tokenizer};
+use lru::LruCache;
+use synapsenet_index::{Embedder, IndexError, Provider, Purpose, Tokenized, Tokenizer};
 use synapsenet_proto::Vector;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::oneshot;
 
 use crate::metrics::{Metrics, timed};
 
@@ -27,23 +29,12 @@ pub(crate) enum EmbedError {
     /// The model gave no usable answer for this text.
     #[error("the model failed on this text: {0}")]
     Failed(Arc<IndexError>),
-    /// The model could not be loaded, or the node is stopping.
+    /// The model cannot be loaded.
+    #[error("{0}")]
+    NotLoaded(Arc<anyhow::Error>),
+    /// The node is stopping.
     #[error("no model is running")]
     Stopped,
-}
-
-/// How far loading has come.
-#[derive(Debug, Clone)]
-pub(crate) enum ModelState {
-    /// The session is being made.
-    Loading,
-    /// It answers; the provider that the session really runs on.
-    Ready {
-        /// For example "cpu".
-        provider: String,
-    },
-    /// It could not be loaded; the node stops.
-    Failed(Arc<anyhow::Error>),
 }
 
 struct Job {
@@ -51,85 +42,86 @@ struct Job {
     reply: oneshot::Sender<Result<Vec<Vector>, EmbedError>>,
 }
 
-/// The thread that computes. Dropping this lets it end after what it is computing and waits for that: a process that
+/// The threads that compute. Dropping this lets them end after what waits for them, and waits for that: a process that
 /// exits meanwhile would take ONNX Runtime apart under a running session, which aborts.
 #[derive(Debug)]
-pub(crate) struct EmbedderThread {
+pub(crate) struct EmbedderThreads {
     /// Nothing is ever sent: dropping it is the signal.
     stop: Option<Sender<()>>,
-    thread: Option<JoinHandle<()>>,
+    threads: Vec<JoinHandle<()>>,
 }
 
-impl EmbedderThread {
-    /// Lets the thread end, and waits for it.
-    ///
-    /// # Errors
-    /// When it panicked.
-    pub fn stop(mut self) -> std::thread::Result<()> {
-        self.end()
-    }
-
-    fn end(&mut self) -> std::thread::Result<()> {
-        drop(self.stop.take());
-        self.thread.take().map_or(Ok(()), JoinHandle::join)
+impl EmbedderThreads {
+    /// Whether they have ended, which without being told they only do by a panic.
+    pub fn have_ended(&self) -> bool {
+        self.threads.iter().all(JoinHandle::is_finished)
     }
 }
 
-impl Drop for EmbedderThread {
+impl Drop for EmbedderThreads {
     fn drop(&mut self) {
-        // Its panic was told when it happened.
-        let _ = self.end();
+        drop(self.stop.take());
+        for thread in self.threads.drain(..) {
+            // Its panic was told when it happened.
+            let _ = thread.join();
+        }
     }
 }
 
-/// The way to the model. Cheap to clone.
+/// Vectors of texts by their tokens, the latest used ones. None when it is switched off.
+type Cache = Option<Mutex<LruCache<Tokenized, Vector>>>;
+
+/// The way to a loaded model. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct EmbedderHandle {
-    tokenizer: Tokenizer,
-    questions: Sender<Job>,
-    documents: Sender<Job>,
-    state: watch::Receiver<ModelState>,
+    shared: Arc<Shared>,
 }
 
-/// What the thread needs to start.
-pub(crate) struct Start {
-    /// Path of the ONNX Runtime library.
-    pub library: std::path::PathBuf,
-    /// The model.
-    pub model: Model,
-    /// Its tokenizer.
-    pub tokenizer: Tokenizer,
-    /// Threads that compute, at least one.
-    pub threads: usize,
-    /// Where runs are timed and the loaded model is counted.
-    pub metrics: Metrics,
+struct Shared {
+    tokenizer: Tokenizer,
+    provider: Provider,
+    questions: Sender<Job>,
+    documents: Sender<Job>,
+    /// Apart, so that many documents do not push out the questions.
+    asked: Cache,
+    read: Cache,
+    metrics: Metrics,
 }
 
 impl EmbedderHandle {
-    /// Starts the thread. The model loads in it while the node goes on starting.
-    pub fn start(start: Start) -> (Self, EmbedderThread) {
-        let tokenizer = start.tokenizer.clone();
+    /// Starts a thread for each session. `cache_entries` vectors of questions are kept, and as many of documents.
+    pub fn start(
+        tokenizer: Tokenizer,
+        sessions: Vec<Embedder>,
+        cache_entries: usize,
+        metrics: Metrics,
+    ) -> (Self, EmbedderThreads) {
+        let provider = sessions.first().map_or(Provider::Cpu, Embedder::provider);
         let (questions, question_jobs) = bounded(MAX_WAITING_QUESTIONS);
         let (documents, document_jobs) = bounded(MAX_WAITING_BATCHES);
         let (stop, stopped) = bounded(0);
-        let (state, watched) = watch::channel(ModelState::Loading);
-        let worker = Worker { start, questions: question_jobs, documents: document_jobs, stopped, state };
-        let thread = std::thread::Builder::new().name("embedder".into()).spawn(move || worker.run());
-        let thread = thread.expect("the system starts a thread at start-up");
-        (
-            Self { tokenizer, questions, documents, state: watched },
-            EmbedderThread { stop: Some(stop), thread: Some(thread) },
-        )
+        let start = |session| {
+            let (questions, documents) = (question_jobs.clone(), document_jobs.clone());
+            let (stopped, metrics) = (stopped.clone(), metrics.clone());
+            let worker = Worker { session, questions, documents, stopped, metrics };
+            let thread = std::thread::Builder::new().name("embedder".into()).spawn(move || worker.run());
+            thread.expect("the system starts a thread")
+        };
+        let threads = sessions.into_iter().map(start).collect();
+        let cache = || NonZeroUsize::new(cache_entries).map(|entries| Mutex::new(LruCache::new(entries)));
+        let (asked, read) = (cache(), cache());
+        let shared = Arc::new(Shared { tokenizer, provider, questions, documents, asked, read, metrics });
+        (Self { shared }, EmbedderThreads { stop: Some(stop), threads })
     }
 
     /// The tokenizer of the model.
     pub fn tokenizer(&self) -> &Tokenizer {
-        &self.tokenizer
+        &self.shared.tokenizer
     }
 
-    /// How far loading has come, now and later.
-    pub fn state(&self) -> watch::Receiver<ModelState> {
-        self.state.clone()
+    /// What computes.
+    pub fn provider(&self) -> Provider {
+        self.shared.provider
     }
 
     /// The vector of a question. It overtakes documents.
@@ -137,15 +129,15 @@ impl EmbedderHandle {
     /// # Errors
     /// [`EmbedError`]; [`EmbedError::Busy`] at once when too many wait.
     pub async fn embed_question(&self, text: &str) -> Result<Vector, EmbedError> {
-        let texts = vec![self.tokenizer.tokenize(text, Purpose::Question)];
-        let (reply, answer) = oneshot::channel();
-        match self.questions.try_send(Job { texts, reply }) {
-            Ok(()) => {}
-            Err(TrySendError::Full(_)) => return Err(EmbedError::Busy),
-            Err(TrySendError::Disconnected(_)) => return Err(EmbedError::Stopped),
+        let shared = &*self.shared;
+        let tokens = shared.tokenizer.tokenize(text, Purpose::Question);
+        if let Some(vector) = shared.recall(&shared.asked, &tokens, "question") {
+            return Ok(vector);
         }
-        let mut vectors = answer.await.map_err(|_| EmbedError::Stopped)??;
-        vectors.pop().ok_or(EmbedError::Stopped)
+        let mut vectors = run(&shared.questions, vec![tokens.clone()]).await?;
+        let vector = vectors.pop().ok_or(EmbedError::Stopped)?;
+        remember(&shared.asked, tokens, &vector);
+        Ok(vector)
     }
 
     /// The vectors of one batch of documents, in its order.
@@ -153,54 +145,72 @@ impl EmbedderHandle {
     /// # Errors
     /// [`EmbedError`]; the whole batch fails together.
     pub async fn embed_documents(&self, texts: Vec<Tokenized>) -> Result<Vec<Vector>, EmbedError> {
-        let (reply, answer) = oneshot::channel();
-        self.documents.try_send(Job { texts, reply }).map_err(|error| match error {
-            TrySendError::Full(_) => EmbedError::Busy,
-            TrySendError::Disconnected(_) => EmbedError::Stopped,
-        })?;
-        answer.await.map_err(|_| EmbedError::Stopped)?
+        let shared = &*self.shared;
+        let mut vectors: Vec<Option<Vector>> =
+            texts.iter().map(|text| shared.recall(&shared.read, text, "document")).collect();
+        let unknown: Vec<usize> = (0..texts.len()).filter(|&at| vectors[at].is_none()).collect();
+        if !unknown.is_empty() {
+            let jobs = unknown.iter().map(|&at| texts[at].clone()).collect();
+            let computed = run(&shared.documents, jobs).await?;
+            for (&at, vector) in unknown.iter().zip(computed) {
+                remember(&shared.read, texts[at].clone(), &vector);
+                vectors[at] = Some(vector);
+            }
+        }
+        // Whatever was not known has been computed.
+        vectors.into_iter().map(|vector| vector.ok_or(EmbedError::Stopped)).collect()
     }
 }
 
+impl Shared {
+    fn recall(&self, cache: &Cache, text: &Tokenized, kind: &'static str) -> Option<Vector> {
+        let mut entries = cache.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner);
+        let vector = entries.get(text).cloned();
+        self.metrics.cached(kind, vector.is_some());
+        vector
+    }
+}
+
+fn remember(cache: &Cache, text: Tokenized, vector: &Vector) {
+    if let Some(entries) = cache {
+        entries.lock().unwrap_or_else(PoisonError::into_inner).put(text, vector.clone());
+    }
+}
+
+async fn run(queue: &Sender<Job>, texts: Vec<Tokenized>) -> Result<Vec<Vector>, EmbedError> {
+    let (reply, answer) = oneshot::channel();
+    queue.try_send(Job { texts, reply }).map_err(|error| match error {
+        TrySendError::Full(_) => EmbedError::Busy,
+        TrySendError::Disconnected(_) => EmbedError::Stopped,
+    })?;
+    answer.await.map_err(|_| EmbedError::Stopped)?
+}
+
 struct Worker {
-    start: Start,
+    session: Embedder,
     questions: Receiver<Job>,
     documents: Receiver<Job>,
     stopped: Receiver<()>,
-    state: watch::Sender<ModelState>,
+    metrics: Metrics,
 }
 
 impl Worker {
-    /// Loads the model and computes until it is stopped.
-    fn run(self) {
-        let Start { library, model, threads, metrics, .. } = &self.start;
-        let loaded = Runtime::load(library).and_then(|runtime| Embedder::new(&runtime, model, *threads));
-        let mut embedder = match loaded {
-            Ok(embedder) => embedder,
-            Err(error) => {
-                tracing::error!(%error, "the model could not be loaded");
-                self.state.send_replace(ModelState::Failed(Arc::new(error.into())));
-                return;
-            }
-        };
-        metrics.models_loaded.inc();
-        tracing::info!(model = model.name(), provider = embedder.provider(), "the model is loaded");
-        self.state.send_replace(ModelState::Ready { provider: embedder.provider().to_owned() });
+    /// Computes until it is stopped, and then what still waits.
+    fn run(mut self) {
         while let Some(job) = self.next() {
-            let result = timed(&metrics.embedding, || embedder.embed(&job.texts));
+            let result = timed(&self.metrics.embedding, || self.session.embed(&job.texts));
             // A caller that hung up meanwhile no longer wants to know.
             let _ = job.reply.send(result.map_err(|error| EmbedError::Failed(Arc::new(error))));
         }
-        metrics.models_loaded.dec();
     }
 
     /// The next job, questions first. None when it is time to end.
     fn next(&self) -> Option<Job> {
         // select_biased takes the first ready arm in order: that is how a question overtakes.
         select_biased! {
-            recv(self.stopped) -> _ => None,
             recv(self.questions) -> job => job.ok(),
             recv(self.documents) -> job => job.ok(),
+            recv(self.stopped) -> _ => None,
         }
     }
 }

@@ -27,9 +27,11 @@ pub(crate) fn score(
     record: &Record,
 ) -> Result<Option<rpc::Emergence>, QueryError> {
     timed(&memory.metrics.poe_calculation, || {
-        let Some(vector) = view.vector(record.slot, memory.model.id())? else { return Ok(None) };
+        let spaces = memory.spaces();
+        let Some(space) = spaces.holding(record.slot) else { return Ok(None) };
+        let Some(vector) = view.vector(record.slot, space.id())? else { return Ok(None) };
         let Ok(vector) = vector.decode() else { return Ok(None) };
-        let neighbours = memory.hnsw.search(&vector, NEIGHBOURS + 1, None)?;
+        let neighbours = space.hnsw.search(&vector, NEIGHBOURS + 1, None)?;
         let others: Vec<_> = neighbours.iter().filter(|neighbour| neighbour.key != record.slot).collect();
         let older = others.iter().filter(|neighbour| neighbour.key < record.slot);
         let nearest_older = older.map(|neighbour| f64::from(neighbour.similarity)).fold(0.0, f64::max);

@@ -260,7 +260,8 @@ impl Ingest {
     fn arriving(&self, announcement: Announcement, peer: PeerId, via: Via) -> (Box<Grain>, Origin) {
         let Announcement { grain, claim } = announcement;
         // What another model says of a text is of no use here.
-        let claim = claim.filter(|claim| claim.vector().model() == self.memory.model.id());
+        let model = self.memory.current().id();
+        let claim = claim.filter(|claim| claim.vector().model() == model);
         let claim = claim.map(|claim| claim.to_bytes());
         (Box::new(grain), Origin::Peer { peer, via, claim })
     }

@@ -22,11 +22,14 @@ mod memory;
 mod mesh;
 mod metrics;
 mod metrics_http;
+mod models;
 pub mod node;
 mod query;
 mod rpc;
 mod rpc_server;
 mod serve;
+mod spaces;
+mod switch;
 mod sync;
 #[cfg(test)]
 mod testing;

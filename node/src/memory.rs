@@ -2,26 +2,111 @@
 //! [`crate::blocking`].
 
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
-use synapsenet_index::{Hnsw, Model};
+use synapsenet_index::HnswOptions;
 use synapsenet_proto::Encoding;
 use synapsenet_storage::Store;
+use tokio::sync::watch;
 
 use crate::metrics::Metrics;
+use crate::spaces::{Space, Spaces};
 
 /// How vectors are kept in the store: the scores that search answers are computed from these.
 pub(crate) const VECTOR_ENCODING: Encoding = Encoding::F16;
 
-/// The store, the index over it, the model that the index belongs to, and the metrics of all.
+/// The store, the spaces over it, and the metrics of all.
 pub(crate) struct Memory {
     /// The truth.
     pub store: Store,
-    /// Derived from the store's vectors.
-    pub hnsw: Hnsw,
-    /// The model of the index and of new vectors.
-    pub model: Model,
-    /// Where the index is saved.
+    /// Where indexes are saved.
     pub index_dir: PathBuf,
+    /// How an index is made.
+    pub hnsw: HnswOptions,
     /// What is counted and timed.
     pub metrics: Metrics,
+    /// Derived from the store's vectors.
+    spaces: watch::Sender<Arc<Spaces>>,
+    started: Instant,
+    /// When the latest question came, in milliseconds since `started`.
+    asked_ms: AtomicU64,
+    /// Whether the indexer has to look for pending grains from the first on.
+    looks_again: AtomicBool,
+}
+
+impl Memory {
+    /// Joins a store and the spaces that were opened over it.
+    pub fn new(
+        store: Store,
+        spaces: Spaces,
+        index_dir: PathBuf,
+        hnsw: HnswOptions,
+        metrics: Metrics,
+    ) -> Self {
+        let spaces = watch::Sender::new(Arc::new(spaces));
+        Self {
+            store,
+            index_dir,
+            hnsw,
+            metrics,
+            spaces,
+            started: Instant::now(),
+            asked_ms: AtomicU64::new(0),
+            looks_again: AtomicBool::new(false),
+        }
+    }
+
+    /// The spaces as they are now. A search works with one answer of this from its beginning to its end.
+    pub fn spaces(&self) -> Arc<Spaces> {
+        self.spaces.borrow().clone()
+    }
+
+    /// The space that new grains are embedded for.
+    pub fn current(&self) -> Arc<Space> {
+        self.spaces.borrow().current.clone()
+    }
+
+    /// Tells whoever waits that the spaces are others.
+    pub fn watch_spaces(&self) -> watch::Receiver<Arc<Spaces>> {
+        self.spaces.subscribe()
+    }
+
+    /// Puts other spaces in the place of these, by what `change` makes of them; None leaves them. No two changes overlap.
+    pub fn change_spaces(&self, change: impl FnOnce(&Spaces) -> Option<Spaces>) {
+        self.spaces.send_if_modified(|spaces| match change(spaces) {
+            Some(changed) => {
+                *spaces = Arc::new(changed);
+                true
+            }
+            None => false,
+        });
+    }
+
+    /// Notes that somebody asks something just now.
+    pub fn is_asked(&self) {
+        let now = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        // 0 is never.
+        self.asked_ms.store(now.max(1), Ordering::Relaxed);
+    }
+
+    /// Grains that were embedded before are pending again.
+    pub fn look_again(&self) {
+        self.looks_again.store(true, Ordering::Relaxed);
+        self.spaces.send_modify(|_| {});
+    }
+
+    /// Whether [`Memory::look_again`] was called since this was asked.
+    pub fn takes_up_again(&self) -> bool {
+        self.looks_again.swap(false, Ordering::Relaxed)
+    }
+
+    /// How long ago somebody asked something. None when nobody has.
+    pub fn quiet_for(&self) -> Option<Duration> {
+        match self.asked_ms.load(Ordering::Relaxed) {
+            0 => None,
+            asked => Some(self.started.elapsed().saturating_sub(Duration::from_millis(asked))),
+        }
+    }
 }

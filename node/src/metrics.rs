@@ -38,6 +38,15 @@ pub(crate) struct OutcomeLabels {
     pub outcome: &'static str,
 }
 
+/// What was looked up, and how it turned out.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct CacheLabels {
+    /// "question" or "document".
+    pub kind: &'static str,
+    /// "hit" or "miss".
+    pub outcome: &'static str,
+}
+
 /// Which way something went.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(crate) struct DirectionLabels {
@@ -92,6 +101,12 @@ pub(crate) struct Metrics {
     pub pending_grains: Gauge,
     /// Grains in the index.
     pub searchable_grains: Gauge,
+    /// Grains that only a former model has vectors of.
+    pub anew_grains: Gauge,
+    /// Grains embedded anew after the model was changed.
+    pub embedded_anew: Counter,
+    /// Texts whose vectors were looked up among those kept.
+    pub cache: Family<CacheLabels, Counter>,
 }
 
 impl Metrics {
@@ -131,6 +146,17 @@ impl Metrics {
             metrics.pending_grains.clone(),
         );
         registry.register("searchable_grains", "Grains in the index", metrics.searchable_grains.clone());
+        registry.register(
+            "anew_grains",
+            "Grains that only a former model has vectors of",
+            metrics.anew_grains.clone(),
+        );
+        registry.register(
+            "embedded_anew",
+            "Grains embedded anew after the model was changed",
+            metrics.embedded_anew.clone(),
+        );
+        registry.register("embedding_cache", "Texts looked up among kept vectors", metrics.cache.clone());
         metrics
     }
 
@@ -160,6 +186,12 @@ impl Metrics {
         if count > 0 {
             self.claims.get_or_create(&OutcomeLabels { outcome }).inc_by(count as u64);
         }
+    }
+
+    /// Counts a text, a "question" or a "document", that was looked up among the kept vectors.
+    pub fn cached(&self, kind: &'static str, is_hit: bool) {
+        let outcome = if is_hit { "hit" } else { "miss" };
+        self.cache.get_or_create(&CacheLabels { kind, outcome }).inc();
     }
 
     /// Counts a question to a peer.
@@ -194,6 +226,9 @@ impl Default for Metrics {
             models_loaded: Gauge::default(),
             pending_grains: Gauge::default(),
             searchable_grains: Gauge::default(),
+            anew_grains: Gauge::default(),
+            embedded_anew: Counter::default(),
+            cache: Family::default(),
         }
     }
 }

@@ -3,54 +3,60 @@
 //! ```text
 //!  gRPC --rpc--> ingest --one transaction--> store --log--> indexer --> HNSW
 //!          |                                   ^               |
-//!          |                                   +---- vectors --+-- embedder (ONNX)
-//!          +--> query: embedder -> HNSW -> store
+//!          |                                   +---- vectors --+-- models (ONNX)
+//!          +--> query: models -> HNSW -> store
 //! ```
 //!
 //! Every arrow is a bounded queue or a plain call. The store is the truth; the index is derived and can be deleted.
 
+use std::fmt;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Instant;
 
 use anyhow::{Context, anyhow, bail};
 use prometheus_client::registry::Registry;
-use synapsenet_index::{Hnsw, HnswOptions, Model, Tokenizer, find_runtime};
+use synapsenet_index::{Compute, HnswOptions, Model, find_runtime};
 use synapsenet_net::Layer;
 use synapsenet_proto::Identity;
-use synapsenet_storage::{Change, Store, StoreOptions};
+use synapsenet_storage::{Store, StoreOptions};
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle as TaskHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::announcer::{Announcer, MAX_OUTBOX};
 use crate::blocking::blocking;
-use crate::config::{Config, Origin, Settings, StorageConfig};
-use crate::embedder::{EmbedderHandle, EmbedderThread, ModelState, Start};
+use crate::config::{AiConfig, Config, Entry, Origin, Settings};
 use crate::events::Events;
 use crate::identity;
-use crate::indexer::{Indexer, MAX_FALSE_CLAIMS, apply_log};
+use crate::indexer::{self, Indexer, MAX_FALSE_CLAIMS};
 use crate::ingest::{self, Ingest, Limits};
 use crate::memory::Memory;
 use crate::mesh::{self, Listening, Mesh};
 use crate::metrics::Metrics;
 use crate::metrics_http::MetricsServer;
+use crate::models::{self, Hub, Models, ModelsEnd};
 use crate::rpc::{Api, Parts};
 use crate::rpc_server::RpcServer;
+use crate::spaces::{Fill, MAX_FORMER, Space, Spaces};
+use crate::switch::{Switch, SwitchError};
 
 /// Name of the database in the data folder.
 const DATABASE_FILE: &str = "grains.redb";
 /// Name of the folder with the saved index in the data folder. Deleting it is harmless.
 const INDEX_DIR: &str = "index";
+/// Name of the folder with the models that were added, and with the name of the one in use.
+const MODELS_DIR: &str = "models";
 /// Searches that walk the index at the same time; more wait for each other.
 const MAX_CONCURRENT_SEARCHES: usize = 16;
+/// Threads of one session: with more, small runs no longer get faster, and a second session does more than they.
+const THREADS_PER_SESSION: usize = 8;
 /// Failures that may wait to be reported: the first one stops the node.
 const FAILURES: usize = 8;
 
 /// A running node. Dropping it without [`Node::stop`] loses no acknowledged grain, but the next start is slower.
-#[derive(Debug)]
 pub struct Node {
     api_addresses: Vec<String>,
     metrics_address: Option<SocketAddr>,
@@ -62,8 +68,16 @@ pub struct Node {
     indexing: TaskHandle<()>,
     ingest: Ingest,
     ingest_thread: JoinHandle<()>,
-    embedder_thread: EmbedderThread,
+    models: ModelsEnd,
+    switch: Switch,
+    settings: Settings,
     failures: mpsc::Receiver<anyhow::Error>,
+}
+
+impl fmt::Debug for Node {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Node").field("api_addresses", &self.api_addresses).finish_non_exhaustive()
+    }
 }
 
 /// What [`open`] makes from the data folder before anything runs.
@@ -71,10 +85,7 @@ struct Opened {
     memory: Memory,
     identity: Identity,
     registry: Registry,
-    library: PathBuf,
-    tokenizer: Tokenizer,
-    /// The last entries of the store's log in the index and in its snapshot.
-    log: (u64, u64),
+    models: Models,
 }
 
 impl Node {
@@ -98,10 +109,10 @@ impl Node {
     ) -> anyhow::Result<Self> {
         let started = Instant::now();
         let may_move = settings.origin("network.listen") == Some(&Origin::Default);
-        let config = settings.config;
+        let config = settings.config.clone();
         let (dir, open_config) = (data_dir.to_owned(), config.clone());
         let opened = blocking(move || open(&dir, &open_config)).await?;
-        let Opened { memory, identity, mut registry, library, tokenizer, log } = opened;
+        let Opened { memory, identity, mut registry, models } = opened;
         let net_metrics = synapsenet_net::Metrics::register(&mut registry);
         let (memory, identity) = (Arc::new(memory), Arc::new(identity));
 
@@ -123,7 +134,6 @@ impl Node {
 
         let (failed, failures) = mpsc::channel(FAILURES);
         let changed = Arc::new(Notify::new());
-        let metrics = memory.metrics.clone();
         let max_grains = config.storage.hnsw_max_elements as u64;
         let ingest_ended = CancellationToken::new();
         let events = Events::new();
@@ -138,13 +148,15 @@ impl Node {
             changed: changed.clone(),
             ended: ingest_ended.clone(),
         });
-        let (model, threads) = (memory.model.clone(), threads(&config));
-        let start = Start { library, model, tokenizer, threads, metrics };
-        let (embedder, embedder_thread) = EmbedderHandle::start(start);
-
-        let indexer =
-            Indexer::new(memory.clone(), embedder.clone(), ingest.clone(), changed, false_claims, log);
-        let (indexer, progress) = indexer;
+        let (indexer, progress) = Indexer::new(indexer::Parts {
+            memory: memory.clone(),
+            models: models.clone(),
+            ingest: ingest.clone(),
+            changed,
+            false_claims,
+            batch_tokens: models.batch_tokens(),
+        });
+        let switch = Switch::new(memory.clone(), models.clone(), ingest.clone(), config.ai.model.clone());
         let (stop_serving, stop_indexing) = (CancellationToken::new(), CancellationToken::new());
         let (mesh, mesh_tasks) = listening
             .map(|listening| {
@@ -156,11 +168,13 @@ impl Node {
             .unzip();
         let parts = Parts {
             mesh: mesh.clone(),
-            memory,
+            memory: memory.clone(),
             ingest: ingest.clone(),
             events,
             stopping: stop_serving.clone(),
-            embedder: embedder.clone(),
+            models: models.clone(),
+            switch: switch.clone(),
+            hub: Hub { url: config.ai.hub.clone() },
             identity: identity.clone(),
             progress,
             started,
@@ -180,7 +194,8 @@ impl Node {
             serving.push(spawn("the mesh", &failed, &stop_serving, tasks.mesh));
             serving.push(spawn("synchronisation", &failed, &stop_serving, tasks.sync));
         }
-        serving.push(spawn("the model", &failed, &stop_serving, watch_model(embedder, stop_serving.clone())));
+        let warmed = warm(models.clone(), memory.current(), stop_serving.clone());
+        serving.push(spawn("the model", &failed, &stop_serving, warmed));
         serving.push(spawn("the store's writer", &failed, &stop_serving, {
             let stop = stop_serving.clone();
             async move {
@@ -204,7 +219,9 @@ impl Node {
             indexing,
             ingest,
             ingest_thread,
-            embedder_thread,
+            models: ModelsEnd(models),
+            switch,
+            settings,
             failures,
         })
     }
@@ -240,6 +257,22 @@ impl Node {
         addresses.iter().map(ToString::to_string).collect()
     }
 
+    /// Takes over from a configuration that was read anew what can be changed while the node runs: the model, which is
+    /// loaded before it takes its place. Answers the keys that differ and have to wait for the next start.
+    ///
+    /// # Errors
+    /// When the model cannot be used; then everything is as before.
+    pub async fn reload(&mut self, settings: Settings) -> anyhow::Result<Vec<String>> {
+        let name = settings.config.ai.model.clone();
+        self.switch.reconfigure(&name).await.map_err(|error: SwitchError| anyhow!("{error:#}"))?;
+        let before = self.settings.entries();
+        let differs = |(now, before): (&Entry, &Entry)| {
+            (now.value != before.value && now.key != "ai.model").then(|| now.key.clone())
+        };
+        let waiting = settings.entries().iter().zip(&before).filter_map(differs).collect();
+        Ok(waiting)
+    }
+
     /// Waits until a part ends that nobody asked to end. Then [`Node::stop`] is all that is left to do.
     pub async fn failed(&mut self) -> anyhow::Error {
         self.failures.recv().await.unwrap_or_else(|| anyhow!("every task of the node ended"))
@@ -257,8 +290,12 @@ impl Node {
         self.stop_indexing.cancel();
         (&mut self.indexing).await.context("the indexer panicked")?;
         self.ingest.stop().await;
-        let (ingest, embedder) = (self.ingest_thread, self.embedder_thread);
-        if blocking(move || ingest.join().and(embedder.stop())).await.is_err() {
+        let (ingest, models) = (self.ingest_thread, self.models);
+        let ended = blocking(move || {
+            drop(models);
+            ingest.join()
+        });
+        if ended.await.is_err() {
             bail!("a thread of the node panicked; its message is in the log");
         }
         match self.failures.try_recv() {
@@ -287,18 +324,14 @@ fn spawn(
     })
 }
 
-/// Ends with an error when the model cannot be loaded.
-async fn watch_model(embedder: EmbedderHandle, stop: CancellationToken) -> anyhow::Result<()> {
-    let mut state = embedder.state();
-    let failed = async {
-        let state = state.wait_for(|state| matches!(state, ModelState::Failed(_))).await;
-        match state.as_deref() {
-            Ok(ModelState::Failed(error)) => anyhow!("{error:#}"),
-            _ => anyhow!("the model's threads ended"),
-        }
-    };
+/// Loads the model in use, now that the node serves; ends with an error when it cannot be loaded.
+async fn warm(models: Models, space: Arc<Space>, stop: CancellationToken) -> anyhow::Result<()> {
     tokio::select! {
-        error = failed => Err(error),
+        warmed = models.warm(&space.model) => {
+            warmed?;
+            stop.cancelled().await;
+            Ok(())
+        }
         () = stop.cancelled() => Ok(()),
     }
 }
@@ -311,90 +344,104 @@ fn open(data_dir: &Path, config: &Config) -> anyhow::Result<Opened> {
     let store =
         Store::open(&database, &options).with_context(|| format!("cannot use {}", database.display()))?;
     let identity = identity::load_or_create(data_dir)?;
-    let model = match config.ai.model_dir.as_str() {
-        "" => Model::built_in()?,
-        dir => Model::from_dir(Path::new(dir))?,
-    };
-    let configured = (!config.ai.onnxruntime.is_empty()).then(|| Path::new(&config.ai.onnxruntime));
-    let library = find_runtime(configured)?;
-
-    let index_dir = data_dir.join(INDEX_DIR);
-    make_private_dir(&index_dir)?;
-    // The two slow parts of a start have nothing to do with each other.
-    let (index, tokenizer) = std::thread::scope(|scope| {
-        let tokenizer = scope.spawn(|| Tokenizer::new(&model));
-        let index = load_index(&store, &model, &index_dir, &config.storage);
-        (index, tokenizer.join().expect("reading a tokenizer does not panic"))
-    });
-    let ((hnsw, saved), tokenizer) = (index?, tokenizer.context("the model's tokenizer cannot be used")?);
     let mut registry = Registry::default();
     let metrics = Metrics::register(&mut registry);
-    let memory = Memory { store, hnsw, model, index_dir, metrics };
-    requeue_without_vector(&memory)?;
-    let (applied, _) = apply_log(&memory, saved)?;
-    Ok(Opened { memory, identity, registry, library, tokenizer, log: (applied, saved) })
-}
-
-/// The saved index with the last entry of the log that it has, or an empty one.
-fn load_index(
-    store: &Store,
-    model: &Model,
-    index_dir: &Path,
-    config: &StorageConfig,
-) -> anyhow::Result<(Hnsw, u64)> {
-    let options = HnswOptions {
-        m: config.hnsw_m,
-        ef_construction: config.hnsw_ef_construction,
-        ef_search: config.hnsw_ef_search,
-        max_elements: config.hnsw_max_elements,
+    let models = Models::open(models_start(config, data_dir, &metrics)?)?;
+    let model = model_in_use(&models, &config.ai)?;
+    models.set_in_use(model.id());
+    let index_dir = data_dir.join(INDEX_DIR);
+    make_private_dir(&index_dir)?;
+    let hnsw = HnswOptions {
+        m: config.storage.hnsw_m,
+        ef_construction: config.storage.hnsw_ef_construction,
+        ef_search: config.storage.hnsw_ef_search,
+        max_elements: config.storage.hnsw_max_elements,
         max_searches: MAX_CONCURRENT_SEARCHES,
     };
-    let view = store.view()?;
-    if let Some((hnsw, seq)) =
-        Hnsw::load(index_dir, view.store_id()?, model.id(), model.dimension(), options)?
-    {
-        // A snapshot that the log does not reach back to, or that is newer than the store, is of another time.
-        if view.index_log(seq)?.is_some() {
-            return Ok((hnsw, seq));
-        }
-        tracing::warn!("the saved index is of another time than the database; it is built anew");
-    }
-    // What did not fit now must not fit by chance when the log has grown.
-    for entry in
-        std::fs::read_dir(index_dir).with_context(|| format!("cannot read {}", index_dir.display()))?
-    {
-        let path = entry?.path();
-        std::fs::remove_file(&path).with_context(|| format!("cannot remove {}", path.display()))?;
-    }
-    Ok((Hnsw::new(model.id(), model.dimension(), options)?, NO_SNAPSHOT))
+    // The two slow parts of a start have nothing to do with each other.
+    let (spaces, checked) = std::thread::scope(|scope| {
+        // What is part of the program is as it was built; its files are checked when they are loaded.
+        let checking = scope.spawn(|| if model.is_built_in() { Ok(()) } else { model.check() });
+        let spaces = open_spaces(&store, &models, model.clone(), &index_dir, hnsw);
+        (spaces, checking.join().expect("checking a model does not panic"))
+    });
+    checked?;
+    let spaces = spaces?;
+    let memory = Memory::new(store, spaces, index_dir, hnsw, metrics);
+    Ok(Opened { memory, identity, registry, models })
 }
 
-/// What "no snapshot" counts as in the log: before its first entry.
-const NO_SNAPSHOT: u64 = 0;
-
-/// Marks notes that have no vector of this model as pending. There are none unless the model changed.
-fn requeue_without_vector(memory: &Memory) -> anyhow::Result<()> {
-    let view = memory.store.view()?;
+/// The space of the model in use, and while it does not hold every grain, those of the models before it.
+fn open_spaces(
+    store: &Store,
+    models: &Models,
+    model: Model,
+    index_dir: &Path,
+    hnsw: HnswOptions,
+) -> anyhow::Result<Spaces> {
+    let open = |model| Space::open(store, model, index_dir, hnsw, Fill::Now).map(Arc::new);
+    let current = open(model)?;
+    let view = store.view()?;
     let counts = view.counts()?;
-    let missing = counts.notes.saturating_sub(view.vector_count(memory.model.id())?);
-    drop(view);
-    if missing > counts.pending {
-        tracing::info!(grains = missing, "the model is new to these grains; they are embedded again");
-        memory.store.write(vec![Change::RequeueAll { model: memory.model.id() }])?;
+    if current.hnsw.len() as u64 >= counts.notes.saturating_sub(counts.pending) {
+        return Ok(Spaces::one(current));
     }
-    Ok(())
+    let others = view.models()?.into_iter().filter(|(id, _)| *id != current.id());
+    let former = others.filter_map(|(id, _)| models.with_id(id)).take(MAX_FORMER).map(open);
+    Ok(Spaces::incomplete(current.clone(), former.collect::<Result<_, _>>()?))
+}
+
+/// The model that the configuration names, else the one that was chosen last, else the first that is built in.
+fn model_in_use(models: &Models, ai: &AiConfig) -> anyhow::Result<Model> {
+    if !ai.model.is_empty() {
+        return models.find(&ai.model).context("ai.model cannot be used");
+    }
+    match models.chosen()? {
+        None => Ok(Model::built_in()?),
+        Some(name) => models.find(&name).with_context(|| {
+            format!("the model {name}, which was in use, cannot be used: bring it back, or name another with ai.model")
+        }),
+    }
+}
+
+fn models_start(config: &Config, data_dir: &Path, metrics: &Metrics) -> anyhow::Result<models::Start> {
+    let ai = &config.ai;
+    let configured = (!ai.onnxruntime.is_empty()).then(|| Path::new(&ai.onnxruntime));
+    let threads = match ai.threads {
+        0 => std::thread::available_parallelism().map_or(1, usize::from),
+        threads => threads,
+    };
+    let sessions = match ai.sessions {
+        0 => threads.div_ceil(THREADS_PER_SESSION),
+        sessions => sessions.min(threads),
+    };
+    Ok(models::Start {
+        dir: data_dir.join(MODELS_DIR),
+        library: find_runtime(configured)?,
+        compute: Compute {
+            provider: ai.provider.parse()?,
+            device: i32::try_from(ai.device)?,
+            fallback: ai.fallback,
+            threads: threads / sessions,
+            run_tokens: ai.batch_tokens,
+        },
+        sessions,
+        budget_bytes: ai.memory_budget,
+        cache_entries: ai.cache_entries,
+        metrics: metrics.clone(),
+    })
+}
+
+/// Makes a folder, and those that it lies in, for its owner alone.
+///
+/// # Errors
+/// What the system says.
+pub(crate) fn private_dir(dir: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)
 }
 
 fn make_private_dir(dir: &Path) -> anyhow::Result<()> {
-    use std::os::unix::fs::DirBuilderExt;
-    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir);
-    made.with_context(|| format!("cannot make the folder {}: name another with --data-dir", dir.display()))
-}
-
-/// Threads that compute vectors.
-fn threads(config: &Config) -> usize {
-    match config.ai.threads {
-        0 => std::thread::available_parallelism().map_or(1, usize::from),
-        threads => threads,
-    }
+    private_dir(dir)
+        .with_context(|| format!("cannot make the folder {}: name another with --data-dir", dir.display()))
 }

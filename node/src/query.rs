@@ -1,16 +1,21 @@
 //! Finding grains by meaning: the question becomes a vector, the index gives candidates, the store's vectors give the
 //! scores.
+//!
+//! While a model is being changed, the question becomes a vector of each model whose space holds grains, and what the
+//! spaces find is merged: a grain that stands in two counts in the current one.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use synapsenet_index::{IndexError, Neighbour};
-use synapsenet_proto::Vector;
+use synapsenet_proto::{ModelId, Vector};
 use synapsenet_storage::{Filter, Record, Selection, Slot, StorageError, View};
 
 use crate::blocking::blocking;
-use crate::embedder::{EmbedError, EmbedderHandle};
+use crate::embedder::EmbedError;
 use crate::memory::Memory;
+use crate::models::Models;
+use crate::spaces::{Space, Spaces};
 
 /// Hits that one search may ask for.
 pub(crate) const MAX_HITS: usize = 1000;
@@ -43,10 +48,19 @@ pub(crate) struct Hit {
     pub record: Record,
     /// Cosine between question and grain.
     pub score: f32,
+    /// The model of both vectors.
+    pub model: ModelId,
+}
+
+/// A question as it lies in one space.
+pub(crate) struct Asked {
+    /// The space.
+    pub space: Arc<Space>,
+    /// The question's vector in it.
+    pub vector: Vector,
 }
 
 /// What a search gives.
-#[derive(Debug)]
 pub(crate) struct Answer {
     /// Best first.
     pub hits: Vec<Hit>,
@@ -56,10 +70,10 @@ pub(crate) struct Answer {
     pub pending: u64,
     /// The whole search.
     pub elapsed: Duration,
-    /// The part of it that the model took.
+    /// The part of it that the models took.
     pub embed: Duration,
-    /// Where the question lies.
-    pub question: Vector,
+    /// Where the question lies in each space that was searched, the current one first.
+    pub asked: Vec<Asked>,
 }
 
 /// The `k` grains nearest in meaning to `text` among those that `filter` lets through.
@@ -68,47 +82,92 @@ pub(crate) struct Answer {
 /// [`QueryError`].
 pub(crate) async fn search(
     memory: Arc<Memory>,
-    embedder: &EmbedderHandle,
+    models: &Models,
     text: &str,
     k: usize,
     filter: Filter,
 ) -> Result<Answer, QueryError> {
     let start = Instant::now();
-    let question = embedder.embed_question(text).await?;
+    memory.is_asked();
+    let spaces = memory.spaces();
+    let asked = ask(&spaces, models, text).await?;
     let embed = start.elapsed();
     blocking(move || {
         let view = memory.store.view()?;
-        let hits = find(&memory, &view, &question, k, &filter)?;
+        let hits = find(&view, &spaces, &asked, k, &filter)?;
         let counts = view.counts()?;
         let elapsed = start.elapsed();
         memory.metrics.query.observe(elapsed.as_secs_f64());
         memory.metrics.queries.inc();
-        let (searched, pending) = (memory.hnsw.len() as u64, counts.pending);
-        Ok(Answer { hits, searched, pending, elapsed, embed, question })
+        let (searched, pending) = (spaces.searchable() as u64, counts.pending);
+        Ok(Answer { hits, searched, pending, elapsed, embed, asked })
     })
     .await
 }
 
-/// Candidates from the index, scored by the store's vectors, with their grains: at most `k`, best first.
+/// The question in each space. A former model that cannot be used leaves its grains out, which the answer shows.
+async fn ask(spaces: &Spaces, models: &Models, text: &str) -> Result<Vec<Asked>, QueryError> {
+    let of = |space: &Arc<Space>| {
+        let space = space.clone();
+        async move {
+            let vector = models.question(&space.model, text).await;
+            (space, vector)
+        }
+    };
+    let vectors = futures::future::join_all(spaces.all().map(of)).await;
+    let mut asked = Vec::with_capacity(vectors.len());
+    for (space, vector) in vectors {
+        match vector {
+            Ok(vector) => asked.push(Asked { space, vector }),
+            Err(error) if asked.is_empty() => return Err(error.into()),
+            Err(error) => {
+                tracing::warn!(model = space.model.full_name(), %error, "a search goes without a model")
+            }
+        }
+    }
+    Ok(asked)
+}
+
+/// Candidates from the indexes, scored by the store's vectors, with their grains: at most `k`, best first. `asked` has
+/// some of `spaces`, in their order.
 ///
 /// # Errors
 /// [`QueryError`].
 pub(crate) fn find(
-    memory: &Memory,
     view: &View,
-    question: &Vector,
+    spaces: &Spaces,
+    asked: &[Asked],
     k: usize,
     filter: &Filter,
 ) -> Result<Vec<Hit>, QueryError> {
-    let candidates = candidates(memory, view, question, k, filter)?;
+    let mut ranked = Vec::new();
+    // The current space comes last: what it is given meanwhile is found there, though the former ones left it out.
+    for (at, Asked { space, vector }) in asked.iter().enumerate().rev() {
+        let candidates = candidates(view, spaces, &asked[..at], &asked[at], k, filter)?;
+        let scored = rescore(view, space.id(), vector, candidates)?;
+        // What this score is beside those of the first space.
+        let anchors = spaces.anchors.iter().find(|anchors| at > 0 && anchors.former == space.id());
+        let scale = anchors.and_then(|anchors| anchors.scale(&asked[0].vector, vector));
+        let rank = |score| scale.as_ref().map_or(score, |scale| scale(score));
+        // In several spaces, it counts in the first.
+        ranked.retain(|ranked: &Ranked| scored.iter().all(|(slot, _)| *slot != ranked.slot));
+        let model = space.id();
+        ranked.extend(scored.into_iter().map(|(slot, score)| Ranked {
+            rank: rank(score),
+            slot,
+            score,
+            model,
+        }));
+    }
+    ranked.sort_by(|a, b| b.rank.total_cmp(&a.rank).then(a.slot.cmp(&b.slot)));
     let mut hits = Vec::with_capacity(k);
-    for (slot, score) in rescore(memory, view, question, candidates)? {
+    for Ranked { slot, score, model, .. } in ranked {
         if hits.len() == k {
             break;
         }
         // The index may lag a moment behind a retraction; the store decides.
         match view.record(slot) {
-            Ok(Some(record)) => hits.push(Hit { record, score }),
+            Ok(Some(record)) => hits.push(Hit { record, score, model }),
             Ok(None) => {}
             Err(StorageError::DamagedRecord { slot, why }) => {
                 tracing::warn!(slot, why, "a damaged grain is left out of an answer; run `verify`");
@@ -119,22 +178,43 @@ pub(crate) fn find(
     Ok(hits)
 }
 
+/// A candidate of one space among those of all.
+struct Ranked {
+    /// Its score, brought to the scale of the first space.
+    rank: f32,
+    slot: Slot,
+    score: f32,
+    model: ModelId,
+}
+
+/// Candidates in one space, without what an earlier one holds.
 fn candidates(
-    memory: &Memory,
     view: &View,
-    question: &Vector,
+    spaces: &Spaces,
+    earlier: &[Asked],
+    asked: &Asked,
     k: usize,
     filter: &Filter,
 ) -> Result<Vec<Neighbour>, QueryError> {
-    let hnsw = &memory.hnsw;
+    let Asked { space, vector: question } = asked;
+    let hnsw = &space.hnsw;
     let wanted = (k * OVERSAMPLING).max(MIN_CANDIDATES);
     let few = MIN_BRUTE_FORCE.max(hnsw.len() / BRUTE_FORCE_FRACTION);
+    let is_held = |slot: Slot| earlier.iter().any(|asked| asked.space.hnsw.contains(slot));
+    let among = |slots: Vec<Slot>| -> Result<Vec<Neighbour>, QueryError> {
+        let slots = missing_from(earlier, slots);
+        Ok(hnsw.search_among(question, wanted, &slots)?)
+    };
     let neighbours = match view.select(filter, few)? {
-        Selection::All => hnsw.search(question, wanted, None)?,
-        Selection::Few(slots) => return Ok(hnsw.search_among(question, wanted, &slots)?),
+        Selection::All if earlier.is_empty() => hnsw.search(question, wanted, None)?,
+        Selection::All => match spaces.backlog.as_ref().map(|backlog| backlog.remaining()) {
+            Some(rest) if rest.len() <= few => return among(rest.to_vec()),
+            _ => hnsw.search_filtered(question, wanted, &|slot| !is_held(slot), None)?,
+        },
+        Selection::Few(slots) => return among(slots),
         Selection::Many => {
             // A slot whose record cannot be read is not let through; `verify` finds it.
-            let allow = |slot: Slot| view.matches(slot, filter).unwrap_or(false);
+            let allow = |slot: Slot| view.matches(slot, filter).unwrap_or(false) && !is_held(slot);
             hnsw.search_filtered(question, wanted, &allow, None)?
         }
     };
@@ -145,9 +225,14 @@ fn candidates(
     // It takes time in proportion to all grains; it is needed where boilerplate stands in hundreds of documents.
     let all = Filter { created_from_ms: filter.created_from_ms.or(Some(0)), ..filter.clone() };
     match view.select(&all, usize::MAX)? {
-        Selection::Few(slots) => Ok(hnsw.search_among(question, wanted, &slots)?),
+        Selection::Few(slots) => among(slots),
         Selection::All | Selection::Many => Ok(neighbours),
     }
+}
+
+/// Those of `slots` that none of these spaces holds.
+fn missing_from(earlier: &[Asked], slots: Vec<Slot>) -> Vec<Slot> {
+    earlier.iter().fold(slots, |slots, asked| asked.space.hnsw.missing(&slots))
 }
 
 /// Whether many of the candidates, best first, are one text again and again. A graph links a grain to its nearest, so
@@ -164,14 +249,14 @@ fn is_caught(neighbours: &[Neighbour]) -> bool {
 
 /// The exact cosine of each candidate, best first; equal scores in the order of arrival.
 fn rescore(
-    memory: &Memory,
     view: &View,
+    model: ModelId,
     question: &Vector,
     candidates: Vec<Neighbour>,
 ) -> Result<Vec<(Slot, f32)>, QueryError> {
     let mut scored = Vec::with_capacity(candidates.len());
     for candidate in candidates {
-        let Some(vector) = view.vector(candidate.key, memory.model.id())? else { continue };
+        let Some(vector) = view.vector(candidate.key, model)? else { continue };
         match vector.decode().and_then(|vector| question.cosine(&vector)) {
             Ok(score) => scored.push((candidate.key, score)),
             Err(error) => {

@@ -2,6 +2,7 @@
 
 mod convert;
 mod mesh;
+mod models;
 mod report;
 mod search;
 mod status;
@@ -22,14 +23,15 @@ use tonic::{Request, Response, Status, Streaming};
 
 use crate::blocking::blocking;
 use crate::document::{self, Document};
-use crate::embedder::EmbedderHandle;
 use crate::emergence;
 use crate::events::Events;
 use crate::indexer::Progress;
 use crate::ingest::{Ingest, IngestError, Put, Shared, now_ms};
 use crate::memory::Memory;
 use crate::mesh::Mesh;
+use crate::models::{Hub, Models};
 use crate::query::MAX_HITS;
+use crate::switch::Switch;
 pub(crate) use convert::read_filter;
 use convert::{grain_message, read_draft, read_format, read_page_token};
 use status::{CallError, invalid, status_of};
@@ -58,7 +60,10 @@ pub(crate) struct Parts {
     pub events: Events,
     /// Cancelled when the node stops: streams that would never end do.
     pub stopping: CancellationToken,
-    pub embedder: EmbedderHandle,
+    pub models: Models,
+    pub switch: Switch,
+    /// Where models are fetched from.
+    pub hub: Hub,
     pub identity: Arc<Identity>,
     pub progress: watch::Receiver<Progress>,
     pub started: Instant,
@@ -231,9 +236,11 @@ impl NodeService for Api {
         let draft = Draft::try_from(draft).map_err(|refusal| status_of(refusal.into()))?;
         self.join_topic_of(&draft.topic, request.share).await.map_err(status_of)?;
         let document = Document { draft, uri: request.uri, format, share: request.share };
-        let tokenizer = parts.embedder.tokenizer().clone();
+        let model = parts.memory.current().model.clone();
+        let tokenizer = parts.models.tokenizer(&model).await.map_err(|error| status_of(error.into()))?;
+        let reader = (model, tokenizer);
         let added =
-            document::add(parts.memory.clone(), &parts.ingest, parts.identity.clone(), tokenizer, document);
+            document::add(parts.memory.clone(), &parts.ingest, parts.identity.clone(), reader, document);
         let added = added.await.map_err(|error| status_of(error.into()))?;
         Ok(Response::new(rpc::AddDocumentResponse {
             ids: added.ids.iter().map(GrainId::to_string).collect(),
@@ -373,11 +380,10 @@ impl NodeService for Api {
     async fn verify(&self, _: Request<rpc::VerifyRequest>) -> Reply<Self::VerifyStream> {
         let permit = self.admit()?;
         let memory = self.parts.memory.clone();
-        let applied = self.parts.progress.borrow().applied;
         let (sender, messages) = tokio::sync::mpsc::channel(PROGRESS_QUEUE);
         tokio::task::spawn_blocking(move || {
             let _permit = permit;
-            let last = verify::verify(&memory, applied, &sender).map_err(status_of);
+            let last = verify::verify(&memory, &sender).map_err(status_of);
             // A client that hung up no longer wants to know.
             let _ = sender.blocking_send(last);
         });

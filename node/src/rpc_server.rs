@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use data_encoding::HEXLOWER;
 use synapsenet_proto::rpc::mesh_service_server::MeshServiceServer;
+use synapsenet_proto::rpc::model_service_server::ModelServiceServer;
 use synapsenet_proto::rpc::node_service_server::NodeServiceServer;
 use tokio::net::{TcpListener, UnixListener};
 use tokio_stream::wrappers::{TcpListenerStream, UnixListenerStream};
@@ -157,14 +158,17 @@ async fn routes(api: Api) -> anyhow::Result<Routes> {
     let (health, health_service) = tonic_health::server::health_reporter();
     health.set_serving::<NodeServiceServer<Api>>().await;
     health.set_serving::<MeshServiceServer<Api>>().await;
+    health.set_serving::<ModelServiceServer<Api>>().await;
     let reflection = tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(synapsenet_proto::rpc::FILE_DESCRIPTOR_SET)
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
         .build_v1()
         .context("the schema compiled into the program is whole")?;
     let mesh = MeshServiceServer::new(api.clone()).max_decoding_message_size(MAX_REQUEST_BYTES);
+    let models = ModelServiceServer::new(api.clone()).max_decoding_message_size(MAX_REQUEST_BYTES);
     let node = NodeServiceServer::new(api).max_decoding_message_size(MAX_REQUEST_BYTES);
-    Ok(Routes::new(node).add_service(mesh).add_service(health_service).add_service(reflection))
+    let services = Routes::new(node).add_service(mesh).add_service(models);
+    Ok(services.add_service(health_service).add_service(reflection))
 }
 
 /// Lets a request through that carries the token. Comparing hashes takes the same time wherever they differ.

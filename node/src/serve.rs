@@ -161,21 +161,21 @@ impl Inner {
     }
 
     fn search(&self, question: rpc::Question) -> Result<rpc::Answer, Refused> {
-        let model = self.memory.model.id();
-        if read_model(&question.model)? != model {
-            return Err("another model");
-        }
+        let model = read_model(&question.model)?;
+        let spaces = self.memory.spaces();
+        let Some(space) = spaces.of(model).cloned() else { return Err("another model") };
         if question.k == 0 || question.k > MAX_HITS {
             return Err("k is from 1 to 64");
         }
         let filter = read_filter(question.filter).map_err(|_| "the filter cannot be read")?;
         let filter = Filter { shared_only: true, ..filter };
         let vector = read_vector(model, question.vector)?;
-        if vector.values().len() != self.memory.model.dimension() {
+        if vector.values().len() != space.model.dimension() {
             return Err("the vector has another dimension than the model");
         }
         let view = self.memory.store.view().map_err(fault)?;
-        let hits = query::find(&self.memory, &view, &vector, question.k as usize, &filter).map_err(fault)?;
+        let asked = [query::Asked { space, vector }];
+        let hits = query::find(&view, &spaces, &asked, question.k as usize, &filter).map_err(fault)?;
         let mut answer = Grains::default();
         for hit in hits {
             // The filter let only shared ones through; this is the last door before the network.

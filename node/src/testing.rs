@@ -1,10 +1,11 @@
 //! What the tests of this crate share: a memory in a folder of its own, its ingest thread, and quick ways to grains and
 //! claims.
 
-use std::path::PathBuf;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
 
-use synapsenet_index::{Hnsw, HnswOptions, Model, Tokenizer, find_runtime};
+use sha2::Digest;
+use synapsenet_index::{Compute, HnswOptions, Model, find_runtime};
 use synapsenet_net::{PeerId, peer_of};
 use synapsenet_proto::{Announcement, Claim, Draft, Grain, GrainId, Identity, ModelId, Vector};
 use synapsenet_storage::{Slot, Store, StoreOptions, View};
@@ -13,11 +14,12 @@ use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use crate::announcer::{Announcer, MAX_OUTBOX};
-use crate::embedder::{EmbedderHandle, EmbedderThread, Start};
 use crate::events::Events;
 use crate::ingest::{self, Ingest, Limits};
 use crate::memory::Memory;
 use crate::metrics::Metrics;
+use crate::models::{self, Models, ModelsEnd};
+use crate::spaces::{Fill, Space, Spaces};
 
 /// A store with all that hangs on it. Its ingest thread ends with it.
 pub(crate) struct Fixture {
@@ -28,6 +30,7 @@ pub(crate) struct Fixture {
     pub changed: Arc<Notify>,
     /// What was to be announced.
     pub announced: mpsc::Receiver<Announcement>,
+    models: Mutex<Vec<ModelsEnd>>,
     _dir: TempDir,
 }
 
@@ -41,13 +44,11 @@ impl Fixture {
         let model = Model::built_in().unwrap();
         let options =
             HnswOptions { m: 16, ef_construction: 64, ef_search: 64, max_elements: 100_000, max_searches: 2 };
-        let memory = Arc::new(Memory {
-            store: Store::open(&dir.path().join("grains.redb"), &StoreOptions::default()).unwrap(),
-            hnsw: Hnsw::new(model.id(), model.dimension(), options).unwrap(),
-            model,
-            index_dir: dir.path().to_owned(),
-            metrics: Metrics::default(),
-        });
+        let store = Store::open(&dir.path().join("grains.redb"), &StoreOptions::default()).unwrap();
+        let index_dir = dir.path().join("index");
+        let space = Space::open(&store, model, &index_dir, options, Fill::Now).unwrap();
+        let spaces = Spaces::one(Arc::new(space));
+        let memory = Arc::new(Memory::new(store, spaces, index_dir, options, Metrics::default()));
         let identity = Arc::new(author(0));
         let (outbox, announced) = mpsc::channel(MAX_OUTBOX);
         let (events, changed) = (Events::new(), Arc::new(Notify::new()));
@@ -59,7 +60,7 @@ impl Fixture {
             changed: changed.clone(),
             ended: CancellationToken::new(),
         });
-        Self { memory, ingest, identity, events, changed, announced, _dir: dir }
+        Self { memory, ingest, identity, events, changed, announced, models: Mutex::default(), _dir: dir }
     }
 
     pub fn view(&self) -> View {
@@ -71,24 +72,61 @@ impl Fixture {
     }
 
     pub fn model(&self) -> ModelId {
-        self.memory.model.id()
+        self.memory.current().id()
     }
 
     /// A vector of this memory's model that points mostly into one direction.
     pub fn vector(&self, towards: usize) -> Vector {
-        let mut values = vec![0.01; self.memory.model.dimension()];
+        let mut values = vec![0.01; self.memory.current().model.dimension()];
         values[towards] = 1.0;
         Vector::new(self.model(), values).unwrap()
     }
 
-    /// A model at work, or one that cannot be loaded, so that using it fails.
-    pub fn embedder(&self, works: bool) -> (EmbedderHandle, EmbedderThread) {
-        let library = if works { find_runtime(None).unwrap() } else { PathBuf::from("/there/is/no/runtime") };
-        let model = self.memory.model.clone();
-        let tokenizer = Tokenizer::new(&model).unwrap();
-        let metrics = self.memory.metrics.clone();
-        EmbedderHandle::start(Start { library, model, tokenizer, threads: 1, metrics })
+    /// Models that can be loaded, or that cannot, so that using one fails.
+    pub fn models(&self, works: bool) -> Models {
+        let mut start = models_start(&self._dir.path().join("models"), self.memory.metrics.clone());
+        if !works {
+            start.library = PathBuf::from("/there/is/no/runtime");
+        }
+        let models = Models::open(start).unwrap();
+        self.models.lock().unwrap().push(ModelsEnd(models.clone()));
+        models
     }
+}
+
+/// Models in this folder, each with one session and one thread, that remember nothing.
+pub(crate) fn models_start(dir: &Path, metrics: Metrics) -> models::Start {
+    models::Start {
+        dir: dir.to_owned(),
+        library: find_runtime(None).unwrap(),
+        compute: Compute { threads: 1, ..Compute::default() },
+        sessions: 1,
+        budget_bytes: 1 << 30,
+        cache_entries: 0,
+        metrics,
+    }
+}
+
+/// Writes the folder of a tiny model that any text gives vectors of 16 components: `graph` is a file in tests/models. Its
+/// id is another for each name.
+pub(crate) fn tiny_model(dir: &Path, name: &str, graph: &str) -> PathBuf {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let onnx = std::fs::read(root.join("tests/models").join(graph)).unwrap();
+    let tokenizer = std::fs::read(root.join("index/models/all-MiniLM-L6-v2/tokenizer.json")).unwrap();
+    let folder = dir.join(format!("{name}-tiny"));
+    std::fs::create_dir_all(&folder).unwrap();
+    let hash = |bytes: &[u8]| data_encoding::HEXLOWER.encode(&sha2::Sha256::digest(bytes));
+    let description = format!(
+        "name = \"{name}\"\nvariant = \"tiny\"\ndimension = 16\nmax_tokens = 64\npooling = \"mean\"\nnormalize = true\n\
+         question_prefix = \"{name}: \"\ndocument_prefix = \"\"\nlicense = \"Apache-2.0\"\n\
+         [files.onnx]\npath = \"model.onnx\"\nsha256 = \"{}\"\n[files.tokenizer]\npath = \"tokenizer.json\"\nsha256 = \"{}\"\n",
+        hash(&onnx),
+        hash(&tokenizer),
+    );
+    std::fs::write(folder.join("model.toml"), description).unwrap();
+    std::fs::write(folder.join("model.onnx"), onnx).unwrap();
+    std::fs::write(folder.join("tokenizer.json"), tokenizer).unwrap();
+    folder
 }
 
 /// Authors with numbers; 0 is the node itself.

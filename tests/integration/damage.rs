@@ -49,7 +49,8 @@ type Damage = fn(&mut Vec<u8>);
 async fn a_damaged_index_is_made_again_from_the_store() {
     let dir = folder();
     let ids = stopped_node(dir.path()).await;
-    let index = dir.path().join("index");
+    // One folder for each model.
+    let [index] = <[PathBuf; 1]>::try_from(files(&dir.path().join("index"))).unwrap();
     let count = files(&index).len();
     assert!(count > 0);
     let damages: [(&str, Damage); 5] = [
@@ -146,10 +147,21 @@ async fn a_library_that_is_no_onnx_runtime_stops_the_node_with_a_hint() {
 /// A copy of the built-in model's folder.
 fn model_copy(to: &Path) {
     let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("../index/models/all-MiniLM-L6-v2");
-    std::fs::create_dir(to).unwrap();
+    std::fs::create_dir_all(to).unwrap();
     for file in ["model.toml", "model.onnx", "tokenizer.json"] {
         std::fs::copy(from.join(file), to.join(file)).unwrap();
     }
+    edit_description(to, "variant = \"w8\"", "variant = \"copy\"");
+}
+
+/// The name of that copy.
+const COPY: &str = "all-MiniLM-L6-v2-copy";
+
+fn edit_description(model: &Path, from: &str, to: &str) {
+    let path = model.join("model.toml");
+    let description = std::fs::read_to_string(&path).unwrap();
+    assert!(description.contains(from));
+    std::fs::write(path, description.replace(from, to)).unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -157,10 +169,10 @@ async fn a_model_whose_files_differ_from_its_description_is_refused() {
     let dir = folder();
     let data = dir.path().join("data");
     let ids = stopped_node(&data).await;
-    let model = dir.path().join("model");
+    let model = data.join("models").join(COPY);
     model_copy(&model);
     let mut other = config();
-    other.ai.model_dir = model.display().to_string();
+    other.ai.model = COPY.into();
 
     // As it is, it is the built-in one: nothing is embedded again.
     let node = TestNode::on(&data, other.clone()).await;
@@ -183,9 +195,9 @@ async fn a_model_whose_files_differ_from_its_description_is_refused() {
         assert!(format!("{error:#}").contains(name), "{error:#}");
         std::fs::write(&file, sound).unwrap();
     }
-    other.ai.model_dir = dir.path().join("nowhere").display().to_string();
+    other.ai.model = "nobody".into();
     let error = TestNode::try_on(&data, other).await.err().expect("it is refused");
-    assert!(format!("{error:#}").contains("model.toml"), "{error:#}");
+    assert!(format!("{error:#}").contains(COPY), "it says which there are: {error:#}");
     assert_whole(&data, &ids).await;
 }
 
@@ -194,14 +206,11 @@ async fn another_model_reads_everything_again_and_the_first_one_is_not_mixed_in(
     let dir = folder();
     let data = dir.path().join("data");
     let ids = stopped_node(&data).await;
-    let model = dir.path().join("model");
+    let model = data.join("models").join(COPY);
     model_copy(&model);
-    let description = std::fs::read_to_string(model.join("model.toml")).unwrap();
-    let changed = description.replace("question_prefix = \"\"", "question_prefix = \"question: \"");
-    assert_ne!(changed, description);
-    std::fs::write(model.join("model.toml"), changed).unwrap();
+    edit_description(&model, "question_prefix = \"\"", "question_prefix = \"question: \"");
     let mut other = config();
-    other.ai.model_dir = model.display().to_string();
+    other.ai.model = COPY.into();
 
     let node = TestNode::on(&data, config()).await;
     let first = node.status().await.model.unwrap().model_id;

@@ -109,6 +109,20 @@ async fn each_metric_counts_what_it_names() {
     assert_eq!(page.value("syn_searchable_grains"), 3.0);
     assert_eq!(page.value("syn_models_loaded"), 1.0);
 
+    // A question that was asked before costs no run of the model, a text that was read before neither.
+    node.search("numbers").await;
+    node.put_draft(rpc::Draft { topic: "other".into(), ..note("The third.") }).await;
+    node.wait_indexed().await;
+    let page_before = page;
+    let page = scrape(address).await;
+    for (kind, hits, misses) in [("question", 1.0, 2.0), ("document", 1.0, 3.0)] {
+        let label = |outcome| format!("syn_embedding_cache_total{{kind=\"{kind}\",outcome=\"{outcome}\"}}");
+        assert_eq!((page.value(&label("hit")), page.value(&label("miss"))), (hits, misses), "{kind}");
+    }
+    let runs = "syn_embedding_seconds_count";
+    assert_eq!(page.value(runs), page_before.value(runs));
+    assert_eq!((page.value("syn_anew_grains"), page.value("syn_embedded_anew_total")), (0.0, 0.0));
+
     // The times are of what was timed: a search takes longer than its question's run of the model.
     for name in HISTOGRAMS {
         let sum = page.value(&format!("syn_{name}_seconds_sum"));

@@ -8,18 +8,30 @@ use std::time::Instant;
 
 use anyhow::Context;
 use synapsenet_benches::{Arguments, Matrix, text_set};
-use synapsenet_index::{Embedder, Model, Purpose, Runtime, Tokenized, Tokenizer, find_runtime, plan_batches};
+use synapsenet_index::{
+    Compute, Embedder, Model, Provider, Purpose, Runtime, Tokenized, Tokenizer, find_runtime, plan_batches,
+};
 use synapsenet_proto::Vector;
 
-const USAGE: &str = "usage: embed_bench --texts FILE.json [--set NAME] [--threads 1] [--sessions 1] \
-[--mode single|batched] [--rounds 3] [--batch-tokens 512] [--batch-texts 16] [--dump FILE.npy]";
+const USAGE: &str = "usage: embed_bench --texts FILE.json [--set NAME] [--model DIR] [--threads 1] [--sessions 1] \
+[--mode single|batched] [--rounds 3] [--batch-tokens 256] [--batch-texts 64] [--dump FILE.npy]";
 
 /// Texts that are tokenized and sorted together, as in a round of the node's indexer.
 const ROUND: usize = 512;
 
 fn main() -> anyhow::Result<()> {
-    let known =
-        ["texts", "set", "threads", "sessions", "mode", "rounds", "batch-tokens", "batch-texts", "dump"];
+    let known = [
+        "model",
+        "texts",
+        "set",
+        "threads",
+        "sessions",
+        "mode",
+        "rounds",
+        "batch-tokens",
+        "batch-texts",
+        "dump",
+    ];
     let arguments = Arguments::read(&known, USAGE)?;
     let texts =
         text_set(Path::new(arguments.get("texts").context(USAGE)?), arguments.get("set").unwrap_or(""))?;
@@ -28,16 +40,22 @@ fn main() -> anyhow::Result<()> {
         "single" => false,
         _ => anyhow::bail!(USAGE),
     };
-    let limits = (arguments.number("batch-tokens", 512)?, arguments.number("batch-texts", 16)?);
+    let limits =
+        (arguments.number("batch-tokens", Provider::Cpu.run_tokens())?, arguments.number("batch-texts", 64)?);
     let (threads, sessions) = (arguments.number("threads", 1)?, arguments.number("sessions", 1)?);
     let rounds = arguments.number("rounds", 3)?;
 
     let loading = Instant::now();
-    let model = Model::built_in()?;
+    let model = match arguments.get("model") {
+        Some(dir) => Model::from_dir(Path::new(dir))?,
+        None => Model::built_in()?,
+    };
     let tokenizer = Tokenizer::new(&model)?;
     let runtime = Runtime::load(&find_runtime(None)?)?;
+    let (graph, compute) = (model.graph()?, Compute { threads, run_tokens: limits.0, ..Compute::default() });
     let mut embedders =
-        (0..sessions).map(|_| Embedder::new(&runtime, &model, threads)).collect::<Result<Vec<_>, _>>()?;
+        (0..sessions).map(|_| Embedder::new(&runtime, &graph, &compute)).collect::<Result<Vec<_>, _>>()?;
+    drop(graph);
     let load_s = loading.elapsed().as_secs_f64();
     for embedder in &mut embedders {
         embedder.embed(&[tokenizer.tokenize("a first run is slower than the rest", Purpose::Document)])?;

@@ -12,7 +12,7 @@ use std::time::Instant;
 use anyhow::{Context, bail};
 use futures::StreamExt;
 use synapsenet_benches::{Arguments, connect, project_dir, quantile, sample_texts, texts_in};
-use synapsenet_index::{Embedder, Model, Purpose, Runtime, Tokenizer, find_runtime};
+use synapsenet_index::{Compute, Embedder, Model, Purpose, Runtime, Tokenizer, find_runtime};
 use synapsenet_proto::rpc::node_service_client::NodeServiceClient;
 use synapsenet_proto::{Vector, rpc};
 use synapsenet_storage::{Store, StoreOptions};
@@ -206,7 +206,9 @@ async fn measure(client: &mut Client, questions: &[String]) -> anyhow::Result<Ro
 fn recall(data_dir: &Path, questions: &[String], found: &[Vec<String>]) -> anyhow::Result<f64> {
     let model = Model::built_in()?;
     let tokenizer = Tokenizer::new(&model)?;
-    let mut embedder = Embedder::new(&Runtime::load(&find_runtime(None)?)?, &model, 2)?;
+    let runtime = Runtime::load(&find_runtime(None)?)?;
+    let compute = Compute { threads: 2, ..Compute::default() };
+    let mut embedder = Embedder::new(&runtime, &model.graph()?, &compute)?;
     let mut vectors = Vec::new();
     for question in questions {
         vectors.extend(embedder.embed(&[tokenizer.tokenize(question, Purpose::Question)])?);

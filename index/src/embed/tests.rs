@@ -23,6 +23,10 @@ fn golden() -> Vec<GoldenText> {
     serde_json::from_str::<Golden>(include_str!("../../models/golden.json")).unwrap().texts
 }
 
+fn int8() -> Model {
+    Model::all_built_in().unwrap().remove(1)
+}
+
 fn model() -> &'static Model {
     static MODEL: OnceLock<Model> = OnceLock::new();
     MODEL.get_or_init(|| Model::built_in().unwrap())
@@ -34,9 +38,14 @@ fn tokenizer() -> &'static Tokenizer {
 }
 
 fn embedder() -> Embedder {
+    embedder_of(model())
+}
+
+fn embedder_of(model: &Model) -> Embedder {
     // Where this fails, the message says how to get the library.
     let library = find_runtime(None).unwrap_or_else(|error| panic!("{error}"));
-    Embedder::new(&Runtime::load(&library).unwrap(), model(), 1).unwrap()
+    let compute = Compute { threads: 1, ..Compute::default() };
+    Embedder::new(&Runtime::load(&library).unwrap(), &model.graph().unwrap(), &compute).unwrap()
 }
 
 fn embed(embedder: &mut Embedder, text: &str) -> Vector {
@@ -73,8 +82,46 @@ fn vectors_are_those_of_the_reference() {
 }
 
 #[test]
+fn vectors_of_int8_are_those_of_the_reference_too() {
+    let golden: Golden = serde_json::from_str(include_str!("../../models/golden-int8.json")).unwrap();
+    let (model, mut embedder) = (int8(), embedder_of(&int8()));
+    for golden in golden.texts {
+        let tokenized = tokenizer().tokenize(&golden.text, Purpose::Document);
+        if tokenized.windows.len() > 1 {
+            continue;
+        }
+        let vector = embedder.embed(&[tokenized]).unwrap().remove(0);
+        let cosine = vector.cosine(&Vector::new(model.id(), golden.vector).unwrap()).unwrap();
+        assert!(cosine >= 0.999, "{cosine} for {:?}", golden.text);
+    }
+}
+
+#[test]
 fn a_vector_does_not_depend_on_what_else_is_in_the_batch() {
-    let mut embedder = embedder();
+    // int8 scales its activations by what is in the run; so its texts are run alone.
+    for mut embedder in [embedder(), embedder_of(&int8())] {
+        compare_with_batches(&mut embedder);
+    }
+}
+
+#[test]
+fn a_provider_that_is_not_there_is_an_error_unless_the_processor_may_do_it() {
+    let runtime = Runtime::load(&find_runtime(None).unwrap()).unwrap();
+    let graph = model().graph().unwrap();
+    for (provider, word) in [
+        (Provider::Cuda, "deploy/provision --cuda"),
+        (Provider::CoreMl, "macOS"),
+        (Provider::DirectMl, "Windows"),
+    ] {
+        let compute = Compute { provider, threads: 1, ..Compute::default() };
+        let error = Embedder::new(&runtime, &graph, &compute).err().expect("there is no device").to_string();
+        assert!(error.contains(provider.name()) && error.contains(word), "{error}");
+        let compute = Compute { fallback: true, ..compute };
+        assert_eq!(Embedder::new(&runtime, &graph, &compute).unwrap().provider(), Provider::Cpu);
+    }
+}
+
+fn compare_with_batches(embedder: &mut Embedder) {
     let texts: Vec<Tokenized> =
         golden().iter().map(|golden| tokenizer().tokenize(&golden.text, Purpose::Document)).collect();
     let together = embedder.embed(&texts).unwrap();

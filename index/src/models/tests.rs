@@ -26,7 +26,7 @@ fn model_toml() -> String {
 }
 
 fn error(description: &str) -> String {
-    Model::from_dir(folder(description).path()).err().expect("this model is to be refused").to_string()
+    Model::from_dir(folder(description).path()).expect_err("this model is to be refused").to_string()
 }
 
 #[test]
@@ -38,6 +38,43 @@ fn the_built_in_model_is_whole_and_the_same_as_from_its_folder() {
     );
     let dir = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("models/all-MiniLM-L6-v2");
     assert_eq!(Model::from_dir(&dir).unwrap().id(), built_in.id());
+    let all = Model::all_built_in().unwrap();
+    let names: Vec<String> = all.iter().map(Model::full_name).collect();
+    assert_eq!(names, ["all-MiniLM-L6-v2-w8", "all-MiniLM-L6-v2-int8"]);
+    for model in &all {
+        model.check().unwrap();
+        assert!(model.is_built_in());
+    }
+    assert_eq!(all.iter().map(Model::is_batch_invariant).collect::<Vec<_>>(), [true, false]);
+    assert_ne!(all[0].id(), all[1].id());
+}
+
+#[test]
+fn the_weights_of_the_built_in_models_are_counted_as_they_are_loaded() {
+    let mib: Vec<u64> = Model::all_built_in()
+        .unwrap()
+        .iter()
+        .map(|model| model.graph().unwrap().weight_bytes() >> 20)
+        .collect();
+    // w8: 10.6 million values of matrices in f32 and 11.9 million of embeddings in 8 bits. int8: all in 8 bits.
+    assert_eq!(mib, [53, 22]);
+}
+
+#[test]
+fn models_that_can_be_fetched_are_described_whole() {
+    let known = Model::known().unwrap();
+    assert_eq!(known.len(), 4);
+    for model in known {
+        let [tokenizer, onnx] = <[HubFile; 2]>::try_from(model.hub_files()).unwrap();
+        assert!(onnx.path.contains("/resolve/") && onnx.path.ends_with(".onnx"), "{}", onnx.path);
+        assert!(tokenizer.path.ends_with("tokenizer.json"), "{}", tokenizer.path);
+        // A revision is a commit: what a branch names can change.
+        let revision = onnx.path.split('/').nth(3).unwrap();
+        assert!(revision.len() == 40 && revision.bytes().all(|byte| byte.is_ascii_hexdigit()), "{revision}");
+        assert!(parse(model.hub_description(), "").is_ok());
+        let error = model.check().unwrap_err().to_string();
+        assert!(error.contains("synapsenet models fetch"), "{error}");
+    }
 }
 
 #[test]
@@ -73,7 +110,8 @@ fn a_changed_file_is_refused_with_its_name() {
     for file in ["graph.onnx", "tokenizer.json"] {
         let folder = folder(&model_toml());
         fs::write(folder.path().join(file), "changed").unwrap();
-        let error = Model::from_dir(folder.path()).err().expect("a changed file is refused").to_string();
+        // The description names it without reading it; only whoever reads it finds out.
+        let error = Model::from_dir(folder.path()).unwrap().check().unwrap_err().to_string();
         assert!(
             error.contains(file) && error.contains("sha256") && error.contains("copy the model again"),
             "{error}"
@@ -86,7 +124,8 @@ fn a_missing_file_is_named() {
     for file in ["graph.onnx", "tokenizer.json", "model.toml"] {
         let folder = folder(&model_toml());
         fs::remove_file(folder.path().join(file)).unwrap();
-        let error = Model::from_dir(folder.path()).err().expect("a missing file is refused").to_string();
+        let model = Model::from_dir(folder.path());
+        let error = model.and_then(|model| model.check()).unwrap_err().to_string();
         assert!(error.contains(file), "{error}");
     }
 }
@@ -99,6 +138,9 @@ fn a_wrong_description_is_refused_with_the_reason() {
     assert!(error(&model_toml().replace("dimension = 8", "dimension = 4097")).contains("1 to 4096"));
     assert!(error(&model_toml().replace("max_tokens = 16", "max_tokens = 3")).contains("max_tokens is 3"));
     assert!(error(&model_toml().replace("\"cls\"", "\"max\"")).contains("max"));
+    assert!(error(&model_toml().replace("\"tiny\"", "\"../tiny\"")).contains("letters, digits"));
+    assert!(error(&model_toml().replace("\"fp32\"", "\"\"")).contains("letters, digits"));
+    assert!(error(&model_toml().replacen("sha256 = \"", "sha256 = \"z", 1)).contains("64 hexadecimal"));
     for path in ["../graph.onnx", "/etc/passwd", "", ".."] {
         let description = model_toml().replace("\"graph.onnx\"", &format!("\"{path}\""));
         assert!(error(&description).contains("beside model.toml"), "{path}");

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use hyper_util::rt::TokioIo;
 use synapsenet_proto::rpc::mesh_service_client::MeshServiceClient;
+use synapsenet_proto::rpc::model_service_client::ModelServiceClient;
 use synapsenet_proto::rpc::node_service_client::NodeServiceClient;
 use tokio::net::UnixStream;
 use tonic::metadata::{Ascii, MetadataValue};
@@ -33,6 +34,8 @@ const MAX_TOKEN_BYTES: u64 = 4096;
 pub(crate) type Client = NodeServiceClient<InterceptedService<Channel, Token>>;
 /// A connection to the mesh side of a node.
 pub(crate) type MeshClient = MeshServiceClient<InterceptedService<Channel, Token>>;
+/// A client of the node's models.
+pub(crate) type ModelClient = ModelServiceClient<InterceptedService<Channel, Token>>;
 
 /// Where a node listens.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -141,6 +144,16 @@ pub(crate) async fn connect(target: &Target) -> Result<Client, Failure> {
 pub(crate) async fn connect_mesh(target: &Target) -> Result<MeshClient, Failure> {
     let (channel, token) = reach(target).await?;
     let client = MeshServiceClient::with_interceptor(channel, token);
+    Ok(client.max_decoding_message_size(MAX_ANSWER_BYTES))
+}
+
+/// As [`connect`], to the models.
+///
+/// # Errors
+/// As [`connect`].
+pub(crate) async fn connect_models(target: &Target) -> Result<ModelClient, Failure> {
+    let (channel, token) = reach(target).await?;
+    let client = ModelServiceClient::with_interceptor(channel, token);
     Ok(client.max_decoding_message_size(MAX_ANSWER_BYTES))
 }
 

@@ -12,7 +12,7 @@ use super::Context;
 use super::client::is_answering;
 use super::failure::{Exit, Failure};
 use super::output::{FAINT, STRONG};
-use crate::config::{Flag, Settings};
+use crate::config::{ConfigError, Flag, Settings};
 use crate::node::Node;
 
 /// Arguments of `run`.
@@ -63,11 +63,12 @@ pub(crate) async fn run(args: RunArgs, context: &mut Context) -> Result<Exit, Fa
         args.offline.then(|| Flag { key: "network.enabled", value: false.into() }),
     ];
     let data_dir = context.target.data_dir.clone();
-    let settings =
-        Settings::load(context.config.as_deref(), &data_dir, flags.into_iter().flatten().collect())?;
+    let flags: Vec<Flag> = flags.into_iter().flatten().collect();
+    let settings = Settings::load(context.config.as_deref(), &data_dir, flags.clone())?;
     log_to_stderr(&settings.config.log.level, &settings.config.log.format)?;
 
     let mut signals = StopSignals::new()?;
+    let mut reload = listen_for(SignalKind::hangup())?;
     let started = tokio::select! {
         started = Node::start(settings, &data_dir) => started,
         () = signals.next() => return Err(stopped_at_once()),
@@ -77,9 +78,19 @@ pub(crate) async fn run(args: RunArgs, context: &mut Context) -> Result<Exit, Fa
         Err(error) => return Err(explain_start(&error, context).await),
     };
     tell_ready(&node, context)?;
-    let failed = tokio::select! {
-        error = node.failed() => Some(error),
-        () = signals.next() => None,
+    let failed = loop {
+        tokio::select! {
+            error = node.failed() => break Some(error),
+            () = signals.next() => break None,
+            _ = reload.recv() => {
+                let settings = Settings::load(context.config.as_deref(), &data_dir, flags.clone());
+                // Loading a model takes a moment, and a node that is told to stop must not wait for it.
+                tokio::select! {
+                    () = reconfigure(&mut node, settings) => {}
+                    () = signals.next() => break None,
+                }
+            }
+        }
     };
     tell_supervisor(NotifyState::Stopping);
     tracing::info!("stopping");
@@ -104,15 +115,8 @@ struct StopSignals {
 
 impl StopSignals {
     fn new() -> Result<Self, Failure> {
-        let listen = |kind| {
-            signal(kind).map_err(|error| {
-                Failure::incomplete(
-                    format!("cannot listen for signals: {error}"),
-                    "raise the limit of open files",
-                )
-            })
-        };
-        Ok(Self { interrupt: listen(SignalKind::interrupt())?, terminate: listen(SignalKind::terminate())? })
+        let (interrupt, terminate) = (SignalKind::interrupt(), SignalKind::terminate());
+        Ok(Self { interrupt: listen_for(interrupt)?, terminate: listen_for(terminate)? })
     }
 
     async fn next(&mut self) {
@@ -120,6 +124,29 @@ impl StopSignals {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}
         }
+    }
+}
+
+fn listen_for(kind: SignalKind) -> Result<Signal, Failure> {
+    signal(kind).map_err(|error| {
+        Failure::incomplete(format!("cannot listen for signals: {error}"), "raise the limit of open files")
+    })
+}
+
+/// Takes over what can be changed while the node runs. A configuration that cannot be read, or a model that cannot be
+/// used, changes nothing.
+async fn reconfigure(node: &mut Node, settings: Result<Settings, ConfigError>) {
+    let settings = match settings {
+        Ok(settings) => settings,
+        Err(error) => return tracing::error!(%error, "the configuration is left as it was"),
+    };
+    match node.reload(settings).await {
+        Ok(waiting) if waiting.is_empty() => tracing::info!("the configuration was read anew"),
+        Ok(waiting) => {
+            let keys = waiting.join(" ");
+            tracing::warn!(keys, "the configuration was read anew; these settings wait for the next start");
+        }
+        Err(error) => tracing::error!(error = format!("{error:#}"), "the model is left as it was"),
     }
 }
 

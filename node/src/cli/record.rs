@@ -48,6 +48,8 @@ pub(crate) struct HitRecord<'a> {
     grain: GrainRecord<'a>,
     /// Who knew it; none when it is stored here.
     peer_id: Option<&'a str>,
+    /// The model that the score is of.
+    model_id: &'a str,
 }
 
 /// A grain as `get` shows it.
@@ -111,7 +113,8 @@ impl<'a> HitRecord<'a> {
         let peer_id = Some(hit.peer_id.as_str()).filter(|peer| !peer.is_empty());
         // A grain that is not stored here has no state here.
         let searchable = grain.searchable.filter(|_| peer_id.is_none());
-        Some(Self { score: hit.score, grain: GrainRecord { searchable, ..grain }, peer_id })
+        let (score, model_id) = (hit.score, hit.model_id.as_str());
+        Some(Self { score, grain: GrainRecord { searchable, ..grain }, peer_id, model_id })
     }
 }
 
@@ -166,7 +169,8 @@ pub(crate) mod tests {
 
     #[test]
     fn a_hit_has_the_documented_fields() {
-        let hit = rpc::Hit { grain: Some(grain()), score: 0.5, peer_id: String::new() };
+        let hit =
+            rpc::Hit { grain: Some(grain()), score: 0.5, peer_id: String::new(), model_id: "ab".into() };
         let value = json(&HitRecord::new(&hit).unwrap());
         assert_eq!(value["id"], "ab".repeat(32));
         assert_eq!(value["score"], 0.5);

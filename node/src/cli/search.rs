@@ -53,6 +53,7 @@ struct SummaryRecord<'a> {
     elapsed_us: u64,
     embed_us: u64,
     peers: Vec<PeerRecord<'a>>,
+    models: Vec<&'a str>,
 }
 
 /// What became of asking a peer, for scripts.
@@ -205,11 +206,14 @@ fn end_of(place: &str, columns: usize) -> String {
 }
 
 fn show_summary(summary: &rpc::SearchSummary, out: &mut Output) -> Result<(), Failure> {
-    let &rpc::SearchSummary { hits, searched, pending, elapsed_us, embed_us, ref peers } = summary;
+    let &rpc::SearchSummary { hits, searched, pending, elapsed_us, embed_us, ref peers, ref models } =
+        summary;
     if out.is_json() {
         let peers = peers.iter().map(PeerRecord::new).collect();
         let event = "summary";
-        return out.aside(&SummaryRecord { event, hits, searched, pending, elapsed_us, embed_us, peers });
+        let models = models.iter().map(|model| model.name.as_str()).collect();
+        let record = SummaryRecord { event, hits, searched, pending, elapsed_us, embed_us, peers, models };
+        return out.aside(&record);
     }
     let hits = if hits == 0 { "nothing".to_owned() } else { plural(u64::from(hits), "hit") };
     let searched = plural(searched, "grain");
@@ -220,6 +224,12 @@ fn show_summary(summary: &rpc::SearchSummary, out: &mut Output) -> Result<(), Fa
         let pending = plural(pending, "grain");
         out.note(format_args!(
             "{pending} cannot be found yet: the model has not read them (see `synapsenet status`)"
+        ))?;
+    }
+    if let [_, _, ..] = models.as_slice() {
+        let names = models.iter().map(|model| model.name.as_str()).collect::<Vec<_>>().join(" and ");
+        out.note(format_args!(
+            "searched by {names}: scores of two models do not compare, the order does (see `synapsenet status`)"
         ))?;
     }
     peers.iter().try_for_each(|peer| out.note(format_args!("{FAINT}{}{FAINT:#}", describe_peer(peer))))

@@ -55,6 +55,8 @@ struct ModelRecord<'a> {
     max_tokens: u32,
     state: &'a str,
     provider: &'a str,
+    to_embed_anew: u64,
+    former_models: &'a [String],
 }
 
 #[derive(Debug, Serialize)]
@@ -86,6 +88,8 @@ impl<'a> StatusRecord<'a> {
                 max_tokens: model.max_tokens,
                 state: &model.state,
                 provider: &model.provider,
+                to_embed_anew: model.to_embed_anew,
+                former_models: &model.former_models,
             },
             api_addresses: &status.api_addresses,
             metrics_address: Some(status.metrics_address.as_str()).filter(|address| !address.is_empty()),
@@ -137,6 +141,11 @@ fn show_status(
         },
     )?;
     field("model", &describe_model(model))?;
+    if model.to_embed_anew > 0 {
+        let (left, by) = (plural(model.to_embed_anew, "grain"), model.former_models.join(", "));
+        let by = if by.is_empty() { String::new() } else { format!(", found by {by} until then") };
+        field("", &format!("{left} still to be embedded anew{by}"))?;
+    }
     field(
         "memory",
         &format!("{}, the index {} of it", HumanBytes(status.memory_bytes), HumanBytes(status.index_bytes)),

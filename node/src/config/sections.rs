@@ -58,19 +58,46 @@ impl Default for StorageConfig {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct AiConfig {
-    /// What computes: this version has "cpu".
+    /// Name of the model to use; empty means the one that `synapsenet models use` chose last, else the first built-in one.
+    pub model: String,
+    /// What computes: "cpu", "cuda", "coreml" or "directml".
     pub provider: String,
-    /// Threads that compute vectors; 0 means one for each core.
+    /// Which device of that kind, counted from 0.
+    pub device: usize,
+    /// Whether the processor computes where the provider cannot be had; otherwise that is an error.
+    pub fallback: bool,
+    /// Threads that compute vectors, in all sessions together; 0 means one for each core.
     pub threads: usize,
-    /// Folder of a model (`model.toml`, ONNX, tokenizer); empty means the built-in all-MiniLM-L6-v2.
-    pub model_dir: String,
+    /// Sessions of a model, which compute side by side and hold its weights once each; 0 means one for each eight threads.
+    pub sessions: usize,
+    /// Tokens in one run of the model, padding counted; 0 means what suits the provider. A question waits for at most one
+    /// run.
+    pub batch_tokens: usize,
+    /// Bytes of weights that may be in memory at the same time; what was used longest ago goes first.
+    pub memory_budget: u64,
+    /// Vectors of questions that are kept for when they are asked again, and as many of texts; 0 means none.
+    pub cache_entries: usize,
+    /// Server that `synapsenet models fetch` fetches from.
+    pub hub: String,
     /// Path of the ONNX Runtime library; empty means `ORT_DYLIB_PATH`, else beside the program.
     pub onnxruntime: String,
 }
 
 impl Default for AiConfig {
     fn default() -> Self {
-        Self { provider: "cpu".into(), threads: 0, model_dir: String::new(), onnxruntime: String::new() }
+        Self {
+            model: String::new(),
+            provider: "cpu".into(),
+            device: 0,
+            fallback: false,
+            threads: 0,
+            sessions: 0,
+            batch_tokens: 0,
+            memory_budget: 1 << 30,
+            cache_entries: 2048,
+            hub: "https://huggingface.co".into(),
+            onnxruntime: String::new(),
+        }
     }
 }
 

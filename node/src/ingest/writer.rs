@@ -208,7 +208,7 @@ impl Writer {
                 metrics.refused(&Refusal::Retracted);
                 ("refused", Err(Refusal::Retracted.into()))
             }
-            Outcome::Unchanged | Outcome::Changed | Outcome::Requeued { .. } => {
+            Outcome::Unchanged | Outcome::Changed | Outcome::Dropped { .. } => {
                 ("duplicate", Ok(Put::Duplicate { id, shared }))
             }
         };

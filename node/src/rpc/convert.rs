@@ -11,7 +11,7 @@ use super::status::{CallError, invalid};
 use crate::document::Format;
 use crate::events::Happening;
 use crate::ingest::{Put, now_ms};
-use crate::query::{Answer, Hit};
+use crate::query::{Answer, Asked, Hit};
 
 /// A stored grain as a client sees it.
 pub(super) fn grain_message(record: &Record, with_signed: bool) -> rpc::Grain {
@@ -147,11 +147,16 @@ pub(super) fn watch_message(happening: Result<Happening, BroadcastStreamRecvErro
 /// A grain that was found here.
 pub(super) fn hit_message(hit: &Hit) -> rpc::Hit {
     let grain = grain_message(&hit.record, false);
-    rpc::Hit { grain: Some(grain), score: f64::from(hit.score), peer_id: String::new() }
+    let (score, model_id) = (f64::from(hit.score), hit.model.to_string());
+    rpc::Hit { grain: Some(grain), score, peer_id: String::new(), model_id }
 }
 
 /// What ends an answer, as far as it is about this node.
 pub(super) fn summary_message(answer: &Answer) -> rpc::SearchSummary {
+    let searched = |asked: &Asked| rpc::SearchedModel {
+        name: asked.space.model.full_name(),
+        model_id: asked.space.id().to_string(),
+    };
     let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
     rpc::SearchSummary {
         hits: answer.hits.len() as u32,
@@ -160,6 +165,7 @@ pub(super) fn summary_message(answer: &Answer) -> rpc::SearchSummary {
         elapsed_us: micros(answer.elapsed),
         embed_us: micros(answer.embed),
         peers: Vec::new(),
+        models: answer.asked.iter().map(searched).collect(),
     }
 }
 

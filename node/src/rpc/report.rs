@@ -7,9 +7,10 @@ use tonic::Status;
 use super::Api;
 use super::mesh::sync_message;
 use super::status::status_of;
-use crate::embedder::ModelState;
 use crate::mesh::{Mesh, MeshError};
 use crate::metrics::memory_bytes;
+use crate::models::Presence;
+use crate::spaces::Spaces;
 
 /// Everything that `status` tells.
 ///
@@ -25,11 +26,7 @@ pub(super) async fn report(api: &Api) -> Result<rpc::StatusResponse, Status> {
         }
         None => None,
     };
-    let (state, provider) = match &*parts.embedder.state().borrow() {
-        ModelState::Loading => ("loading".to_owned(), String::new()),
-        ModelState::Ready { provider } => ("ready".to_owned(), provider.clone()),
-        ModelState::Failed(error) => (format!("failed: {error}"), String::new()),
-    };
+    let spaces = memory.spaces();
     let topic = |(topic, grains): (synapsenet_proto::Topic, u64)| rpc::TopicStatus {
         topic: topic.to_string(),
         grains,
@@ -42,24 +39,37 @@ pub(super) async fn report(api: &Api) -> Result<rpc::StatusResponse, Status> {
         grains: counts.notes,
         retractions: counts.retractions,
         pending: counts.pending,
-        searchable: memory.hnsw.len() as u64,
+        searchable: spaces.searchable() as u64,
         storage_bytes: memory.store.size_bytes(),
-        index_bytes: memory.hnsw.memory_bytes(),
+        index_bytes: spaces.all().map(|space| space.hnsw.memory_bytes()).sum(),
         memory_bytes: memory_bytes(),
-        model: Some(rpc::ModelStatus {
-            name: format!("{} ({})", memory.model.name(), memory.model.variant()),
-            model_id: memory.model.id().to_string(),
-            dimension: memory.model.dimension() as u32,
-            max_tokens: memory.model.max_tokens() as u32,
-            state,
-            provider,
-        }),
+        model: Some(model_status(api, &spaces)),
         api_addresses: parts.api_addresses.clone(),
         metrics_address: parts.metrics_address.clone(),
         topics: topics.into_iter().map(topic).collect(),
         max_grains: parts.max_grains,
         mesh,
     })
+}
+
+fn model_status(api: &Api, spaces: &Spaces) -> rpc::ModelStatus {
+    let model = &spaces.current.model;
+    let (state, provider) = match api.parts.models.presence(model.id()) {
+        Presence::Absent => ("unloaded", String::new()),
+        Presence::Loading => ("loading", String::new()),
+        Presence::Loaded { provider, .. } => ("ready", provider.to_string()),
+    };
+    let held = spaces.current.hnsw.len();
+    rpc::ModelStatus {
+        name: model.full_name(),
+        model_id: model.id().to_string(),
+        dimension: model.dimension() as u32,
+        max_tokens: model.max_tokens() as u32,
+        state: state.to_owned(),
+        provider,
+        to_embed_anew: if spaces.is_complete { 0 } else { spaces.searchable().saturating_sub(held) as u64 },
+        former_models: spaces.former.iter().map(|space| space.model.full_name()).collect(),
+    }
 }
 
 async fn mesh_status(mesh: &Mesh) -> Result<rpc::MeshStatus, NetError> {

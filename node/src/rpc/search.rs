@@ -41,8 +41,7 @@ pub(super) async fn search(
         (mesh, true) => mesh.clone(),
         (_, false) => None,
     };
-    let answer =
-        query::search(parts.memory.clone(), &parts.embedder, &request.text, k, filter.clone()).await?;
+    let answer = query::search(parts.memory.clone(), &parts.models, &request.text, k, filter.clone()).await?;
     let (sender, messages) = mpsc::channel(k + 1);
     let parts = parts.clone();
     tokio::spawn(async move {
@@ -84,13 +83,17 @@ async fn tell(
     if let Some(mesh) = mesh {
         let known = answer.hits.iter().map(|hit| hit.record.grain.id()).collect();
         let Wish { k, filter, patience } = wish;
-        let question = Question { vector: answer.question, k, filter, patience, known };
+        // The mesh is asked in the current space.
+        let Some(asked) = answer.asked.into_iter().next() else { return Ok(()) };
+        let (vector, model) = (asked.vector, asked.space.model.clone());
+        let model_id = model.id().to_string();
+        let question = Question { vector, model, k, filter, patience, known };
         let (found, mut hits) = mpsc::channel::<RemoteHit>(REMOTE_HITS);
-        let asking = ask_peers(parts.memory.clone(), &mesh.net, &parts.embedder, question, found);
+        let asking = ask_peers(parts.memory.clone(), &mesh.net, &parts.models, question, found);
         let forwarding = async {
             while let Some(hit) = hits.recv().await {
                 summary.hits += 1;
-                sender.send(message(Item::Hit(remote_message(&hit)))).await?;
+                sender.send(message(Item::Hit(remote_message(&hit, &model_id)))).await?;
             }
             Ok::<_, HungUp>(())
         };
@@ -113,9 +116,10 @@ fn read_wait(ms: u32) -> Result<Duration, CallError> {
     }
 }
 
-fn remote_message(hit: &RemoteHit) -> rpc::Hit {
+fn remote_message(hit: &RemoteHit, model_id: &str) -> rpc::Hit {
     let grain = rpc::Grain { shared: true, ..plain_message(&hit.grain) };
-    rpc::Hit { grain: Some(grain), score: f64::from(hit.score), peer_id: hit.peer.to_string() }
+    let (score, peer_id) = (f64::from(hit.score), hit.peer.to_string());
+    rpc::Hit { grain: Some(grain), score, peer_id, model_id: model_id.to_owned() }
 }
 
 fn outcome_message(outcome: PeerOutcome) -> rpc::PeerAnswer {

@@ -9,7 +9,9 @@ use crate::document::DocumentError;
 use crate::embedder::EmbedError;
 use crate::ingest::IngestError;
 use crate::mesh::MeshError;
+use crate::models::ModelsError;
 use crate::query::QueryError;
+use crate::switch::SwitchError;
 
 /// Why a call has no answer.
 #[derive(Debug, thiserror::Error)]
@@ -32,6 +34,11 @@ pub(crate) enum CallError {
     #[error(transparent)]
     Mesh(#[from] MeshError),
     #[error(transparent)]
+    Models(#[from] ModelsError),
+    /// Something is wrong with the node, its disk above all.
+    #[error("{0:#}")]
+    Broken(anyhow::Error),
+    #[error(transparent)]
     Ingest(#[from] IngestError),
     #[error(transparent)]
     Embed(#[from] EmbedError),
@@ -53,6 +60,17 @@ impl From<QueryError> for CallError {
             QueryError::Embed(error) => error.into(),
             QueryError::Index(error) => error.into(),
             QueryError::Storage(error) => error.into(),
+        }
+    }
+}
+
+impl From<SwitchError> for CallError {
+    fn from(error: SwitchError) -> Self {
+        match error {
+            SwitchError::Models(error) => error.into(),
+            SwitchError::Embed(error) => error.into(),
+            SwitchError::Ingest(error) => error.into(),
+            SwitchError::Space(error) => Self::Broken(error),
         }
     }
 }
@@ -81,7 +99,12 @@ pub(super) fn status_of(error: CallError) -> Status {
         CallError::Busy(_) => Code::ResourceExhausted,
         CallError::Mesh(MeshError::TooManyTopics) => Code::FailedPrecondition,
         CallError::Mesh(MeshError::Net(_)) => Code::Unavailable,
-        CallError::Mesh(MeshError::Unkept(_)) => Code::Internal,
+        CallError::Mesh(MeshError::Unkept(_)) | CallError::Broken(_) => Code::Internal,
+        CallError::Models(ModelsError::NotFound(_)) => Code::NotFound,
+        CallError::Models(ModelsError::Refused(_)) => Code::FailedPrecondition,
+        CallError::Models(ModelsError::Unusable(_)) => Code::InvalidArgument,
+        CallError::Models(ModelsError::Failed(_)) => Code::Unavailable,
+        CallError::Models(ModelsError::GivenUp) => Code::Cancelled,
         CallError::Ingest(IngestError::Refused(refusal)) => match refusal {
             Refusal::NodeFull(_) => Code::ResourceExhausted,
             Refusal::Retracted => Code::FailedPrecondition,
@@ -91,6 +114,7 @@ pub(super) fn status_of(error: CallError) -> Status {
         CallError::Storage(error) => storage_code(error),
         CallError::Embed(EmbedError::Busy) => Code::ResourceExhausted,
         CallError::Ingest(IngestError::Stopped) | CallError::Embed(EmbedError::Stopped) => Code::Unavailable,
+        CallError::Embed(EmbedError::NotLoaded(_)) => Code::FailedPrecondition,
         CallError::Embed(EmbedError::Failed(_)) | CallError::Index(_) => Code::Internal,
     };
     if code == Code::Internal {

@@ -12,16 +12,17 @@ use crate::memory::Memory;
 /// Problems that `verify` lists; a store with more needs no longer list.
 const MAX_PROBLEMS: usize = 1000;
 
-/// Checks every record and the index against the store, telling progress on the way. `applied`: up to this entry of the
-/// log the index had done everything before this began.
+/// Checks every record and the indexes against the store, telling progress on the way.
 ///
 /// # Errors
 /// When the store cannot be read.
 pub(super) fn verify(
     memory: &Memory,
-    applied: u64,
     progress: &tokio::sync::mpsc::Sender<Result<rpc::VerifyResponse, Status>>,
 ) -> Result<rpc::VerifyResponse, CallError> {
+    let spaces = memory.spaces();
+    // Up to here the indexes had done everything before this began.
+    let applied = spaces.current.applied();
     let view = memory.store.view()?;
     let mut last = (0, 0);
     let mut problems: Vec<String> = view
@@ -38,8 +39,13 @@ pub(super) fn verify(
         Some(events) => events.iter().map(|event| event.slot).collect(),
         None => HashSet::new(),
     };
-    view.for_each_vector(memory.model.id(), &mut |slot, _| {
-        let is_missing = !memory.hnsw.contains(slot) && !to_come.contains(&slot);
+    // What the indexer is still putting in is told by `status`.
+    if !spaces.is_complete {
+        problems.truncate(MAX_PROBLEMS);
+        return Ok(rpc::VerifyResponse { checked: last.0, total: last.1, problems, finished: true });
+    }
+    view.for_each_vector(spaces.current.id(), &mut |slot, _| {
+        let is_missing = !spaces.current.hnsw.contains(slot) && !to_come.contains(&slot);
         if is_missing && problems.len() < MAX_PROBLEMS {
             problems.push(format!("slot {slot} has a vector and is not in the index: restart the node"));
         }

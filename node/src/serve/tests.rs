@@ -42,7 +42,7 @@ async fn put_searchable(node: &Fixture, grain: &Grain, towards: usize, shared: b
     let (slot, vector) = (node.slot_of(grain.id()), node.vector(towards));
     let stored = Change::AddVector { slot, vector: vector.encode(Encoding::F16) };
     node.ingest.apply(vec![stored]).await.unwrap();
-    crate::indexer::apply_log(&node.memory, 0).unwrap();
+    node.memory.current().apply_log(&node.memory.store.view().unwrap()).unwrap();
 }
 
 #[tokio::test]

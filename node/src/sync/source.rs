@@ -207,7 +207,7 @@ impl Source {
     /// Fetches a batch, checks every grain, and hands all in at once, so that they share commits.
     pub async fn bring(self: Arc<Self>, wanted: Vec<Wanted>) -> Result<Batch, Stop> {
         let ids = wanted.iter().flat_map(|wanted| *wanted.id.as_bytes()).collect();
-        let model = self.memory.model.id().as_bytes().to_vec();
+        let model = self.memory.current().id().as_bytes().to_vec();
         let answer = self.fetch(rpc::FetchRequest { ids, model }).await?;
         let topic = self.topic.clone();
         let (opened, wanted) = blocking(move || (open(answer.grains, &wanted, &topic), wanted)).await;

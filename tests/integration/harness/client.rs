@@ -5,6 +5,7 @@ use std::path::Path;
 use hyper_util::rt::TokioIo;
 use synapsenet_proto::rpc;
 use synapsenet_proto::rpc::mesh_service_client::MeshServiceClient;
+use synapsenet_proto::rpc::model_service_client::ModelServiceClient;
 use synapsenet_proto::rpc::node_service_client::NodeServiceClient;
 use tokio::net::UnixStream;
 use tonic::transport::{Channel, Endpoint, Uri};
@@ -23,6 +24,8 @@ pub(crate) struct Client {
     pub rpc: NodeServiceClient<Channel>,
     /// The mesh side, likewise.
     pub mesh: MeshServiceClient<Channel>,
+    /// The models, likewise.
+    pub models: ModelServiceClient<Channel>,
     /// For services beside the node's own.
     pub channel: Channel,
 }
@@ -63,7 +66,8 @@ impl Client {
     pub fn new(channel: Channel) -> Self {
         let rpc = NodeServiceClient::new(channel.clone()).max_decoding_message_size(MAX_ANSWER_BYTES);
         let mesh = MeshServiceClient::new(channel.clone());
-        Self { rpc, mesh, channel }
+        let models = ModelServiceClient::new(channel.clone());
+        Self { rpc, mesh, models, channel }
     }
 
     /// Connects to the socket at `path`, which must be there.
@@ -161,8 +165,12 @@ impl Client {
             }
             let summary = summary.expect("a search ends with a summary");
             assert_eq!(summary.hits as usize, hits.len());
-            let (here, _): (Vec<_>, Vec<_>) = hits.iter().partition(|hit| hit.peer_id.is_empty());
-            assert!(here.is_sorted_by(|a, b| a.score >= b.score), "the best comes first");
+            // Scores of one model and from one place are in order; others do not compare.
+            for model in &summary.models {
+                let here = |hit: &&rpc::Hit| hit.peer_id.is_empty() && hit.model_id == model.model_id;
+                let here: Vec<_> = hits.iter().filter(here).collect();
+                assert!(here.is_sorted_by(|a, b| a.score >= b.score), "the best comes first");
+            }
             Ok(Found { hits, summary })
         })
         .await

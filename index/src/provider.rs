@@ -1,0 +1,96 @@
+//! What computes: the processor, or a device that the ONNX Runtime library knows.
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::IndexError;
+
+/// The most tokens of one run of a model on the processor, padding counted, unless a single window is longer. It bounds the
+/// memory of a run. More did not fit a core's cache: of texts of all lengths, 512 tokens gave 15 % fewer a second than 256,
+/// of short ones 2 % more (benches/README.md).
+const CPU_RUN_TOKENS: usize = 256;
+/// The same on a device, which computes thousands of tokens at once and is idle while it waits for the next run. Not
+/// measured: no device was at hand.
+const DEVICE_RUN_TOKENS: usize = 16_384;
+
+/// An execution provider of ONNX Runtime.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Provider {
+    /// The processor.
+    #[default]
+    Cpu,
+    /// A graphics card of NVIDIA; needs a library that was built for it.
+    Cuda,
+    /// Apple's.
+    CoreMl,
+    /// Any graphics card under Windows.
+    DirectMl,
+}
+
+impl Provider {
+    /// All of them, by the names that people give them.
+    pub const ALL: [Self; 4] = [Self::Cpu, Self::Cuda, Self::CoreMl, Self::DirectMl];
+
+    /// Its name in the configuration.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Cpu => "cpu",
+            Self::Cuda => "cuda",
+            Self::CoreMl => "coreml",
+            Self::DirectMl => "directml",
+        }
+    }
+
+    /// The most tokens of one run, padding counted, where nobody asks for another number.
+    #[must_use]
+    pub fn run_tokens(self) -> usize {
+        if self == Self::Cpu { CPU_RUN_TOKENS } else { DEVICE_RUN_TOKENS }
+    }
+
+    /// What has to be done to have it.
+    pub(crate) fn remedy(self) -> &'static str {
+        match self {
+            Self::Cpu => "every library has it",
+            Self::Cuda => {
+                "it needs an NVIDIA driver and the CUDA build of ONNX Runtime: run `deploy/provision --cuda` and name its \
+                 library with ai.onnxruntime"
+            }
+            Self::CoreMl => "it needs macOS and a build of ONNX Runtime with CoreML",
+            Self::DirectMl => "it needs Windows and a build of ONNX Runtime with DirectML",
+        }
+    }
+}
+
+impl fmt::Display for Provider {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Provider {
+    type Err = IndexError;
+
+    fn from_str(name: &str) -> Result<Self, IndexError> {
+        let known = Self::ALL.into_iter().find(|provider| provider.name() == name);
+        known.ok_or_else(|| {
+            let names = Self::ALL.map(Self::name).join(", ");
+            IndexError::BadOption(format!("there is no provider {name:?}; it is one of {names}"))
+        })
+    }
+}
+
+/// How a model is to be computed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Compute {
+    /// On what.
+    pub provider: Provider,
+    /// Which device of that kind, counted from 0.
+    pub device: i32,
+    /// Whether the processor does where `provider` cannot be had.
+    pub fallback: bool,
+    /// Threads that the processor computes with; 0 counts as 1.
+    pub threads: usize,
+    /// The most tokens of one run, padding counted, unless a single window is longer; 0 means what suits the provider.
+    pub run_tokens: usize,
+}

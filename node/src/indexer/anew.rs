@@ -1,0 +1,159 @@
+//! Embedding anew what only a former model has vectors of: newest first, when nothing else is to be done, and slower
+//! while questions come. What is done is in the store, so a crash repeats at worst one step.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use synapsenet_proto::Vector;
+use synapsenet_storage::{Slot, View};
+use tokio_util::sync::CancellationToken;
+
+use super::{Indexer, IndexerError};
+use crate::blocking::blocking;
+use crate::claims::Plain;
+use crate::memory::Memory;
+use crate::spaces::{Anchors, Backlog, MAX_ANCHORS, Space, Spaces};
+
+/// Grains of one step: some hundred milliseconds of work, after which new ones and the wish to stop are seen.
+const STEP: usize = 64;
+/// Nothing is embedded anew until so long after a question ...
+const QUIET: Duration = Duration::from_millis(150);
+/// ... but for questions without end it is not held up longer than this for a step.
+const MAX_HELD_UP: Duration = Duration::from_millis(250);
+
+/// What one step found to do.
+struct Step {
+    /// To be embedded.
+    notes: Vec<Plain>,
+    shared_seq: u64,
+}
+
+impl Indexer {
+    /// Embeds some grains anew. True when there may be more to do.
+    pub(super) async fn embed_anew(&mut self, stop: &CancellationToken) -> Result<bool, IndexerError> {
+        let spaces = self.memory.spaces();
+        let metrics = &self.memory.metrics;
+        if spaces.is_complete {
+            metrics.anew_grains.set(0);
+            return Ok(false);
+        }
+        let Some(backlog) = spaces.backlog.clone() else {
+            self.look_for_backlog(spaces).await?;
+            return Ok(true);
+        };
+        metrics.anew_grains.set(backlog.remaining().len() as i64);
+        if backlog.remaining().is_empty() {
+            return self.let_former_go(&spaces).await;
+        }
+        self.wait_for_quiet(stop).await;
+        let slots: Vec<Slot> = backlog.remaining().iter().take(STEP).copied().collect();
+        let (memory, current, wanted) = (self.memory.clone(), spaces.current.clone(), slots.clone());
+        let Step { notes, shared_seq } =
+            blocking(move || read_step(&memory.store.view()?, &current, &wanted)).await?;
+        let count = notes.len() as u64;
+        if !notes.is_empty() {
+            let failed = self.embed(&spaces.current.model, notes, shared_seq).await?;
+            backlog.add_failed(failed);
+        }
+        self.apply_log().await?;
+        backlog.advance(slots.len());
+        self.memory.metrics.embedded_anew.inc_by(count);
+        self.find_anchors(&spaces, &backlog).await?;
+        self.publish().await?;
+        Ok(true)
+    }
+
+    /// Makes the list of what is to be done. It is made here and not where the model is changed, because a round that was
+    /// under way then has ended now.
+    async fn look_for_backlog(&self, spaces: Arc<Spaces>) -> Result<(), IndexerError> {
+        let (memory, current) = (self.memory.clone(), spaces.current.clone());
+        let backlog = blocking(move || Backlog::find(&memory.store.view()?, &current)).await?;
+        let grains = backlog.total();
+        tracing::info!(grains, model = spaces.current.model.full_name(), "grains are embedded anew");
+        let backlog = Some(Arc::new(backlog));
+        self.change(&spaces, |spaces| Spaces { backlog, ..spaces.clone() });
+        Ok(())
+    }
+
+    /// All is done: saves the former indexes, in case somebody wants to go back, and takes them out of the searches. False:
+    /// there is nothing more to do.
+    async fn let_former_go(&self, spaces: &Arc<Spaces>) -> Result<bool, IndexerError> {
+        let failed = spaces.backlog.as_ref().map_or(0, |backlog| backlog.failed());
+        if failed > 0 {
+            // They are found by the former model, until the next start tries again.
+            return Ok(false);
+        }
+        self.save().await?;
+        let model = spaces.current.model.full_name();
+        self.change(spaces, |spaces| Spaces::one(spaces.current.clone()));
+        tracing::info!(model, "every grain has a vector of this model");
+        Ok(true)
+    }
+
+    /// Makes other spaces of these, unless somebody else has changed them meanwhile.
+    fn change(&self, from: &Arc<Spaces>, change: impl FnOnce(&Spaces) -> Spaces) {
+        self.memory.change_spaces(|now| Arc::ptr_eq(&from.current, &now.current).then(|| change(now)));
+    }
+
+    /// Waits until nobody has asked anything for a moment.
+    async fn wait_for_quiet(&self, stop: &CancellationToken) {
+        let quiet = async {
+            while let Some(left) = self.memory.quiet_for().and_then(|quiet| QUIET.checked_sub(quiet))
+                && !left.is_zero()
+            {
+                tokio::time::sleep(left).await;
+            }
+        };
+        tokio::select! {
+            _ = tokio::time::timeout(MAX_HELD_UP, quiet) => {}
+            () = stop.cancelled() => {}
+        }
+    }
+
+    /// Once enough grains have vectors of both models, scores can be compared.
+    async fn find_anchors(&self, spaces: &Arc<Spaces>, backlog: &Backlog) -> Result<(), IndexerError> {
+        let done = backlog.done();
+        let known = spaces.anchors.iter().map(|anchors| anchors.len()).min().unwrap_or(0);
+        // Anew whenever there may be twice as many.
+        let is_due = spaces.anchors.len() < spaces.former.len() || known < MAX_ANCHORS.min(done.len() / 2);
+        if !is_due {
+            return Ok(());
+        }
+        let some: Vec<Slot> = done.iter().rev().take(MAX_ANCHORS).copied().collect();
+        let (memory, now) = (self.memory.clone(), spaces.clone());
+        let anchors = blocking(move || find_anchors(&memory, &now, &some)).await?;
+        self.change(spaces, |spaces| Spaces { anchors, ..spaces.clone() });
+        Ok(())
+    }
+}
+
+/// Puts what has a vector already into the index, and reads what has none.
+fn read_step(view: &View, current: &Space, slots: &[Slot]) -> Result<Step, IndexerError> {
+    let shared_seq = view.shared_seq()?;
+    let mut notes = Vec::new();
+    for slot in current.take_stored(view, slots)? {
+        // It may have been withdrawn since the list was made.
+        if let Some(record) = view.record(slot)? {
+            let had_claim = view.claim(slot)?.is_some();
+            notes.push(Plain { record, had_claim });
+        }
+    }
+    Ok(Step { notes, shared_seq })
+}
+
+fn find_anchors(memory: &Memory, spaces: &Spaces, slots: &[Slot]) -> Result<Vec<Arc<Anchors>>, IndexerError> {
+    let view = memory.store.view()?;
+    let decoded = |slot, space: &Space| -> Result<Option<Vector>, IndexerError> {
+        Ok(view.vector(slot, space.id())?.and_then(|vector| vector.decode().ok()))
+    };
+    let of = |former: &Arc<Space>| {
+        let mut pairs = Vec::new();
+        for &slot in slots {
+            if let (Some(new), Some(old)) = (decoded(slot, &spaces.current)?, decoded(slot, former)?) {
+                pairs.push((new, old));
+            }
+        }
+        Ok(Arc::new(Anchors::new(former.id(), pairs)))
+    };
+    spaces.former.iter().map(of).collect()
+}

@@ -1,0 +1,302 @@
+//! The models on disk: those that are part of the program, and one folder each for those that were added.
+
+use std::fs::{self, File};
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+use anyhow::Context;
+use synapsenet_index::{DESCRIPTION, HubFile, IndexError, Model};
+
+use super::lock;
+use crate::node::private_dir;
+
+/// Holds the name of the model that was chosen last.
+const CHOSEN: &str = "chosen";
+/// Folders that are not whole yet begin so; a model's name never begins with a dot.
+const PARTIAL: &str = ".partial-";
+/// Models that may be added: a list that people read.
+const MAX_MODELS: usize = 64;
+/// The longest file of a model. Published models for short texts are below 2 GiB, which is also the most that one ONNX
+/// file can hold.
+const MAX_FILE_BYTES: u64 = 2 << 30;
+
+/// Why something cannot be done with a model.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ModelsError {
+    /// There is no model of this name.
+    #[error("{0}")]
+    NotFound(String),
+    /// It cannot be done as things stand.
+    #[error("{0}")]
+    Refused(String),
+    /// The model is there and cannot be used.
+    #[error("{0}")]
+    Unusable(String),
+    /// A file could not be read, written or fetched.
+    #[error("{0:#}")]
+    Failed(anyhow::Error),
+    /// Whoever asked for it has gone.
+    #[error("nobody waits for it any more")]
+    GivenUp,
+}
+
+impl From<IndexError> for ModelsError {
+    fn from(error: IndexError) -> Self {
+        Self::Unusable(error.to_string())
+    }
+}
+
+/// A model that is on disk, or what is wrong with it.
+#[derive(Clone)]
+pub(crate) struct Installed {
+    /// What it is called: [`Model::full_name`], or of a broken one its folder.
+    pub name: String,
+    /// The model, or why it cannot be used.
+    pub model: Result<Model, String>,
+}
+
+pub(super) struct Registry {
+    dir: PathBuf,
+    models: Mutex<Vec<Installed>>,
+    known: Vec<Model>,
+    /// Held by whoever changes the folder.
+    changing: Mutex<()>,
+}
+
+impl Registry {
+    pub fn open(dir: &Path) -> anyhow::Result<Self> {
+        let usable = |model: Model| Installed { name: model.full_name(), model: Ok(model) };
+        let mut models: Vec<Installed> = Model::all_built_in()?.into_iter().map(usable).collect();
+        let entries = match fs::read_dir(dir) {
+            Ok(entries) => entries.collect::<Result<Vec<_>, _>>(),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
+            Err(error) => Err(error),
+        };
+        let mut folders: Vec<PathBuf> = entries
+            .with_context(|| format!("cannot read the folder of models {}", dir.display()))?
+            .iter()
+            .map(fs::DirEntry::path)
+            .filter(|path| path.is_dir() && !is_partial(path))
+            .collect();
+        folders.sort();
+        for folder in folders {
+            let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            let model = match Model::from_dir(&folder) {
+                Ok(model) if model.full_name() == name => Ok(model),
+                Ok(model) => Err(format!("{} lies in a folder of another name", model.full_name())),
+                Err(error) => Err(error.to_string()),
+            };
+            if let Err(reason) = &model {
+                tracing::warn!(name, reason, "a model cannot be used");
+            }
+            if models.iter().all(|known| known.name != name) {
+                models.push(Installed { name, model });
+            }
+        }
+        let known = Model::known()?;
+        Ok(Self { dir: dir.to_owned(), models: Mutex::new(models), known, changing: Mutex::default() })
+    }
+
+    pub fn installed(&self) -> Vec<Installed> {
+        let mut models = lock(&self.models).clone();
+        for known in &self.known {
+            let name = known.full_name();
+            if models.iter().all(|installed| installed.name != name) {
+                models.push(Installed { name, model: Ok(known.clone()) });
+            }
+        }
+        models
+    }
+
+    pub fn find(&self, name: &str) -> Result<Model, ModelsError> {
+        let models = self.installed();
+        let found = models.iter().find(|installed| installed.name.eq_ignore_ascii_case(name));
+        let Some(Installed { name, model }) = found else {
+            let names: Vec<&str> = models.iter().map(|installed| installed.name.as_str()).collect();
+            return Err(ModelsError::NotFound(format!(
+                "there is no model {name:?}; there are {}",
+                names.join(", ")
+            )));
+        };
+        let unusable = |reason| ModelsError::Unusable(format!("the model {name} cannot be used: {reason}"));
+        let model = model.clone().map_err(unusable)?;
+        if !model.hub_files().is_empty() {
+            return Err(ModelsError::Refused(format!(
+                "the model {name} is known and not on this machine: `synapsenet models fetch {name}` gets it"
+            )));
+        }
+        Ok(model)
+    }
+
+    /// The model of this name, when it is known and not here yet.
+    pub fn fetchable(&self, name: &str) -> Result<Model, ModelsError> {
+        let is_meant = |model: &&Model| {
+            model.full_name().eq_ignore_ascii_case(name) || model.name().eq_ignore_ascii_case(name)
+        };
+        let Some(model) = self.known.iter().find(is_meant) else {
+            let names: Vec<String> = self.known.iter().map(Model::full_name).collect();
+            return Err(ModelsError::NotFound(format!(
+                "no model {name:?} is known; those that can be fetched are {}",
+                names.join(", ")
+            )));
+        };
+        self.refuse_known(model)?;
+        Ok(model.clone())
+    }
+
+    fn refuse_known(&self, model: &Model) -> Result<(), ModelsError> {
+        let name = model.full_name();
+        let models = lock(&self.models);
+        let taken = models.iter().any(|installed| installed.name.eq_ignore_ascii_case(&name));
+        if taken {
+            return Err(ModelsError::Refused(format!("the model {name} is here already")));
+        }
+        let same = models
+            .iter()
+            .find(|installed| installed.model.as_ref().is_ok_and(|known| known.id() == model.id()));
+        if let Some(same) = same {
+            return Err(ModelsError::Refused(format!(
+                "this is the model {}, which is here already",
+                same.name
+            )));
+        }
+        if models.len() >= MAX_MODELS {
+            return Err(ModelsError::Refused(format!("there are {MAX_MODELS} models: remove one first")));
+        }
+        Ok(())
+    }
+
+    /// Copies a model's folder in and checks the copy. It is not listed before [`Registry::admit`].
+    pub fn copy_in(&self, source: &Path) -> Result<Model, ModelsError> {
+        let _alone = lock(&self.changing);
+        let model = Model::from_dir(source)?;
+        self.refuse_known(&model)?;
+        let partial = tempfile::Builder::new()
+            .prefix(PARTIAL)
+            .tempdir_in(self.make_dir()?)
+            .map_err(|error| failed(&self.dir, "cannot write to", error))?;
+        for name in model.file_names() {
+            copy(&source.join(name), &partial.path().join(name))?;
+        }
+        Model::from_dir(partial.path())?.check()?;
+        self.put_in_place(&partial.keep(), &model)
+    }
+
+    /// Fetches the files of a known model with `fetch` into a folder that outlives an interruption, and checks them. It is
+    /// not listed before [`Registry::admit`].
+    pub fn fetch_in(
+        &self,
+        known: &Model,
+        mut fetch: impl FnMut(&HubFile, &Path) -> Result<(), ModelsError>,
+    ) -> Result<Model, ModelsError> {
+        let _alone = lock(&self.changing);
+        self.refuse_known(known)?;
+        let partial = self.make_dir()?.join(format!("{PARTIAL}{}", known.full_name()));
+        fs::create_dir_all(&partial).map_err(|error| failed(&partial, "cannot make the folder", error))?;
+        for file in known.hub_files() {
+            fetch(&file, &partial.join(&file.name))?;
+        }
+        let description = partial.join(DESCRIPTION);
+        write_durably(&description, known.hub_description().as_bytes())
+            .map_err(|error| failed(&description, "cannot write", error))?;
+        Model::from_dir(&partial)?.check()?;
+        self.put_in_place(&partial, known)
+    }
+
+    fn put_in_place(&self, partial: &Path, model: &Model) -> Result<Model, ModelsError> {
+        let place = self.dir.join(model.full_name());
+        fs::rename(partial, &place).map_err(|error| failed(&place, "cannot make the folder", error))?;
+        sync_dir(&self.dir);
+        Ok(Model::from_dir(&place)?)
+    }
+
+    /// Lists a model whose folder is in place.
+    pub fn admit(&self, model: Model) -> Result<Model, ModelsError> {
+        lock(&self.models).push(Installed { name: model.full_name(), model: Ok(model.clone()) });
+        Ok(model)
+    }
+
+    /// Removes the folder of a model that was not admitted.
+    pub fn discard(&self, model: &Model) {
+        let place = self.dir.join(model.full_name());
+        if let Err(error) = fs::remove_dir_all(&place) {
+            tracing::warn!(%error, path = %place.display(), "a model that cannot be used was not removed");
+        }
+    }
+
+    pub fn remove(&self, name: &str) -> Result<Model, ModelsError> {
+        let _alone = lock(&self.changing);
+        let model = self.find(name)?;
+        if model.is_built_in() {
+            let name = model.full_name();
+            return Err(ModelsError::Refused(format!("the model {name} is part of the program; it stays")));
+        }
+        let place = self.dir.join(model.full_name());
+        // Out of sight in one step, so that a model is whole or gone whenever the machine stops.
+        let going = self.dir.join(format!("{PARTIAL}removed-{}", model.full_name()));
+        let gone = fs::rename(&place, &going).and_then(|()| fs::remove_dir_all(&going));
+        gone.map_err(|error| failed(&place, "cannot remove", error))?;
+        lock(&self.models).retain(|installed| installed.name != model.full_name());
+        Ok(model)
+    }
+
+    pub fn chosen(&self) -> anyhow::Result<Option<String>> {
+        let path = self.dir.join(CHOSEN);
+        match fs::read_to_string(&path) {
+            Ok(name) => Ok(Some(name.trim().to_owned()).filter(|name| !name.is_empty())),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
+        }
+    }
+
+    pub fn choose(&self, name: &str) -> Result<(), ModelsError> {
+        let path = self.make_dir()?.join(CHOSEN);
+        let write = || -> std::io::Result<()> {
+            let mut file = tempfile::NamedTempFile::new_in(&self.dir)?;
+            writeln!(file, "{name}")?;
+            file.as_file().sync_all()?;
+            file.persist(&path)?;
+            Ok(())
+        };
+        write().map_err(|error| failed(&path, "cannot write", error))?;
+        sync_dir(&self.dir);
+        Ok(())
+    }
+
+    fn make_dir(&self) -> Result<&Path, ModelsError> {
+        private_dir(&self.dir).map_err(|error| failed(&self.dir, "cannot make the folder", error))?;
+        Ok(&self.dir)
+    }
+}
+
+fn is_partial(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'))
+}
+
+fn failed(path: &Path, doing: &str, error: std::io::Error) -> ModelsError {
+    ModelsError::Failed(anyhow::Error::new(error).context(format!("{doing} {}", path.display())))
+}
+
+fn copy(from: &Path, to: &Path) -> Result<(), ModelsError> {
+    let length = fs::metadata(from).map_err(|error| failed(from, "cannot read", error))?.len();
+    if length > MAX_FILE_BYTES {
+        let reason = format!("{} has {length} bytes; at most {MAX_FILE_BYTES} are taken", from.display());
+        return Err(ModelsError::Unusable(reason));
+    }
+    fs::copy(from, to).map_err(|error| failed(from, "cannot copy", error))?;
+    File::open(to).and_then(|file| file.sync_all()).map_err(|error| failed(to, "cannot write", error))
+}
+
+fn write_durably(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let mut file = File::create(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
+}
+
+/// Makes the names in a folder durable. Where that fails, a crash may leave a model out, which is then added again.
+fn sync_dir(dir: &Path) {
+    if let Err(error) = File::open(dir).and_then(|dir| dir.sync_all()) {
+        tracing::warn!(%error, path = %dir.display(), "the folder of models was not synced");
+    }
+}

@@ -1,0 +1,338 @@
+use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::TcpListener;
+
+use sha2::{Digest, Sha256};
+use synapsenet_index::{HubFile, Purpose};
+
+use super::*;
+use crate::testing::{models_start, tiny_model};
+
+struct Folder {
+    dir: tempfile::TempDir,
+    metrics: Metrics,
+}
+
+impl Folder {
+    fn new() -> Self {
+        Self { dir: tempfile::tempdir().unwrap(), metrics: Metrics::default() }
+    }
+
+    fn models(&self) -> PathBuf {
+        self.dir.path().join("models")
+    }
+
+    fn start(&self) -> Start {
+        models_start(&self.models(), self.metrics.clone())
+    }
+
+    /// A tiny model in a folder that the node does not know.
+    fn tiny(&self, name: &str) -> PathBuf {
+        tiny_model(&self.dir.path().join("elsewhere"), name, "sines.onnx")
+    }
+}
+
+/// The weights of a tiny model: sixteen frequencies in f32 and one axis in 64 bits.
+const TINY_BYTES: u64 = 16 * 4 + 8;
+
+fn loaded(models: &Models) -> Vec<(String, u64)> {
+    let installed = models.installed().into_iter().filter_map(|installed| installed.model.ok());
+    installed
+        .filter_map(|model| match models.presence(model.id()) {
+            Presence::Loaded { bytes, .. } => Some((model.full_name(), bytes)),
+            Presence::Absent | Presence::Loading => None,
+        })
+        .collect()
+}
+
+#[tokio::test]
+async fn a_model_is_loaded_when_it_is_used_first() {
+    let folder = Folder::new();
+    let models = Models::open(folder.start()).unwrap();
+    let model = models.add(&folder.tiny("first")).await.unwrap();
+    models.inner.start.metrics.models_loaded.get();
+    models.stop();
+    let models = Models::open(folder.start()).unwrap();
+    assert_eq!(models.presence(model.id()), Presence::Absent);
+    assert_eq!(folder.metrics.models_loaded.get(), 0);
+    let vector = models.question(&model, "What is that?").await.unwrap();
+    assert_eq!((vector.model(), vector.values().len()), (model.id(), 16));
+    let provider = Provider::Cpu;
+    assert_eq!(models.presence(model.id()), Presence::Loaded { provider, bytes: TINY_BYTES });
+    assert_eq!(folder.metrics.models_loaded.get(), 1);
+    models.stop();
+    assert_eq!(folder.metrics.models_loaded.get(), 0);
+    assert!(matches!(models.question(&model, "Anyone?").await, Err(EmbedError::Stopped)));
+}
+
+#[tokio::test]
+async fn five_models_in_turn_keep_within_the_budget_and_the_one_in_use_stays() {
+    let folder = Folder::new();
+    let models = Models::open(Start { budget_bytes: 2 * TINY_BYTES + 7, ..folder.start() }).unwrap();
+    let mut all = Vec::new();
+    for name in ["one", "two", "three", "four", "five"] {
+        all.push(models.add(&folder.tiny(name)).await.unwrap());
+    }
+    models.set_in_use(all[0].id());
+    for turn in 0..3 {
+        for model in &all {
+            let vector = models.question(model, "Whose turn is it?").await.unwrap();
+            assert_eq!(vector.model(), model.id());
+            let loaded = loaded(&models);
+            assert!(loaded.iter().map(|(_, bytes)| bytes).sum::<u64>() <= models.inner.start.budget_bytes);
+            assert_eq!(folder.metrics.models_loaded.get(), loaded.len() as i64);
+            assert!(loaded.iter().any(|(name, _)| *name == model.full_name()));
+            let in_use = loaded.iter().any(|(name, _)| *name == all[0].full_name());
+            assert!(in_use || turn == 0, "the model in use was unloaded for {}", model.full_name());
+        }
+    }
+    models.stop();
+}
+
+#[tokio::test]
+async fn a_model_that_does_not_fit_is_refused_with_both_numbers() {
+    let folder = Folder::new();
+    let models = Models::open(Start { budget_bytes: TINY_BYTES - 1, ..folder.start() }).unwrap();
+    let error = models.add(&folder.tiny("fat")).await.unwrap_err().to_string();
+    assert!(error.contains("ai.memory_budget") && error.contains("MiB"), "{error}");
+    assert!(!folder.models().join("fat-tiny").exists());
+    models.stop();
+}
+
+#[tokio::test]
+async fn a_model_that_cannot_be_used_is_refused_with_the_reason_and_leaves_nothing() {
+    let folder = Folder::new();
+    let models = Models::open(folder.start()).unwrap();
+    let edit = |dir: &Path, from: &str, to: &str| {
+        let description = fs::read_to_string(dir.join("model.toml")).unwrap();
+        assert!(description.contains(from));
+        fs::write(dir.join("model.toml"), description.replace(from, to)).unwrap();
+    };
+    let cut = |path: PathBuf| {
+        let bytes = fs::read(&path).unwrap();
+        fs::write(path, &bytes[..bytes.len() / 2]).unwrap();
+    };
+    type Breaks<'a> = &'a dyn Fn(&Path);
+    let broken: [(&str, Breaks<'_>, &str); 6] = [
+        ("wide", &|dir| edit(dir, "dimension = 16", "dimension = 17"), "shape"),
+        ("cut", &|dir| cut(dir.join("model.onnx")), "sha256"),
+        ("other", &|dir| fs::write(dir.join("tokenizer.json"), "{}").unwrap(), "sha256"),
+        ("bare", &|dir| fs::remove_file(dir.join("tokenizer.json")).unwrap(), "tokenizer.json"),
+        ("wrong", &|dir| edit(dir, "variant", "flavour"), "flavour"),
+        ("loose", &|dir| edit(dir, "name = \"loose\"", "name = \"../loose\""), "letters"),
+    ];
+    for (name, breaks, word) in broken {
+        let dir = folder.tiny(name);
+        breaks(&dir);
+        let error = models.add(&dir).await.unwrap_err().to_string();
+        assert!(error.contains(word), "{name}: {error}");
+    }
+    let nan = tiny_model(folder.dir.path(), "nan", "nan.onnx");
+    let error = models.add(&nan).await.unwrap_err().to_string();
+    assert!(error.contains("finite"), "{error}");
+    let left: Vec<_> = fs::read_dir(folder.models()).unwrap().collect();
+    assert!(left.is_empty(), "{left:?}");
+    // The models that were there go on.
+    let sound = models.add(&folder.tiny("sound")).await.unwrap();
+    assert!(models.question(&sound, "And now?").await.is_ok());
+    let again = models.add(&folder.tiny("sound")).await.unwrap_err().to_string();
+    assert!(again.contains("here already"), "{again}");
+    models.stop();
+}
+
+#[tokio::test]
+async fn what_was_added_is_there_after_a_restart_and_what_was_removed_is_not() {
+    let folder = Folder::new();
+    let models = Models::open(folder.start()).unwrap();
+    let (kept, gone) =
+        (models.add(&folder.tiny("kept")).await.unwrap(), models.add(&folder.tiny("gone")).await.unwrap());
+    models.choose(&kept).await.unwrap();
+    assert_eq!(models.remove("GONE-tiny").await.unwrap().id(), gone.id());
+    assert_eq!(models.presence(gone.id()), Presence::Absent);
+    let error = models.remove("all-MiniLM-L6-v2-w8").await.unwrap_err().to_string();
+    assert!(error.contains("part of the program"), "{error}");
+    models.stop();
+
+    // What a crash left is passed over, and what somebody broke is listed with the reason.
+    fs::create_dir(folder.models().join(".partial-x")).unwrap();
+    fs::create_dir(folder.models().join("empty")).unwrap();
+    let models = Models::open(folder.start()).unwrap();
+    assert_eq!(models.chosen().unwrap().as_deref(), Some("kept-tiny"));
+    assert_eq!(models.find("kept-tiny").unwrap().id(), kept.id());
+    assert!(matches!(models.find("gone-tiny"), Err(ModelsError::NotFound(_))));
+    let error = models.find("empty").unwrap_err().to_string();
+    assert!(error.contains("model.toml"), "{error}");
+    assert!(models.installed().iter().all(|installed| !installed.name.starts_with('.')));
+}
+
+#[tokio::test]
+async fn what_is_asked_again_costs_no_run_unless_it_is_switched_off() {
+    let folder = Folder::new();
+    for (cache_entries, hits) in [(2, 1), (0, 0)] {
+        let metrics = Metrics::default();
+        let start = Start { cache_entries, metrics: metrics.clone(), ..folder.start() };
+        let models = Models::open(start).unwrap();
+        let model = match models.find("cached-tiny") {
+            Ok(model) => model,
+            Err(_) => models.add(&folder.tiny("cached")).await.unwrap(),
+        };
+        let first = models.question(&model, "How many?").await.unwrap();
+        assert_eq!(models.question(&model, "How many?").await.unwrap(), first);
+        // More than are kept push the first one out.
+        for other in ["one", "two"] {
+            models.question(&model, other).await.unwrap();
+        }
+        assert_eq!(models.question(&model, "How many?").await.unwrap(), first);
+        assert_eq!(lookups(&metrics, "question", "hit"), hits);
+        let expected = if cache_entries == 0 { 0 } else { 4 };
+        assert_eq!(lookups(&metrics, "question", "miss"), expected);
+        let text = models.tokenizer(&model).await.unwrap().tokenize("a text", Purpose::Document);
+        let twice = models.documents(&model, &[text.clone(), text.clone()]).await.unwrap();
+        assert_eq!(twice[0], twice[1]);
+        assert_eq!(models.documents(&model, &[text]).await.unwrap()[0], twice[0]);
+        assert_eq!(lookups(&metrics, "document", "hit"), hits);
+        models.stop();
+    }
+}
+
+fn lookups(metrics: &Metrics, kind: &'static str, outcome: &'static str) -> u64 {
+    metrics.cache.get_or_create(&crate::metrics::CacheLabels { kind, outcome }).get()
+}
+
+#[tokio::test]
+async fn loading_one_model_does_not_hold_up_another() {
+    let folder = Folder::new();
+    let models = Models::open(folder.start()).unwrap();
+    let quick = models.add(&folder.tiny("quick")).await.unwrap();
+    // Whoever loads waits for this lock, as for a slow disk.
+    let slow = models.add(&folder.tiny("slow")).await.unwrap();
+    models.unload(slow.id());
+    let (release, released) = std::sync::mpsc::sync_channel::<()>(0);
+    let (holds, held) = std::sync::mpsc::sync_channel(0);
+    let holding = std::thread::spawn({
+        let models = models.clone();
+        move || {
+            let _held = lock(&models.inner.loading);
+            holds.send(()).unwrap();
+            // Ends when the test lets go.
+            let _ = released.recv();
+        }
+    });
+    held.recv().unwrap();
+    let waiting = tokio::spawn({
+        let (models, slow) = (models.clone(), slow.clone());
+        async move { models.question(&slow, "Are you there?").await.map(drop) }
+    });
+    while models.presence(slow.id()) != Presence::Loading {
+        tokio::task::yield_now().await;
+    }
+    models.question(&quick, "And you?").await.unwrap();
+    assert_eq!(models.presence(slow.id()), Presence::Loading);
+    drop(release);
+    holding.join().unwrap();
+    waiting.await.unwrap().unwrap();
+    models.stop();
+}
+
+/// A server that gives a file, from the place on that is asked for; the first answers break off after so many bytes.
+fn serve(content: Vec<u8>, breaks: Vec<usize>) -> (String, std::thread::JoinHandle<Vec<String>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let serving = std::thread::spawn(move || {
+        let mut requests = Vec::new();
+        for cut in breaks.into_iter().map(Some).chain([None]) {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut request = Vec::new();
+            while !request.ends_with(b"\r\n\r\n") {
+                let mut byte = [0];
+                stream.read_exact(&mut byte).unwrap();
+                request.push(byte[0]);
+            }
+            let request = String::from_utf8(request).unwrap();
+            let range = request.split("range: bytes=").nth(1).and_then(|rest| rest.split('-').next());
+            let from: usize = range.map_or(0, |from| from.parse().unwrap());
+            let status = if from > 0 { "206 Partial Content" } else { "200 OK" };
+            let body = &content[from..];
+            let length = body.len();
+            let head = format!("HTTP/1.1 {status}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n");
+            stream.write_all(head.as_bytes()).unwrap();
+            // The client may have heard enough.
+            let _ = stream.write_all(&body[..cut.unwrap_or(length)]);
+            requests.push(request);
+        }
+        requests
+    });
+    (url, serving)
+}
+
+fn hub_file(content: &[u8]) -> HubFile {
+    let sha256 = data_encoding::HEXLOWER.encode(&Sha256::digest(content));
+    HubFile {
+        path: "who/what/resolve/1/f".into(),
+        name: "f".into(),
+        sha256,
+        bytes: Some(content.len() as u64),
+    }
+}
+
+#[test]
+fn a_fetch_that_broke_off_goes_on_where_it_was_and_the_whole_is_checked() {
+    let dir = tempfile::tempdir().unwrap();
+    let to = dir.path().join("f");
+    let content: Vec<u8> = (0..1_000_000_u32).map(|n| (n % 251) as u8).collect();
+    let (url, serving) = serve(content.clone(), vec![300_000]);
+    let hub = Hub { url };
+    let (told, progress) = watch::channel(FetchProgress::default());
+    let file = hub_file(&content);
+    let error = hub.fetch(&file, &to, &told).unwrap_err().to_string();
+    assert!(error.contains("goes on where it broke off"), "{error}");
+    assert_eq!(fs::metadata(&to).unwrap().len(), 300_000);
+    hub.fetch(&file, &to, &told).unwrap();
+    assert_eq!(fs::read(&to).unwrap(), content);
+    assert_eq!(progress.borrow().fetched, 1_000_000);
+    assert_eq!(progress.borrow().total, 1_000_000);
+    let requests = serving.join().unwrap();
+    assert!(requests[0].starts_with("GET /who/what/resolve/1/f HTTP/1.1"), "{}", requests[0]);
+    assert!(requests[1].contains("range: bytes=300000-"), "{}", requests[1]);
+    // What is whole is not asked for again; the server has ended.
+    hub.fetch(&file, &to, &told).unwrap();
+}
+
+#[test]
+fn another_file_than_is_known_is_refused_and_does_not_stay() {
+    let dir = tempfile::tempdir().unwrap();
+    let to = dir.path().join("f");
+    let (told, _progress) = watch::channel(FetchProgress::default());
+    let file = hub_file(b"what it should be");
+    for (content, word) in [(b"what it should BE".to_vec(), "sha256"), (vec![b'x'; 100], "longer than 17")] {
+        let (url, serving) = serve(content, Vec::new());
+        let error = Hub { url }.fetch(&file, &to, &told).unwrap_err();
+        assert!(matches!(error, ModelsError::Unusable(_)) && error.to_string().contains(word), "{error}");
+        assert!(!to.exists());
+        serving.join().unwrap();
+    }
+}
+
+#[test]
+fn without_a_network_a_fetch_says_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let (told, _progress) = watch::channel(FetchProgress::default());
+    // Nobody listens on a port that was just given back.
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let hub = Hub { url: format!("http://127.0.0.1:{port}") };
+    let error = hub.fetch(&hub_file(b"x"), &dir.path().join("f"), &told).unwrap_err();
+    let ModelsError::Failed(error) = error else { panic!("{error}") };
+    assert!(format!("{error:#}").contains("not reached"), "{error:#}");
+}
+
+#[test]
+fn a_fetch_that_nobody_waits_for_ends() {
+    let dir = tempfile::tempdir().unwrap();
+    let content = vec![7; 5_000_000];
+    let (url, serving) = serve(content.clone(), Vec::new());
+    let (told, progress) = watch::channel(FetchProgress::default());
+    drop(progress);
+    let fetched = Hub { url }.fetch(&hub_file(&content), &dir.path().join("f"), &told);
+    assert!(matches!(fetched, Err(ModelsError::GivenUp)));
+    serving.join().unwrap();
+}

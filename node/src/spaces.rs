@@ -1,0 +1,420 @@
+//! Spaces: each model with the index over its vectors. Vectors of two models are never compared.
+//!
+//! One space is *current*: what comes in is embedded for it. When the model is changed, the space before it becomes a
+//! *former* one. It goes on answering for the grains that the current one does not hold yet, while the indexer embeds
+//! these anew; then it is let go. A grain that stands in several spaces counts in the first of them only.
+
+use std::collections::HashSet;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Instant;
+
+use anyhow::Context;
+use synapsenet_index::{Hnsw, HnswOptions, IndexError, Model};
+use synapsenet_proto::{EncodedVector, ModelId, Vector};
+use synapsenet_storage::{IndexEvent, IndexEventKind, Slot, Store, View};
+
+use crate::indexer::IndexerError;
+use crate::node::private_dir;
+
+/// Spaces beside the current one: each costs the memory of an index, and a question one more run of a model.
+pub(crate) const MAX_FORMER: usize = 2;
+/// Log entries, or stored vectors, that are taken into an index at once.
+const MAX_STEP: usize = 4096;
+/// Hexadecimal digits of a model's id in the name of its folder.
+const FOLDER_DIGITS: usize = 16;
+/// Grains with vectors of two models by which their scores are made comparable ...
+pub(crate) const MAX_ANCHORS: usize = 128;
+/// ... and fewer than these say nothing.
+pub(crate) const MIN_ANCHORS: usize = 16;
+
+/// A model, and the index over the store's vectors of it.
+pub(crate) struct Space {
+    /// The model.
+    pub model: Model,
+    /// Derived from the store's vectors.
+    pub hnsw: Hnsw,
+    dir: PathBuf,
+    /// The last entry of the store's log that the index has.
+    applied: AtomicU64,
+    /// The last one that its snapshot has.
+    saved: AtomicU64,
+}
+
+/// What becomes of stored vectors that the snapshot of an index does not have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fill {
+    /// They are put in before the space is used.
+    Now,
+    /// The indexer puts them in while it is used; see [`Backlog`].
+    Later,
+}
+
+impl Space {
+    /// Opens the space of `model`: its snapshot below `index_dir` if that fits the store, else an empty index.
+    ///
+    /// # Errors
+    /// When the store or the folder cannot be read.
+    pub fn open(
+        store: &Store,
+        model: Model,
+        index_dir: &Path,
+        options: HnswOptions,
+        fill: Fill,
+    ) -> anyhow::Result<Self> {
+        let (id, dimension) = (model.id(), model.dimension());
+        let dir = index_dir.join(&id.to_string()[..FOLDER_DIGITS]);
+        let view = store.view()?;
+        let space = |hnsw, at| Self {
+            model,
+            hnsw,
+            dir: dir.clone(),
+            applied: AtomicU64::new(at),
+            saved: AtomicU64::new(at),
+        };
+        if let Some((hnsw, seq)) = Hnsw::load(&dir, view.store_id()?, id, dimension, options)? {
+            // A snapshot that the log does not reach back to, or that is newer than the store, is of another time.
+            if view.index_log(seq)?.is_some() {
+                let space = space(hnsw, seq);
+                space.apply_log(&view)?;
+                return Ok(space);
+            }
+            tracing::info!("the saved index is of another time than the database; it is built anew");
+        }
+        // What did not fit now must not fit by chance when the log has grown.
+        if dir.exists() {
+            std::fs::remove_dir_all(&dir).with_context(|| format!("cannot remove {}", dir.display()))?;
+        }
+        let space = space(Hnsw::new(id, dimension, options)?, view.last_index_seq()?);
+        if fill == Fill::Now {
+            space.rebuild(&view)?;
+        }
+        space.saved.store(0, Ordering::Relaxed);
+        Ok(space)
+    }
+
+    /// The id of its model.
+    pub fn id(&self) -> ModelId {
+        self.model.id()
+    }
+
+    /// The last entry of the store's log that the index has.
+    pub fn applied(&self) -> u64 {
+        self.applied.load(Ordering::Relaxed)
+    }
+
+    /// The last entry of the store's log that its snapshot has.
+    pub fn saved(&self) -> u64 {
+        self.saved.load(Ordering::Relaxed)
+    }
+
+    /// Brings the index up to the store's log as far as `view` shows it. Answers how many entries were applied. Only the
+    /// indexer calls this once the node runs.
+    ///
+    /// # Errors
+    /// When the store cannot be read or the index cannot take a vector.
+    pub fn apply_log(&self, view: &View) -> Result<usize, IndexerError> {
+        let Some(events) = view.index_log(self.applied())? else {
+            return Err(synapsenet_storage::StorageError::Damaged(
+                "the index log was pruned further than every index has read it".to_owned(),
+            )
+            .into());
+        };
+        for step in events.chunks(MAX_STEP) {
+            self.apply_step(view, step)?;
+        }
+        if let Some(last) = events.last() {
+            self.applied.store(last.seq, Ordering::Relaxed);
+        }
+        Ok(events.len())
+    }
+
+    fn apply_step(&self, view: &View, step: &[IndexEvent]) -> Result<(), IndexerError> {
+        let mut added = Vec::with_capacity(step.len());
+        for event in step {
+            // The store never replaces a vector, and `view` is newer than any entry: so what the index has is right, and
+            // a slot without a vector here has been removed since, or never had one of this model.
+            match (event.kind, self.hnsw.contains(event.slot)) {
+                (IndexEventKind::Added, false) => added.extend(self.stored(view, event.slot)?),
+                (IndexEventKind::Removed, true) if view.vector(event.slot, self.id())?.is_none() => {
+                    self.hnsw.remove(event.slot)?;
+                }
+                (IndexEventKind::Added | IndexEventKind::Removed, _) => {}
+            }
+        }
+        Ok(self.add(&added)?)
+    }
+
+    /// Puts the stored vectors of these slots into the index. Answers the slots that have none.
+    ///
+    /// # Errors
+    /// As [`Space::apply_log`].
+    pub fn take_stored(&self, view: &View, slots: &[Slot]) -> Result<Vec<Slot>, IndexerError> {
+        let (mut added, mut without) = (Vec::new(), Vec::new());
+        for &slot in slots {
+            match self.stored(view, slot)? {
+                Some(vector) => added.push(vector),
+                None => without.push(slot),
+            }
+        }
+        self.add(&added)?;
+        Ok(without)
+    }
+
+    /// The stored vector of a slot. A damaged one is told and passed over.
+    fn stored(&self, view: &View, slot: Slot) -> Result<Option<(Slot, Vector)>, IndexerError> {
+        match view.vector(slot, self.id())?.map(|vector| vector.decode()) {
+            Some(Ok(vector)) => Ok(Some((slot, vector))),
+            Some(Err(error)) => {
+                tracing::warn!(slot, %error, "a stored vector is damaged; run `verify`");
+                Ok(None)
+            }
+            None => Ok(None),
+        }
+    }
+
+    fn add(&self, vectors: &[(Slot, Vector)]) -> Result<(), IndexError> {
+        let vectors: Vec<_> = vectors.iter().map(|(slot, vector)| (*slot, vector)).collect();
+        self.hnsw.add(&vectors)
+    }
+
+    /// Fills the index with all stored vectors.
+    fn rebuild(&self, view: &View) -> Result<(), IndexerError> {
+        let start = Instant::now();
+        let mut result = Ok(());
+        let mut batch: Vec<(Slot, EncodedVector)> = Vec::new();
+        let add = |batch: &mut Vec<(Slot, EncodedVector)>| {
+            let decoded = batch.drain(..).filter_map(|(slot, vector)| Some((slot, vector.decode().ok()?)));
+            self.add(&decoded.collect::<Vec<_>>())
+        };
+        view.for_each_vector(self.id(), &mut |slot, vector| {
+            batch.push((slot, vector));
+            if batch.len() == MAX_STEP {
+                result = add(&mut batch);
+            }
+            if result.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        })?;
+        result.and_then(|()| add(&mut batch))?;
+        let grains = self.hnsw.len();
+        if grains > 0 {
+            let seconds = start.elapsed().as_secs_f64();
+            tracing::info!(grains, seconds, "the index was rebuilt from the store");
+        }
+        Ok(())
+    }
+
+    /// Saves the index, when it changed since it was saved last. True when it was saved.
+    ///
+    /// # Errors
+    /// When the folder cannot be written. The snapshot only makes the next start quick.
+    pub fn save(&self, store: &Store) -> Result<bool, IndexerError> {
+        let applied = self.applied();
+        if applied == self.saved() {
+            return Ok(false);
+        }
+        private_dir(&self.dir).map_err(|source| IndexError::File { path: self.dir.clone(), source })?;
+        self.hnsw.save(&self.dir, store.view()?.store_id()?, applied)?;
+        self.saved.store(applied, Ordering::Relaxed);
+        Ok(true)
+    }
+
+    /// Removes what is saved of it.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn forget(index_dir: &Path, model: ModelId) -> std::io::Result<()> {
+        let dir = index_dir.join(&model.to_string()[..FOLDER_DIGITS]);
+        if dir.exists() { std::fs::remove_dir_all(dir) } else { Ok(()) }
+    }
+}
+
+/// The spaces that searches go through.
+#[derive(Clone)]
+pub(crate) struct Spaces {
+    /// What new grains are embedded for.
+    pub current: Arc<Space>,
+    /// What holds grains that the current one does not, the latest first.
+    pub former: Vec<Arc<Space>>,
+    /// Which grains these are. None before the indexer has looked.
+    pub backlog: Option<Arc<Backlog>>,
+    /// How scores of the former spaces compare with those of the current one; one for each of them that is known.
+    pub anchors: Vec<Arc<Anchors>>,
+    /// Whether the current one holds every grain that is not pending.
+    pub is_complete: bool,
+}
+
+impl Spaces {
+    /// One space, which holds all.
+    pub fn one(current: Arc<Space>) -> Self {
+        Self { current, former: Vec::new(), backlog: None, anchors: Vec::new(), is_complete: true }
+    }
+
+    /// A current space that does not hold all yet, with those that hold the rest.
+    pub fn incomplete(current: Arc<Space>, former: Vec<Arc<Space>>) -> Self {
+        Self { current, former, backlog: None, anchors: Vec::new(), is_complete: false }
+    }
+
+    /// All, the current one first.
+    pub fn all(&self) -> impl Iterator<Item = &Arc<Space>> {
+        std::iter::once(&self.current).chain(&self.former)
+    }
+
+    /// The space of a model.
+    pub fn of(&self, model: ModelId) -> Option<&Arc<Space>> {
+        self.all().find(|space| space.id() == model)
+    }
+
+    /// These with another current space. The one before it stays as a former one, unless it holds nothing.
+    pub fn with_current(&self, current: Arc<Space>) -> Self {
+        let holds = |space: &&Arc<Space>| space.id() != current.id() && !space.hnsw.is_empty();
+        let former = self.all().filter(holds).cloned().collect();
+        Self::incomplete(current, former)
+    }
+
+    /// The first that holds a slot.
+    pub fn holding(&self, slot: Slot) -> Option<&Arc<Space>> {
+        self.all().find(|space| space.hnsw.contains(slot))
+    }
+
+    /// How many grains can be found. While a model is being changed it is counted as of the latest batch.
+    pub fn searchable(&self) -> usize {
+        self.current.hnsw.len()
+            + match &self.backlog {
+                Some(backlog) => backlog.remaining().len(),
+                None => self.former.iter().map(|space| space.hnsw.len()).max().unwrap_or(0),
+            }
+    }
+}
+
+/// The grains that only former spaces hold, newest first, and how far they have been embedded anew.
+pub(crate) struct Backlog {
+    slots: Vec<Slot>,
+    next: AtomicUsize,
+    failed: AtomicUsize,
+}
+
+impl Backlog {
+    /// Looks through the store for grains that `current` does not hold.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn find(view: &View, current: &Space) -> Result<Self, IndexerError> {
+        let mut slots = Vec::new();
+        view.notes_newest_first(&mut |slot| {
+            slots.push(slot);
+            ControlFlow::Continue(())
+        })?;
+        let missing: HashSet<Slot> = current.hnsw.missing(&slots).into_iter().collect();
+        slots.retain(|slot| missing.contains(slot));
+        Ok(Self { slots, next: AtomicUsize::new(0), failed: AtomicUsize::new(0) })
+    }
+
+    /// What is left.
+    pub fn remaining(&self) -> &[Slot] {
+        &self.slots[self.next.load(Ordering::Relaxed)..]
+    }
+
+    /// What was done.
+    pub fn done(&self) -> &[Slot] {
+        &self.slots[..self.next.load(Ordering::Relaxed)]
+    }
+
+    /// How many the model was not able to embed.
+    pub fn failed(&self) -> usize {
+        self.failed.load(Ordering::Relaxed)
+    }
+
+    /// The model was not able to embed so many.
+    pub fn add_failed(&self, count: usize) {
+        self.failed.fetch_add(count, Ordering::Relaxed);
+    }
+
+    /// How many it had.
+    pub fn total(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// Goes on by `count`.
+    pub fn advance(&self, count: usize) {
+        let next = self.next.load(Ordering::Relaxed) + count;
+        self.next.store(next.min(self.slots.len()), Ordering::Relaxed);
+    }
+}
+
+/// Grains that have vectors of two models. A cosine of one model says nothing beside one of another: some call everything
+/// alike above 0.6. So the scores of a question with these grains are compared in both spaces, and the former space's
+/// scores are stretched until mean and spread are those of the current one.
+pub(crate) struct Anchors {
+    /// The former model.
+    pub former: ModelId,
+    pairs: Vec<(Vector, Vector)>,
+}
+
+impl Anchors {
+    /// Anchors of grains with a vector of the current and one of the former model.
+    pub fn new(former: ModelId, pairs: Vec<(Vector, Vector)>) -> Self {
+        Self { former, pairs }
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.pairs.len()
+    }
+
+    /// What turns a score of the former space into one that stands beside the current one's, for a question that lies
+    /// here in the one and there in the other. None when too few grains are known, or they say nothing.
+    pub fn scale(&self, current: &Vector, former: &Vector) -> Option<impl Fn(f32) -> f32 + use<>> {
+        let scores = self.pairs.iter().filter_map(|(new, old)| {
+            Some((f64::from(current.cosine(new).ok()?), f64::from(former.cosine(old).ok()?)))
+        });
+        let scores: Vec<_> = scores.collect();
+        if scores.len() < MIN_ANCHORS {
+            return None;
+        }
+        let (new_mean, new_spread) = mean_and_spread(scores.iter().map(|score| score.0));
+        let (old_mean, old_spread) = mean_and_spread(scores.iter().map(|score| score.1));
+        (old_spread > f64::EPSILON).then_some(move |score: f32| {
+            ((f64::from(score) - old_mean) / old_spread * new_spread + new_mean) as f32
+        })
+    }
+}
+
+fn mean_and_spread(values: impl Iterator<Item = f64> + Clone) -> (f64, f64) {
+    let count = values.clone().count().max(1) as f64;
+    let mean = values.clone().sum::<f64>() / count;
+    let variance = values.map(|value| (value - mean).powi(2)).sum::<f64>() / count;
+    (mean, variance.sqrt())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_score_of_another_model_is_brought_to_the_scale_of_this_one() {
+        let model = |byte| ModelId::from_bytes([byte; 32]);
+        // Vectors in a plane, so that a cosine is that of the angle between them.
+        let at = |model, degrees: f32| {
+            let angle = degrees.to_radians();
+            Vector::new(model, vec![angle.cos(), angle.sin()]).unwrap()
+        };
+        // The former model sees every angle as a third of what it is for the current one.
+        let pairs = (0..40).map(|n| {
+            let angle = 10.0 + 2.0 * n as f32;
+            (at(model(1), angle), at(model(2), angle / 3.0))
+        });
+        let anchors = Anchors::new(model(2), pairs.collect());
+        let (here, there) = (at(model(1), 0.0), at(model(2), 0.0));
+        let scale = anchors.scale(&here, &there).unwrap();
+        for angle in [20.0_f32, 45.0, 80.0] {
+            let truth = angle.to_radians().cos();
+            let raw = (angle / 3.0).to_radians().cos();
+            assert!((scale(raw) - truth).abs() < 0.1, "{angle}: {} and not {truth}", scale(raw));
+            assert!((raw - truth).abs() > (scale(raw) - truth).abs());
+        }
+        let few = Anchors::new(model(2), vec![(at(model(1), 1.0), at(model(2), 1.0)); MIN_ANCHORS - 1]);
+        assert!(few.scale(&here, &there).is_none());
+    }
+}

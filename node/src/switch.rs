@@ -1,0 +1,178 @@
+//! Changing the model while the node runs: the new one is loaded first, then takes its place in one step.
+
+use std::sync::Arc;
+
+use synapsenet_proto::ModelId;
+use synapsenet_storage::Change;
+use tokio::sync::Mutex;
+
+use crate::blocking::blocking;
+use crate::embedder::EmbedError;
+use crate::ingest::{Ingest, IngestError};
+use crate::memory::Memory;
+use crate::models::{Models, ModelsError};
+use crate::spaces::{Fill, MAX_FORMER, Space};
+
+/// Vectors that are dropped in one transaction: some tens of milliseconds, which others wait.
+const DROPPED_AT_ONCE: usize = 4096;
+
+/// Why the model is not changed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SwitchError {
+    #[error(transparent)]
+    Models(#[from] ModelsError),
+    #[error(transparent)]
+    Embed(#[from] EmbedError),
+    #[error(transparent)]
+    Ingest(#[from] IngestError),
+    /// Its index cannot be opened.
+    #[error("{0:#}")]
+    Space(anyhow::Error),
+}
+
+/// What changing the model did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Switched {
+    /// False when it was in use already.
+    pub changed: bool,
+}
+
+/// Changes the model. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Switch {
+    memory: Arc<Memory>,
+    models: Models,
+    ingest: Ingest,
+    /// Held by whoever changes or drops something; inside is the name that the configuration asks for.
+    configured: Arc<Mutex<String>>,
+}
+
+impl Switch {
+    /// `configured`: the model that the configuration names, or nothing.
+    pub fn new(memory: Arc<Memory>, models: Models, ingest: Ingest, configured: String) -> Self {
+        Self { memory, models, ingest, configured: Arc::new(Mutex::new(configured)) }
+    }
+
+    /// Uses the model of this name from now on. When this returns, searches and new grains go by it; grains that it has no
+    /// vectors of are found by the model before it until they have.
+    ///
+    /// # Errors
+    /// [`SwitchError`]; then everything is as before.
+    pub async fn use_model(&self, name: &str) -> Result<Switched, SwitchError> {
+        let configured = self.configured.lock().await;
+        let model = self.models.find(name)?;
+        if !configured.is_empty() && !configured.eq_ignore_ascii_case(&model.full_name()) {
+            return Err(ModelsError::Refused(format!(
+                "the configuration says ai.model = {configured:?}: change it there, and send the node a SIGHUP or start it again"
+            ))
+            .into());
+        }
+        self.change_to(&model.full_name()).await
+    }
+
+    /// Uses the model that a configuration read anew names; nothing is changed when it names none.
+    ///
+    /// # Errors
+    /// As [`Switch::use_model`].
+    pub async fn reconfigure(&self, name: &str) -> Result<Switched, SwitchError> {
+        let mut configured = self.configured.lock().await;
+        let switched = match name {
+            "" => Switched { changed: false },
+            name => self.change_to(name).await?,
+        };
+        name.clone_into(&mut configured);
+        Ok(switched)
+    }
+
+    async fn change_to(&self, name: &str) -> Result<Switched, SwitchError> {
+        let model = self.models.find(name)?;
+        let spaces = self.memory.spaces();
+        if spaces.current.id() == model.id() {
+            self.models.choose(&model).await?;
+            return Ok(Switched { changed: false });
+        }
+        let former = spaces.of(model.id()).cloned();
+        if former.is_none() && spaces.former.len() >= MAX_FORMER {
+            return Err(ModelsError::Refused(format!(
+                "grains of {} models are still being embedded anew: wait until `synapsenet status` says that it is done, or \
+                 go back to one of them",
+                spaces.former.len() + 1
+            ))
+            .into());
+        }
+        self.models.warm(&model).await?;
+        let space = match former {
+            Some(space) => space,
+            None => {
+                let (memory, model) = (self.memory.clone(), model.clone());
+                let open =
+                    move || Space::open(&memory.store, model, &memory.index_dir, memory.hnsw, Fill::Later);
+                Arc::new(blocking(open).await.map_err(SwitchError::Space)?)
+            }
+        };
+        self.models.choose(&model).await?;
+        self.models.set_in_use(model.id());
+        self.memory.change_spaces(|spaces| Some(spaces.with_current(space)));
+        tracing::info!(model = model.full_name(), "the model is changed");
+        Ok(Switched { changed: true })
+    }
+
+    /// Removes a model that was added, with its vectors.
+    ///
+    /// # Errors
+    /// [`SwitchError`]; a model that grains need is refused.
+    pub async fn remove(&self, name: &str) -> Result<u64, SwitchError> {
+        let _alone = self.configured.lock().await;
+        let model = self.models.find(name)?;
+        self.refuse_needed(model.id(), &model.full_name())?;
+        self.models.remove(name).await?;
+        self.drop_all(model.id()).await
+    }
+
+    /// Drops the vectors of a model that no grain needs. Answers how many there were.
+    ///
+    /// # Errors
+    /// [`SwitchError`].
+    pub async fn drop_vectors(&self, name: &str) -> Result<u64, SwitchError> {
+        let _alone = self.configured.lock().await;
+        let model = self.models.find(name)?;
+        self.refuse_needed(model.id(), &model.full_name())?;
+        self.drop_all(model.id()).await
+    }
+
+    fn refuse_needed(&self, id: ModelId, name: &str) -> Result<(), ModelsError> {
+        let spaces = self.memory.spaces();
+        if spaces.current.id() == id {
+            return Err(ModelsError::Refused(format!("the model {name} is in use: use another one first")));
+        }
+        if spaces.of(id).is_some() {
+            return Err(ModelsError::Refused(format!(
+                "grains are still found by the model {name}: wait until `synapsenet status` says that all are embedded anew"
+            )));
+        }
+        Ok(())
+    }
+
+    async fn drop_all(&self, model: ModelId) -> Result<u64, SwitchError> {
+        // The saved index goes first: one that has what the store has not would never get it again.
+        let dir = self.memory.index_dir.clone();
+        let forgotten = blocking(move || Space::forget(&dir, model)).await;
+        forgotten.map_err(|error| {
+            let context = "cannot remove the saved index of the model; its vectors stay";
+            SwitchError::Space(anyhow::Error::new(error).context(context))
+        })?;
+        let mut dropped = 0;
+        loop {
+            let change = Change::DropVectors { model, limit: DROPPED_AT_ONCE };
+            match self.ingest.apply(vec![change]).await?.first() {
+                Some(synapsenet_storage::Outcome::Dropped { count }) if *count > 0 => dropped += count,
+                _ => break,
+            }
+        }
+        if dropped > 0 {
+            // Grains that had no other vector are pending again, and may lie before what the indexer has taken.
+            self.memory.look_again();
+        }
+        Ok(dropped)
+    }
+}

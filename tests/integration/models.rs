@@ -1,0 +1,496 @@
+//! Models: which there are, and changing them while the node runs.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use rustix::process::Signal;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use synapsenet::Config;
+use synapsenet_index::{Compute, Embedder, Model, Purpose, Runtime, Tokenizer, find_runtime};
+use synapsenet_proto::{Vector, rpc};
+use tonic::{Code, Status};
+
+use super::harness::{Client, TestNode, TestProcess, config, folder, synapsenet, wait_for, within};
+use super::metrics::scrape;
+
+/// The built-in models.
+const W8: &str = "all-MiniLM-L6-v2-w8";
+const INT8: &str = "all-MiniLM-L6-v2-int8";
+/// A tiny model of these tests: 16 components, so that a mix of it with another cannot even be computed.
+const SINES: &str = "sines-tiny";
+
+/// Writes the folder of the tiny model, or of another one with the same interface from `tests/models`.
+fn tiny_model(dir: &Path, name: &str, graph: &str) -> PathBuf {
+    let tests = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let onnx = std::fs::read(tests.join("models").join(graph)).unwrap();
+    let tokenizer = std::fs::read(tests.join("../index/models/all-MiniLM-L6-v2/tokenizer.json")).unwrap();
+    let hash =
+        |bytes: &[u8]| Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let description = format!(
+        "name = \"{name}\"\nvariant = \"tiny\"\ndimension = 16\nmax_tokens = 64\npooling = \"mean\"\nnormalize = true\n\
+         question_prefix = \"\"\ndocument_prefix = \"\"\nlicense = \"Apache-2.0\"\n\
+         [files.onnx]\npath = \"model.onnx\"\nsha256 = \"{}\"\n[files.tokenizer]\npath = \"tokenizer.json\"\nsha256 = \"{}\"\n",
+        hash(&onnx),
+        hash(&tokenizer),
+    );
+    let folder = dir.join(name);
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::write(folder.join("model.toml"), description).unwrap();
+    std::fs::write(folder.join("model.onnx"), onnx).unwrap();
+    std::fs::write(folder.join("tokenizer.json"), tokenizer).unwrap();
+    folder
+}
+
+impl Client {
+    async fn try_use(&self, name: &str) -> Result<rpc::UseModelResponse, Status> {
+        let request = rpc::UseModelRequest { name: name.into() };
+        within("an answer to use", self.models.clone().use_model(request))
+            .await
+            .map(tonic::Response::into_inner)
+    }
+
+    async fn use_model(&self, name: &str) {
+        let response = self.try_use(name).await.unwrap();
+        assert!(response.changed);
+        let model = response.model.unwrap();
+        assert_eq!((model.name.as_str(), model.role()), (name, rpc::ModelRole::InUse));
+    }
+
+    async fn try_add_model(&self, path: &Path) -> Result<rpc::Model, Status> {
+        let request = rpc::AddModelRequest { path: path.display().to_string() };
+        let response = within("an answer to add", self.models.clone().add_model(request)).await?;
+        Ok(response.into_inner().model.unwrap())
+    }
+
+    async fn model(&self, name: &str) -> rpc::Model {
+        let request = rpc::GetModelRequest { name: name.into() };
+        let response = within("a model", self.models.clone().get_model(request)).await.unwrap();
+        response.into_inner().model.unwrap()
+    }
+
+    async fn drop_vectors(&self, name: &str) -> Result<u64, Status> {
+        let request = rpc::DropVectorsRequest { name: name.into() };
+        let response = within("an answer to drop", self.models.clone().drop_vectors(request)).await?;
+        Ok(response.into_inner().dropped_vectors)
+    }
+
+    async fn to_embed_anew(&self) -> u64 {
+        self.status().await.model.unwrap().to_embed_anew
+    }
+
+    async fn wait_embedded_anew(&self) {
+        wait_for("every grain to be embedded anew", async || {
+            let model = self.status().await.model.unwrap();
+            model.to_embed_anew == 0 && model.former_models.is_empty()
+        })
+        .await;
+    }
+}
+
+/// A model of these tests at work beside the node, to know what its vectors are.
+struct Reference {
+    model: Model,
+    tokenizer: Tokenizer,
+    embedder: Embedder,
+}
+
+impl Reference {
+    fn of(model: Model) -> Self {
+        let runtime = Runtime::load(&find_runtime(None).unwrap()).unwrap();
+        let compute = Compute { threads: 1, ..Compute::default() };
+        let embedder = Embedder::new(&runtime, &model.graph().unwrap(), &compute).unwrap();
+        Self { tokenizer: Tokenizer::new(&model).unwrap(), model, embedder }
+    }
+
+    fn vector(&mut self, text: &str, purpose: Purpose) -> Vector {
+        self.embedder.embed(&[self.tokenizer.tokenize(text, purpose)]).unwrap().remove(0)
+    }
+}
+
+/// Notes of which each is nearest to the question about it.
+fn note(n: usize) -> String {
+    const SUBJECTS: [&str; 8] =
+        ["backups", "radiators", "tomatoes", "routers", "passwords", "photographs", "bicycles", "invoices"];
+    format!("Note {n} about {}: shelf {} holds what is needed, box {n}.", SUBJECTS[n % 8], n * 7 % 31)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn changing_the_model_under_load_loses_and_mixes_nothing() {
+    let outside = folder();
+    let node = TestNode::fresh().await;
+    for n in 0..150 {
+        node.put(note(n)).await;
+    }
+    node.wait_indexed().await;
+    let tiny = node.try_add_model(&tiny_model(outside.path(), "sines", "sines.onnx")).await.unwrap();
+    assert_eq!((tiny.name.as_str(), tiny.state(), tiny.dimension), (SINES, rpc::ModelState::Loaded, 16));
+
+    let is_over = Arc::new(AtomicBool::new(false));
+    let adding = tokio::spawn({
+        let (client, is_over) = ((*node).clone(), is_over.clone());
+        async move {
+            let mut n = 150;
+            while !is_over.load(Ordering::Relaxed) && n < 400 {
+                client.put(note(n)).await;
+                n += 1;
+                tokio::task::yield_now().await;
+            }
+            n
+        }
+    });
+    // Two that ask without pause. What they hear is compared afterwards.
+    let asked = Arc::new(AtomicU64::new(0));
+    let asking: Vec<_> = (0..2)
+        .map(|asker| {
+            let (client, is_over, asked) = ((*node).clone(), is_over.clone(), asked.clone());
+            tokio::spawn(async move {
+                let mut heard = Vec::new();
+                let mut n = asker;
+                while !is_over.load(Ordering::Relaxed) {
+                    n = (n + 2) % 150;
+                    let found = client.search_in(&note(n), 10, rpc::Filter::default()).await;
+                    // By one model, it is nearest to itself; of two, the order is an estimate.
+                    let near = if found.summary.models.len() == 1 { 1 } else { 10 };
+                    let is_found = found.texts().iter().take(near).any(|text| *text == note(n));
+                    let shown = || -> Vec<String> {
+                        let shown = |hit: &rpc::Hit| {
+                            format!(
+                                "{:.4} {} {}",
+                                hit.score,
+                                &hit.model_id[..4],
+                                hit.grain.as_ref().unwrap().text
+                            )
+                        };
+                        found.hits.iter().map(shown).collect()
+                    };
+                    assert!(
+                        is_found,
+                        "a grain that was there is found throughout: {n} in {:#?}, {:?}",
+                        shown(),
+                        found.summary
+                    );
+                    heard.push((n, found));
+                    asked.fetch_add(1, Ordering::Relaxed);
+                }
+                heard
+            })
+        })
+        .collect();
+    let more = async |count| {
+        let until = asked.load(Ordering::Relaxed) + count;
+        wait_for("some searches", async || asked.load(Ordering::Relaxed) >= until).await;
+    };
+    more(10).await;
+    node.use_model(SINES).await;
+    more(10).await;
+    node.wait_embedded_anew().await;
+    more(10).await;
+    // And back: these vectors are all there but for the latest.
+    node.use_model(W8).await;
+    node.wait_embedded_anew().await;
+    more(10).await;
+    is_over.store(true, Ordering::Relaxed);
+    let put = adding.await.unwrap();
+    node.wait_indexed().await;
+    node.wait_embedded_anew().await;
+
+    let mut references = [
+        Reference::of(Model::built_in().unwrap()),
+        Reference::of(Model::from_dir(&outside.path().join("sines")).unwrap()),
+    ];
+    let mut seen = [0, 0];
+    for asking in asking {
+        for (n, found) in asking.await.unwrap() {
+            for hit in &found.hits {
+                let at = references.iter().position(|it| it.model.id().to_string() == hit.model_id);
+                let at = at.expect("a hit is of one of the two models");
+                assert!(found.summary.models.iter().any(|model| model.model_id == hit.model_id));
+                let text = &hit.grain.as_ref().unwrap().text;
+                seen[at] += 1;
+                if seen[at] % 400 == 1 {
+                    let question = references[at].vector(&note(n), Purpose::Question);
+                    let score = references[at].vector(text, Purpose::Document).cosine(&question).unwrap();
+                    assert!((f64::from(score) - hit.score).abs() < 2e-3, "{score} and {}", hit.score);
+                }
+            }
+        }
+    }
+    assert!(seen[0] > 0 && seen[1] > 0, "{seen:?}");
+    let status = node.status().await;
+    assert_eq!((status.grains, status.searchable, status.pending), (put as u64, put as u64, 0));
+    for n in [0, 149, put - 1] {
+        assert_eq!(node.search(&note(n)).await.texts()[0], note(n));
+    }
+    node.verify_sound().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_search_while_grains_are_embedded_anew_says_by_which_models_it_was() {
+    let outside = folder();
+    let node = TestNode::fresh().await;
+    for n in 0..300 {
+        node.put(note(n)).await;
+    }
+    node.wait_indexed().await;
+    node.try_add_model(&tiny_model(outside.path(), "sines", "sines.onnx")).await.unwrap();
+    node.use_model(SINES).await;
+    let found = node.search(&note(7)).await;
+    let names: Vec<&str> = found.summary.models.iter().map(|model| model.name.as_str()).collect();
+    assert!(names == [SINES, W8] || names == [SINES], "{names:?}");
+    assert!(found.texts().contains(&note(7).as_str()), "{:?}", found.texts());
+    assert_eq!(found.summary.searched, 300);
+    node.wait_embedded_anew().await;
+    let found = node.search(&note(7)).await;
+    assert_eq!(found.summary.models.len(), 1);
+    assert_eq!(found.hits[0].model_id, node.model(SINES).await.model_id);
+    assert_eq!((node.model(SINES).await.vectors, node.model(W8).await.vectors), (300, 300));
+
+    // Old vectors are dropped when asked, and not before they can be spared.
+    Client::assert_refused(node.drop_vectors(SINES).await, Code::FailedPrecondition, "in use");
+    assert_eq!(node.drop_vectors(W8).await.unwrap(), 300);
+    assert_eq!(node.model(W8).await.vectors, 0);
+    assert_eq!(node.search(&note(8)).await.texts()[0], note(8));
+    node.use_model(W8).await;
+    node.wait_embedded_anew().await;
+    assert_eq!(node.search(&note(8)).await.texts()[0], note(8));
+    node.verify_sound().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_of_model_goes_on_after_the_node_was_killed() {
+    let dir = folder();
+    let data = dir.path().join("data");
+    let node = TestProcess::start(&data).await;
+    for n in 0..200 {
+        node.put(note(n)).await;
+    }
+    node.wait_indexed().await;
+    node.use_model(INT8).await;
+    wait_for("some grains to be embedded anew", async || node.model(INT8).await.vectors > 0).await;
+    node.kill().await;
+
+    let node = TestProcess::start(&data).await;
+    assert_eq!(node.status().await.model.unwrap().name, INT8);
+    // Whatever is not embedded anew yet is found all the same.
+    for n in [0, 100, 199] {
+        assert_eq!(node.search(&note(n)).await.texts()[0], note(n));
+    }
+    node.wait_embedded_anew().await;
+    assert_eq!(node.model(INT8).await.vectors, 200);
+    node.verify_sound().await;
+    let page = node.ready["metrics"].as_str().unwrap();
+    let page = page.trim_start_matches("http://").trim_end_matches("/metrics").parse().unwrap();
+    let page = scrape(page).await;
+    // Nothing is embedded twice but what was under way when it died.
+    let anew = page.value("syn_embedded_anew_total");
+    assert!(anew <= 200.0, "{anew}");
+    assert_eq!(page.value("syn_anew_grains"), 0.0);
+    assert!(page.value("syn_models_loaded") >= 1.0);
+    node.stop().await;
+
+    // Stopped in order, it starts with what it has.
+    let node = TestProcess::start(&data).await;
+    assert_eq!(node.to_embed_anew().await, 0);
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_model_that_cannot_be_used_is_refused_and_the_node_goes_on() {
+    let outside = folder();
+    let node = TestNode::fresh().await;
+    node.put("The fuse box is behind the door.").await;
+    node.wait_indexed().await;
+    let nan = tiny_model(outside.path(), "nan", "nan.onnx");
+    Client::assert_refused(node.try_add_model(&nan).await, Code::InvalidArgument, "finite");
+    let wide = tiny_model(outside.path(), "wide", "sines.onnx");
+    let description = std::fs::read_to_string(wide.join("model.toml")).unwrap();
+    std::fs::write(wide.join("model.toml"), description.replace("= 16", "= 24")).unwrap();
+    Client::assert_refused(node.try_add_model(&wide).await, Code::InvalidArgument, "shape");
+    let none = outside.path().join("none");
+    Client::assert_refused(node.try_add_model(&none).await, Code::InvalidArgument, "model.toml");
+    Client::assert_refused(node.try_add_model(Path::new("here")).await, Code::InvalidArgument, "absolute");
+
+    // One that was sound when it was added, and is broken now.
+    let sines = tiny_model(outside.path(), "sines", "sines.onnx");
+    node.try_add_model(&sines).await.unwrap();
+    let node = node.restart().await;
+    let place = node.dir().join("models").join(SINES);
+    std::fs::write(place.join("model.onnx"), "cut short").unwrap();
+    Client::assert_refused(node.try_use(SINES).await, Code::FailedPrecondition, "sha256");
+    Client::assert_refused(node.try_use("nobody").await, Code::NotFound, W8);
+    Client::assert_refused(
+        node.try_use("bge-small-en-v1.5-fp32").await,
+        Code::FailedPrecondition,
+        "models fetch",
+    );
+    assert_eq!(node.status().await.model.unwrap().name, W8);
+    assert_eq!(node.search("Where are the fuses?").await.best().text, "The fuse box is behind the door.");
+    node.verify_sound().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_more_models_are_in_memory_than_the_budget_allows() {
+    let outside = folder();
+    // The built-in one takes 53 MiB of weights, five of these five times as much.
+    let mut small = config();
+    small.ai.memory_budget = 120 << 20;
+    let node = TestNode::fresh_with(small).await;
+    let names: Vec<String> = (0..5).map(|n| format!("copy{n}")).collect();
+    for name in &names {
+        let model = node.try_add_model(&copy_of_built_in(outside.path(), name)).await.unwrap();
+        let listed =
+            node.models.clone().list_models(rpc::ListModelsRequest {}).await.unwrap().into_inner().models;
+        let taken: u64 = listed.iter().map(|model| model.memory_bytes).sum();
+        assert!(model.memory_bytes > 40 << 20 && taken <= 120 << 20, "{taken}");
+    }
+    for name in &names {
+        let name = format!("all-MiniLM-L6-v2-{name}");
+        node.use_model(&name).await;
+        node.put(format!("A word about {name}.")).await;
+        node.wait_indexed().await;
+        node.wait_embedded_anew().await;
+        let listed =
+            node.models.clone().list_models(rpc::ListModelsRequest {}).await.unwrap().into_inner().models;
+        assert!(listed.iter().map(|model| model.memory_bytes).sum::<u64>() <= 120 << 20);
+        assert_eq!(node.search("a word").await.hits.len(), node.status().await.grains as usize);
+    }
+    node.verify_sound().await;
+}
+
+/// The built-in model with another variant, and a prefix that makes it another model.
+fn copy_of_built_in(dir: &Path, variant: &str) -> PathBuf {
+    let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("../index/models/all-MiniLM-L6-v2");
+    let to = dir.join(variant);
+    std::fs::create_dir(&to).unwrap();
+    for file in ["model.onnx", "tokenizer.json"] {
+        std::os::unix::fs::symlink(from.join(file), to.join(file)).unwrap();
+    }
+    let description = std::fs::read_to_string(from.join("model.toml")).unwrap();
+    let description = description
+        .replace("variant = \"w8\"", &format!("variant = \"{variant}\""))
+        .replace("question_prefix = \"\"", &format!("question_prefix = \"{variant}: \""));
+    std::fs::write(to.join("model.toml"), description).unwrap();
+    to
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_provider_that_is_not_there_ends_the_node_unless_the_processor_may_do_it() {
+    let dir = folder();
+    let cuda = |fallback| Config {
+        ai: synapsenet::config::AiConfig { provider: "cuda".into(), fallback, ..config().ai },
+        ..config()
+    };
+    let mut node = TestNode::on(&dir.path().join("data"), cuda(false)).await;
+    let error = within("the failure of the node", node.node.failed()).await;
+    let error = format!("{error:#}");
+    assert!(error.contains("cuda") && error.contains("deploy/provision --cuda"), "{error}");
+    let failed = node.node.stop().await;
+    assert!(failed.is_ok(), "{failed:?}");
+
+    let node = TestNode::on(&dir.path().join("other"), cuda(true)).await;
+    node.put("The processor does it.").await;
+    node.wait_indexed().await;
+    assert_eq!(node.status().await.model.unwrap().provider, "cpu", "what really computes is shown");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_configuration_that_is_read_anew_changes_the_model() {
+    let dir = folder();
+    let data = dir.path().join("data");
+    std::fs::create_dir(&data).unwrap();
+    let file = data.join("config.toml");
+    std::fs::write(&file, format!("[ai]\nmodel = \"{W8}\"\n")).unwrap();
+    let node = TestProcess::start(&data).await;
+    node.put("The ladder stands in the shed.").await;
+    node.wait_indexed().await;
+    // What the configuration says is not overruled in passing.
+    Client::assert_refused(node.try_use(INT8).await, Code::FailedPrecondition, "ai.model");
+
+    std::fs::write(&file, format!("[ai]\nmodel = \"{INT8}\"\ncache_entries = 7\n")).unwrap();
+    node.signal(Signal::HUP);
+    wait_for("the other model", async || node.status().await.model.unwrap().name == INT8).await;
+    node.wait_embedded_anew().await;
+    assert_eq!(node.search("Where is the ladder?").await.best().text, "The ladder stands in the shed.");
+
+    // What cannot be used changes nothing.
+    for wrong in ["[ai]\nmodel = \"nobody\"\n", "[ai]\nmodle = 1\n"] {
+        std::fs::write(&file, wrong).unwrap();
+        node.signal(Signal::HUP);
+    }
+    assert_eq!(node.status().await.model.unwrap().name, INT8);
+    let (status, log) = node.stop().await;
+    assert!(status.success(), "{log}");
+    assert!(log.contains("ai.cache_entries") && log.contains("wait for the next start"), "{log}");
+    std::fs::write(&file, "").unwrap();
+    // The choice outlives the configuration that made it.
+    let node = TestProcess::start(&data).await;
+    assert_eq!(node.status().await.model.unwrap().name, INT8);
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_commands_list_use_add_and_remove_models() {
+    let outside = folder();
+    let node = TestNode::fresh().await;
+    node.put("Salt is in the upper cupboard.").await;
+    node.wait_indexed().await;
+    let run = async |arguments: &[&str]| synapsenet(node.dir(), arguments).await;
+    let listed = run(&["models", "list", "--json"]).await.ended_with(0).records();
+    let of = |name: &str| -> Value {
+        listed
+            .iter()
+            .find(|model| model["name"] == name)
+            .unwrap_or_else(|| panic!("{name} is not listed"))
+            .clone()
+    };
+    let w8 = of(W8);
+    assert_eq!(
+        (&w8["state"], &w8["role"], &w8["dimension"]),
+        (&json!("loaded"), &json!("in use"), &json!(384))
+    );
+    assert_eq!(w8["model_id"].as_str().unwrap().len(), 64);
+    assert_eq!(of(INT8)["state"], "installed");
+    assert_eq!(of("bge-small-en-v1.5-fp32")["state"], "fetchable");
+
+    let used = run(&["models", "use", INT8, "--json"]).await.ended_with(0).records();
+    assert_eq!((&used[0]["event"], &used[0]["changed"]), (&json!("used"), &json!(true)));
+    node.wait_embedded_anew().await;
+    let shown = run(&["models", "show", "--json"]).await.ended_with(0).records();
+    assert_eq!((&shown[0]["name"], &shown[0]["vectors"]), (&json!(INT8), &json!(1)));
+    let again = run(&["models", "use", INT8]).await.ended_with(0);
+    assert!(again.out.contains("already"), "{}", again.out);
+
+    let tiny = tiny_model(outside.path(), "sines", "sines.onnx");
+    let added = run(&["models", "add", tiny.to_str().unwrap()]).await.ended_with(0);
+    assert!(added.out.contains(SINES), "{}", added.out);
+    run(&["models", "use", SINES]).await.ended_with(0);
+    node.wait_embedded_anew().await;
+    run(&["models", "remove", SINES]).await.ended_with(4).assert_told("in use", "models list");
+    run(&["models", "use", W8]).await.ended_with(0);
+    node.wait_embedded_anew().await;
+    let removed = run(&["models", "remove", SINES, "--json"]).await.ended_with(0).records();
+    assert_eq!(removed[0]["dropped_vectors"], 1);
+    run(&["models", "show", SINES]).await.ended_with(1).assert_told("no model", "models list");
+    run(&["models", "remove", W8]).await.ended_with(4).assert_told("in use", "models list");
+    run(&["models", "remove", INT8]).await.ended_with(4).assert_told("part of the program", "models list");
+    let table = run(&["models"]).await.ended_with(0).out;
+    assert!(table.contains("in use, loaded on cpu") && table.contains("fetchable, "), "{table}");
+    assert_eq!(node.search("Where is the salt?").await.best().text, "Salt is in the upper cupboard.");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_network_fetching_a_model_says_what_to_do() {
+    let mut alone = config();
+    // Nobody listens on a port that was just given back.
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    alone.ai.hub = format!("http://127.0.0.1:{port}");
+    let node = TestNode::fresh_with(alone).await;
+    let run = async |arguments: &[&str]| synapsenet(node.dir(), arguments).await;
+    let failed = run(&["models", "fetch", "snowflake-arctic-embed-xs"]).await.ended_with(1);
+    failed.assert_told("not fetched", "models add DIR");
+    let unknown = run(&["models", "fetch", "nobody"]).await.ended_with(1);
+    unknown.assert_told("bge-small-en-v1.5-fp32", "models list");
+    run(&["models", "fetch", W8]).await.ended_with(1);
+}
