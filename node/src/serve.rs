@@ -173,9 +173,10 @@ impl Inner {
         if vector.values().len() != space.model.dimension() {
             return Err("the vector has another dimension than the model");
         }
-        let view = self.memory.store.view().map_err(fault)?;
         let asked = [query::Asked { space, vector }];
-        let hits = query::find(&view, &spaces, &asked, question.k as usize, &filter).map_err(fault)?;
+        let hits =
+            query::find(&self.memory.store, &spaces, &asked, question.k as usize, &filter).map_err(fault)?;
+        let view = self.memory.store.view().map_err(fault)?;
         let mut answer = Grains::default();
         for hit in hits {
             // The filter let only shared ones through; this is the last door before the network.

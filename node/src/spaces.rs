@@ -344,8 +344,8 @@ impl Backlog {
 }
 
 /// Grains that have vectors of two models. A cosine of one model says nothing beside one of another: some call everything
-/// alike above 0.6. So the scores of a question with these grains are compared in both spaces, and the former space's
-/// scores are stretched until mean and spread are those of the current one.
+/// alike above 0.6. So the distances (1 - cosine) of a question to these grains are compared in both spaces, and those of
+/// the former space are stretched until their mean is that of the current one. What is the same stays the same.
 pub(crate) struct Anchors {
     /// The former model.
     pub former: ModelId,
@@ -366,26 +366,15 @@ impl Anchors {
     /// What turns a score of the former space into one that stands beside the current one's, for a question that lies
     /// here in the one and there in the other. None when too few grains are known, or they say nothing.
     pub fn scale(&self, current: &Vector, former: &Vector) -> Option<impl Fn(f32) -> f32 + use<>> {
-        let scores = self.pairs.iter().filter_map(|(new, old)| {
-            Some((f64::from(current.cosine(new).ok()?), f64::from(former.cosine(old).ok()?)))
-        });
-        let scores: Vec<_> = scores.collect();
-        if scores.len() < MIN_ANCHORS {
-            return None;
-        }
-        let (new_mean, new_spread) = mean_and_spread(scores.iter().map(|score| score.0));
-        let (old_mean, old_spread) = mean_and_spread(scores.iter().map(|score| score.1));
-        (old_spread > f64::EPSILON).then_some(move |score: f32| {
-            ((f64::from(score) - old_mean) / old_spread * new_spread + new_mean) as f32
-        })
+        let distances = self
+            .pairs
+            .iter()
+            .filter_map(|(new, old)| Some((1.0 - current.cosine(new).ok()?, 1.0 - former.cosine(old).ok()?)));
+        let distances: Vec<(f32, f32)> = distances.collect();
+        let (new, old) = distances.iter().fold((0.0, 0.0), |sum, each| (sum.0 + each.0, sum.1 + each.1));
+        let is_known = distances.len() >= MIN_ANCHORS && old > f32::EPSILON;
+        is_known.then_some(move |score: f32| 1.0 - (1.0 - score) * new / old)
     }
-}
-
-fn mean_and_spread(values: impl Iterator<Item = f64> + Clone) -> (f64, f64) {
-    let count = values.clone().count().max(1) as f64;
-    let mean = values.clone().sum::<f64>() / count;
-    let variance = values.map(|value| (value - mean).powi(2)).sum::<f64>() / count;
-    (mean, variance.sqrt())
 }
 
 #[cfg(test)]
@@ -414,6 +403,7 @@ mod tests {
             assert!((scale(raw) - truth).abs() < 0.1, "{angle}: {} and not {truth}", scale(raw));
             assert!((raw - truth).abs() > (scale(raw) - truth).abs());
         }
+        assert_eq!(scale(1.0), 1.0, "what is the same stays the same");
         let few = Anchors::new(model(2), vec![(at(model(1), 1.0), at(model(2), 1.0)); MIN_ANCHORS - 1]);
         assert!(few.scale(&here, &there).is_none());
     }

@@ -220,7 +220,7 @@ async fn changing_the_model_under_load_loses_and_mixes_nothing() {
     assert!(seen[0] > 0 && seen[1] > 0, "{seen:?}");
     let status = node.status().await;
     assert_eq!((status.grains, status.searchable, status.pending), (put as u64, put as u64, 0));
-    for n in [0, 149, put - 1] {
+    for n in 0..put {
         assert_eq!(node.search(&note(n)).await.texts()[0], note(n));
     }
     node.verify_sound().await;
