@@ -307,16 +307,18 @@ impl Indexer {
     /// Tells how far it has come. True when notes are pending.
     async fn publish(&self) -> Result<bool, IndexerError> {
         let (memory, taken) = (self.memory.clone(), self.taken);
-        let (progress, more) = blocking(move || -> Result<_, StorageError> {
+        let (progress, searchable, more) = blocking(move || -> Result<_, StorageError> {
             let view = memory.store.view()?;
             let next = view.pending_after(taken, 1)?.first().map(|record| record.slot);
             let done_slot = next.map_or(view.last_slot()?, |slot| slot - 1);
-            Ok((Progress { done_slot, pending: view.counts()?.pending }, next.is_some()))
+            let counts = view.counts()?;
+            let searchable = memory.spaces().searchable(counts);
+            Ok((Progress { done_slot, pending: counts.pending }, searchable, next.is_some()))
         })
         .await?;
         let metrics = &self.memory.metrics;
         metrics.pending_grains.set(progress.pending as i64);
-        metrics.searchable_grains.set(self.memory.spaces().searchable() as i64);
+        metrics.searchable_grains.set(searchable as i64);
         self.progress.send_replace(progress);
         Ok(more)
     }
@@ -334,7 +336,7 @@ impl Indexer {
         match saved.await {
             Ok(Some(up_to)) => {
                 self.ingest.apply(vec![Change::PruneIndexLog { up_to }]).await?;
-                tracing::info!(grains = self.memory.spaces().searchable(), "the index is saved");
+                tracing::info!(grains = self.memory.spaces().held(), "the index is saved");
             }
             Ok(None) => {}
             Err(error) => {

@@ -101,7 +101,7 @@ pub(crate) async fn search(
         let elapsed = start.elapsed();
         memory.metrics.query.observe(elapsed.as_secs_f64());
         memory.metrics.queries.inc();
-        let (searched, pending) = (spaces.searchable() as u64, counts.pending);
+        let (searched, pending) = (spaces.searchable(counts), counts.pending);
         Ok(Answer { hits, searched, pending, elapsed, embed, asked })
     })
     .await

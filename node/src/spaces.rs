@@ -14,7 +14,7 @@ use std::time::Instant;
 use anyhow::Context;
 use synapsenet_index::{Hnsw, HnswOptions, IndexError, Model};
 use synapsenet_proto::{EncodedVector, ModelId, Vector};
-use synapsenet_storage::{IndexEvent, IndexEventKind, Slot, Store, View};
+use synapsenet_storage::{Counts, IndexEvent, IndexEventKind, Slot, Store, View};
 
 use crate::indexer::IndexerError;
 use crate::node::private_dir;
@@ -278,13 +278,21 @@ impl Spaces {
         self.all().find(|space| space.hnsw.contains(slot))
     }
 
-    /// How many grains can be found. While a model is being changed it is counted as of the latest batch.
-    pub fn searchable(&self) -> usize {
-        self.current.hnsw.len()
-            + match &self.backlog {
-                Some(backlog) => backlog.remaining().len(),
-                None => self.former.iter().map(|space| space.hnsw.len()).max().unwrap_or(0),
-            }
+    /// How many grains can be found, of a store that has so many.
+    pub fn searchable(&self, counts: Counts) -> u64 {
+        // Former spaces hold what the current one does not, but for what is pending.
+        if self.former.is_empty() { self.held() } else { self.held() + self.to_embed_anew(counts) }
+    }
+
+    /// How many grains the current space still has to be given, of a store that has so many.
+    pub fn to_embed_anew(&self, counts: Counts) -> u64 {
+        let all = if self.is_complete { 0 } else { counts.notes.saturating_sub(counts.pending) };
+        all.saturating_sub(self.held())
+    }
+
+    /// How many grains the current space holds.
+    pub fn held(&self) -> u64 {
+        self.current.hnsw.len() as u64
     }
 }
 

@@ -1,10 +1,12 @@
 //! The peers: who is connected, how good they are, who is dialled next, who has to go.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use libp2p::core::ConnectedPoint;
 use libp2p::multiaddr::Protocol;
+use libp2p::swarm::ConnectionId;
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::{Multiaddr, PeerId, kad};
 use synapsenet_proto::Topic;
@@ -29,10 +31,19 @@ const OUTBOUND_SHARE: (usize, usize) = (2, 3);
 const MAX_DIALLING: usize = 8;
 /// Relays on which this node wants a place: one may go.
 const MAX_RELAYS: usize = 2;
+/// Two that dial each other at the same moment have two connections so close together.
+const SAME_MOMENT: Duration = Duration::from_millis(100);
 /// A grain that was new is worth so much in a peer's score ...
 const PRAISE: f64 = 0.01;
 /// ... up to this.
 const MAX_PRAISE: f64 = 20.0;
+
+/// Whether those that go on began well after the one that closed, which began at `since`. Then the peer dialled while this
+/// node thought it connected: its program was started anew, and behind QUIC nothing told this node for ten seconds. What
+/// is said once at the beginning, gossipsub's topics above all, was said to the program before.
+fn is_another_session<'a>(since: Instant, mut others: impl Iterator<Item = &'a Instant>) -> bool {
+    others.all(|other| other.saturating_duration_since(since) > SAME_MOMENT)
+}
 
 /// Whether an address leads to its node without a relay.
 fn is_direct(address: &Multiaddr) -> bool {
@@ -61,7 +72,8 @@ pub(super) fn reason_of(error: &libp2p::swarm::DialError) -> String {
 pub(crate) struct Peer {
     pub(super) address: Multiaddr,
     pub(super) direction: Direction,
-    pub(super) connections: usize,
+    /// With when each began; never empty.
+    pub(super) connections: HashMap<ConnectionId, Instant>,
     pub(super) since: Instant,
     pub(super) latency: Option<Duration>,
     pub(super) agent: String,
@@ -74,7 +86,7 @@ pub(crate) struct Peer {
 }
 
 impl Task {
-    pub(super) fn on_connected(&mut self, id: PeerId, endpoint: &ConnectedPoint) {
+    pub(super) fn on_connected(&mut self, id: PeerId, connection: ConnectionId, endpoint: &ConnectedPoint) {
         let now = Instant::now();
         let (address, direction) = match endpoint {
             ConnectedPoint::Dialer { address, .. } => (split(address).0, Direction::Outbound),
@@ -86,13 +98,13 @@ impl Task {
         let dialled = (direction == Direction::Outbound).then(|| address.clone());
         self.book.connected(id, dialled, now_ms(), now);
         if let Some(peer) = self.peers.get_mut(&id) {
-            peer.connections += 1;
+            peer.connections.insert(connection, now);
             return;
         }
         let peer = Peer {
             address,
             direction,
-            connections: 1,
+            connections: HashMap::from([(connection, now)]),
             since: now,
             latency: None,
             agent: String::new(),
@@ -127,10 +139,20 @@ impl Task {
         self.tell(Event::Joined { peer: id });
     }
 
-    pub(super) fn on_disconnected(&mut self, id: PeerId) {
+    pub(super) fn on_disconnected(
+        &mut self,
+        id: PeerId,
+        connection: ConnectionId,
+        endpoint: &ConnectedPoint,
+    ) {
         let Some(peer) = self.peers.get_mut(&id) else { return };
-        peer.connections -= 1;
-        if peer.connections > 0 {
+        let Some(since) = peer.connections.remove(&connection) else { return };
+        if !peer.connections.is_empty() {
+            // A connection that was relayed gives way to a direct one, and all goes on.
+            if !endpoint.is_relayed() && is_another_session(since, peer.connections.values()) {
+                tracing::debug!(peer = %id, "a peer began anew; the connections begin anew, too");
+                self.disconnect(&id);
+            }
             return;
         }
         let Some(peer) = self.peers.remove(&id) else { return };
@@ -448,4 +470,17 @@ fn transport_of(address: &Multiaddr) -> Transport {
         }
     }
     transport
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_that_outlives_a_much_older_one_is_another_session() {
+        let (began, later) = (Instant::now(), |ms| Instant::now() + Duration::from_millis(ms));
+        assert!(is_another_session(began, [later(5000), later(9000)].iter()));
+        assert!(!is_another_session(began, [later(5000), began].iter()), "one of the first moment goes on");
+        assert!(!is_another_session(later(5000), [began].iter()), "the later one closed");
+    }
 }

@@ -25,12 +25,14 @@ impl Task {
             SwarmEvent::Behaviour(event) => self.on_behaviour(event),
             SwarmEvent::ConnectionEstablished { peer_id, connection_id, endpoint, .. } => {
                 self.pending.remove(&connection_id);
-                self.on_connected(peer_id, &endpoint);
+                self.on_connected(peer_id, connection_id, &endpoint);
                 if let Some((reply, _)) = self.dialling.remove(&connection_id) {
                     self.on_dialled(peer_id, reply);
                 }
             }
-            SwarmEvent::ConnectionClosed { peer_id, .. } => self.on_disconnected(peer_id),
+            SwarmEvent::ConnectionClosed { peer_id, connection_id, endpoint, .. } => {
+                self.on_disconnected(peer_id, connection_id, &endpoint);
+            }
             SwarmEvent::OutgoingConnectionError { connection_id, peer_id, error } => {
                 let pending = self.pending.remove(&connection_id);
                 if let Some(peer) = peer_id.or(pending) {

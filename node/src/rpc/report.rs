@@ -2,6 +2,7 @@
 
 use synapsenet_net::NetError;
 use synapsenet_proto::rpc;
+use synapsenet_storage::Counts;
 use tonic::Status;
 
 use super::Api;
@@ -39,11 +40,11 @@ pub(super) async fn report(api: &Api) -> Result<rpc::StatusResponse, Status> {
         grains: counts.notes,
         retractions: counts.retractions,
         pending: counts.pending,
-        searchable: spaces.searchable() as u64,
+        searchable: spaces.searchable(counts),
         storage_bytes: memory.store.size_bytes(),
         index_bytes: spaces.all().map(|space| space.hnsw.memory_bytes()).sum(),
         memory_bytes: memory_bytes(),
-        model: Some(model_status(api, &spaces)),
+        model: Some(model_status(api, &spaces, counts)),
         api_addresses: parts.api_addresses.clone(),
         metrics_address: parts.metrics_address.clone(),
         topics: topics.into_iter().map(topic).collect(),
@@ -52,14 +53,13 @@ pub(super) async fn report(api: &Api) -> Result<rpc::StatusResponse, Status> {
     })
 }
 
-fn model_status(api: &Api, spaces: &Spaces) -> rpc::ModelStatus {
+fn model_status(api: &Api, spaces: &Spaces, counts: Counts) -> rpc::ModelStatus {
     let model = &spaces.current.model;
     let (state, provider) = match api.parts.models.presence(model.id()) {
         Presence::Absent => ("unloaded", String::new()),
         Presence::Loading => ("loading", String::new()),
         Presence::Loaded { provider, .. } => ("ready", provider.to_string()),
     };
-    let held = spaces.current.hnsw.len();
     rpc::ModelStatus {
         name: model.full_name(),
         model_id: model.id().to_string(),
@@ -67,7 +67,7 @@ fn model_status(api: &Api, spaces: &Spaces) -> rpc::ModelStatus {
         max_tokens: model.max_tokens() as u32,
         state: state.to_owned(),
         provider,
-        to_embed_anew: if spaces.is_complete { 0 } else { spaces.searchable().saturating_sub(held) as u64 },
+        to_embed_anew: spaces.to_embed_anew(counts),
         former_models: spaces.former.iter().map(|space| space.model.full_name()).collect(),
     }
 }
