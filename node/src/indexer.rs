@@ -113,6 +113,7 @@ impl Indexer {
         loop {
             while !stop.is_cancelled() && self.round().await? {}
             if stop.is_cancelled() {
+                apply_log(self.memory.clone()).await?;
                 return self.save().await;
             }
             if self.memory.spaces().all().any(|space| space.applied() >= space.saved() + SNAPSHOT_EVERY) {
@@ -130,7 +131,8 @@ impl Indexer {
         }
     }
 
-    /// Takes one round of pending grains to the index. True when more wait.
+    /// Takes one round of pending grains into the store's log, and the round before into the indexes. True when there was
+    /// one, which the next call takes into the indexes.
     async fn round(&mut self) -> Result<bool, IndexerError> {
         let start = Instant::now();
         if self.memory.takes_up_again() {
@@ -142,17 +144,20 @@ impl Indexer {
         let model = space.model.clone();
         let mut dice = self.dice.fork();
         let round = blocking(move || Round::read(&memory, &model, own, taken, &mut dice)).await?;
-        if let Some(last) = round.last {
-            self.taken = last;
-            self.settle(&space.model, round).await?;
-        }
-        let indexed = self.apply_log().await?;
-        let more = self.publish().await?;
-        if indexed > 0 {
-            self.memory.metrics.batches.inc();
-            self.memory.metrics.batch.observe(start.elapsed().as_secs_f64());
-        }
-        Ok(more)
+        let applying = apply_log(self.memory.clone());
+        let Some(last) = round.last else {
+            applying.await?;
+            self.publish(None).await?;
+            return Ok(false);
+        };
+        self.taken = last;
+        // While these are embedded, the indexes take in what the round before stored.
+        let (settled, applied) = tokio::join!(self.settle(&space.model, round), applying);
+        settled.and(applied)?;
+        self.publish(Some(taken)).await?;
+        self.memory.metrics.batches.inc();
+        self.memory.metrics.batch.observe(start.elapsed().as_secs_f64());
+        Ok(true)
     }
 
     fn own(&self) -> AuthorId {
@@ -290,37 +295,29 @@ impl Indexer {
         Ok(embedded)
     }
 
-    /// Brings the indexes up to the store's log. Answers how many entries the current one applied.
-    async fn apply_log(&self) -> Result<usize, IndexerError> {
-        let memory = self.memory.clone();
-        blocking(move || {
-            let view = memory.store.view()?;
-            let spaces = memory.spaces();
-            for former in &spaces.former {
-                former.apply_log(&view)?;
-            }
-            spaces.current.apply_log(&view)
-        })
-        .await
-    }
-
-    /// Tells how far it has come. True when notes are pending.
-    async fn publish(&self) -> Result<bool, IndexerError> {
+    /// Tells how far it has come. `done`: up to which note everything is in the index; none when nothing was pending as the
+    /// log was applied.
+    async fn publish(&self, done: Option<Slot>) -> Result<(), IndexerError> {
         let (memory, taken) = (self.memory.clone(), self.taken);
-        let (progress, searchable, more) = blocking(move || -> Result<_, StorageError> {
+        let (progress, searchable) = blocking(move || -> Result<_, StorageError> {
             let view = memory.store.view()?;
-            let next = view.pending_after(taken, 1)?.first().map(|record| record.slot);
-            let done_slot = next.map_or(view.last_slot()?, |slot| slot - 1);
+            let done_slot = match done {
+                Some(slot) => slot,
+                // One may have come since.
+                None => match view.pending_after(taken, 1)?.first() {
+                    Some(next) => next.slot - 1,
+                    None => view.last_slot()?,
+                },
+            };
             let counts = view.counts()?;
-            let searchable = memory.spaces().searchable(counts);
-            Ok((Progress { done_slot, pending: counts.pending }, searchable, next.is_some()))
+            Ok((Progress { done_slot, pending: counts.pending }, memory.spaces().searchable(counts)))
         })
         .await?;
         let metrics = &self.memory.metrics;
         metrics.pending_grains.set(progress.pending as i64);
         metrics.searchable_grains.set(searchable as i64);
         self.progress.send_replace(progress);
-        Ok(more)
+        Ok(())
     }
 
     /// Saves the indexes and lets the store forget the log before them.
@@ -346,6 +343,18 @@ impl Indexer {
         }
         Ok(())
     }
+}
+
+/// Brings the indexes up to the store's log.
+async fn apply_log(memory: Arc<Memory>) -> Result<(), IndexerError> {
+    blocking(move || {
+        let view = memory.store.view()?;
+        for space in memory.spaces().all() {
+            space.apply_log(&view)?;
+        }
+        Ok(())
+    })
+    .await
 }
 
 /// The words of a grain that the model reads: the title, unless the text begins with it, and the text.
@@ -405,7 +414,7 @@ mod tests {
         let (mut indexer, _liars) = node.indexer(&models);
         // Dice under which the first claim is not audited.
         indexer.dice = Dice::from_seed(&[1; 32]);
-        indexer.round().await.unwrap();
+        while indexer.round().await.unwrap() {}
         assert!(node.is_searchable(id));
         let hits = node.memory.current().hnsw.search(&node.vector(7), 1, None).unwrap();
         assert_eq!(hits[0].key, node.slot_of(id));

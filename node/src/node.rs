@@ -51,8 +51,9 @@ const INDEX_DIR: &str = "index";
 const MODELS_DIR: &str = "models";
 /// Searches that walk the index at the same time; more wait for each other.
 const MAX_CONCURRENT_SEARCHES: usize = 16;
-/// Threads of one session: with more, small runs no longer get faster, and a second session does more than they.
-const THREADS_PER_SESSION: usize = 8;
+/// Threads of one session. More sessions with fewer threads embed more (14 % with one each on two cores), and each holds
+/// the weights once more; four keep a question quick. Not measured on more than two cores.
+const THREADS_PER_SESSION: usize = 4;
 /// Failures that may wait to be reported: the first one stops the node.
 const FAILURES: usize = 8;
 

@@ -110,12 +110,11 @@ impl Space {
         self.saved.load(Ordering::Relaxed)
     }
 
-    /// Brings the index up to the store's log as far as `view` shows it. Answers how many entries were applied. Only the
-    /// indexer calls this once the node runs.
+    /// Brings the index up to the store's log as far as `view` shows it. Only the indexer calls this once the node runs.
     ///
     /// # Errors
     /// When the store cannot be read or the index cannot take a vector.
-    pub fn apply_log(&self, view: &View) -> Result<usize, IndexerError> {
+    pub fn apply_log(&self, view: &View) -> Result<(), IndexerError> {
         let Some(events) = view.index_log(self.applied())? else {
             return Err(synapsenet_storage::StorageError::Damaged(
                 "the index log was pruned further than every index has read it".to_owned(),
@@ -128,7 +127,7 @@ impl Space {
         if let Some(last) = events.last() {
             self.applied.store(last.seq, Ordering::Relaxed);
         }
-        Ok(events.len())
+        Ok(())
     }
 
     fn apply_step(&self, view: &View, step: &[IndexEvent]) -> Result<(), IndexerError> {

@@ -1,5 +1,6 @@
 use std::path::PathBuf;
 
+use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
 use super::*;

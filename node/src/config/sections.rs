@@ -68,7 +68,7 @@ pub struct AiConfig {
     pub fallback: bool,
     /// Threads that compute vectors, in all sessions together; 0 means one for each core.
     pub threads: usize,
-    /// Sessions of a model, which compute side by side and hold its weights once each; 0 means one for each eight threads.
+    /// Sessions of a model, which compute side by side and hold its weights once each; 0 means one for each four threads.
     pub sessions: usize,
     /// Tokens in one run of the model, padding counted; 0 means what suits the provider. A question waits for at most one
     /// run.

@@ -8,7 +8,7 @@ use synapsenet_proto::Vector;
 use synapsenet_storage::{Slot, View};
 use tokio_util::sync::CancellationToken;
 
-use super::{Indexer, IndexerError};
+use super::{Indexer, IndexerError, apply_log};
 use crate::blocking::blocking;
 use crate::claims::Plain;
 use crate::memory::Memory;
@@ -55,11 +55,11 @@ impl Indexer {
             let failed = self.embed(&spaces.current.model, notes, shared_seq).await?;
             backlog.add_failed(failed);
         }
-        self.apply_log().await?;
+        apply_log(self.memory.clone()).await?;
         backlog.advance(slots.len());
         self.memory.metrics.embedded_anew.inc_by(count);
         self.find_anchors(&spaces, &backlog).await?;
-        self.publish().await?;
+        self.publish(None).await?;
         Ok(true)
     }
 
