@@ -116,10 +116,10 @@ impl Space {
     /// When the store cannot be read or the index cannot take a vector.
     pub fn apply_log(&self, view: &View) -> Result<(), IndexerError> {
         let Some(events) = view.index_log(self.applied())? else {
-            return Err(synapsenet_storage::StorageError::Damaged(
-                "the index log was pruned further than every index has read it".to_owned(),
-            )
-            .into());
+            // The log is pruned behind the indexes in use, and this one was not yet when that happened. It begins here; what
+            // it lacks is found by the backlog that is made for every space that comes into use.
+            self.applied.store(view.last_index_seq()?, Ordering::Relaxed);
+            return Ok(());
         };
         for step in events.chunks(MAX_STEP) {
             self.apply_step(view, step)?;
@@ -386,7 +386,35 @@ impl Anchors {
 
 #[cfg(test)]
 mod tests {
+    use synapsenet_storage::Change;
+
     use super::*;
+    use crate::memory::VECTOR_ENCODING;
+    use crate::testing::{Fixture, author, note};
+
+    #[tokio::test]
+    async fn a_space_that_was_opened_before_the_log_was_pruned_gets_what_it_lacks_from_the_backlog() {
+        let node = Fixture::new();
+        let id = {
+            let grain = note(&author(0), "said meanwhile");
+            node.ingest.put(grain.clone(), false).await.unwrap();
+            grain.id()
+        };
+        let slot = node.slot_of(id);
+        let memory = node.memory.clone();
+        let model = memory.current().model.clone();
+        let late = Space::open(&memory.store, model, &memory.index_dir, memory.hnsw, Fill::Later).unwrap();
+        let vector = node.vector(3).encode(VECTOR_ENCODING);
+        node.ingest.apply(vec![Change::AddVector { slot, vector }]).await.unwrap();
+        let up_to = node.view().last_index_seq().unwrap();
+        node.ingest.apply(vec![Change::PruneIndexLog { up_to }]).await.unwrap();
+        late.apply_log(&node.view()).unwrap();
+        assert_eq!((late.applied(), late.hnsw.len()), (up_to, 0));
+        let backlog = Backlog::find(&node.view(), &late).unwrap();
+        assert_eq!(backlog.remaining(), [slot]);
+        assert!(late.take_stored(&node.view(), backlog.remaining()).unwrap().is_empty());
+        assert!(late.hnsw.contains(slot));
+    }
 
     #[test]
     fn a_score_of_another_model_is_brought_to_the_scale_of_this_one() {
