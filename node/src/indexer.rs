@@ -153,7 +153,16 @@ impl Indexer {
         self.taken = last;
         // While these are embedded, the indexes take in what the round before stored.
         let (settled, applied) = tokio::join!(self.settle(&space.model, round), applying);
-        settled.and(applied)?;
+        applied?;
+        match settled {
+            // It was unloaded because another is in use now, and cannot come back: its grains are that one's to read.
+            Err(IndexerError::Embed(EmbedError::NotLoaded(_)))
+                if self.memory.current().id() != space.id() =>
+            {
+                self.taken = taken;
+            }
+            settled => settled?,
+        }
         self.publish(Some(taken)).await?;
         self.memory.metrics.batches.inc();
         self.memory.metrics.batch.observe(start.elapsed().as_secs_f64());
