@@ -380,15 +380,19 @@ fn open_spaces(
     index_dir: &Path,
     hnsw: HnswOptions,
 ) -> anyhow::Result<Spaces> {
-    let open = |model| Space::open(store, model, index_dir, hnsw, Fill::Now).map(Arc::new);
-    let current = open(model)?;
+    let open = |model, fill| Space::open(store, model, index_dir, hnsw, fill).map(Arc::new);
     let view = store.view()?;
     let counts = view.counts()?;
-    if current.hnsw.len() as u64 >= counts.notes.saturating_sub(counts.pending) {
+    let wanted = counts.notes.saturating_sub(counts.pending);
+    // In the middle of a change, the indexer fills it while the former spaces answer; otherwise it has to answer at once.
+    let is_changing = view.vector_count(model.id())? < wanted;
+    let current = open(model, if is_changing { Fill::Later } else { Fill::Now })?;
+    if current.hnsw.len() as u64 >= wanted {
         return Ok(Spaces::one(current));
     }
     let others = view.models()?.into_iter().filter(|(id, _)| *id != current.id());
-    let former = others.filter_map(|(id, _)| models.with_id(id)).take(MAX_FORMER).map(open);
+    let former = others.filter_map(|(id, _)| models.with_id(id)).take(MAX_FORMER);
+    let former = former.map(|model| open(model, Fill::Now));
     Ok(Spaces::incomplete(current.clone(), former.collect::<Result<_, _>>()?))
 }
 
