@@ -14,6 +14,7 @@
 //! | Do real processes start, stop and die without losing anything? | `processes` |
 //! | What if the disk, the index, the model or the library is not as it should be? | `damage` |
 //! | Which models are there, and is nothing lost or mixed when they change? | `models` |
+//! | Do the commands, the configuration and the hub decide about models as they should? | `model_commands` |
 //! | Does the command line say and do what scripts rely on? | `commands`, `transfer` |
 //! | Do grains spread, do questions reach others, does what is private stay? | `mesh` |
 //! | Do all nodes end with the same grains, whatever happens to nodes and lines? | `convergence` |
@@ -39,6 +40,7 @@ mod integration {
     mod mesh;
     mod mesh_commands;
     mod metrics;
+    mod model_commands;
     mod models;
     mod processes;
     mod requests;

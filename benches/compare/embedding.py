@@ -11,13 +11,15 @@ in a process of its own and waits there until it is asked. Tokenizing is part of
 `single` gives one text a run. `batched` hands over the whole set: the better of the batch sizes 8 and 32 counts for each peer, ours plans its
 own batches. Ours has one session with as many threads as the peers have, as in the node.
 
-Two figures are printed for each: the best wall-clock rate of all rounds, and the best rate by CPU time, which other work on the machine
-disturbs less. `x` is our rate divided by the peer's.
+A measurement goes through its set once to warm up, then again and again for some seconds, because a processor that was idle, and threads that
+slept, need a while to be at their best; its wall-clock rate is that of the median pass. Two figures are printed for each: the best wall-clock
+rate of all rounds, and the best rate by CPU time, which other work on the machine disturbs less. `x` is our rate divided by the peer's.
 """
 
 import argparse
 import json
 import os
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -48,11 +50,11 @@ class PeerProcess:
             sys.exit(f"{self.name} ended unasked with exit code {self.process.wait()}; its message stands above")
         return json.loads(line)
 
-    def measure(self, set_name, batched):
+    def measure(self, set_name, batched, seconds):
         """The better of the batch sizes, or one text a run."""
         results = []
         for batch_size in BATCH_SIZES if batched else (1,):
-            self.process.stdin.write(json.dumps({"set": set_name, "batch_size": batch_size}) + "\n")
+            self.process.stdin.write(json.dumps({"set": set_name, "batch_size": batch_size, "seconds": seconds}) + "\n")
             self.process.stdin.flush()
             results.append(self.answer())
         return {
@@ -75,8 +77,8 @@ class OurBinary:
         self.binary, self.threads, self.texts = binary, threads, texts
         self.loaded = {"load_s": None}
 
-    def measure(self, set_name, batched):
-        command = [str(self.binary), "--texts", str(self.texts), "--set", set_name, "--rounds", "1"]
+    def measure(self, set_name, batched, seconds):
+        command = [str(self.binary), "--texts", str(self.texts), "--set", set_name, "--rounds", "1", "--seconds", str(seconds)]
         command += ["--mode", "batched" if batched else "single", "--threads", str(self.threads)]
         environment = {"ORT_DYLIB_PATH": str(ROOT / ".onnxruntime" / "libonnxruntime.so")} | os.environ
         result = json.loads(subprocess.run(command, check=True, capture_output=True, text=True, env=environment).stdout.splitlines()[-1])
@@ -99,14 +101,24 @@ def serve_peer(name, threads, texts):
     for line in sys.stdin:
         request = json.loads(line)
         batch = sets[request["set"]]
-        wall, cpu = time.perf_counter(), time.process_time()
-        if request["batch_size"] == 1:
-            for text in batch:
-                peer.encode([text], 1)
-        else:
-            peer.encode(batch, request["batch_size"])
-        wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+        read_all(peer, batch, request["batch_size"])
+        walls, begin, cpu = [], time.perf_counter(), time.process_time()
+        while not walls or time.perf_counter() - begin < request["seconds"]:
+            start = time.perf_counter()
+            read_all(peer, batch, request["batch_size"])
+            walls.append(time.perf_counter() - start)
+        cpu = (time.process_time() - cpu) / len(walls)
+        wall = statistics.median(walls)
         print(json.dumps({"texts_per_s": len(batch) / wall, "texts_per_cpu_s": len(batch) / cpu, "rss_mb": peak_memory_mb()}), flush=True)
+
+
+def read_all(peer, texts, batch_size):
+    """Lets a peer embed a set once."""
+    if batch_size > 1:
+        peer.encode(texts, batch_size)
+        return
+    for text in texts:
+        peer.encode([text], 1)
 
 
 def peak_memory_mb():
@@ -116,7 +128,7 @@ def peak_memory_mb():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
 
 
-def compare(stacks, sets, modes, rounds):
+def compare(stacks, sets, modes, rounds, seconds):
     """Lets the stacks take turns; returns {(stack, set, mode): best of all rounds}."""
     best = {}
     for turn in range(rounds):
@@ -124,7 +136,7 @@ def compare(stacks, sets, modes, rounds):
             for mode in modes:
                 # Each round begins with another stack, so that none always runs on the warmest or the busiest machine.
                 for stack in stacks[turn % len(stacks) :] + stacks[: turn % len(stacks)]:
-                    result = stack.measure(set_name, mode == "batched")
+                    result = stack.measure(set_name, mode == "batched", seconds)
                     seen = best.setdefault((stack.name, set_name, mode), result)
                     best[stack.name, set_name, mode] = {key: max(value, seen[key]) for key, value in result.items()}
     return best
@@ -159,6 +171,7 @@ def main():
     parser.add_argument("--modes", default="single,batched")
     parser.add_argument("--threads", default="1,2", help="comma-separated numbers of threads; with --peer, one number")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=int, default=3, help="the least time of one measurement")
     parser.add_argument("--peers", default=",".join(PEERS), help="comma-separated names of peers")
     parser.add_argument("--binary", type=Path, default=ROOT / "target" / "release" / "embed_bench")
     parser.add_argument("--peer", choices=PEERS, help=argparse.SUPPRESS)
@@ -178,7 +191,7 @@ def main():
                 stacks.insert(0, OurBinary(arguments.binary, threads, texts))
             else:
                 print(f"{arguments.binary} is missing, only the peers are measured: cargo build --release --workspace --bins")
-            best = compare(stacks, sets, modes, arguments.rounds)
+            best = compare(stacks, sets, modes, arguments.rounds, arguments.seconds)
             print_table(best, [stack.name for stack in stacks], sets, modes, threads)
             for stack in stacks:
                 stack.close()

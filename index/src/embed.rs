@@ -20,6 +20,9 @@ const TOKEN_VECTORS: &str = "last_hidden_state";
 const INPUT_IDS: &str = "input_ids";
 const ATTENTION_MASK: &str = "attention_mask";
 const TOKEN_TYPES: &str = "token_type_ids";
+/// What a run costs beside its tokens, in tokens: the weights have to be read from memory once. Measured with the built-in
+/// model on one thread: 2 ms, and 0.092 ms a token.
+const RUN_COST: usize = 22;
 /// Cuts texts into the tokens of one model. Cheap to clone, and may be used from many threads.
 #[derive(Clone)]
 pub struct Tokenizer {
@@ -354,27 +357,32 @@ impl Head {
     }
 }
 
-/// Groups texts of the given token counts ([`Tokenized::len`]) into batches: sorted by length, so that little is spent on
-/// padding; at most `max_batch_texts` a batch; and at most `max_batch_tokens` with the padding
-/// counted, except that a longer text has a batch of its own. Gives indices into `lengths`, each exactly once, the
-/// shortest texts first.
+/// Groups texts of the given token counts ([`Tokenized::len`]) into batches of neighbours by length, so that the tokens of
+/// padding and the fixed cost of the runs ([`RUN_COST`]) are the least together. At most `max_batch_texts` a batch; and at
+/// most `max_batch_tokens` with the padding counted, except that a longer text has a batch of its own. Gives indices into
+/// `lengths`, each exactly once, the shortest texts first.
 #[must_use]
 pub fn plan_batches(lengths: &[usize], max_batch_tokens: usize, max_batch_texts: usize) -> Vec<Vec<usize>> {
     let mut order: Vec<usize> = (0..lengths.len()).collect();
     order.sort_by_key(|&index| lengths[index]);
-    let mut batches: Vec<Vec<usize>> = Vec::new();
-    for index in order {
-        match batches.last_mut() {
-            // Sorted, so this text is the longest of the batch, and all are padded to it.
-            Some(batch)
-                if batch.len() < max_batch_texts
-                    && lengths[index] * (batch.len() + 1) <= max_batch_tokens =>
-            {
-                batch.push(index);
-            }
-            _ => batches.push(vec![index]),
-        }
+    // For the first so many texts in order: the least cost in tokens, and where the last batch of that plan begins.
+    let mut plans = vec![(0, 0)];
+    for end in 1..=order.len() {
+        // Sorted, so the last text is the longest of its batch, and all are padded to it.
+        let longest = lengths[order[end - 1]];
+        let most = (max_batch_tokens / longest.max(1)).clamp(1, max_batch_texts.max(1));
+        let with_last_from = |start: usize| (plans[start].0 + RUN_COST + (end - start) * longest, start);
+        let plan = (end.saturating_sub(most)..end).map(with_last_from).min();
+        plans.push(plan.expect("a batch of one text is always allowed"));
     }
+    let mut batches = Vec::new();
+    let mut end = order.len();
+    while end > 0 {
+        let start = plans[end].1;
+        batches.push(order[start..end].to_vec());
+        end = start;
+    }
+    batches.reverse();
     batches
 }
 

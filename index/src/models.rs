@@ -23,6 +23,9 @@ use description::{Description, FileEntry, checked, id_of, parse, read_checked};
 /// The name of the description in a model's folder.
 pub const DESCRIPTION: &str = "model.toml";
 
+/// The longest description; ours have some 600 bytes.
+const MAX_DESCRIPTION_BYTES: u64 = 64 << 10;
+
 /// The folder of the built-in models, as error messages name it.
 const BUILT_IN_PLACE: &str = "the built-in index/models";
 /// All variants of all-MiniLM-L6-v2 have one tokenizer.
@@ -134,13 +137,17 @@ impl Model {
     /// # Errors
     /// [`IndexError::BadModel`] if the description is missing, unreadable or wrong.
     pub fn from_dir(dir: &Path) -> Result<Self, IndexError> {
-        let place = dir.join(DESCRIPTION).display().to_string();
-        let text = fs::read_to_string(dir.join(DESCRIPTION)).map_err(|error| {
-            bad(
-                &place,
-                format!("{error}; a model folder holds model.toml, the ONNX graph and tokenizer.json"),
-            )
-        })?;
+        let path = dir.join(DESCRIPTION);
+        let place = path.display().to_string();
+        let unreadable = |error: std::io::Error| {
+            let holds = "a model folder holds model.toml, the ONNX graph and tokenizer.json";
+            bad(&place, format!("{error}; {holds}"))
+        };
+        let file = fs::metadata(&path).map_err(unreadable)?;
+        if !file.is_file() || file.len() > MAX_DESCRIPTION_BYTES {
+            return Err(bad(&place, format!("it must be a file of at most {MAX_DESCRIPTION_BYTES} bytes")));
+        }
+        let text = fs::read_to_string(&path).map_err(unreadable)?;
         Self::described(parse(&text, &place)?, Source::Folder(dir.to_owned()), &place)
     }
 

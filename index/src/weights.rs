@@ -80,7 +80,25 @@ fn value_bytes(data_type: i32) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn arbitrary_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..2000)) {
+            let _ = weight_bytes(&bytes);
+        }
+
+        #[test]
+        fn a_graph_cut_anywhere_or_with_a_byte_changed_never_panics(at in any::<prop::sample::Index>(), byte: u8) {
+            let mut onnx = include_bytes!("../../tests/models/sines.onnx").to_vec();
+            let at = at.index(onnx.len());
+            let _ = weight_bytes(&onnx[..at]);
+            onnx[at] = byte;
+            let _ = weight_bytes(&onnx);
+        }
+    }
 
     #[test]
     fn weights_that_are_widened_count_as_what_they_become() {

@@ -171,8 +171,12 @@ impl Shared {
     }
 }
 
+/// Keeps a vector, unless its text is longer than one window of the model: such come again seldom, and would make the memory
+/// of the caches that of their texts.
 fn remember(cache: &Cache, text: Tokenized, vector: &Vector) {
-    if let Some(entries) = cache {
+    if let Some(entries) = cache
+        && text.windows().len() == 1
+    {
         entries.lock().unwrap_or_else(PoisonError::into_inner).put(text, vector.clone());
     }
 }

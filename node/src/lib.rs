@@ -24,6 +24,7 @@ mod metrics;
 mod metrics_http;
 mod models;
 pub mod node;
+mod opening;
 mod query;
 mod rpc;
 mod rpc_server;

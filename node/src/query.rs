@@ -216,16 +216,20 @@ fn candidates(
     };
     let all = Filter { created_from_ms: filter.created_from_ms.or(Some(0)), ..filter.clone() };
     let selected = if hnsw.len() <= MAX_COMPARED_WHOLE { &all } else { filter };
-    let neighbours = match view.select(selected, few)? {
-        Selection::All if earlier.is_empty() => hnsw.search(question, wanted, None)?,
-        Selection::All => match spaces.backlog.as_ref().map(|backlog| backlog.remaining()) {
-            Some(rest) if rest.len() <= few => return among(rest.to_vec()),
-            _ => hnsw.search_filtered(question, wanted, &|slot| !is_held(slot), None)?,
-        },
-        Selection::Few(slots) => return among(slots),
-        Selection::Many => {
-            // A slot whose record cannot be read is not let through; `verify` finds it.
-            let allow = |slot: Slot| view.matches(slot, filter).unwrap_or(false) && !is_held(slot);
+    // Of a former space, what the current one is still to be given is all that counts.
+    let rest = if earlier.is_empty() { None } else { spaces.rest().filter(|rest| rest.len() <= few) };
+    // A slot whose record cannot be read is not let through; `verify` finds it.
+    let fits = |slot: Slot| view.matches(slot, filter).unwrap_or(false);
+    let neighbours = match (view.select(selected, few)?, rest) {
+        (Selection::All, None) if earlier.is_empty() => hnsw.search(question, wanted, None)?,
+        (Selection::All, None) => hnsw.search_filtered(question, wanted, &|slot| !is_held(slot), None)?,
+        (Selection::All, Some(rest)) => return among(rest.to_vec()),
+        (Selection::Few(slots), _) => return among(slots),
+        (Selection::Many, Some(rest)) => {
+            return among(rest.iter().copied().filter(|&slot| fits(slot)).collect());
+        }
+        (Selection::Many, None) => {
+            let allow = |slot: Slot| fits(slot) && !is_held(slot);
             hnsw.search_filtered(question, wanted, &allow, None)?
         }
     };

@@ -17,7 +17,7 @@ use synapsenet_proto::{EncodedVector, ModelId, Vector};
 use synapsenet_storage::{Counts, IndexEvent, IndexEventKind, Slot, Store, View};
 
 use crate::indexer::IndexerError;
-use crate::node::private_dir;
+use crate::opening::private_dir;
 
 /// Spaces beside the current one: each costs the memory of an index, and a question one more run of a model.
 pub(crate) const MAX_FORMER: usize = 2;
@@ -26,9 +26,9 @@ const MAX_STEP: usize = 4096;
 /// Hexadecimal digits of a model's id in the name of its folder.
 const FOLDER_DIGITS: usize = 16;
 /// Grains with vectors of two models by which their scores are made comparable ...
-pub(crate) const MAX_ANCHORS: usize = 128;
+const MAX_ANCHORS: usize = 128;
 /// ... and fewer than these say nothing.
-pub(crate) const MIN_ANCHORS: usize = 16;
+const MIN_ANCHORS: usize = 16;
 
 /// A model, and the index over the store's vectors of it.
 pub(crate) struct Space {
@@ -272,6 +272,13 @@ impl Spaces {
         Self::incomplete(current, former)
     }
 
+    /// The grains that only former spaces hold, when they are known. A grain that the current model failed on is one of
+    /// them and stands in no list, so then they are not known.
+    pub fn rest(&self) -> Option<&[Slot]> {
+        let backlog = self.backlog.as_ref()?;
+        (backlog.failed() == 0).then(|| backlog.remaining())
+    }
+
     /// The first that holds a slot.
     pub fn holding(&self, slot: Slot) -> Option<&Arc<Space>> {
         self.all().find(|space| space.hnsw.contains(slot))
@@ -298,24 +305,29 @@ impl Spaces {
 /// The grains that only former spaces hold, newest first, and how far they have been embedded anew.
 pub(crate) struct Backlog {
     slots: Vec<Slot>,
+    /// Some that the current space and a former one held before, newest first.
+    had: Vec<Slot>,
     next: AtomicUsize,
     failed: AtomicUsize,
 }
 
 impl Backlog {
-    /// Looks through the store for grains that `current` does not hold.
+    /// Looks through the store for grains that the current space does not hold.
     ///
     /// # Errors
     /// When the store cannot be read.
-    pub fn find(view: &View, current: &Space) -> Result<Self, IndexerError> {
+    pub fn find(view: &View, spaces: &Spaces) -> Result<Self, IndexerError> {
         let mut slots = Vec::new();
         view.notes_newest_first(&mut |slot| {
             slots.push(slot);
             ControlFlow::Continue(())
         })?;
-        let missing: HashSet<Slot> = current.hnsw.missing(&slots).into_iter().collect();
+        let missing: HashSet<Slot> = spaces.current.hnsw.missing(&slots).into_iter().collect();
+        let is_former = |slot: Slot| spaces.former.iter().any(|former| former.hnsw.contains(slot));
+        let is_held_twice = |slot: &Slot| !missing.contains(slot) && is_former(*slot);
+        let had = slots.iter().copied().filter(is_held_twice).take(MAX_ANCHORS).collect();
         slots.retain(|slot| missing.contains(slot));
-        Ok(Self { slots, next: AtomicUsize::new(0), failed: AtomicUsize::new(0) })
+        Ok(Self { slots, had, next: AtomicUsize::new(0), failed: AtomicUsize::new(0) })
     }
 
     /// What is left.
@@ -323,9 +335,10 @@ impl Backlog {
         &self.slots[self.next.load(Ordering::Relaxed)..]
     }
 
-    /// What was done.
-    pub fn done(&self) -> &[Slot] {
-        &self.slots[..self.next.load(Ordering::Relaxed)]
+    /// At most [`MAX_ANCHORS`] grains that the current space and a former one hold: what was done last, and what it had before.
+    pub fn held_twice(&self) -> Vec<Slot> {
+        let done = &self.slots[..self.next.load(Ordering::Relaxed)];
+        done.iter().rev().chain(&self.had).take(MAX_ANCHORS).copied().collect()
     }
 
     /// How many the model was not able to embed.
@@ -363,11 +376,6 @@ impl Anchors {
     /// Anchors of grains with a vector of the current and one of the former model.
     pub fn new(former: ModelId, pairs: Vec<(Vector, Vector)>) -> Self {
         Self { former, pairs }
-    }
-
-    /// How many there are.
-    pub fn len(&self) -> usize {
-        self.pairs.len()
     }
 
     /// What turns a score of the former space into one that stands beside the current one's, for a question that lies
@@ -410,8 +418,10 @@ mod tests {
         node.ingest.apply(vec![Change::PruneIndexLog { up_to }]).await.unwrap();
         late.apply_log(&node.view()).unwrap();
         assert_eq!((late.applied(), late.hnsw.len()), (up_to, 0));
-        let backlog = Backlog::find(&node.view(), &late).unwrap();
-        assert_eq!(backlog.remaining(), [slot]);
+        let spaces = Spaces::incomplete(Arc::new(late), vec![memory.current()]);
+        let late = &spaces.current;
+        let backlog = Backlog::find(&node.view(), &spaces).unwrap();
+        assert_eq!((backlog.remaining(), backlog.held_twice()), ([slot].as_slice(), Vec::new()));
         assert!(late.take_stored(&node.view(), backlog.remaining()).unwrap().is_empty());
         assert!(late.hnsw.contains(slot));
     }

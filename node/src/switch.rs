@@ -123,10 +123,17 @@ impl Switch {
     /// [`SwitchError`]; a model that grains need is refused.
     pub async fn remove(&self, name: &str) -> Result<u64, SwitchError> {
         let _alone = self.configured.lock().await;
-        let model = self.models.find(name)?;
-        self.refuse_needed(model.id(), &model.full_name())?;
-        self.models.remove(name).await?;
-        self.drop_all(model.id()).await
+        let added = self.models.find_added(name)?;
+        // The vectors first: without the model nobody could name them any more. Of a broken one they are not known.
+        let dropped = match &added.model {
+            Ok(model) => {
+                self.refuse_needed(model.id(), &added.name)?;
+                self.drop_all(model.id()).await?
+            }
+            Err(_) => 0,
+        };
+        self.models.remove(added).await?;
+        Ok(dropped)
     }
 
     /// Drops the vectors of a model that no grain needs. Answers how many there were.

@@ -4,90 +4,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use rustix::process::Signal;
-use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
-use synapsenet::Config;
 use synapsenet_index::{Compute, Embedder, Model, Purpose, Runtime, Tokenizer, find_runtime};
 use synapsenet_proto::{Vector, rpc};
-use tonic::{Code, Status};
+use tonic::Code;
 
-use super::harness::{Client, TestNode, TestProcess, config, folder, synapsenet, wait_for, within};
+use super::harness::{Client, INT8, SINES, TestNode, TestProcess, W8, config, folder, tiny_model, wait_for};
 use super::metrics::scrape;
-
-/// The built-in models.
-const W8: &str = "all-MiniLM-L6-v2-w8";
-const INT8: &str = "all-MiniLM-L6-v2-int8";
-/// A tiny model of these tests: 16 components, so that a mix of it with another cannot even be computed.
-const SINES: &str = "sines-tiny";
-
-/// Writes the folder of the tiny model, or of another one with the same interface from `tests/models`.
-fn tiny_model(dir: &Path, name: &str, graph: &str) -> PathBuf {
-    let tests = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let onnx = std::fs::read(tests.join("models").join(graph)).unwrap();
-    let tokenizer = std::fs::read(tests.join("../index/models/all-MiniLM-L6-v2/tokenizer.json")).unwrap();
-    let hash =
-        |bytes: &[u8]| Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect::<String>();
-    let description = format!(
-        "name = \"{name}\"\nvariant = \"tiny\"\ndimension = 16\nmax_tokens = 64\npooling = \"mean\"\nnormalize = true\n\
-         question_prefix = \"\"\ndocument_prefix = \"\"\nlicense = \"Apache-2.0\"\n\
-         [files.onnx]\npath = \"model.onnx\"\nsha256 = \"{}\"\n[files.tokenizer]\npath = \"tokenizer.json\"\nsha256 = \"{}\"\n",
-        hash(&onnx),
-        hash(&tokenizer),
-    );
-    let folder = dir.join(name);
-    std::fs::create_dir_all(&folder).unwrap();
-    std::fs::write(folder.join("model.toml"), description).unwrap();
-    std::fs::write(folder.join("model.onnx"), onnx).unwrap();
-    std::fs::write(folder.join("tokenizer.json"), tokenizer).unwrap();
-    folder
-}
-
-impl Client {
-    async fn try_use(&self, name: &str) -> Result<rpc::UseModelResponse, Status> {
-        let request = rpc::UseModelRequest { name: name.into() };
-        within("an answer to use", self.models.clone().use_model(request))
-            .await
-            .map(tonic::Response::into_inner)
-    }
-
-    async fn use_model(&self, name: &str) {
-        let response = self.try_use(name).await.unwrap();
-        assert!(response.changed);
-        let model = response.model.unwrap();
-        assert_eq!((model.name.as_str(), model.role()), (name, rpc::ModelRole::InUse));
-    }
-
-    async fn try_add_model(&self, path: &Path) -> Result<rpc::Model, Status> {
-        let request = rpc::AddModelRequest { path: path.display().to_string() };
-        let response = within("an answer to add", self.models.clone().add_model(request)).await?;
-        Ok(response.into_inner().model.unwrap())
-    }
-
-    async fn model(&self, name: &str) -> rpc::Model {
-        let request = rpc::GetModelRequest { name: name.into() };
-        let response = within("a model", self.models.clone().get_model(request)).await.unwrap();
-        response.into_inner().model.unwrap()
-    }
-
-    async fn drop_vectors(&self, name: &str) -> Result<u64, Status> {
-        let request = rpc::DropVectorsRequest { name: name.into() };
-        let response = within("an answer to drop", self.models.clone().drop_vectors(request)).await?;
-        Ok(response.into_inner().dropped_vectors)
-    }
-
-    async fn to_embed_anew(&self) -> u64 {
-        self.status().await.model.unwrap().to_embed_anew
-    }
-
-    async fn wait_embedded_anew(&self) {
-        wait_for("every grain to be embedded anew", async || {
-            let model = self.status().await.model.unwrap();
-            model.to_embed_anew == 0 && model.former_models.is_empty()
-        })
-        .await;
-    }
-}
 
 /// A model of these tests at work beside the node, to know what its vectors are.
 struct Reference {
@@ -331,6 +253,35 @@ async fn a_model_that_cannot_be_used_is_refused_and_the_node_goes_on() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_grain_that_a_model_fails_on_stays_found_by_the_one_before() {
+    let outside = folder();
+    let node = TestNode::fresh().await;
+    let striped = "The zebra at the zoo has its own stable.";
+    node.put(striped).await;
+    for n in 0..30 {
+        node.put(note(n)).await;
+    }
+    node.wait_indexed().await;
+    node.try_add_model(&tiny_model(outside.path(), "picky", "picky.onnx")).await.unwrap();
+    node.use_model("picky-tiny").await;
+    wait_for("all but one to be embedded anew", async || node.to_embed_anew().await == 1).await;
+    let w8 = node.model(W8).await;
+    let is_found = async |node: &Client| {
+        let found = node.search("an animal with stripes").await;
+        assert_eq!(found.summary.searched, 31);
+        let by_w8 = found.hits.iter().filter(|hit| hit.model_id == w8.model_id);
+        by_w8.map(|hit| hit.grain.as_ref().unwrap().text.as_str()).eq([striped])
+    };
+    wait_for("the grain to be found", async || is_found(&node).await).await;
+    // The vectors that it is found by are needed.
+    Client::assert_refused(node.drop_vectors(W8).await, Code::FailedPrecondition, "still found by");
+    // The next start tries again, and fails again.
+    let node = node.restart().await;
+    wait_for("the grain to be found again", async || is_found(&node).await).await;
+    node.verify_sound().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn no_more_models_are_in_memory_than_the_budget_allows() {
     let outside = folder();
     // The built-in one takes 53 MiB of weights, five of these five times as much.
@@ -373,124 +324,4 @@ fn copy_of_built_in(dir: &Path, variant: &str) -> PathBuf {
         .replace("question_prefix = \"\"", &format!("question_prefix = \"{variant}: \""));
     std::fs::write(to.join("model.toml"), description).unwrap();
     to
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_provider_that_is_not_there_ends_the_node_unless_the_processor_may_do_it() {
-    let dir = folder();
-    let cuda = |fallback| Config {
-        ai: synapsenet::config::AiConfig { provider: "cuda".into(), fallback, ..config().ai },
-        ..config()
-    };
-    let mut node = TestNode::on(&dir.path().join("data"), cuda(false)).await;
-    let error = within("the failure of the node", node.node.failed()).await;
-    let error = format!("{error:#}");
-    assert!(error.contains("cuda") && error.contains("deploy/provision --cuda"), "{error}");
-    let failed = node.node.stop().await;
-    assert!(failed.is_ok(), "{failed:?}");
-
-    let node = TestNode::on(&dir.path().join("other"), cuda(true)).await;
-    node.put("The processor does it.").await;
-    node.wait_indexed().await;
-    assert_eq!(node.status().await.model.unwrap().provider, "cpu", "what really computes is shown");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_configuration_that_is_read_anew_changes_the_model() {
-    let dir = folder();
-    let data = dir.path().join("data");
-    std::fs::create_dir(&data).unwrap();
-    let file = data.join("config.toml");
-    std::fs::write(&file, format!("[ai]\nmodel = \"{W8}\"\n")).unwrap();
-    let node = TestProcess::start(&data).await;
-    node.put("The ladder stands in the shed.").await;
-    node.wait_indexed().await;
-    // What the configuration says is not overruled in passing.
-    Client::assert_refused(node.try_use(INT8).await, Code::FailedPrecondition, "ai.model");
-
-    std::fs::write(&file, format!("[ai]\nmodel = \"{INT8}\"\ncache_entries = 7\n")).unwrap();
-    node.signal(Signal::HUP);
-    wait_for("the other model", async || node.status().await.model.unwrap().name == INT8).await;
-    node.wait_embedded_anew().await;
-    assert_eq!(node.search("Where is the ladder?").await.best().text, "The ladder stands in the shed.");
-
-    // What cannot be used changes nothing.
-    for wrong in ["[ai]\nmodel = \"nobody\"\n", "[ai]\nmodle = 1\n"] {
-        std::fs::write(&file, wrong).unwrap();
-        node.signal(Signal::HUP);
-    }
-    assert_eq!(node.status().await.model.unwrap().name, INT8);
-    let (status, log) = node.stop().await;
-    assert!(status.success(), "{log}");
-    assert!(log.contains("ai.cache_entries") && log.contains("wait for the next start"), "{log}");
-    std::fs::write(&file, "").unwrap();
-    // The choice outlives the configuration that made it.
-    let node = TestProcess::start(&data).await;
-    assert_eq!(node.status().await.model.unwrap().name, INT8);
-    node.stop().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn the_commands_list_use_add_and_remove_models() {
-    let outside = folder();
-    let node = TestNode::fresh().await;
-    node.put("Salt is in the upper cupboard.").await;
-    node.wait_indexed().await;
-    let run = async |arguments: &[&str]| synapsenet(node.dir(), arguments).await;
-    let listed = run(&["models", "list", "--json"]).await.ended_with(0).records();
-    let of = |name: &str| -> Value {
-        listed
-            .iter()
-            .find(|model| model["name"] == name)
-            .unwrap_or_else(|| panic!("{name} is not listed"))
-            .clone()
-    };
-    let w8 = of(W8);
-    assert_eq!(
-        (&w8["state"], &w8["role"], &w8["dimension"]),
-        (&json!("loaded"), &json!("in use"), &json!(384))
-    );
-    assert_eq!(w8["model_id"].as_str().unwrap().len(), 64);
-    assert_eq!(of(INT8)["state"], "installed");
-    assert_eq!(of("bge-small-en-v1.5-fp32")["state"], "fetchable");
-
-    let used = run(&["models", "use", INT8, "--json"]).await.ended_with(0).records();
-    assert_eq!((&used[0]["event"], &used[0]["changed"]), (&json!("used"), &json!(true)));
-    node.wait_embedded_anew().await;
-    let shown = run(&["models", "show", "--json"]).await.ended_with(0).records();
-    assert_eq!((&shown[0]["name"], &shown[0]["vectors"]), (&json!(INT8), &json!(1)));
-    let again = run(&["models", "use", INT8]).await.ended_with(0);
-    assert!(again.out.contains("already"), "{}", again.out);
-
-    let tiny = tiny_model(outside.path(), "sines", "sines.onnx");
-    let added = run(&["models", "add", tiny.to_str().unwrap()]).await.ended_with(0);
-    assert!(added.out.contains(SINES), "{}", added.out);
-    run(&["models", "use", SINES]).await.ended_with(0);
-    node.wait_embedded_anew().await;
-    run(&["models", "remove", SINES]).await.ended_with(4).assert_told("in use", "models list");
-    run(&["models", "use", W8]).await.ended_with(0);
-    node.wait_embedded_anew().await;
-    let removed = run(&["models", "remove", SINES, "--json"]).await.ended_with(0).records();
-    assert_eq!(removed[0]["dropped_vectors"], 1);
-    run(&["models", "show", SINES]).await.ended_with(1).assert_told("no model", "models list");
-    run(&["models", "remove", W8]).await.ended_with(4).assert_told("in use", "models list");
-    run(&["models", "remove", INT8]).await.ended_with(4).assert_told("part of the program", "models list");
-    let table = run(&["models"]).await.ended_with(0).out;
-    assert!(table.contains("in use, loaded on cpu") && table.contains("fetchable, "), "{table}");
-    assert_eq!(node.search("Where is the salt?").await.best().text, "Salt is in the upper cupboard.");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn without_a_network_fetching_a_model_says_what_to_do() {
-    let mut alone = config();
-    // Nobody listens on a port that was just given back.
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    alone.ai.hub = format!("http://127.0.0.1:{port}");
-    let node = TestNode::fresh_with(alone).await;
-    let run = async |arguments: &[&str]| synapsenet(node.dir(), arguments).await;
-    let failed = run(&["models", "fetch", "snowflake-arctic-embed-xs"]).await.ended_with(1);
-    failed.assert_told("not fetched", "models add DIR");
-    let unknown = run(&["models", "fetch", "nobody"]).await.ended_with(1);
-    unknown.assert_told("bge-small-en-v1.5-fp32", "models list");
-    run(&["models", "fetch", W8]).await.ended_with(1);
 }

@@ -5,7 +5,7 @@
 
 Each has the interface of a BERT-like model: int64 `input_ids` and `attention_mask` [batch, sequence] give float32 `last_hidden_state`
 [batch, sequence, 16]. `sines` gives token number t the vector sin(t * f) for 16 frequencies f, so texts with common words lie close. `nan`
-gives no numbers at all.
+gives no numbers at all, and `picky` is `sines` but for the word "zebra", for which it gives none.
 """
 
 from pathlib import Path
@@ -17,6 +17,8 @@ from onnx import TensorProto, helper, numpy_helper
 DIMENSION = 16
 OPSET = 14
 IR_VERSION = 8
+# The number of "zebra" in the vocabulary of BERT's uncased models.
+ZEBRA = 29145
 
 
 def model(name, nodes, constants):
@@ -58,6 +60,15 @@ def main():
         helper.make_node("Log", ["below"], ["last_hidden_state"]),
     ]
     onnx.save(model("nan", nan, constants | below), folder / "nan.onnx")
+    odd = {"zebra": np.array(ZEBRA, np.int64), "no_number": np.array(np.nan, np.float32)}
+    picky = [
+        *nodes,
+        helper.make_node("Sin", ["angles"], ["sines"]),
+        helper.make_node("Equal", ["input_ids", "zebra"], ["is_zebra"]),
+        helper.make_node("Unsqueeze", ["is_zebra", "last"], ["is_zebra_column"]),
+        helper.make_node("Where", ["is_zebra_column", "no_number", "sines"], ["last_hidden_state"]),
+    ]
+    onnx.save(model("picky", picky, constants | odd), folder / "picky.onnx")
 
 
 if __name__ == "__main__":

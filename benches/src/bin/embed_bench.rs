@@ -4,7 +4,7 @@
 
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use synapsenet_benches::{Arguments, Matrix, text_set};
@@ -14,10 +14,12 @@ use synapsenet_index::{
 use synapsenet_proto::Vector;
 
 const USAGE: &str = "usage: embed_bench --texts FILE.json [--set NAME] [--model DIR] [--threads 1] [--sessions 1] \
-[--mode single|batched] [--rounds 3] [--batch-tokens 256] [--batch-texts 64] [--dump FILE.npy]";
+[--mode single|batched] [--rounds 3] [--seconds 0] [--batch-tokens 256] [--batch-texts 64] [--dump FILE.npy]";
 
 /// Texts that are tokenized and sorted together, as in a round of the node's indexer.
 const ROUND: usize = 512;
+/// Texts that are embedded before the clock starts.
+const WARM_UP: usize = 64;
 
 fn main() -> anyhow::Result<()> {
     let known = [
@@ -28,6 +30,7 @@ fn main() -> anyhow::Result<()> {
         "sessions",
         "mode",
         "rounds",
+        "seconds",
         "batch-tokens",
         "batch-texts",
         "dump",
@@ -44,6 +47,7 @@ fn main() -> anyhow::Result<()> {
         (arguments.number("batch-tokens", Provider::Cpu.run_tokens())?, arguments.number("batch-texts", 64)?);
     let (threads, sessions) = (arguments.number("threads", 1)?, arguments.number("sessions", 1)?);
     let rounds = arguments.number("rounds", 3)?;
+    let at_least = Duration::from_secs(arguments.number("seconds", 0)? as u64);
 
     let loading = Instant::now();
     let model = match arguments.get("model") {
@@ -57,13 +61,12 @@ fn main() -> anyhow::Result<()> {
         (0..sessions).map(|_| Embedder::new(&runtime, &graph, &compute)).collect::<Result<Vec<_>, _>>()?;
     drop(graph);
     let load_s = loading.elapsed().as_secs_f64();
-    for embedder in &mut embedders {
-        embedder.embed(&[tokenizer.tokenize("a first run is slower than the rest", Purpose::Document)])?;
-    }
+    // The first runs are slower than the rest.
+    embed(&mut embedders, &tokenizer, &texts[..texts.len().min(WARM_UP)], batched.then_some(limits))?;
 
     let (mut rates, mut vectors) = (Vec::new(), Vec::new());
-    let cpu = cpu_seconds();
-    for _ in 0..rounds {
+    let (begin, cpu) = (Instant::now(), cpu_seconds());
+    while rates.len() < rounds || begin.elapsed() < at_least {
         let start = Instant::now();
         vectors.clear();
         for round in texts.chunks(ROUND) {
@@ -71,16 +74,20 @@ fn main() -> anyhow::Result<()> {
         }
         rates.push(texts.len() as f64 / start.elapsed().as_secs_f64());
     }
-    let cpu_s = (cpu_seconds() - cpu) / rounds as f64;
+    let cpu_s = (cpu_seconds() - cpu) / rates.len() as f64;
     if let Some(file) = arguments.get("dump") {
         let values = vectors.iter().flat_map(|vector| vector.values().iter().copied()).collect();
         Matrix { columns: model.dimension(), values }.write_npy(Path::new(file))?;
     }
-    let best = rates.iter().copied().fold(0.0, f64::max);
+    let median = {
+        let mut sorted = rates.clone();
+        sorted.sort_by(f64::total_cmp);
+        sorted.get(sorted.len() / 2).copied().unwrap_or(f64::NAN)
+    };
     println!(
         "{}",
         serde_json::json!({
-            "texts": texts.len(), "texts_per_s": best, "rounds": rates, "cpu_s": cpu_s, "load_s": load_s,
+            "texts": texts.len(), "texts_per_s": median, "rounds": rates, "cpu_s": cpu_s, "load_s": load_s,
             "rss_mb": peak_memory_mb(), "threads": threads, "sessions": sessions,
         })
     );

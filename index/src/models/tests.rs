@@ -1,5 +1,6 @@
 use std::path::PathBuf;
 
+use proptest::prelude::*;
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
@@ -145,5 +146,27 @@ fn a_wrong_description_is_refused_with_the_reason() {
     for path in ["../graph.onnx", "/etc/passwd", "", ".."] {
         let description = model_toml().replace("\"graph.onnx\"", &format!("\"{path}\""));
         assert!(error(&description).contains("beside model.toml"), "{path}");
+    }
+}
+
+#[test]
+fn a_description_that_is_no_file_or_far_too_long_is_refused_unread() {
+    let folder = folder(&model_toml());
+    let description = folder.path().join("model.toml");
+    fs::write(&description, "#".repeat(100_000)).unwrap();
+    assert!(Model::from_dir(folder.path()).unwrap_err().to_string().contains("at most 65536 bytes"));
+    fs::remove_file(&description).unwrap();
+    std::os::unix::fs::symlink("/dev/zero", &description).unwrap();
+    assert!(Model::from_dir(folder.path()).unwrap_err().to_string().contains("must be a file"));
+}
+
+proptest! {
+    #[test]
+    fn any_text_as_a_description_is_read_or_refused(text in "\\PC{0,300}", at in any::<prop::sample::Index>()) {
+        let _ = parse(&text, "");
+        let mut whole = model_toml();
+        let place = at.index(whole.len());
+        whole.replace_range(place.., &text);
+        let _ = parse(&whole, "");
     }
 }

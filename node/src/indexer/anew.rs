@@ -12,7 +12,7 @@ use super::{Indexer, IndexerError, apply_log};
 use crate::blocking::blocking;
 use crate::claims::Plain;
 use crate::memory::Memory;
-use crate::spaces::{Anchors, Backlog, MAX_ANCHORS, Space, Spaces};
+use crate::spaces::{Anchors, Backlog, Space, Spaces};
 
 /// Grains of one step: some hundred milliseconds of work, after which new ones and the wish to stop are seen.
 const STEP: usize = 64;
@@ -66,13 +66,13 @@ impl Indexer {
     /// Makes the list of what is to be done. It is made here and not where the model is changed, because a round that was
     /// under way then has ended now.
     async fn look_for_backlog(&self, spaces: Arc<Spaces>) -> Result<(), IndexerError> {
-        let (memory, current) = (self.memory.clone(), spaces.current.clone());
-        let backlog = blocking(move || Backlog::find(&memory.store.view()?, &current)).await?;
+        let (memory, now) = (self.memory.clone(), spaces.clone());
+        let backlog = blocking(move || Backlog::find(&memory.store.view()?, &now)).await?;
+        let backlog = Arc::new(backlog);
         let grains = backlog.total();
         tracing::info!(grains, model = spaces.current.model.full_name(), "grains are embedded anew");
-        let backlog = Some(Arc::new(backlog));
-        self.change(&spaces, |spaces| Spaces { backlog, ..spaces.clone() });
-        Ok(())
+        self.change(&spaces, |spaces| Spaces { backlog: Some(backlog.clone()), ..spaces.clone() });
+        self.find_anchors(&spaces, &backlog).await
     }
 
     /// All is done: saves the former indexes, in case somebody wants to go back, and takes them out of the searches. False:
@@ -110,18 +110,10 @@ impl Indexer {
         }
     }
 
-    /// Once enough grains have vectors of both models, scores can be compared.
+    /// Looks which grains have vectors of both models, by which their scores can be compared.
     async fn find_anchors(&self, spaces: &Arc<Spaces>, backlog: &Backlog) -> Result<(), IndexerError> {
-        let done = backlog.done();
-        let known = spaces.anchors.iter().map(|anchors| anchors.len()).min().unwrap_or(0);
-        // Anew whenever there may be twice as many.
-        let is_due = spaces.anchors.len() < spaces.former.len() || known < MAX_ANCHORS.min(done.len() / 2);
-        if !is_due {
-            return Ok(());
-        }
-        let some: Vec<Slot> = done.iter().rev().take(MAX_ANCHORS).copied().collect();
-        let (memory, now) = (self.memory.clone(), spaces.clone());
-        let anchors = blocking(move || find_anchors(&memory, &now, &some)).await?;
+        let (memory, now, held_twice) = (self.memory.clone(), spaces.clone(), backlog.held_twice());
+        let anchors = blocking(move || find_anchors(&memory, &now, &held_twice)).await?;
         self.change(spaces, |spaces| Spaces { anchors, ..spaces.clone() });
         Ok(())
     }

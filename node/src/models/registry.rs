@@ -9,7 +9,7 @@ use anyhow::Context;
 use synapsenet_index::{DESCRIPTION, HubFile, IndexError, Model};
 
 use super::lock;
-use crate::node::private_dir;
+use crate::opening::private_dir;
 
 /// Holds the name of the model that was chosen last.
 const CHOSEN: &str = "chosen";
@@ -68,6 +68,7 @@ impl Registry {
     pub fn open(dir: &Path) -> anyhow::Result<Self> {
         let usable = |model: Model| Installed { name: model.full_name(), model: Ok(model) };
         let mut models: Vec<Installed> = Model::all_built_in()?.into_iter().map(usable).collect();
+        let known = Model::known()?;
         let entries = match fs::read_dir(dir) {
             Ok(entries) => entries.collect::<Result<Vec<_>, _>>(),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
@@ -77,8 +78,10 @@ impl Registry {
             .with_context(|| format!("cannot read the folder of models {}", dir.display()))?
             .iter()
             .map(fs::DirEntry::path)
-            .filter(|path| path.is_dir() && !is_partial(path))
+            .filter(|path| path.is_dir())
             .collect();
+        folders.iter().filter(|path| is_partial(path)).for_each(|path| sweep(path, &known));
+        folders.retain(|path| !is_partial(path));
         folders.sort();
         for folder in folders {
             let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -94,7 +97,6 @@ impl Registry {
                 models.push(Installed { name, model });
             }
         }
-        let known = Model::known()?;
         Ok(Self { dir: dir.to_owned(), models: Mutex::new(models), known, changing: Mutex::default() })
     }
 
@@ -110,23 +112,39 @@ impl Registry {
     }
 
     pub fn find(&self, name: &str) -> Result<Model, ModelsError> {
-        let models = self.installed();
-        let found = models.iter().find(|installed| installed.name.eq_ignore_ascii_case(name));
-        let Some(Installed { name, model }) = found else {
-            let names: Vec<&str> = models.iter().map(|installed| installed.name.as_str()).collect();
-            return Err(ModelsError::NotFound(format!(
-                "there is no model {name:?}; there are {}",
-                names.join(", ")
-            )));
-        };
+        let Installed { name, model } = self.find_any(name)?;
         let unusable = |reason| ModelsError::Unusable(format!("the model {name} cannot be used: {reason}"));
-        let model = model.clone().map_err(unusable)?;
+        let model = model.map_err(unusable)?;
         if !model.hub_files().is_empty() {
-            return Err(ModelsError::Refused(format!(
-                "the model {name} is known and not on this machine: `synapsenet models fetch {name}` gets it"
-            )));
+            return Err(not_here(&name));
         }
         Ok(model)
+    }
+
+    /// The model of this name, whole or broken, when it was added.
+    pub fn find_added(&self, name: &str) -> Result<Installed, ModelsError> {
+        let found = self.find_any(name)?;
+        match &found.model {
+            Ok(model) if model.is_built_in() => {
+                let name = &found.name;
+                Err(ModelsError::Refused(format!("the model {name} is part of the program; it stays")))
+            }
+            Ok(model) if !model.hub_files().is_empty() => Err(not_here(&found.name)),
+            _ => Ok(found),
+        }
+    }
+
+    /// What is listed under this name.
+    fn find_any(&self, name: &str) -> Result<Installed, ModelsError> {
+        let mut models = self.installed();
+        match models.iter().position(|installed| installed.name.eq_ignore_ascii_case(name)) {
+            Some(at) => Ok(models.swap_remove(at)),
+            None => {
+                let names: Vec<&str> = models.iter().map(|installed| installed.name.as_str()).collect();
+                let names = names.join(", ");
+                Err(ModelsError::NotFound(format!("there is no model {name:?}; there are {names}")))
+            }
+        }
     }
 
     /// The model of this name, when it is known and not here yet.
@@ -180,7 +198,8 @@ impl Registry {
             copy(&source.join(name), &partial.path().join(name))?;
         }
         Model::from_dir(partial.path())?.check()?;
-        self.put_in_place(&partial.keep(), &model)
+        // What is left behind, when it cannot take its place, goes with `partial`.
+        self.put_in_place(partial.path(), &model)
     }
 
     /// Fetches the files of a known model with `fetch` into a folder that outlives an interruption, and checks them. It is
@@ -192,7 +211,7 @@ impl Registry {
     ) -> Result<Model, ModelsError> {
         let _alone = lock(&self.changing);
         self.refuse_known(known)?;
-        let partial = self.make_dir()?.join(format!("{PARTIAL}{}", known.full_name()));
+        let partial = self.make_dir()?.join(being_fetched(known));
         fs::create_dir_all(&partial).map_err(|error| failed(&partial, "cannot make the folder", error))?;
         for file in known.hub_files() {
             fetch(&file, &partial.join(&file.name))?;
@@ -212,9 +231,8 @@ impl Registry {
     }
 
     /// Lists a model whose folder is in place.
-    pub fn admit(&self, model: Model) -> Result<Model, ModelsError> {
+    pub fn admit(&self, model: &Model) {
         lock(&self.models).push(Installed { name: model.full_name(), model: Ok(model.clone()) });
-        Ok(model)
     }
 
     /// Removes the folder of a model that was not admitted.
@@ -225,20 +243,16 @@ impl Registry {
         }
     }
 
-    pub fn remove(&self, name: &str) -> Result<Model, ModelsError> {
+    /// Removes the folder of a model that was added.
+    pub fn remove(&self, name: &str) -> Result<(), ModelsError> {
         let _alone = lock(&self.changing);
-        let model = self.find(name)?;
-        if model.is_built_in() {
-            let name = model.full_name();
-            return Err(ModelsError::Refused(format!("the model {name} is part of the program; it stays")));
-        }
-        let place = self.dir.join(model.full_name());
+        let place = self.dir.join(name);
         // Out of sight in one step, so that a model is whole or gone whenever the machine stops.
-        let going = self.dir.join(format!("{PARTIAL}removed-{}", model.full_name()));
+        let going = self.dir.join(format!("{PARTIAL}removed-{name}"));
         let gone = fs::rename(&place, &going).and_then(|()| fs::remove_dir_all(&going));
         gone.map_err(|error| failed(&place, "cannot remove", error))?;
-        lock(&self.models).retain(|installed| installed.name != model.full_name());
-        Ok(model)
+        lock(&self.models).retain(|installed| installed.name != name);
+        Ok(())
     }
 
     pub fn chosen(&self) -> anyhow::Result<Option<String>> {
@@ -270,6 +284,25 @@ impl Registry {
     }
 }
 
+fn not_here(name: &str) -> ModelsError {
+    ModelsError::Refused(format!(
+        "the model {name} is known and not on this machine: `synapsenet models fetch {name}` gets it"
+    ))
+}
+
+/// The folder of a model that is being fetched.
+fn being_fetched(model: &Model) -> String {
+    format!("{PARTIAL}{}", model.full_name())
+}
+
+/// Removes what a crash left of adding or removing a model, unless it is the beginning of one that can be fetched on.
+fn sweep(partial: &Path, known: &[Model]) {
+    let is_fetched = known.iter().any(|model| partial.ends_with(being_fetched(model)));
+    if !is_fetched && let Err(error) = fs::remove_dir_all(partial) {
+        tracing::warn!(%error, path = %partial.display(), "the rest of a model was not removed");
+    }
+}
+
 fn is_partial(path: &Path) -> bool {
     path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'))
 }
@@ -279,9 +312,9 @@ fn failed(path: &Path, doing: &str, error: std::io::Error) -> ModelsError {
 }
 
 fn copy(from: &Path, to: &Path) -> Result<(), ModelsError> {
-    let length = fs::metadata(from).map_err(|error| failed(from, "cannot read", error))?.len();
-    if length > MAX_FILE_BYTES {
-        let reason = format!("{} has {length} bytes; at most {MAX_FILE_BYTES} are taken", from.display());
+    let file = fs::metadata(from).map_err(|error| failed(from, "cannot read", error))?;
+    if !file.is_file() || file.len() > MAX_FILE_BYTES {
+        let reason = format!("{} is no file of at most {MAX_FILE_BYTES} bytes", from.display());
         return Err(ModelsError::Unusable(reason));
     }
     fs::copy(from, to).map_err(|error| failed(from, "cannot copy", error))?;

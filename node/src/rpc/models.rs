@@ -79,6 +79,12 @@ impl ModelService for Api {
             let fetched = loop {
                 tokio::select! {
                     fetched = &mut fetching => break fetched,
+                    () = api.parts.stopping.cancelled() => {
+                        // What came so far stays, and the blocked thread ends when nobody listens to its progress.
+                        let stopping = Status::unavailable("the node is stopping: fetch it again when it runs");
+                        let _ = sender.send(Err(stopping)).await;
+                        return;
+                    }
                     Ok(()) = progress.changed() => {
                         let FetchProgress { file, fetched, total } = progress.borrow_and_update().clone();
                         let message = rpc::FetchModelResponse {

@@ -12,7 +12,7 @@ use tokio::process::{Child, Command};
 use tokio::task::JoinHandle;
 
 use super::command::program;
-use super::{Client, within};
+use super::{Client, wait_for, within};
 
 /// A running process with a client on its socket. It is killed when this is dropped.
 pub(crate) struct TestProcess {
@@ -65,6 +65,11 @@ impl TestProcess {
         let ready = serde_json::from_str(&first).unwrap();
         let client = Client::unix(&dir.join("api.sock")).await;
         Self { child, client, ready, log }
+    }
+
+    /// Waits until it has written `words` to its log.
+    pub async fn logged(&self, words: &str) {
+        wait_for(words, async || self.log.text.lock().unwrap().contains(words)).await;
     }
 
     /// Sends it a signal.

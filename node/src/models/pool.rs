@@ -1,0 +1,278 @@
+//! The models in memory: loaded when they are used first, unloaded when others need the room.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+
+use anyhow::Context;
+use synapsenet_index::{Embedder, Model, Provider, Runtime, Tokenizer};
+use synapsenet_proto::ModelId;
+use tokio::sync::watch;
+
+use super::{Start, lock};
+use crate::embedder::{EmbedError, EmbedderHandle, EmbedderThreads};
+
+/// The models in memory. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct Pool {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    start: Start,
+    places: Mutex<HashMap<ModelId, Place>>,
+    /// The model that is never unloaded.
+    in_use: Mutex<Option<ModelId>>,
+    /// Held by whoever loads, so that two do not take the same room.
+    loading: Mutex<()>,
+    loaders: Mutex<Vec<JoinHandle<()>>>,
+    /// Counts uses, to know which was longest ago.
+    uses: AtomicU64,
+    /// Only changed while `places` is held, so that no loader starts behind the back of whoever stops.
+    is_stopped: AtomicBool,
+}
+
+type Outcome = Option<Result<EmbedderHandle, EmbedError>>;
+
+/// What stands for a model that is, or will be, in memory.
+enum Place {
+    Loading(watch::Receiver<Outcome>),
+    Loaded(Loaded),
+}
+
+struct Loaded {
+    handle: EmbedderHandle,
+    threads: EmbedderThreads,
+    bytes: u64,
+    used: u64,
+}
+
+/// Whether a model is in memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Presence {
+    /// On disk only.
+    Absent,
+    /// On its way.
+    Loading,
+    /// At work.
+    Loaded {
+        /// On what.
+        provider: Provider,
+        /// What its weights take.
+        bytes: u64,
+    },
+}
+
+impl Pool {
+    /// A pool without a model.
+    pub fn new(start: Start) -> Self {
+        let inner = Inner {
+            start,
+            places: Mutex::default(),
+            in_use: Mutex::default(),
+            loading: Mutex::default(),
+            loaders: Mutex::default(),
+            uses: AtomicU64::new(0),
+            is_stopped: AtomicBool::new(false),
+        };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// What models are loaded with.
+    pub fn start(&self) -> &Start {
+        &self.inner.start
+    }
+
+    /// Names the model that is never unloaded.
+    pub fn set_in_use(&self, id: ModelId) {
+        *lock(&self.inner.in_use) = Some(id);
+    }
+
+    /// Whether a model is in memory.
+    pub fn presence(&self, id: ModelId) -> Presence {
+        match lock(&self.inner.places).get(&id) {
+            None => Presence::Absent,
+            Some(Place::Loading(_)) => Presence::Loading,
+            Some(Place::Loaded(loaded)) => {
+                Presence::Loaded { provider: loaded.handle.provider(), bytes: loaded.bytes }
+            }
+        }
+    }
+
+    /// The way to a model, which is loaded if need be.
+    ///
+    /// # Errors
+    /// [`EmbedError::NotLoaded`] with the reason; the next use tries again.
+    pub async fn embedder(&self, model: &Model) -> Result<EmbedderHandle, EmbedError> {
+        let mut waiting = match self.place_of(model) {
+            Ok(handle) => return Ok(handle),
+            Err(waiting) => waiting,
+        };
+        match waiting.wait_for(Option::is_some).await.as_deref() {
+            Ok(Some(outcome)) => outcome.clone(),
+            Ok(None) | Err(_) if self.is_stopped() => Err(EmbedError::Stopped),
+            Ok(None) | Err(_) => {
+                lock(&self.inner.places).remove(&model.id());
+                Err(EmbedError::NotLoaded(Arc::new(anyhow::anyhow!(
+                    "loading the model broke off; see the log"
+                ))))
+            }
+        }
+    }
+
+    /// The handle of a loaded model, or where it will be told; when nobody loads it yet, a loader is started.
+    fn place_of(&self, model: &Model) -> Result<EmbedderHandle, watch::Receiver<Outcome>> {
+        let mut places = lock(&self.inner.places);
+        match places.get_mut(&model.id()) {
+            Some(Place::Loaded(loaded)) => {
+                loaded.used = self.inner.uses.fetch_add(1, Ordering::Relaxed);
+                Ok(loaded.handle.clone())
+            }
+            Some(Place::Loading(waiting)) => Err(waiting.clone()),
+            None => {
+                let (told, waiting) = watch::channel(None);
+                if self.is_stopped() {
+                    return Err(waiting);
+                }
+                places.insert(model.id(), Place::Loading(waiting.clone()));
+                let (pool, model) = (self.clone(), model.clone());
+                let loader = std::thread::Builder::new().name("model loader".into());
+                let loader = loader.spawn(move || {
+                    told.send_replace(Some(pool.load_into_place(&model)));
+                });
+                let mut loaders = lock(&self.inner.loaders);
+                loaders.retain(|loader| !loader.is_finished());
+                loaders.push(loader.expect("the system starts a thread"));
+                Err(waiting)
+            }
+        }
+    }
+
+    fn load_into_place(&self, model: &Model) -> Result<EmbedderHandle, EmbedError> {
+        let loaded = self.load(model);
+        let mut places = lock(&self.inner.places);
+        match loaded {
+            Ok(loaded) => {
+                let handle = loaded.handle.clone();
+                places.insert(model.id(), Place::Loaded(loaded));
+                Ok(handle)
+            }
+            Err(error) => {
+                places.remove(&model.id());
+                tracing::warn!(
+                    model = model.full_name(),
+                    error = format!("{error:#}"),
+                    "a model was not loaded"
+                );
+                Err(EmbedError::NotLoaded(Arc::new(error)))
+            }
+        }
+    }
+
+    fn load(&self, model: &Model) -> anyhow::Result<Loaded> {
+        let Inner { start, .. } = &*self.inner;
+        let _alone = lock(&self.inner.loading);
+        let began = std::time::Instant::now();
+        let runtime = Runtime::load(&start.library)?;
+        let graph = model.graph()?;
+        let bytes = graph.weight_bytes().saturating_mul(start.sessions as u64);
+        self.make_room(model, bytes)?;
+        let tokenizer = Tokenizer::new(model).context("the model's tokenizer cannot be used")?;
+        let sessions = (0..start.sessions).map(|_| Embedder::new(&runtime, &graph, &start.compute));
+        let sessions = sessions.collect::<Result<Vec<_>, _>>()?;
+        let (handle, threads) =
+            EmbedderHandle::start(tokenizer, sessions, start.cache_entries, start.metrics.clone());
+        start.metrics.models_loaded.inc();
+        let (provider, ms) = (handle.provider(), began.elapsed().as_millis() as u64);
+        tracing::info!(model = model.full_name(), %provider, ms, "the model is loaded");
+        Ok(Loaded { handle, threads, bytes, used: self.inner.uses.fetch_add(1, Ordering::Relaxed) })
+    }
+
+    /// Unloads models, those used longest ago first, until `bytes` more fit into the budget.
+    fn make_room(&self, model: &Model, bytes: u64) -> anyhow::Result<()> {
+        loop {
+            let victim = {
+                let in_use = *lock(&self.inner.in_use);
+                let mut places = lock(&self.inner.places);
+                let loaded = places.iter().filter_map(|(id, place)| match place {
+                    Place::Loaded(loaded) => Some((*id, loaded.bytes, loaded.used)),
+                    Place::Loading(_) => None,
+                });
+                let loaded: Vec<_> = loaded.collect();
+                let taken = loaded.iter().map(|(_, bytes, _)| bytes).sum::<u64>();
+                if taken.saturating_add(bytes) <= self.inner.start.budget_bytes {
+                    return Ok(());
+                }
+                let idle = loaded.iter().filter(|(id, ..)| Some(*id) != in_use);
+                let victim = idle.min_by_key(|(.., used)| *used).map(|(id, ..)| *id);
+                let Some(victim) = victim else { return Err(self.no_room(model, bytes, taken)) };
+                places.remove(&victim)
+            };
+            self.let_go(victim);
+        }
+    }
+
+    fn no_room(&self, model: &Model, bytes: u64, taken: u64) -> anyhow::Error {
+        let mib = |bytes: u64| bytes.div_ceil(1 << 20);
+        anyhow::anyhow!(
+            "the model {} needs {} MiB beside the {} MiB of the model in use, and ai.memory_budget is {} MiB: raise it",
+            model.full_name(),
+            mib(bytes),
+            mib(taken),
+            mib(self.inner.start.budget_bytes),
+        )
+    }
+
+    /// Clears the place of a model whose threads have ended unasked, so that the next use loads it again.
+    pub fn bury(&self, id: ModelId) {
+        let mut places = lock(&self.inner.places);
+        let is_dead = matches!(places.get(&id), Some(Place::Loaded(loaded)) if loaded.threads.have_ended());
+        let place = if is_dead { places.remove(&id) } else { None };
+        drop(places);
+        self.let_go(place);
+    }
+
+    /// Unloads a model, and waits until it has done what it was given.
+    pub fn unload(&self, id: ModelId) {
+        let place = lock(&self.inner.places).remove(&id);
+        self.let_go(place);
+    }
+
+    /// Waits until the threads of a model, which nobody finds any more, have done what they were given.
+    fn let_go(&self, place: Option<Place>) {
+        if let Some(Place::Loaded(loaded)) = place {
+            drop(loaded.handle);
+            drop(loaded.threads);
+            self.inner.start.metrics.models_loaded.dec();
+        }
+    }
+
+    /// Whether nothing is embedded any more.
+    pub fn is_stopped(&self) -> bool {
+        self.inner.is_stopped.load(Ordering::Relaxed)
+    }
+
+    /// Ends all threads, and waits for them. Nothing is embedded any more.
+    pub fn stop(&self) {
+        let loaders = {
+            let _no_loader_starts = lock(&self.inner.places);
+            self.inner.is_stopped.store(true, Ordering::Relaxed);
+            std::mem::take(&mut *lock(&self.inner.loaders))
+        };
+        for loader in loaders {
+            // Its panic was told when it happened.
+            let _ = loader.join();
+        }
+        let places = std::mem::take(&mut *lock(&self.inner.places));
+        places.into_values().for_each(|place| self.let_go(Some(place)));
+    }
+}
+
+#[cfg(test)]
+impl Pool {
+    /// Holds up whoever loads a model, as a slow disk would.
+    pub fn hold_up(&self) -> std::sync::MutexGuard<'_, ()> {
+        lock(&self.inner.loading)
+    }
+}

@@ -1,0 +1,169 @@
+//! Opening what lies in the data folder: the store, the keys, the models, and the spaces that answer from the start.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::Context;
+use prometheus_client::registry::Registry;
+use synapsenet_index::{Compute, HnswOptions, Model, find_runtime};
+use synapsenet_proto::Identity;
+use synapsenet_storage::{Store, StoreOptions};
+
+use crate::config::{AiConfig, Config};
+use crate::identity;
+use crate::memory::Memory;
+use crate::metrics::Metrics;
+use crate::models::{self, Models};
+use crate::spaces::{Fill, MAX_FORMER, Space, Spaces};
+
+/// Name of the database in the data folder.
+const DATABASE_FILE: &str = "grains.redb";
+/// Name of the folder with the saved index in the data folder. Deleting it is harmless.
+const INDEX_DIR: &str = "index";
+/// Name of the folder with the models that were added, and with the name of the one in use.
+const MODELS_DIR: &str = "models";
+/// Searches that walk the index at the same time; more wait for each other.
+const MAX_CONCURRENT_SEARCHES: usize = 16;
+/// Threads of one session. More sessions with fewer threads embed more (14 % with one each on two cores), and each holds
+/// the weights once more; four keep a question quick. Not measured on more than two cores.
+const THREADS_PER_SESSION: usize = 4;
+/// What [`open`] makes from the data folder before anything runs.
+pub(crate) struct Opened {
+    /// The store and the spaces.
+    pub memory: Memory,
+    /// The keys.
+    pub identity: Identity,
+    /// What is measured.
+    pub registry: Registry,
+    /// The models, of which none is loaded.
+    pub models: Models,
+}
+
+/// Opens everything in the data folder: the store first, because its lock proves that nobody else uses the folder.
+///
+/// # Errors
+/// When the folder or something in it cannot be used; the message says what to do.
+pub(crate) fn open(data_dir: &Path, config: &Config) -> anyhow::Result<Opened> {
+    make_private_dir(data_dir)?;
+    let options = StoreOptions { cache_bytes: config.storage.cache_bytes };
+    let database = data_dir.join(DATABASE_FILE);
+    let store =
+        Store::open(&database, &options).with_context(|| format!("cannot use {}", database.display()))?;
+    let identity = identity::load_or_create(data_dir)?;
+    let mut registry = Registry::default();
+    let metrics = Metrics::register(&mut registry);
+    let models = Models::open(models_start(config, data_dir, &metrics)?)?;
+    let model = model_in_use(&models, &config.ai)?;
+    models.set_in_use(model.id());
+    let index_dir = data_dir.join(INDEX_DIR);
+    make_private_dir(&index_dir)?;
+    sweep(&index_dir);
+    let hnsw = HnswOptions {
+        m: config.storage.hnsw_m,
+        ef_construction: config.storage.hnsw_ef_construction,
+        ef_search: config.storage.hnsw_ef_search,
+        max_elements: config.storage.hnsw_max_elements,
+        max_searches: MAX_CONCURRENT_SEARCHES,
+    };
+    // The two slow parts of a start have nothing to do with each other.
+    let (spaces, checked) = std::thread::scope(|scope| {
+        // What is part of the program is as it was built; its files are checked when they are loaded.
+        let checking = scope.spawn(|| if model.is_built_in() { Ok(()) } else { model.check() });
+        let spaces = open_spaces(&store, &models, model.clone(), &index_dir, hnsw);
+        (spaces, checking.join().expect("checking a model does not panic"))
+    });
+    checked?;
+    let spaces = spaces?;
+    let memory = Memory::new(store, spaces, index_dir, hnsw, metrics);
+    Ok(Opened { memory, identity, registry, models })
+}
+
+/// The space of the model in use, and while it does not hold every grain, those of the models before it.
+fn open_spaces(
+    store: &Store,
+    models: &Models,
+    model: Model,
+    index_dir: &Path,
+    hnsw: HnswOptions,
+) -> anyhow::Result<Spaces> {
+    let open = |model, fill| Space::open(store, model, index_dir, hnsw, fill).map(Arc::new);
+    let view = store.view()?;
+    let counts = view.counts()?;
+    let wanted = counts.notes.saturating_sub(counts.pending);
+    // In the middle of a change, the indexer fills it while the former spaces answer; otherwise it has to answer at once.
+    let is_changing = view.vector_count(model.id())? < wanted;
+    let current = open(model, if is_changing { Fill::Later } else { Fill::Now })?;
+    if current.hnsw.len() as u64 >= wanted {
+        return Ok(Spaces::one(current));
+    }
+    let others = view.models()?.into_iter().filter(|(id, _)| *id != current.id());
+    let former = others.filter_map(|(id, _)| models.with_id(id)).take(MAX_FORMER);
+    let former = former.map(|model| open(model, Fill::Now));
+    Ok(Spaces::incomplete(current.clone(), former.collect::<Result<_, _>>()?))
+}
+
+/// The model that the configuration names, else the one that was chosen last, else the first that is built in.
+fn model_in_use(models: &Models, ai: &AiConfig) -> anyhow::Result<Model> {
+    if !ai.model.is_empty() {
+        return models.find(&ai.model).context("ai.model cannot be used");
+    }
+    match models.chosen()? {
+        None => Ok(Model::built_in()?),
+        Some(name) => models.find(&name).with_context(|| {
+            format!("the model {name}, which was in use, cannot be used: bring it back, or name another with ai.model")
+        }),
+    }
+}
+
+fn models_start(config: &Config, data_dir: &Path, metrics: &Metrics) -> anyhow::Result<models::Start> {
+    let ai = &config.ai;
+    let configured = (!ai.onnxruntime.is_empty()).then(|| Path::new(&ai.onnxruntime));
+    let threads = match ai.threads {
+        0 => std::thread::available_parallelism().map_or(1, usize::from),
+        threads => threads,
+    };
+    let sessions = match ai.sessions {
+        0 => threads.div_ceil(THREADS_PER_SESSION),
+        sessions => sessions.min(threads),
+    };
+    Ok(models::Start {
+        dir: data_dir.join(MODELS_DIR),
+        library: find_runtime(configured)?,
+        compute: Compute {
+            provider: ai.provider.parse()?,
+            device: i32::try_from(ai.device)?,
+            fallback: ai.fallback,
+            threads: threads / sessions,
+            run_tokens: ai.batch_tokens,
+        },
+        sessions,
+        budget_bytes: ai.memory_budget,
+        cache_entries: ai.cache_entries,
+        metrics: metrics.clone(),
+    })
+}
+
+/// Removes files beside the folders of the indexes: an earlier layout had one index there. That it fails costs space alone.
+fn sweep(index_dir: &Path) {
+    for entry in std::fs::read_dir(index_dir).into_iter().flatten().flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_file())
+            && let Err(error) = std::fs::remove_file(entry.path())
+        {
+            tracing::warn!(%error, path = %entry.path().display(), "an old index was not removed");
+        }
+    }
+}
+
+/// Makes a folder, and those that it lies in, for its owner alone.
+///
+/// # Errors
+/// What the system says.
+pub(crate) fn private_dir(dir: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)
+}
+
+fn make_private_dir(dir: &Path) -> anyhow::Result<()> {
+    private_dir(dir)
+        .with_context(|| format!("cannot make the folder {}: name another with --data-dir", dir.display()))
+}

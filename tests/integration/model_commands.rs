@@ -1,0 +1,158 @@
+//! What decides about models from outside: the commands, the configuration, and where models are fetched from.
+
+use rustix::process::Signal;
+use serde_json::{Value, json};
+use synapsenet::Config;
+use synapsenet_proto::rpc;
+use tonic::Code;
+
+use super::harness::{
+    Client, INT8, SINES, TestNode, TestProcess, W8, config, folder, synapsenet, tiny_model, wait_for, within,
+};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_provider_that_is_not_there_ends_the_node_unless_the_processor_may_do_it() {
+    let dir = folder();
+    let cuda = |fallback| Config {
+        ai: synapsenet::config::AiConfig { provider: "cuda".into(), fallback, ..config().ai },
+        ..config()
+    };
+    let mut node = TestNode::on(&dir.path().join("data"), cuda(false)).await;
+    let error = within("the failure of the node", node.node.failed()).await;
+    let error = format!("{error:#}");
+    assert!(error.contains("cuda") && error.contains("deploy/provision --cuda"), "{error}");
+    let failed = node.node.stop().await;
+    assert!(failed.is_ok(), "{failed:?}");
+
+    let node = TestNode::on(&dir.path().join("other"), cuda(true)).await;
+    node.put("The processor does it.").await;
+    node.wait_indexed().await;
+    assert_eq!(node.status().await.model.unwrap().provider, "cpu", "what really computes is shown");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_configuration_that_is_read_anew_changes_the_model() {
+    let dir = folder();
+    let data = dir.path().join("data");
+    std::fs::create_dir(&data).unwrap();
+    let file = data.join("config.toml");
+    std::fs::write(&file, format!("[ai]\nmodel = \"{W8}\"\n")).unwrap();
+    let node = TestProcess::start(&data).await;
+    node.put("The ladder stands in the shed.").await;
+    node.wait_indexed().await;
+    // What the configuration says is not overruled in passing.
+    Client::assert_refused(node.try_use(INT8).await, Code::FailedPrecondition, "ai.model");
+
+    std::fs::write(&file, format!("[ai]\nmodel = \"{INT8}\"\ncache_entries = 7\n")).unwrap();
+    node.signal(Signal::HUP);
+    wait_for("the other model", async || node.status().await.model.unwrap().name == INT8).await;
+    node.wait_embedded_anew().await;
+    assert_eq!(node.search("Where is the ladder?").await.best().text, "The ladder stands in the shed.");
+
+    // What cannot be used changes nothing.
+    for (wrong, said) in [
+        ("[ai]\nmodel = \"nobody\"\n", "the model is left as it was"),
+        ("[ai]\nmodle = 1\n", "the configuration is left as it was"),
+    ] {
+        std::fs::write(&file, wrong).unwrap();
+        node.signal(Signal::HUP);
+        node.logged(said).await;
+    }
+    assert_eq!(node.status().await.model.unwrap().name, INT8);
+    let (status, log) = node.stop().await;
+    assert!(status.success(), "{log}");
+    assert!(log.contains("ai.cache_entries") && log.contains("wait for the next start"), "{log}");
+    std::fs::write(&file, "").unwrap();
+    // The choice outlives the configuration that made it.
+    let node = TestProcess::start(&data).await;
+    assert_eq!(node.status().await.model.unwrap().name, INT8);
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_commands_list_use_add_and_remove_models() {
+    let outside = folder();
+    let node = TestNode::fresh().await;
+    node.put("Salt is in the upper cupboard.").await;
+    node.wait_indexed().await;
+    let run = async |arguments: &[&str]| synapsenet(node.dir(), arguments).await;
+    let listed = run(&["models", "list", "--json"]).await.ended_with(0).records();
+    let of = |name: &str| -> Value {
+        listed
+            .iter()
+            .find(|model| model["name"] == name)
+            .unwrap_or_else(|| panic!("{name} is not listed"))
+            .clone()
+    };
+    let w8 = of(W8);
+    assert_eq!(
+        (&w8["state"], &w8["role"], &w8["dimension"]),
+        (&json!("loaded"), &json!("in use"), &json!(384))
+    );
+    assert_eq!(w8["model_id"].as_str().unwrap().len(), 64);
+    assert_eq!(of(INT8)["state"], "installed");
+    assert_eq!(of("bge-small-en-v1.5-fp32")["state"], "fetchable");
+
+    let used = run(&["models", "use", INT8, "--json"]).await.ended_with(0).records();
+    assert_eq!((&used[0]["event"], &used[0]["changed"]), (&json!("used"), &json!(true)));
+    node.wait_embedded_anew().await;
+    let shown = run(&["models", "show", "--json"]).await.ended_with(0).records();
+    assert_eq!((&shown[0]["name"], &shown[0]["vectors"]), (&json!(INT8), &json!(1)));
+    let again = run(&["models", "use", INT8]).await.ended_with(0);
+    assert!(again.out.contains("already"), "{}", again.out);
+
+    let tiny = tiny_model(outside.path(), "sines", "sines.onnx");
+    let added = run(&["models", "add", tiny.to_str().unwrap()]).await.ended_with(0);
+    assert!(added.out.contains(SINES), "{}", added.out);
+    run(&["models", "use", SINES]).await.ended_with(0);
+    node.wait_embedded_anew().await;
+    run(&["models", "remove", SINES]).await.ended_with(4).assert_told("in use", "models list");
+    run(&["models", "use", W8]).await.ended_with(0);
+    node.wait_embedded_anew().await;
+    let removed = run(&["models", "remove", SINES, "--json"]).await.ended_with(0).records();
+    assert_eq!(removed[0]["dropped_vectors"], 1);
+    run(&["models", "show", SINES]).await.ended_with(1).assert_told("no model", "models list");
+    run(&["models", "remove", W8]).await.ended_with(4).assert_told("part of the program", "models list");
+    run(&["models", "remove", INT8]).await.ended_with(4).assert_told("part of the program", "models list");
+    let table = run(&["models"]).await.ended_with(0).out;
+    assert!(table.contains("in use, loaded on cpu") && table.contains("fetchable, "), "{table}");
+    assert_eq!(node.search("Where is the salt?").await.best().text, "Salt is in the upper cupboard.");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_network_fetching_a_model_says_what_to_do() {
+    let mut alone = config();
+    // Nobody listens on a port that was just given back.
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    alone.ai.hub = format!("http://127.0.0.1:{port}");
+    let node = TestNode::fresh_with(alone).await;
+    let run = async |arguments: &[&str]| synapsenet(node.dir(), arguments).await;
+    let failed = run(&["models", "fetch", "snowflake-arctic-embed-xs"]).await.ended_with(1);
+    failed.assert_told("not fetched", "models add DIR");
+    let unknown = run(&["models", "fetch", "nobody"]).await.ended_with(1);
+    unknown.assert_told("bge-small-en-v1.5-fp32", "models list");
+    run(&["models", "fetch", W8]).await.ended_with(1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_stops_does_not_wait_for_a_fetch() {
+    let hub = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut config = config();
+    config.ai.hub = format!("http://{}", hub.local_addr().unwrap());
+    let node = TestNode::fresh_with(config).await;
+    let mut models = node.models.clone();
+    let fetching = tokio::spawn(async move {
+        let request = rpc::FetchModelRequest { name: "bge-small-en-v1.5-fp32".into() };
+        let mut messages = models.fetch_model(request).await?.into_inner();
+        loop {
+            if messages.message().await?.is_none() {
+                return Ok(());
+            }
+        }
+    });
+    // The hub takes the call, and says nothing.
+    let (_silent, _) = within("the fetch", hub.accept()).await.unwrap();
+    node.stop().await;
+    let told: Result<(), tonic::Status> = within("the end of the fetch", fetching).await.unwrap();
+    Client::assert_refused(told, Code::Unavailable, "stopping");
+}
