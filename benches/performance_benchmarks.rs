@@ -10,8 +10,8 @@ use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, 
 use synapsenet::{Config, Node, Settings};
 use synapsenet_benches::{connect, sample_texts};
 use synapsenet_index::{
-    Compute, Embedder, Hnsw, HnswOptions, Model, Purpose, Runtime, Tokenized, Tokenizer, find_runtime,
-    plan_batches,
+    Compute, Embedder, Hnsw, HnswOptions, Model, Provider, Purpose, Runtime, Tokenized, Tokenizer,
+    find_runtime, plan_batches,
 };
 use synapsenet_proto::{Draft, Encoding, Grain, Identity, ModelId, Vector, rpc};
 use synapsenet_storage::{Change, Filter, ListQuery, Outcome, Slot, Store, StoreOptions};
@@ -202,7 +202,7 @@ fn embedding(c: &mut Criterion) {
             black_box(embedder.embed(&texts).expect("the model answers"));
         }
     };
-    let planned = plan_batches(&lengths, 512, 16);
+    let planned = plan_batches(&lengths, Provider::Cpu.runs(0), 64);
     let one_by_one: Vec<Vec<usize>> = (0..lengths.len()).map(|at| vec![at]).collect();
     let unsorted: Vec<Vec<usize>> =
         (0..lengths.len()).collect::<Vec<_>>().chunks(32).map(<[usize]>::to_vec).collect();

@@ -7,13 +7,14 @@
     benches/compare/setup
     .venv/bin/python benches/compare/variants.py --models /tmp/model-build/out --data FOLDER
 
-Every session has the options of the node's (`index/src/onnx.rs`): no arena, no memory pattern, no spinning, and one thread. Texts are cut at 256
-tokens, and tokenizing is part of every time but that of loading.
+Every session has no arena, no memory pattern and one thread, and batches are twice as long as the node's (`index/src/onnx.rs`,
+`index/src/provider.rs`), so rates are some percent below the node's for all alike. Texts are cut at 256 tokens, and tokenizing is part of every
+time but that of loading.
 
 For load, memory and speed each variant has a fresh process, and the variants take turns, round by round, so that a busy machine slows all of
 them alike; the best of all rounds counts, by the clock and by CPU time, which other work on the machine disturbs less. Memory is what the
 session adds to a process that has imported everything. `batched` means sorted by length, in batches of at most 512 tokens with the padding
-counted, as the node plans them.
+counted.
 
 nDCG@10 is that of `quality.py` on its collections, when `--data` names their folder: every text alone, every document compared. The vectors
 of documents are kept in `--cache`. Fidelity compares the sample notes, each alone, with `fp32`. The last rows tell how much the vector of a
@@ -43,7 +44,7 @@ QUESTION_TOKENS = 12
 QUESTIONS = 40
 # How many texts of which length in tokens are embedded for the rates.
 RATE_TEXTS = {40: 64, 120: 32}
-# The node's limit for one run, `MAX_RUN_TOKENS` in index/src/embed.rs.
+# The most tokens of one run, padding counted.
 MAX_RUN_TOKENS = 512
 # The run after which memory is measured: texts and tokens.
 MEMORY_RUN = (8, 128)
@@ -57,7 +58,7 @@ THREADS = 1
 
 
 class Variant(OnnxRuntime):
-    """One ONNX file in a session like the node's. Notes on the way what loading and a first run cost."""
+    """One ONNX file in a session of one thread. Notes on the way what loading and a first run cost."""
 
     def __init__(self, path):
         import onnxruntime
@@ -65,7 +66,6 @@ class Variant(OnnxRuntime):
         options = onnxruntime.SessionOptions()
         options.enable_cpu_mem_arena = False
         options.enable_mem_pattern = False
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.intra_op_num_threads = THREADS
         options.log_severity_level = 3
         resident = resident_mb()

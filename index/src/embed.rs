@@ -12,7 +12,7 @@ use tokenizers::Tokenizer as Inner;
 use tokenizers::pre_tokenizers::PreTokenizerWrapper;
 
 use crate::models::Pooling;
-use crate::{Compute, Graph, IndexError, Model, Provider, Runtime};
+use crate::{Compute, Graph, IndexError, Model, Provider, Runs, Runtime};
 
 /// The output of a BERT-like graph that holds a vector for each token, [windows, tokens, dimension].
 const TOKEN_VECTORS: &str = "last_hidden_state";
@@ -20,9 +20,6 @@ const TOKEN_VECTORS: &str = "last_hidden_state";
 const INPUT_IDS: &str = "input_ids";
 const ATTENTION_MASK: &str = "attention_mask";
 const TOKEN_TYPES: &str = "token_type_ids";
-/// What a run costs beside its tokens, in tokens: the weights have to be read from memory once. Measured with the built-in
-/// model on one thread: 2 ms, and 0.092 ms a token.
-const RUN_COST: usize = 22;
 /// Cuts texts into the tokens of one model. Cheap to clone, and may be used from many threads.
 #[derive(Clone)]
 pub struct Tokenizer {
@@ -197,7 +194,7 @@ pub struct Embedder {
     has_token_types: bool,
     /// The most windows of one run.
     max_run_windows: usize,
-    max_run_tokens: usize,
+    runs: Runs,
     head: Head,
 }
 
@@ -244,7 +241,7 @@ impl Embedder {
             provider,
             options,
             max_run_windows: if model.is_batch_invariant() { usize::MAX } else { 1 },
-            max_run_tokens: if compute.run_tokens == 0 { provider.run_tokens() } else { compute.run_tokens },
+            runs: provider.runs(compute.run_tokens),
             head: Head {
                 model: model.id(),
                 dimension: model.dimension(),
@@ -272,7 +269,7 @@ impl Embedder {
         let windows: Vec<&[u32]> = texts.iter().flat_map(|text| &text.windows).map(Vec::as_slice).collect();
         let lengths: Vec<usize> = windows.iter().map(|window| window.len()).collect();
         let mut pooled = vec![Vec::new(); windows.len()];
-        for batch in plan_batches(&lengths, self.max_run_tokens, self.max_run_windows) {
+        for batch in plan_batches(&lengths, self.runs, self.max_run_windows) {
             let run: Vec<&[u32]> = batch.iter().map(|&index| windows[index]).collect();
             for (&index, vector) in batch.iter().zip(self.run(&run)?) {
                 pooled[index] = vector;
@@ -358,11 +355,11 @@ impl Head {
 }
 
 /// Groups texts of the given token counts ([`Tokenized::len`]) into batches of neighbours by length, so that the tokens of
-/// padding and the fixed cost of the runs ([`RUN_COST`]) are the least together. At most `max_batch_texts` a batch; and at
-/// most `max_batch_tokens` with the padding counted, except that a longer text has a batch of its own. Gives indices into
-/// `lengths`, each exactly once, the shortest texts first.
+/// padding and the cost of the runs are the least together. At most `max_texts` a batch; and at most `runs.max_tokens` with
+/// the padding counted, except that a longer text has a batch of its own. Gives indices into `lengths`, each exactly once,
+/// the shortest texts first.
 #[must_use]
-pub fn plan_batches(lengths: &[usize], max_batch_tokens: usize, max_batch_texts: usize) -> Vec<Vec<usize>> {
+pub fn plan_batches(lengths: &[usize], runs: Runs, max_texts: usize) -> Vec<Vec<usize>> {
     let mut order: Vec<usize> = (0..lengths.len()).collect();
     order.sort_by_key(|&index| lengths[index]);
     // For the first so many texts in order: the least cost in tokens, and where the last batch of that plan begins.
@@ -370,8 +367,8 @@ pub fn plan_batches(lengths: &[usize], max_batch_tokens: usize, max_batch_texts:
     for end in 1..=order.len() {
         // Sorted, so the last text is the longest of its batch, and all are padded to it.
         let longest = lengths[order[end - 1]];
-        let most = (max_batch_tokens / longest.max(1)).clamp(1, max_batch_texts.max(1));
-        let with_last_from = |start: usize| (plans[start].0 + RUN_COST + (end - start) * longest, start);
+        let most = (runs.max_tokens / longest.max(1)).clamp(1, max_texts.max(1));
+        let with_last_from = |start: usize| (plans[start].0 + runs.cost + (end - start) * longest, start);
         let plan = (end.saturating_sub(most)..end).map(with_last_from).min();
         plans.push(plan.expect("a batch of one text is always allowed"));
     }

@@ -28,4 +28,4 @@ pub use error::IndexError;
 pub use hnsw::{Hnsw, HnswOptions, Neighbour};
 pub use models::{DESCRIPTION, Graph, HubFile, Model};
 pub use onnx::{Runtime, find_runtime};
-pub use provider::{Compute, Provider};
+pub use provider::{Compute, Provider, Runs};

@@ -31,6 +31,7 @@ use crate::embedder::EmbedError;
 use crate::ingest::{Ingest, IngestError};
 use crate::memory::{Memory, VECTOR_ENCODING};
 use crate::models::Models;
+use crate::spaces::Space;
 
 /// Authors of false claims that may wait to be reported. One that does not fit is distrusted all the same.
 pub(crate) const MAX_FALSE_CLAIMS: usize = 64;
@@ -71,7 +72,6 @@ pub(crate) struct Indexer {
     /// Told after each commit.
     changed: Arc<Notify>,
     progress: watch::Sender<Progress>,
-    batch_tokens: usize,
     /// The last note that was taken from the pending ones. Slots only grow, so nothing new comes before it; a note
     /// that the model failed on stays pending until the next start.
     taken: Slot,
@@ -89,18 +89,15 @@ pub(crate) struct Parts {
     pub changed: Arc<Notify>,
     /// Takes the authors of claims that turned out false, if anybody wants to know.
     pub false_claims: mpsc::Sender<AuthorId>,
-    /// Tokens in one run of the model, padding counted: a question waits for at most this many.
-    pub batch_tokens: usize,
 }
 
 impl Indexer {
     /// Makes the loop, and where its progress is told.
     pub fn new(parts: Parts) -> (Self, watch::Receiver<Progress>) {
         let (progress, watched) = watch::channel(Progress::default());
-        let Parts { memory, models, ingest, changed, false_claims, batch_tokens } = parts;
+        let Parts { memory, models, ingest, changed, false_claims } = parts;
         let dice = Dice::new();
-        let indexer =
-            Self { memory, models, ingest, changed, progress, batch_tokens, taken: 0, false_claims, dice };
+        let indexer = Self { memory, models, ingest, changed, progress, taken: 0, false_claims, dice };
         (indexer, watched)
     }
 
@@ -111,7 +108,12 @@ impl Indexer {
     pub async fn run(mut self, stop: CancellationToken) -> Result<(), IndexerError> {
         let mut spaces = self.memory.watch_spaces();
         loop {
-            while !stop.is_cancelled() && self.round().await? {}
+            while !stop.is_cancelled() {
+                self.look_for_backlog().await?;
+                if !self.round().await? {
+                    break;
+                }
+            }
             if stop.is_cancelled() {
                 apply_log(self.memory.clone()).await?;
                 return self.save().await;
@@ -156,17 +158,19 @@ impl Indexer {
         applied?;
         match settled {
             // It was unloaded because another is in use now, and cannot come back: its grains are that one's to read.
-            Err(IndexerError::Embed(EmbedError::NotLoaded(_)))
-                if self.memory.current().id() != space.id() =>
-            {
-                self.taken = taken;
-            }
+            Err(error) if self.is_out_of_use(&space, &error) => self.taken = taken,
             settled => settled?,
         }
         self.publish(Some(taken)).await?;
         self.memory.metrics.batches.inc();
         self.memory.metrics.batch.observe(start.elapsed().as_secs_f64());
         Ok(true)
+    }
+
+    /// Whether this error means that the model of a space that is no longer the current one is not there any more.
+    fn is_out_of_use(&self, space: &Space, error: &IndexerError) -> bool {
+        matches!(error, IndexerError::Embed(EmbedError::NotLoaded(_)))
+            && self.memory.current().id() != space.id()
     }
 
     fn own(&self) -> AuthorId {
@@ -198,18 +202,26 @@ impl Indexer {
     }
 
     /// Computes and stores the vectors of these notes, which were read when the store's `shared_seq` was this. Vouches for
-    /// this node's own ones that may leave it, and announces them. Answers how many it was not able to embed.
-    async fn embed(&self, model: &Model, notes: Vec<Plain>, shared_seq: u64) -> Result<usize, IndexerError> {
+    /// this node's own ones that may leave it, and announces them. Answers those that it was not able to embed.
+    async fn embed(
+        &self,
+        model: &Model,
+        notes: Vec<Plain>,
+        shared_seq: u64,
+    ) -> Result<Vec<Slot>, IndexerError> {
         let announcer = self.ingest.announcer();
         let texts = notes.iter().map(|note| (note.record.slot, passage(&note.record.grain))).collect();
         let mut vectors = self.vectors(model, texts).await?;
-        let failed = notes.len() - vectors.len();
+        let mut failed = Vec::new();
         let mut changes = Vec::with_capacity(vectors.len());
         let mut announcements = Vec::new();
         let mut private: Vec<GrainId> = Vec::new();
         for Plain { record, had_claim } in notes {
-            let Some(vector) = vectors.remove(&record.slot) else { continue };
             let slot = record.slot;
+            let Some(vector) = vectors.remove(&slot) else {
+                failed.push(slot);
+                continue;
+            };
             changes.push(Change::AddVector { slot, vector: vector.encode(VECTOR_ENCODING) });
             if announcer.vouches_for(&record) {
                 let claim = announcer.claim(record.grain.id(), &vector);
@@ -262,7 +274,7 @@ impl Indexer {
         })
         .await;
         let lengths: Vec<usize> = texts.iter().map(Tokenized::len).collect();
-        let batches = plan_batches(&lengths, self.batch_tokens, MAX_BATCH_TEXTS);
+        let batches = plan_batches(&lengths, self.models.runs(model).await?, MAX_BATCH_TEXTS);
         let runs = batches.into_iter().map(|batch| {
             let slots: Vec<Slot> = batch.iter().map(|&at| slots[at]).collect();
             let texts = batch.iter().map(|&at| texts[at].clone()).collect();
@@ -393,7 +405,6 @@ mod tests {
                 ingest: self.ingest.clone(),
                 changed: self.changed.clone(),
                 false_claims,
-                batch_tokens: models.batch_tokens(),
             });
             (indexer, liars)
         }

@@ -10,7 +10,7 @@ mod registry;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use synapsenet_index::{Compute, Model, Provider, Tokenized, Tokenizer};
+use synapsenet_index::{Compute, Model, Provider, Runs, Tokenized, Tokenizer};
 use synapsenet_proto::{ModelId, Vector};
 use tokio::sync::watch;
 
@@ -70,12 +70,6 @@ impl Models {
     pub fn open(start: Start) -> anyhow::Result<Self> {
         let registry = Arc::new(Registry::open(&start.dir)?);
         Ok(Self { registry, pool: Pool::new(start) })
-    }
-
-    /// Tokens in one run of a model, padding counted.
-    pub fn batch_tokens(&self) -> usize {
-        let Compute { provider, run_tokens, .. } = self.pool.start().compute;
-        if run_tokens == 0 { provider.run_tokens() } else { run_tokens }
     }
 
     /// Every model that can be used, and those that cannot, with the reason.
@@ -142,9 +136,12 @@ impl Models {
         hub: Hub,
         progress: watch::Sender<FetchProgress>,
     ) -> Result<Model, ModelsError> {
-        let (registry, name) = (self.registry.clone(), name.to_owned());
+        let (registry, pool, name) = (self.registry.clone(), self.pool.clone(), name.to_owned());
         let model = blocking(move || {
             let known = registry.fetchable(&name)?;
+            // Of these, the file is as long as its weights.
+            let bytes = known.hub_files().iter().filter_map(|file| file.bytes).max().unwrap_or(0);
+            pool.refuse_too_large(&known, bytes).map_err(|error| ModelsError::Refused(error.to_string()))?;
             registry.fetch_in(&known, |file, to| hub.fetch(file, to, &progress))
         });
         self.admit(model.await?).await
@@ -237,6 +234,15 @@ impl Models {
     /// [`EmbedError`].
     pub async fn tokenizer(&self, model: &Model) -> Result<Tokenizer, EmbedError> {
         Ok(self.pool.embedder(model).await?.tokenizer().clone())
+    }
+
+    /// How runs of `model`, which is loaded if need be, are planned. A question waits for at most one of them.
+    ///
+    /// # Errors
+    /// [`EmbedError`].
+    pub async fn runs(&self, model: &Model) -> Result<Runs, EmbedError> {
+        let provider = self.pool.embedder(model).await?.provider();
+        Ok(provider.runs(self.pool.start().compute.run_tokens))
     }
 
     /// Loads a model, unless it is loaded.

@@ -130,7 +130,6 @@ impl Node {
             ingest: ingest.clone(),
             changed,
             false_claims,
-            batch_tokens: models.batch_tokens(),
         });
         let switch = Switch::new(memory.clone(), models.clone(), ingest.clone(), config.ai.model.clone());
         let (stop_serving, stop_indexing) = (CancellationToken::new(), CancellationToken::new());

@@ -24,7 +24,7 @@ const INDEX_DIR: &str = "index";
 const MODELS_DIR: &str = "models";
 /// Searches that walk the index at the same time; more wait for each other.
 const MAX_CONCURRENT_SEARCHES: usize = 16;
-/// Threads of one session. More sessions with fewer threads embed more (14 % with one each on two cores), and each holds
+/// Threads of one session. More sessions with fewer threads embed more (5 to 9 % with one each on two cores), and each holds
 /// the weights once more; four keep a question quick. Not measured on more than two cores.
 const THREADS_PER_SESSION: usize = 4;
 /// What [`open`] makes from the data folder before anything runs.
@@ -96,10 +96,16 @@ fn open_spaces(
     if current.hnsw.len() as u64 >= wanted {
         return Ok(Spaces::one(current));
     }
-    let others = view.models()?.into_iter().filter(|(id, _)| *id != current.id());
-    let former = others.filter_map(|(id, _)| models.with_id(id)).take(MAX_FORMER);
-    let former = former.map(|model| open(model, Fill::Now));
-    Ok(Spaces::incomplete(current.clone(), former.collect::<Result<_, _>>()?))
+    // Those that hold most come first; one that holds all is enough.
+    let mut former = Vec::new();
+    for (id, count) in view.models()?.into_iter().filter(|(id, _)| *id != current.id()) {
+        let Some(model) = models.with_id(id) else { continue };
+        former.push(open(model, Fill::Now)?);
+        if count >= wanted || former.len() == MAX_FORMER {
+            break;
+        }
+    }
+    Ok(Spaces::incomplete(current.clone(), former))
 }
 
 /// The model that the configuration names, else the one that was chosen last, else the first that is built in.

@@ -15,7 +15,7 @@ use crate::blocking::blocking;
 use crate::embedder::EmbedError;
 use crate::memory::Memory;
 use crate::models::Models;
-use crate::spaces::{Space, Spaces};
+use crate::spaces::{Backlog, Left, Space, Spaces};
 
 /// Hits that one search may ask for.
 pub(crate) const MAX_HITS: usize = 1000;
@@ -24,14 +24,19 @@ pub(crate) const MAX_HITS: usize = 1000;
 const OVERSAMPLING: usize = 2;
 /// Candidates rescored at least.
 const MIN_CANDIDATES: usize = 20;
-/// So many grains are compared one by one: it takes half a millisecond, and misses none. A graph misses one in a hundred, more
-/// among texts that say nearly the same.
-const MAX_COMPARED_WHOLE: usize = 2000;
-/// A filter that leaves at most this many grains is answered by comparing all of them, which is exact.
-const MIN_BRUTE_FORCE: usize = 10_000;
-/// So is one that leaves at most this fraction of all: a walk through the graph would pass over so many forbidden
-/// grains that it is slower.
-const BRUTE_FORCE_FRACTION: usize = 20;
+/// Which grains are compared one by one, which misses none, instead of by a walk through the graph.
+#[derive(Debug, Clone, Copy)]
+struct Limits {
+    /// All of a space with at most so many: it takes half a millisecond. A graph misses one in a hundred, more among texts
+    /// that say nearly the same.
+    compared_whole: usize,
+    /// What a filter leaves, when it is at most so many ...
+    brute_force: usize,
+    /// ... or at most this fraction of all: a walk would pass over so many forbidden grains that it is slower.
+    brute_force_fraction: usize,
+}
+
+const LIMITS: Limits = Limits { compared_whole: 2000, brute_force: 10_000, brute_force_fraction: 20 };
 
 /// Why a search has no answer.
 #[derive(Debug, thiserror::Error)]
@@ -142,11 +147,35 @@ pub(crate) fn find(
     k: usize,
     filter: &Filter,
 ) -> Result<Vec<Hit>, QueryError> {
+    find_within(LIMITS, store, spaces, asked, k, filter)
+}
+
+fn find_within(
+    limits: Limits,
+    store: &Store,
+    spaces: &Spaces,
+    asked: &[Asked],
+    k: usize,
+    filter: &Filter,
+) -> Result<Vec<Hit>, QueryError> {
     let view = store.view()?;
+    // What is done is in the current space before it is taken off this list, which is read before any space is asked; so
+    // nothing is missed, and what is found twice counts once.
+    let left = match &spaces.backlog {
+        _ if asked.len() < 2 => None,
+        Some(backlog) => Some(backlog.clone().left()),
+        // Only for a moment after the model was changed, or the node was started.
+        None => Some(Arc::new(Backlog::find(&view, spaces)?).left()),
+    };
     let mut found = Vec::with_capacity(asked.len());
     // The current space comes last: what it is given meanwhile is found there, though the former ones left it out.
     for at in (0..asked.len()).rev() {
-        found.push((at, candidates(&view, spaces, &asked[..at], &asked[at], k, filter)?));
+        let search = Candidates { limits, view: &view, asked: &asked[at], k, filter };
+        let candidates = match &left {
+            Some(left) if at > 0 => search.among_left(left, &asked[1..at])?,
+            _ => search.among_all()?,
+        };
+        found.push((at, candidates));
     }
     // A view from before would lack the vectors of what an index was given since.
     let view = store.view()?;
@@ -196,57 +225,98 @@ struct Ranked {
     model: ModelId,
 }
 
-/// Candidates in one space, without what an earlier one holds.
-fn candidates(
-    view: &View,
-    spaces: &Spaces,
-    earlier: &[Asked],
-    asked: &Asked,
+/// A search for candidates in one space.
+struct Candidates<'a> {
+    limits: Limits,
+    view: &'a View,
+    asked: &'a Asked,
     k: usize,
-    filter: &Filter,
-) -> Result<Vec<Neighbour>, QueryError> {
-    let Asked { space, vector: question } = asked;
-    let hnsw = &space.hnsw;
-    let wanted = (k * OVERSAMPLING).max(MIN_CANDIDATES);
-    let few = MIN_BRUTE_FORCE.max(hnsw.len() / BRUTE_FORCE_FRACTION);
-    let is_held = |slot: Slot| earlier.iter().any(|asked| asked.space.hnsw.contains(slot));
-    let among = |slots: Vec<Slot>| -> Result<Vec<Neighbour>, QueryError> {
-        let slots = missing_from(earlier, slots);
-        Ok(hnsw.search_among(question, wanted, &slots)?)
-    };
-    let all = Filter { created_from_ms: filter.created_from_ms.or(Some(0)), ..filter.clone() };
-    let selected = if hnsw.len() <= MAX_COMPARED_WHOLE { &all } else { filter };
-    // Of a former space, what the current one is still to be given is all that counts.
-    let rest = if earlier.is_empty() { None } else { spaces.rest().filter(|rest| rest.len() <= few) };
-    // A slot whose record cannot be read is not let through; `verify` finds it.
-    let fits = |slot: Slot| view.matches(slot, filter).unwrap_or(false);
-    let neighbours = match (view.select(selected, few)?, rest) {
-        (Selection::All, None) if earlier.is_empty() => hnsw.search(question, wanted, None)?,
-        (Selection::All, None) => hnsw.search_filtered(question, wanted, &|slot| !is_held(slot), None)?,
-        (Selection::All, Some(rest)) => return among(rest.to_vec()),
-        (Selection::Few(slots), _) => return among(slots),
-        (Selection::Many, Some(rest)) => {
-            return among(rest.iter().copied().filter(|&slot| fits(slot)).collect());
-        }
-        (Selection::Many, None) => {
-            let allow = |slot: Slot| fits(slot) && !is_held(slot);
-            hnsw.search_filtered(question, wanted, &allow, None)?
-        }
-    };
-    if neighbours.len() >= k.min(hnsw.len()) && !is_caught(&neighbours) {
-        return Ok(neighbours);
-    }
-    // The walk ended early, among forbidden grains or hundreds that say the same: compare all, so that none is missed.
-    // It takes time in proportion to all grains; it is needed where boilerplate stands in hundreds of documents.
-    match view.select(&all, usize::MAX)? {
-        Selection::Few(slots) => among(slots),
-        Selection::All | Selection::Many => Ok(neighbours),
-    }
+    filter: &'a Filter,
 }
 
-/// Those of `slots` that none of these spaces holds.
-fn missing_from(earlier: &[Asked], slots: Vec<Slot>) -> Vec<Slot> {
-    earlier.iter().fold(slots, |slots, asked| asked.space.hnsw.missing(&slots))
+impl Candidates<'_> {
+    /// Candidates among all that the space holds.
+    fn among_all(&self) -> Result<Vec<Neighbour>, QueryError> {
+        let Asked { space, vector: question } = self.asked;
+        let hnsw = &space.hnsw;
+        let neighbours = match self.selection()? {
+            Selection::Few(slots) => return self.compare(&slots),
+            Selection::All => hnsw.search(question, self.wanted(), None)?,
+            Selection::Many => {
+                hnsw.search_filtered(question, self.wanted(), &|slot| self.fits(slot), None)?
+            }
+        };
+        if neighbours.len() >= self.k.min(hnsw.len()) && !is_caught(&neighbours) {
+            return Ok(neighbours);
+        }
+        // The walk ended early, among forbidden grains or hundreds that say the same: compare all, so that none is missed.
+        // It takes time in proportion to all grains; it is needed where boilerplate stands in hundreds of documents.
+        match self.view.select(&self.in_full(), usize::MAX)? {
+            Selection::Few(slots) => self.compare(&slots),
+            Selection::All | Selection::Many => Ok(neighbours),
+        }
+    }
+
+    /// Candidates in a former space among what the current one is still to be given, without what former spaces before
+    /// this one hold.
+    fn among_left(&self, left: &Left, before: &[Asked]) -> Result<Vec<Neighbour>, QueryError> {
+        let Asked { space, vector: question } = self.asked;
+        let compare = |mut slots: Vec<Slot>| {
+            for asked in before {
+                slots = asked.space.hnsw.missing(&slots);
+            }
+            self.compare(&slots)
+        };
+        let selection = self.selection()?;
+        let fits = |slot: Slot| matches!(selection, Selection::All) || self.fits(slot);
+        let those_that_fit = || left.slots().into_iter().filter(|&slot| fits(slot)).collect();
+        if let Selection::Few(slots) = &selection {
+            return compare(slots.iter().copied().filter(|&slot| left.contains(slot)).collect());
+        }
+        // What stands in two former spaces would have to be looked up in both while the graph is walked.
+        if left.len() <= self.few() || !before.is_empty() {
+            return compare(those_that_fit());
+        }
+        let allow = |slot: Slot| left.contains(slot) && fits(slot);
+        let neighbours = space.hnsw.search_filtered(question, self.wanted(), &allow, None)?;
+        if neighbours.len() >= self.k.min(left.len()) && !is_caught(&neighbours) {
+            return Ok(neighbours);
+        }
+        compare(those_that_fit())
+    }
+
+    /// The question beside each of these.
+    fn compare(&self, slots: &[Slot]) -> Result<Vec<Neighbour>, QueryError> {
+        Ok(self.asked.space.hnsw.search_among(&self.asked.vector, self.wanted(), slots)?)
+    }
+
+    /// Which grains the filter leaves; of a small space they are always named.
+    fn selection(&self) -> Result<Selection, StorageError> {
+        match self.asked.space.hnsw.len() <= self.limits.compared_whole {
+            true => self.view.select(&self.in_full(), self.few()),
+            false => self.view.select(self.filter, self.few()),
+        }
+    }
+
+    /// The filter in a form that never lets all through unnamed.
+    fn in_full(&self) -> Filter {
+        Filter { created_from_ms: self.filter.created_from_ms.or(Some(0)), ..self.filter.clone() }
+    }
+
+    /// A slot whose record cannot be read is not let through; `verify` finds it.
+    fn fits(&self, slot: Slot) -> bool {
+        self.view.matches(slot, self.filter).unwrap_or(false)
+    }
+
+    /// So many candidates.
+    fn wanted(&self) -> usize {
+        (self.k * OVERSAMPLING).max(MIN_CANDIDATES)
+    }
+
+    /// So many grains are compared one by one.
+    fn few(&self) -> usize {
+        self.limits.brute_force.max(self.asked.space.hnsw.len() / self.limits.brute_force_fraction)
+    }
 }
 
 /// Whether many of the candidates, best first, are one text again and again. A graph links a grain to its nearest, so
@@ -284,7 +354,141 @@ fn rescore(
 
 #[cfg(test)]
 mod tests {
+    use synapsenet_index::Model;
+    use synapsenet_proto::{Draft, Grain};
+    use synapsenet_storage::Change;
+
     use super::*;
+    use crate::memory::VECTOR_ENCODING;
+    use crate::spaces::Fill;
+    use crate::testing::{Fixture, author};
+
+    /// Notes, of which each points into a direction of its own.
+    const NOTES: usize = 120;
+    /// Never compares where a walk is possible, and never walks.
+    const WALKS: Limits = Limits { compared_whole: 0, brute_force: 0, brute_force_fraction: usize::MAX };
+    const COMPARES: Limits = Limits { compared_whole: 0, brute_force: 1000, brute_force_fraction: 1 };
+
+    /// A change of model on its way: of the notes, the eldest are held by a model that was in use long ago, others by the
+    /// one before this, and the newest by the current one.
+    struct Changing {
+        node: Fixture,
+        slots: Vec<Slot>,
+        /// The current one first.
+        spaces: Vec<Arc<Space>>,
+    }
+
+    impl Changing {
+        async fn new() -> Self {
+            let node = Fixture::new();
+            let mut slots = Vec::new();
+            for n in 0..NOTES {
+                let tags = if n % 2 == 0 { vec!["even".to_owned()] } else { Vec::new() };
+                let draft = Draft { text: format!("note {n}"), tags, ..Draft::default() };
+                let grain = Grain::seal(draft, &author(0), 1_790_000_000_000 + n as u64).unwrap();
+                let id = grain.id();
+                node.ingest.put(grain, false).await.unwrap();
+                slots.push(node.slot_of(id));
+            }
+            let memory = node.memory.clone();
+            let open = |model: Model| {
+                let space = Space::open(&memory.store, model, &memory.index_dir, memory.hnsw, Fill::Later);
+                Arc::new(space.unwrap())
+            };
+            let current = open(Model::all_built_in().unwrap().remove(1));
+            let eldest = open(Model::known().unwrap().remove(0));
+            let changing = Self { slots, spaces: vec![current, memory.current(), eldest], node };
+            changing.give(0, 80..NOTES).await;
+            changing.give(1, 40..80).await;
+            changing.give(2, 0..80).await;
+            changing
+        }
+
+        fn vector(&self, space: usize, n: usize) -> Vector {
+            let values = self.node.vector(n).values().to_vec();
+            Vector::new(self.spaces[space].id(), values).unwrap()
+        }
+
+        /// Gives a space the vectors of these notes.
+        async fn give(&self, space: usize, notes: std::ops::Range<usize>) {
+            let change = |n: usize| {
+                let vector = self.vector(space, n).encode(VECTOR_ENCODING);
+                Change::AddVector { slot: self.slots[n], vector }
+            };
+            self.node.ingest.apply(notes.map(change).collect()).await.unwrap();
+            self.spaces[space].apply_log(&self.node.view()).unwrap();
+        }
+
+        fn spaces(&self) -> Spaces {
+            Spaces::incomplete(self.spaces[0].clone(), self.spaces[1..].to_vec())
+        }
+
+        /// What is nearest to note `n`: five notes, each once, the first of which is it. Answers the model that found it.
+        fn nearest(
+            &self,
+            limits: Limits,
+            spaces: &Spaces,
+            n: usize,
+            filter: &Filter,
+        ) -> Vec<(usize, ModelId)> {
+            let asked = |at: usize| Asked { space: self.spaces[at].clone(), vector: self.vector(at, n) };
+            let asked: Vec<Asked> = (0..self.spaces.len()).map(asked).collect();
+            let store = &self.node.memory.store;
+            let hits = find_within(limits, store, spaces, &asked, 5, filter).unwrap();
+            let place = |slot| self.slots.iter().position(|&other| other == slot).unwrap();
+            hits.iter().map(|hit| (place(hit.record.slot), hit.model)).collect()
+        }
+    }
+
+    #[tokio::test]
+    async fn each_grain_is_found_once_by_the_latest_model_that_holds_it() {
+        let changing = Changing::new().await;
+        let (unknown, mut known) = (changing.spaces(), changing.spaces());
+        let backlog = Arc::new(Backlog::find(&changing.node.view(), &known).unwrap());
+        assert_eq!(backlog.remaining().len(), 80);
+        known.backlog = Some(backlog);
+        let all = Filter::default();
+        for limits in [LIMITS, WALKS, COMPARES] {
+            for spaces in [&unknown, &known] {
+                for (n, held_by) in [(5, 2), (39, 2), (40, 1), (79, 1), (80, 0), (119, 0)] {
+                    let hits = changing.nearest(limits, spaces, n, &all);
+                    assert_eq!(hits.len(), 5, "{limits:?}");
+                    assert_eq!(hits[0], (n, changing.spaces[held_by].id()), "{limits:?}");
+                    let mut once: Vec<usize> = hits.iter().map(|(n, _)| *n).collect();
+                    once.sort_unstable();
+                    once.dedup();
+                    assert_eq!(once.len(), 5, "{hits:?}");
+                    let even = Filter { tags: vec!["even".into()], ..Filter::default() };
+                    let hits = changing.nearest(limits, spaces, n, &even);
+                    assert!(hits.len() == 5 && hits.iter().all(|(n, _)| n % 2 == 0), "{hits:?}");
+                    assert_eq!(hits[0].0 == n, n % 2 == 0);
+                }
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_grain_that_the_current_model_failed_on_is_found_by_the_one_before() {
+        let mut changing = Changing::new().await;
+        changing.spaces.pop();
+        let mut spaces = changing.spaces();
+        let backlog = Arc::new(Backlog::find(&changing.node.view(), &spaces).unwrap());
+        spaces.backlog = Some(backlog.clone());
+        changing.give(0, 0..60).await;
+        changing.give(0, 61..80).await;
+        assert!(!backlog.has_failed());
+        backlog.advance(80, vec![changing.slots[60]]);
+        assert_eq!(
+            (backlog.remaining().len(), backlog.clone().left().slots()),
+            (0, vec![changing.slots[60]])
+        );
+        for limits in [LIMITS, WALKS, COMPARES] {
+            for (n, held_by) in [(60, 1), (59, 0), (61, 0), (3, 0)] {
+                let hits = changing.nearest(limits, &spaces, n, &Filter::default());
+                assert_eq!(hits[0], (n, changing.spaces[held_by].id()), "{limits:?}");
+            }
+        }
+    }
 
     #[test]
     fn a_walk_among_equal_grains_is_noticed() {

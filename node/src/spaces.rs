@@ -4,17 +4,17 @@
 //! *former* one. It goes on answering for the grains that the current one does not hold yet, while the indexer embeds
 //! these anew; then it is let go. A grain that stands in several spaces counts in the first of them only.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use anyhow::Context;
 use synapsenet_index::{Hnsw, HnswOptions, IndexError, Model};
 use synapsenet_proto::{EncodedVector, ModelId, Vector};
-use synapsenet_storage::{Counts, IndexEvent, IndexEventKind, Slot, Store, View};
+use synapsenet_storage::{Counts, IndexEvent, IndexEventKind, Slot, StorageError, Store, View};
 
 use crate::indexer::IndexerError;
 use crate::opening::private_dir;
@@ -265,18 +265,12 @@ impl Spaces {
         self.all().find(|space| space.id() == model)
     }
 
-    /// These with another current space. The one before it stays as a former one, unless it holds nothing.
+    /// These with another current space. The one before it stays as a former one, though it may hold nothing yet: the indexer
+    /// may be at work for it. Older ones that hold nothing are let go.
     pub fn with_current(&self, current: Arc<Space>) -> Self {
-        let holds = |space: &&Arc<Space>| space.id() != current.id() && !space.hnsw.is_empty();
-        let former = self.all().filter(holds).cloned().collect();
-        Self::incomplete(current, former)
-    }
-
-    /// The grains that only former spaces hold, when they are known. A grain that the current model failed on is one of
-    /// them and stands in no list, so then they are not known.
-    pub fn rest(&self) -> Option<&[Slot]> {
-        let backlog = self.backlog.as_ref()?;
-        (backlog.failed() == 0).then(|| backlog.remaining())
+        let older = self.former.iter().filter(|space| !space.hnsw.is_empty());
+        let former = std::iter::once(&self.current).chain(older).filter(|space| space.id() != current.id());
+        Self::incomplete(current.clone(), former.cloned().collect())
     }
 
     /// The first that holds a slot.
@@ -305,10 +299,13 @@ impl Spaces {
 /// The grains that only former spaces hold, newest first, and how far they have been embedded anew.
 pub(crate) struct Backlog {
     slots: Vec<Slot>,
+    /// Where each stands in `slots`.
+    places: HashMap<Slot, usize>,
     /// Some that the current space and a former one held before, newest first.
     had: Vec<Slot>,
     next: AtomicUsize,
-    failed: AtomicUsize,
+    /// Those that the model was not able to embed.
+    failed: Mutex<Vec<Slot>>,
 }
 
 impl Backlog {
@@ -316,7 +313,7 @@ impl Backlog {
     ///
     /// # Errors
     /// When the store cannot be read.
-    pub fn find(view: &View, spaces: &Spaces) -> Result<Self, IndexerError> {
+    pub fn find(view: &View, spaces: &Spaces) -> Result<Self, StorageError> {
         let mut slots = Vec::new();
         view.notes_newest_first(&mut |slot| {
             slots.push(slot);
@@ -327,12 +324,21 @@ impl Backlog {
         let is_held_twice = |slot: &Slot| !missing.contains(slot) && is_former(*slot);
         let had = slots.iter().copied().filter(is_held_twice).take(MAX_ANCHORS).collect();
         slots.retain(|slot| missing.contains(slot));
-        Ok(Self { slots, had, next: AtomicUsize::new(0), failed: AtomicUsize::new(0) })
+        let places = slots.iter().enumerate().map(|(place, &slot)| (slot, place)).collect();
+        Ok(Self { slots, places, had, next: AtomicUsize::new(0), failed: Mutex::default() })
     }
 
-    /// What is left.
+    /// What is still to be tried.
     pub fn remaining(&self) -> &[Slot] {
         &self.slots[self.next.load(Ordering::Relaxed)..]
+    }
+
+    /// What only former spaces hold now.
+    pub fn left(self: Arc<Self>) -> Left {
+        let next = self.next.load(Ordering::Relaxed);
+        let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        failed.retain(|slot| self.places[slot] < next);
+        Left { backlog: self, next, failed }
     }
 
     /// At most [`MAX_ANCHORS`] grains that the current space and a former one hold: what was done last, and what it had before.
@@ -341,14 +347,9 @@ impl Backlog {
         done.iter().rev().chain(&self.had).take(MAX_ANCHORS).copied().collect()
     }
 
-    /// How many the model was not able to embed.
-    pub fn failed(&self) -> usize {
-        self.failed.load(Ordering::Relaxed)
-    }
-
-    /// The model was not able to embed so many.
-    pub fn add_failed(&self, count: usize) {
-        self.failed.fetch_add(count, Ordering::Relaxed);
+    /// Whether the model was not able to embed some.
+    pub fn has_failed(&self) -> bool {
+        !self.failed.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
     }
 
     /// How many it had.
@@ -356,10 +357,35 @@ impl Backlog {
         self.slots.len()
     }
 
-    /// Goes on by `count`.
-    pub fn advance(&self, count: usize) {
+    /// Goes on by `count`, of which the model was not able to embed `failed`. The current space has been given the others.
+    pub fn advance(&self, count: usize, failed: Vec<Slot>) {
+        self.failed.lock().unwrap_or_else(PoisonError::into_inner).extend(failed);
         let next = self.next.load(Ordering::Relaxed) + count;
         self.next.store(next.min(self.slots.len()), Ordering::Relaxed);
+    }
+}
+
+/// What is left of a backlog at one moment.
+pub(crate) struct Left {
+    backlog: Arc<Backlog>,
+    next: usize,
+    failed: Vec<Slot>,
+}
+
+impl Left {
+    /// How many grains.
+    pub fn len(&self) -> usize {
+        self.backlog.slots.len() - self.next + self.failed.len()
+    }
+
+    /// Which.
+    pub fn slots(&self) -> Vec<Slot> {
+        [&self.backlog.slots[self.next..], &self.failed].concat()
+    }
+
+    /// Whether this is one.
+    pub fn contains(&self, slot: Slot) -> bool {
+        self.backlog.places.get(&slot).is_some_and(|&place| place >= self.next) || self.failed.contains(&slot)
     }
 }
 
@@ -424,6 +450,25 @@ mod tests {
         assert_eq!((backlog.remaining(), backlog.held_twice()), ([slot].as_slice(), Vec::new()));
         assert!(late.take_stored(&node.view(), backlog.remaining()).unwrap().is_empty());
         assert!(late.hnsw.contains(slot));
+    }
+
+    #[test]
+    fn the_space_that_was_in_use_stays_though_it_holds_nothing_yet() {
+        let node = Fixture::new();
+        let memory = node.memory.clone();
+        let open = |model| {
+            Arc::new(Space::open(&memory.store, model, &memory.index_dir, memory.hnsw, Fill::Later).unwrap())
+        };
+        let first = memory.current();
+        let second = open(Model::all_built_in().unwrap().remove(1));
+        let third = open(Model::known().unwrap().remove(0));
+        let ids = |spaces: &Spaces| spaces.all().map(|space| space.id()).collect::<Vec<_>>();
+        let spaces = Spaces::one(first.clone()).with_current(second.clone());
+        assert_eq!(ids(&spaces), [second.id(), first.id()]);
+        // The indexer may be at work for the second one still; the first is empty and older.
+        let spaces = spaces.with_current(third.clone());
+        assert_eq!(ids(&spaces), [third.id(), second.id()]);
+        assert_eq!(ids(&spaces.with_current(second.clone())), [second.id(), third.id()]);
     }
 
     #[test]

@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use synapsenet_benches::{Arguments, Matrix, text_set};
 use synapsenet_index::{
-    Compute, Embedder, Model, Provider, Purpose, Runtime, Tokenized, Tokenizer, find_runtime, plan_batches,
+    Compute, Embedder, Model, Provider, Purpose, Runs, Runtime, Tokenized, Tokenizer, find_runtime,
+    plan_batches,
 };
 use synapsenet_proto::Vector;
 
@@ -44,7 +45,7 @@ fn main() -> anyhow::Result<()> {
         _ => anyhow::bail!(USAGE),
     };
     let limits =
-        (arguments.number("batch-tokens", Provider::Cpu.run_tokens())?, arguments.number("batch-texts", 64)?);
+        (Provider::Cpu.runs(arguments.number("batch-tokens", 0)?), arguments.number("batch-texts", 64)?);
     let (threads, sessions) = (arguments.number("threads", 1)?, arguments.number("sessions", 1)?);
     let rounds = arguments.number("rounds", 3)?;
     let at_least = Duration::from_secs(arguments.number("seconds", 0)? as u64);
@@ -56,7 +57,8 @@ fn main() -> anyhow::Result<()> {
     };
     let tokenizer = Tokenizer::new(&model)?;
     let runtime = Runtime::load(&find_runtime(None)?)?;
-    let (graph, compute) = (model.graph()?, Compute { threads, run_tokens: limits.0, ..Compute::default() });
+    let (graph, compute) =
+        (model.graph()?, Compute { threads, run_tokens: limits.0.max_tokens, ..Compute::default() });
     let mut embedders =
         (0..sessions).map(|_| Embedder::new(&runtime, &graph, &compute)).collect::<Result<Vec<_>, _>>()?;
     drop(graph);
@@ -99,13 +101,13 @@ fn embed(
     embedders: &mut [Embedder],
     tokenizer: &Tokenizer,
     texts: &[String],
-    limits: Option<(usize, usize)>,
+    limits: Option<(Runs, usize)>,
 ) -> anyhow::Result<Vec<Vector>> {
     let tokenized: Vec<Tokenized> =
         texts.iter().map(|text| tokenizer.tokenize(text, Purpose::Document)).collect();
     let lengths: Vec<usize> = tokenized.iter().map(Tokenized::len).collect();
     let batches = match limits {
-        Some((tokens, texts)) => plan_batches(&lengths, tokens, texts),
+        Some((runs, texts)) => plan_batches(&lengths, runs, texts),
         None => (0..texts.len()).map(|at| vec![at]).collect(),
     };
     let next = AtomicUsize::new(0);

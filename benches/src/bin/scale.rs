@@ -11,16 +11,19 @@ use std::time::Instant;
 
 use anyhow::{Context, bail};
 use futures::StreamExt;
-use synapsenet_benches::{Arguments, connect, project_dir, quantile, sample_texts, texts_in};
+use synapsenet_benches::{Arguments, channel, connect, project_dir, quantile, sample_texts, texts_in};
 use synapsenet_index::{Compute, Embedder, Model, Purpose, Runtime, Tokenizer, find_runtime};
+use synapsenet_proto::rpc::model_service_client::ModelServiceClient;
 use synapsenet_proto::rpc::node_service_client::NodeServiceClient;
 use synapsenet_proto::{Vector, rpc};
 use synapsenet_storage::{Store, StoreOptions};
+use tonic::Code;
 use tonic::transport::Channel;
 
 const USAGE: &str =
-    "usage: scale [--texts FILE] [--sizes 1000,10000] [--questions 200] [--node BINARY] [--data-dir DIR]
+    "usage: scale [--texts FILE] [--sizes 1000,10000] [--questions 200] [--node BINARY] [--data-dir DIR] [--model DIR]
   --texts      one text a line; without it the sample notes, numbered to make enough of them
+  --model      the folder of a model; without it the built-in one
   --data-dir   where the node keeps its grains; a temporary folder without it";
 const HITS: usize = 10;
 
@@ -28,7 +31,7 @@ type Client = NodeServiceClient<Channel>;
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    let arguments = Arguments::read(&["texts", "sizes", "questions", "node", "data-dir"], USAGE)?;
+    let arguments = Arguments::read(&["texts", "sizes", "questions", "node", "data-dir", "model"], USAGE)?;
     let sizes = arguments.get("sizes").unwrap_or("1000,10000");
     let sizes: Vec<usize> = sizes.split(',').map(str::parse).collect::<Result<_, _>>().context(USAGE)?;
     let count = arguments.number("questions", 200)?;
@@ -56,6 +59,13 @@ async fn main() -> anyhow::Result<()> {
          recall@10 | bytes/grain on disk | memory MB | start ms |"
     );
     println!("|---|---|---|---|---|---|---|---|---|---|---|---|");
+    let added_model = arguments.get("model").map(Path::new);
+    let model = added_model.map_or_else(Model::built_in, Model::from_dir)?;
+    if let Some(dir) = added_model {
+        let (mut node, _, _) = Node::start(&binary, &data_dir).await?;
+        use_model(&data_dir, dir, &model).await?;
+        node.stop()?;
+    }
     let mut held = 0;
     for size in sizes {
         let (mut node, mut client, _) = Node::start(&binary, &data_dir).await?;
@@ -68,7 +78,7 @@ async fn main() -> anyhow::Result<()> {
         search(&mut client, &questions[0]).await?;
         let status = client.status(rpc::StatusRequest {}).await?.into_inner();
         node.stop()?;
-        let recall = recall(&data_dir, &questions, &row.found)?;
+        let recall = recall(&data_dir, &model, &questions, &row.found)?;
         let disk = folder_bytes(&data_dir)? / status.grains.max(1);
         println!(
             "| {} | {seconds:.1} | {:.0} | {:.2} | {:.2} | {:.2} | {:.2} | {:.2} | {recall:.4} | {disk} | {:.0} (restarted {:.0}) | {start_ms:.0} |",
@@ -145,6 +155,19 @@ impl Drop for Node {
     }
 }
 
+/// Has the running node use a model that it does not know yet.
+async fn use_model(data_dir: &Path, dir: &Path, model: &Model) -> anyhow::Result<()> {
+    let mut models = ModelServiceClient::new(channel(data_dir.join("api.sock")).await?);
+    let path = dir.canonicalize()?.display().to_string();
+    // A folder that was measured before has it already.
+    match models.add_model(rpc::AddModelRequest { path }).await {
+        Err(status) if status.code() != Code::FailedPrecondition => return Err(status.into()),
+        _ => {}
+    }
+    models.use_model(rpc::UseModelRequest { name: model.full_name() }).await?;
+    Ok(())
+}
+
 /// Puts all texts through the bulk stream and waits until each can be found.
 async fn add(client: &mut Client, texts: &[String]) -> anyhow::Result<()> {
     let items: Vec<_> = texts
@@ -203,9 +226,13 @@ async fn measure(client: &mut Client, questions: &[String]) -> anyhow::Result<Ro
 }
 
 /// The mean share of the true ten nearest that were found; the store's vectors are compared one by one.
-fn recall(data_dir: &Path, questions: &[String], found: &[Vec<String>]) -> anyhow::Result<f64> {
-    let model = Model::built_in()?;
-    let tokenizer = Tokenizer::new(&model)?;
+fn recall(
+    data_dir: &Path,
+    model: &Model,
+    questions: &[String],
+    found: &[Vec<String>],
+) -> anyhow::Result<f64> {
+    let tokenizer = Tokenizer::new(model)?;
     let runtime = Runtime::load(&find_runtime(None)?)?;
     let compute = Compute { threads: 2, ..Compute::default() };
     let mut embedder = Embedder::new(&runtime, &model.graph()?, &compute)?;

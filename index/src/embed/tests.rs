@@ -223,17 +223,52 @@ proptest! {
 
     #[test]
     fn batches_hold_each_text_once_and_keep_the_limits(
-        lengths in proptest::collection::vec(2usize..600, 0..200), tokens in 1usize..2000, texts in 1usize..40,
+        lengths in proptest::collection::vec(2usize..600, 0..200), max_tokens in 1usize..2000, cost in 0usize..100,
+        texts in 1usize..40,
     ) {
-        let batches = plan_batches(&lengths, tokens, texts);
+        let batches = plan_batches(&lengths, Runs { max_tokens, cost }, texts);
         let mut all: Vec<usize> = batches.iter().flatten().copied().collect();
         prop_assert!(all.is_sorted_by_key(|&index| lengths[index]));
         all.sort_unstable();
         prop_assert_eq!(all, (0..lengths.len()).collect::<Vec<_>>());
         for batch in batches {
             let longest = batch.iter().map(|&index| lengths[index]).max().unwrap();
-            prop_assert!(batch.len() == 1 || longest * batch.len() <= tokens);
+            prop_assert!(batch.len() == 1 || longest * batch.len() <= max_tokens);
             prop_assert!(batch.len() <= texts);
+        }
+    }
+
+    #[test]
+    fn no_other_batches_of_neighbours_cost_less(
+        lengths in proptest::collection::vec(2usize..60, 1..9), max_tokens in 1usize..200, cost in 0usize..40,
+        texts in 1usize..6,
+    ) {
+        let cost_of = |batches: &[&[usize]]| -> usize {
+            batches.iter().map(|batch| cost + batch.iter().max().unwrap() * batch.len()).sum()
+        };
+        let planned = plan_batches(&lengths, Runs { max_tokens, cost }, texts);
+        let planned: Vec<Vec<usize>> =
+            planned.iter().map(|batch| batch.iter().map(|&index| lengths[index]).collect()).collect();
+        let planned = cost_of(&planned.iter().map(Vec::as_slice).collect::<Vec<_>>());
+        let mut sorted = lengths.clone();
+        sorted.sort_unstable();
+        // Each bit of a number says whether a batch ends behind that text.
+        for ends in 0..1usize << (sorted.len() - 1) {
+            let (mut batches, mut rest) = (Vec::new(), sorted.as_slice());
+            let mut begin = 0;
+            for at in 0..sorted.len() {
+                if at + 1 == sorted.len() || ends >> at & 1 == 1 {
+                    let (batch, others) = rest.split_at(at + 1 - begin);
+                    batches.push(batch);
+                    (begin, rest) = (at + 1, others);
+                }
+            }
+            let is_allowed = |batch: &&[usize]| {
+                batch.len() == 1 || batch.len() <= texts && batch.iter().max().unwrap() * batch.len() <= max_tokens
+            };
+            if batches.iter().all(is_allowed) {
+                prop_assert!(planned <= cost_of(&batches), "{planned} but {batches:?}");
+            }
         }
     }
 }

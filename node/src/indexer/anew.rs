@@ -37,10 +37,8 @@ impl Indexer {
             metrics.anew_grains.set(0);
             return Ok(false);
         }
-        let Some(backlog) = spaces.backlog.clone() else {
-            self.look_for_backlog(spaces).await?;
-            return Ok(true);
-        };
+        // The model was changed since somebody looked.
+        let Some(backlog) = spaces.backlog.clone() else { return Ok(true) };
         metrics.anew_grains.set(backlog.remaining().len() as i64);
         if backlog.remaining().is_empty() {
             return self.let_former_go(&spaces).await;
@@ -51,21 +49,29 @@ impl Indexer {
         let Step { notes, shared_seq } =
             blocking(move || read_step(&memory.store.view()?, &current, &wanted)).await?;
         let count = notes.len() as u64;
-        if !notes.is_empty() {
-            let failed = self.embed(&spaces.current.model, notes, shared_seq).await?;
-            backlog.add_failed(failed);
-        }
+        let failed = match notes.is_empty() {
+            true => Vec::new(),
+            false => match self.embed(&spaces.current.model, notes, shared_seq).await {
+                // It was unloaded, or removed, because another is in use now.
+                Err(error) if self.is_out_of_use(&spaces.current, &error) => return Ok(true),
+                embedded => embedded?,
+            },
+        };
         apply_log(self.memory.clone()).await?;
-        backlog.advance(slots.len());
+        backlog.advance(slots.len(), failed);
         self.memory.metrics.embedded_anew.inc_by(count);
         self.find_anchors(&spaces, &backlog).await?;
         self.publish(None).await?;
         Ok(true)
     }
 
-    /// Makes the list of what is to be done. It is made here and not where the model is changed, because a round that was
-    /// under way then has ended now.
-    async fn look_for_backlog(&self, spaces: Arc<Spaces>) -> Result<(), IndexerError> {
+    /// Makes the list of what is to be done, when there is none yet. It is made here and not where the model is changed, because
+    /// a round that was under way then has ended now.
+    pub(super) async fn look_for_backlog(&self) -> Result<(), IndexerError> {
+        let spaces = self.memory.spaces();
+        if spaces.is_complete || spaces.backlog.is_some() {
+            return Ok(());
+        }
         let (memory, now) = (self.memory.clone(), spaces.clone());
         let backlog = blocking(move || Backlog::find(&memory.store.view()?, &now)).await?;
         let backlog = Arc::new(backlog);
@@ -78,8 +84,7 @@ impl Indexer {
     /// All is done: saves the former indexes, in case somebody wants to go back, and takes them out of the searches. False:
     /// there is nothing more to do.
     async fn let_former_go(&self, spaces: &Arc<Spaces>) -> Result<bool, IndexerError> {
-        let failed = spaces.backlog.as_ref().map_or(0, |backlog| backlog.failed());
-        if failed > 0 {
+        if spaces.backlog.as_ref().is_some_and(|backlog| backlog.has_failed()) {
             // They are found by the former model, until the next start tries again.
             return Ok(false);
         }

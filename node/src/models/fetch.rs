@@ -20,8 +20,13 @@ use super::ModelsError;
 
 /// How long a server may take to be found and to answer.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
-/// How long a whole file may take: 550 MB over 1 Mbit/s take some 73 minutes.
-const FILE_TIMEOUT: Duration = Duration::from_secs(2 * 3600);
+/// Bytes that are asked for at once, where the server gives parts: so a connection that stalls is noticed, and what came
+/// before is kept.
+const PART: u64 = 8 << 20;
+/// How long one part may take: 8 MiB in three minutes are some 50 KB/s.
+const PART_TIMEOUT: Duration = Duration::from_secs(60 * MAX_STALLED_MINUTES);
+/// The same in minutes.
+pub(super) const MAX_STALLED_MINUTES: u64 = 3;
 /// Bytes read at once.
 const STEP: usize = 256 << 10;
 /// A file whose length is not known is given up after so many bytes.
@@ -63,10 +68,13 @@ impl Hub {
         let mut hasher = Sha256::new();
         let mut fetched = read_part(to, &mut hasher).map_err(written)?;
         let mut told = FetchProgress { file: file.name.clone(), fetched, total: file.bytes.unwrap_or(0) };
-        if file.bytes.is_none_or(|bytes| fetched < bytes) {
+        let mut is_whole = file.bytes.is_some_and(|bytes| fetched >= bytes);
+        while !is_whole {
+            let before = fetched;
             let response = self.ask(file, fetched)?;
-            if response.status() != StatusCode::PARTIAL_CONTENT {
-                // The server begins from the start.
+            let gives_parts = response.status() == StatusCode::PARTIAL_CONTENT;
+            if !gives_parts {
+                // The server begins from the start, and gives all.
                 (fetched, hasher) = (0, Sha256::new());
             }
             let mut options = OpenOptions::new();
@@ -101,6 +109,8 @@ impl Hub {
                 hasher.update(&buffer[..count]);
             }
             out.sync_all().map_err(written)?;
+            // Of a file whose length is not known, the rest was asked for at once.
+            is_whole = !gives_parts || fetched == before || file.bytes.is_none_or(|bytes| fetched >= bytes);
         }
         if file.bytes.is_some_and(|bytes| fetched < bytes) {
             return Err(broken(file, anyhow!("the server ended after {fetched} bytes")));
@@ -116,10 +126,14 @@ impl Hub {
         Ok(())
     }
 
+    /// Asks for a part of a file from here on, or for the rest when its length is not known.
     fn ask(&self, file: &HubFile, from: u64) -> Result<Response<Body>, ModelsError> {
         let url = format!("{}/{}", self.url.trim_end_matches('/'), file.path);
         let mut request = agent().get(&url);
-        if from > 0 {
+        if let Some(bytes) = file.bytes {
+            let last = bytes.min(from + PART) - 1;
+            request = request.header("range", format!("bytes={from}-{last}"));
+        } else if from > 0 {
             request = request.header("range", format!("bytes={from}-"));
         }
         request.call().map_err(|error| match error {
@@ -141,7 +155,7 @@ fn agent() -> Agent {
         .tls_config(tls)
         .timeout_connect(Some(CONNECT_TIMEOUT))
         .timeout_recv_response(Some(CONNECT_TIMEOUT))
-        .timeout_global(Some(FILE_TIMEOUT))
+        .timeout_global(Some(PART_TIMEOUT))
         .user_agent(concat!("synapsenet/", env!("CARGO_PKG_VERSION")))
         .build()
         .into()

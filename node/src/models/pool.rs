@@ -109,11 +109,17 @@ impl Pool {
             Ok(handle) => return Ok(handle),
             Err(waiting) => waiting,
         };
-        match waiting.wait_for(Option::is_some).await.as_deref() {
-            Ok(Some(outcome)) => outcome.clone(),
-            Ok(None) | Err(_) if self.is_stopped() => Err(EmbedError::Stopped),
-            Ok(None) | Err(_) => {
-                lock(&self.inner.places).remove(&model.id());
+        let told = waiting.wait_for(Option::is_some).await.ok().and_then(|outcome| outcome.clone());
+        match told {
+            Some(outcome) => outcome,
+            None if self.is_stopped() => Err(EmbedError::Stopped),
+            None => {
+                let mut places = lock(&self.inner.places);
+                // Whoever waited as well may have started another loader meanwhile.
+                if matches!(places.get(&model.id()), Some(Place::Loading(other)) if other.same_channel(&waiting))
+                {
+                    places.remove(&model.id());
+                }
                 Err(EmbedError::NotLoaded(Arc::new(anyhow::anyhow!(
                     "loading the model broke off; see the log"
                 ))))
@@ -211,6 +217,23 @@ impl Pool {
             };
             self.let_go(victim);
         }
+    }
+
+    /// Whether a model whose weights take so many bytes in a session may be loaded beside the one in use.
+    ///
+    /// # Errors
+    /// When it may not; the message says what to do.
+    pub fn refuse_too_large(&self, model: &Model, weight_bytes: u64) -> anyhow::Result<()> {
+        let bytes = weight_bytes.saturating_mul(self.inner.start.sessions as u64);
+        let in_use = *lock(&self.inner.in_use);
+        let taken = match in_use.map(|id| self.presence(id)) {
+            Some(Presence::Loaded { bytes, .. }) => bytes,
+            _ => 0,
+        };
+        if taken.saturating_add(bytes) <= self.inner.start.budget_bytes {
+            return Ok(());
+        }
+        Err(self.no_room(model, bytes, taken))
     }
 
     fn no_room(&self, model: &Model, bytes: u64, taken: u64) -> anyhow::Error {

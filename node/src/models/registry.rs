@@ -1,5 +1,6 @@
 //! The models on disk: those that are part of the program, and one folder each for those that were added.
 
+use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -8,6 +9,7 @@ use std::sync::Mutex;
 use anyhow::Context;
 use synapsenet_index::{DESCRIPTION, HubFile, IndexError, Model};
 
+use super::fetch::MAX_STALLED_MINUTES;
 use super::lock;
 use crate::opening::private_dir;
 
@@ -60,8 +62,22 @@ pub(super) struct Registry {
     dir: PathBuf,
     models: Mutex<Vec<Installed>>,
     known: Vec<Model>,
-    /// Held by whoever changes the folder.
+    /// Held by whoever changes the folder; only for as long as that takes, and not while a model is fetched.
     changing: Mutex<()>,
+    /// The names of the models that are being fetched.
+    fetching: Mutex<HashSet<String>>,
+}
+
+/// Takes the name of a model off the list of those that are being fetched, when it is dropped.
+struct Fetching<'a> {
+    names: &'a Mutex<HashSet<String>>,
+    name: String,
+}
+
+impl Drop for Fetching<'_> {
+    fn drop(&mut self) {
+        lock(self.names).remove(&self.name);
+    }
 }
 
 impl Registry {
@@ -80,8 +96,9 @@ impl Registry {
             .map(fs::DirEntry::path)
             .filter(|path| path.is_dir())
             .collect();
-        folders.iter().filter(|path| is_partial(path)).for_each(|path| sweep(path, &known));
-        folders.retain(|path| !is_partial(path));
+        folders.iter().filter(|path| begins_with(path, PARTIAL)).for_each(|path| sweep(path, &known));
+        // Whatever else is hidden is somebody's own.
+        folders.retain(|path| !begins_with(path, "."));
         folders.sort();
         for folder in folders {
             let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -97,7 +114,8 @@ impl Registry {
                 models.push(Installed { name, model });
             }
         }
-        Ok(Self { dir: dir.to_owned(), models: Mutex::new(models), known, changing: Mutex::default() })
+        let (changing, fetching) = (Mutex::default(), Mutex::default());
+        Ok(Self { dir: dir.to_owned(), models: Mutex::new(models), known, changing, fetching })
     }
 
     pub fn installed(&self) -> Vec<Installed> {
@@ -209,7 +227,7 @@ impl Registry {
         known: &Model,
         mut fetch: impl FnMut(&HubFile, &Path) -> Result<(), ModelsError>,
     ) -> Result<Model, ModelsError> {
-        let _alone = lock(&self.changing);
+        let _fetching = self.begin_fetching(known)?;
         self.refuse_known(known)?;
         let partial = self.make_dir()?.join(being_fetched(known));
         fs::create_dir_all(&partial).map_err(|error| failed(&partial, "cannot make the folder", error))?;
@@ -220,11 +238,29 @@ impl Registry {
         write_durably(&description, known.hub_description().as_bytes())
             .map_err(|error| failed(&description, "cannot write", error))?;
         Model::from_dir(&partial)?.check()?;
+        let _alone = lock(&self.changing);
+        self.refuse_known(known)?;
         self.put_in_place(&partial, known)
+    }
+
+    fn begin_fetching(&self, known: &Model) -> Result<Fetching<'_>, ModelsError> {
+        let name = known.full_name();
+        if !lock(&self.fetching).insert(name.clone()) {
+            return Err(ModelsError::Refused(format!(
+                "the model {name} is being fetched already; a connection that stalled is given up within {MAX_STALLED_MINUTES} minutes"
+            )));
+        }
+        Ok(Fetching { names: &self.fetching, name })
     }
 
     fn put_in_place(&self, partial: &Path, model: &Model) -> Result<Model, ModelsError> {
         let place = self.dir.join(model.full_name());
+        if place.exists() {
+            let place = place.display();
+            return Err(ModelsError::Refused(format!(
+                "there is a folder {place} already: is the model being added?"
+            )));
+        }
         fs::rename(partial, &place).map_err(|error| failed(&place, "cannot make the folder", error))?;
         sync_dir(&self.dir);
         Ok(Model::from_dir(&place)?)
@@ -249,10 +285,10 @@ impl Registry {
         let place = self.dir.join(name);
         // Out of sight in one step, so that a model is whole or gone whenever the machine stops.
         let going = self.dir.join(format!("{PARTIAL}removed-{name}"));
-        let gone = fs::rename(&place, &going).and_then(|()| fs::remove_dir_all(&going));
-        gone.map_err(|error| failed(&place, "cannot remove", error))?;
+        fs::rename(&place, &going).map_err(|error| failed(&place, "cannot remove", error))?;
         lock(&self.models).retain(|installed| installed.name != name);
-        Ok(())
+        // What stays of it is swept at the next start.
+        fs::remove_dir_all(&going).map_err(|error| failed(&going, "cannot remove the rest in", error))
     }
 
     pub fn chosen(&self) -> anyhow::Result<Option<String>> {
@@ -303,8 +339,8 @@ fn sweep(partial: &Path, known: &[Model]) {
     }
 }
 
-fn is_partial(path: &Path) -> bool {
-    path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'))
+fn begins_with(path: &Path, beginning: &str) -> bool {
+    path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(beginning))
 }
 
 fn failed(path: &Path, doing: &str, error: std::io::Error) -> ModelsError {

@@ -112,10 +112,17 @@ async fn a_model_that_cannot_be_used_is_refused_with_the_reason_and_leaves_nothi
         fs::write(path, &bytes[..bytes.len() / 2]).unwrap();
     };
     type Breaks<'a> = &'a dyn Fn(&Path);
-    let broken: [(&str, Breaks<'_>, &str); 6] = [
+    let unreadable = |dir: &Path| {
+        let hash = |bytes: &[u8]| data_encoding::HEXLOWER.encode(&Sha256::digest(bytes));
+        let tokenizer = dir.join("tokenizer.json");
+        edit(dir, &hash(&fs::read(&tokenizer).unwrap()), &hash(b"{}"));
+        fs::write(tokenizer, "{}").unwrap();
+    };
+    let broken: [(&str, Breaks<'_>, &str); 7] = [
         ("wide", &|dir| edit(dir, "dimension = 16", "dimension = 17"), "shape"),
         ("cut", &|dir| cut(dir.join("model.onnx")), "sha256"),
         ("other", &|dir| fs::write(dir.join("tokenizer.json"), "{}").unwrap(), "sha256"),
+        ("odd", &unreadable, "must be a tokenizer.json"),
         ("bare", &|dir| fs::remove_file(dir.join("tokenizer.json")).unwrap(), "tokenizer.json"),
         ("wrong", &|dir| edit(dir, "variant", "flavour"), "flavour"),
         ("loose", &|dir| edit(dir, "name = \"loose\"", "name = \"../loose\""), "letters"),
@@ -153,7 +160,8 @@ async fn what_was_added_is_there_after_a_restart_and_what_was_removed_is_not() {
     models.pool.stop();
 
     // What a crash left is passed over, and what somebody broke is listed with the reason.
-    let (rest, begun) = (".partial-x", ".partial-bge-small-en-v1.5-fp32");
+    let (rest, begun, own) = (".partial-x", ".partial-bge-small-en-v1.5-fp32", ".put-aside");
+    fs::create_dir(folder.models().join(own)).unwrap();
     fs::create_dir(folder.models().join(rest)).unwrap();
     fs::create_dir(folder.models().join(begun)).unwrap();
     fs::create_dir(folder.models().join("empty")).unwrap();
@@ -169,6 +177,7 @@ async fn what_was_added_is_there_after_a_restart_and_what_was_removed_is_not() {
     assert!(models.installed().iter().all(|installed| !installed.name.starts_with('.')));
     assert!(!folder.models().join(rest).exists(), "what nobody goes on with is swept");
     assert!(folder.models().join(begun).exists(), "what was fetched of a known model stays");
+    assert!(folder.models().join(own).exists(), "what is not ours stays");
 }
 
 #[tokio::test]
@@ -240,13 +249,18 @@ async fn loading_one_model_does_not_hold_up_another() {
     models.pool.stop();
 }
 
-/// A server that gives a file, from the place on that is asked for; the first answers break off after so many bytes.
-fn serve(content: Vec<u8>, breaks: Vec<usize>) -> (String, std::thread::JoinHandle<Vec<String>>) {
+/// A server that gives a file, or the part that is asked for if it `gives_parts`; one answer for each of these numbers, which
+/// breaks off after so many bytes. Gives the requests that it got.
+fn serve(
+    content: Vec<u8>,
+    gives_parts: bool,
+    answers: Vec<usize>,
+) -> (String, std::thread::JoinHandle<Vec<String>>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let serving = std::thread::spawn(move || {
         let mut requests = Vec::new();
-        for cut in breaks.into_iter().map(Some).chain([None]) {
+        for most in answers {
             let (mut stream, _) = listener.accept().unwrap();
             let mut request = Vec::new();
             while !request.ends_with(b"\r\n\r\n") {
@@ -255,15 +269,19 @@ fn serve(content: Vec<u8>, breaks: Vec<usize>) -> (String, std::thread::JoinHand
                 request.push(byte[0]);
             }
             let request = String::from_utf8(request).unwrap();
-            let range = request.split("range: bytes=").nth(1).and_then(|rest| rest.split('-').next());
-            let from: usize = range.map_or(0, |from| from.parse().unwrap());
-            let status = if from > 0 { "206 Partial Content" } else { "200 OK" };
-            let body = &content[from..];
+            let range = request.split("range: bytes=").nth(1).and_then(|rest| rest.lines().next());
+            let (status, body) = match range.and_then(|range| range.split_once('-')) {
+                Some((from, last)) if gives_parts => {
+                    let (from, last): (usize, usize) = (from.parse().unwrap(), last.parse().unwrap());
+                    ("206 Partial Content", &content[from..=last])
+                }
+                _ => ("200 OK", &content[..]),
+            };
             let length = body.len();
             let head = format!("HTTP/1.1 {status}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n");
             stream.write_all(head.as_bytes()).unwrap();
             // The client may have heard enough.
-            let _ = stream.write_all(&body[..cut.unwrap_or(length)]);
+            let _ = stream.write_all(&body[..most.min(length)]);
             requests.push(request);
         }
         requests
@@ -285,10 +303,11 @@ fn hub_file(content: &[u8]) -> HubFile {
 fn a_fetch_that_broke_off_goes_on_where_it_was_and_the_whole_is_checked() {
     let dir = tempfile::tempdir().unwrap();
     let to = dir.path().join("f");
-    // More than an HTTP client may want to read of an answer by itself.
+    // Four parts, of which the first breaks off.
     const LENGTH: u32 = 30_000_000;
     let content: Vec<u8> = (0..LENGTH).map(|n| (n % 251) as u8).collect();
-    let (url, serving) = serve(content.clone(), vec![300_000]);
+    let (url, serving) =
+        serve(content.clone(), true, vec![300_000, usize::MAX, usize::MAX, usize::MAX, usize::MAX]);
     let hub = Hub { url };
     let (told, progress) = watch::channel(FetchProgress::default());
     let file = hub_file(&content);
@@ -301,9 +320,46 @@ fn a_fetch_that_broke_off_goes_on_where_it_was_and_the_whole_is_checked() {
     assert_eq!(progress.borrow().total, u64::from(LENGTH));
     let requests = serving.join().unwrap();
     assert!(requests[0].starts_with("GET /who/what/resolve/1/f HTTP/1.1"), "{}", requests[0]);
-    assert!(requests[1].contains("range: bytes=300000-"), "{}", requests[1]);
+    for (request, range) in requests.iter().zip(["0-8388607", "300000-8688607", "8688608-17077215"]) {
+        assert!(request.contains(&format!("range: bytes={range}\r\n")), "{request}");
+    }
     // What is whole is not asked for again; the server has ended.
     hub.fetch(&file, &to, &told).unwrap();
+}
+
+#[test]
+fn a_server_that_gives_no_parts_gives_all_from_the_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let to = dir.path().join("f");
+    let content: Vec<u8> = (0..10_000_000u32).map(|n| (n % 251) as u8).collect();
+    fs::write(&to, &content[..1000]).unwrap();
+    let (url, serving) = serve(content.clone(), false, vec![usize::MAX]);
+    let (told, _progress) = watch::channel(FetchProgress::default());
+    Hub { url }.fetch(&hub_file(&content), &to, &told).unwrap();
+    assert!(fs::read(&to).unwrap() == content);
+    serving.join().unwrap();
+}
+
+#[tokio::test]
+async fn a_model_that_will_not_fit_is_not_fetched_and_none_twice_at_once() {
+    let folder = Folder::new();
+    let models = Models::open(Start { budget_bytes: 100 << 20, ..folder.start() }).unwrap();
+    // Nobody is asked: there is no server.
+    let hub = || Hub { url: "http://127.0.0.1:1".into() };
+    let (told, _progress) = watch::channel(FetchProgress::default());
+    let error = models.fetch("bge-small-en-v1.5-fp32", hub(), told.clone()).await.unwrap_err();
+    assert!(error.to_string().contains("ai.memory_budget"), "{error}");
+    let known = models.registry.fetchable("snowflake-arctic-embed-xs").unwrap();
+    let inside = models.registry.fetch_in(&known, |_, _| {
+        let again = models.registry.fetch_in(&known, |_, _| Ok(()));
+        Err(again.expect_err("it is being fetched"))
+    });
+    let error = inside.expect_err("nothing was fetched").to_string();
+    assert!(error.contains("being fetched already"), "{error}");
+    // Whoever gave up does not stand in the way.
+    let error = models.fetch("snowflake-arctic-embed-xs", hub(), told).await.unwrap_err().to_string();
+    assert!(error.contains("not fetched"), "{error}");
+    models.pool.stop();
 }
 
 #[test]
@@ -313,7 +369,7 @@ fn another_file_than_is_known_is_refused_and_does_not_stay() {
     let (told, _progress) = watch::channel(FetchProgress::default());
     let file = hub_file(b"what it should be");
     for (content, word) in [(b"what it should BE".to_vec(), "sha256"), (vec![b'x'; 100], "longer than 17")] {
-        let (url, serving) = serve(content, Vec::new());
+        let (url, serving) = serve(content, false, vec![usize::MAX]);
         let error = Hub { url }.fetch(&file, &to, &told).unwrap_err();
         assert!(matches!(error, ModelsError::Unusable(_)) && error.to_string().contains(word), "{error}");
         assert!(!to.exists());
@@ -337,7 +393,7 @@ fn without_a_network_a_fetch_says_so() {
 fn a_fetch_that_nobody_waits_for_ends() {
     let dir = tempfile::tempdir().unwrap();
     let content = vec![7; 5_000_000];
-    let (url, serving) = serve(content.clone(), Vec::new());
+    let (url, serving) = serve(content.clone(), true, vec![usize::MAX]);
     let (told, progress) = watch::channel(FetchProgress::default());
     drop(progress);
     let fetched = Hub { url }.fetch(&hub_file(&content), &dir.path().join("f"), &told);

@@ -74,32 +74,34 @@ impl ModelService for Api {
         let (api, hub) = (self.clone(), self.parts.hub.clone());
         tokio::spawn(async move {
             let _permit = permit;
-            let fetching = api.parts.models.fetch(&name, hub, told);
-            tokio::pin!(fetching);
+            let models = api.parts.models.clone();
+            // A task of its own: what has come whole is registered, though nobody waits for it any more.
+            let mut fetching = tokio::spawn(async move { models.fetch(&name, hub, told).await });
             let fetched = loop {
                 tokio::select! {
-                    fetched = &mut fetching => break fetched,
+                    fetched = &mut fetching => break joined(fetched),
                     () = api.parts.stopping.cancelled() => {
-                        // What came so far stays, and the blocked thread ends when nobody listens to its progress.
+                        // What came so far stays.
                         let stopping = Status::unavailable("the node is stopping: fetch it again when it runs");
                         let _ = sender.send(Err(stopping)).await;
                         return;
                     }
+                    // A client that hung up ends the fetch at its next step, when nobody listens to its progress.
+                    () = sender.closed() => return,
                     Ok(()) = progress.changed() => {
                         let FetchProgress { file, fetched, total } = progress.borrow_and_update().clone();
                         let message = rpc::FetchModelResponse {
                             file, fetched_bytes: fetched, total_bytes: total, model: None,
                         };
-                        // A client that hung up ends the fetch, too: nobody listens to its progress then.
-                        if sender.send(Ok(message)).await.is_err() {
-                            return;
-                        }
+                        // Whether it is still heard is seen above.
+                        let _ = sender.send(Ok(message)).await;
                     }
                 }
             };
             let last = match fetched {
-                Ok(model) => api.model_message(&model.full_name()).await,
-                Err(error) => Err(status_of(error.into())),
+                Ok(Ok(model)) => api.model_message(&model.full_name()).await,
+                Ok(Err(error)) => Err(status_of(error.into())),
+                Err(status) => Err(status),
             };
             let last = last.map(|model| rpc::FetchModelResponse { model: Some(model), ..Default::default() });
             // As above.
