@@ -1,6 +1,7 @@
 //! The task that owns the swarm: commands come in, events go out, and nothing in here waits for anybody.
 
 mod asked;
+mod connections;
 mod peers;
 mod swarm_events;
 
@@ -31,7 +32,7 @@ use crate::{
     AskError, Config, DialError, Event, Metrics, NetError, NetStatus, PeerStatus, Request, Response,
 };
 use asked::Answering;
-use peers::Peer;
+use connections::Peer;
 
 /// How often the task looks after what no event reminds it of.
 const TICK: Duration = Duration::from_secs(1);
@@ -328,6 +329,7 @@ impl Task {
             tracing::debug!(%peer, "a visitor has to go");
             self.disconnect(&peer);
         }
+        self.leave_relays(now);
         self.dial_some(now);
         self.publish_scores(now);
         self.count_traffic();

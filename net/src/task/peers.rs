@@ -1,25 +1,20 @@
 //! The peers: who is connected, how good they are, who is dialled next, who has to go.
 
-use std::collections::HashMap;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use libp2p::core::ConnectedPoint;
 use libp2p::multiaddr::Protocol;
-use libp2p::swarm::ConnectionId;
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::{Multiaddr, PeerId, kad};
 use synapsenet_proto::Topic;
 
+use super::connections::Peer;
 use super::{DialReply, Task, now_ms};
 use crate::behaviour::gossip_topic;
 use crate::dial::{is_dialable, split};
 use crate::gate::ip_of;
-use crate::meter::{Count, PROTOCOLS};
+use crate::meter::PROTOCOLS;
 use crate::metrics::{Reason, Way};
 use crate::score::Offence;
-use crate::status::{Direction, Transport};
-use crate::transport::count_of;
 use crate::{DialError, Event, NetStatus, PeerStatus};
 
 /// Peers that this node looks for by itself; the other seats are for those who come. Gossipsub is content with 6 to 12 for
@@ -31,19 +26,10 @@ const OUTBOUND_SHARE: (usize, usize) = (2, 3);
 const MAX_DIALLING: usize = 8;
 /// Relays on which this node wants a place: one may go.
 const MAX_RELAYS: usize = 2;
-/// Two that dial each other at the same moment have two connections so close together.
-const SAME_MOMENT: Duration = Duration::from_millis(100);
 /// A grain that was new is worth so much in a peer's score ...
 const PRAISE: f64 = 0.01;
 /// ... up to this.
 const MAX_PRAISE: f64 = 20.0;
-
-/// Whether those that go on began well after the one that closed, which began at `since`. Then the peer dialled while this
-/// node thought it connected: its program was started anew, and behind QUIC nothing told this node for ten seconds. What
-/// is said once at the beginning, gossipsub's topics above all, was said to the program before.
-fn is_another_session<'a>(since: Instant, mut others: impl Iterator<Item = &'a Instant>) -> bool {
-    others.all(|other| other.saturating_duration_since(since) > SAME_MOMENT)
-}
 
 /// Whether an address leads to its node without a relay.
 fn is_direct(address: &Multiaddr) -> bool {
@@ -68,110 +54,9 @@ pub(super) fn reason_of(error: &libp2p::swarm::DialError) -> String {
     parts.join(": ")
 }
 
-/// A connected peer.
-pub(crate) struct Peer {
-    pub(super) address: Multiaddr,
-    pub(super) direction: Direction,
-    /// With when each began; never empty.
-    pub(super) connections: HashMap<ConnectionId, Instant>,
-    pub(super) since: Instant,
-    pub(super) latency: Option<Duration>,
-    pub(super) agent: String,
-    pub(super) praise: f64,
-    pub(super) count: Arc<Count>,
-    /// Whether it said who it is: one that has no seat for this node closes the connection before that.
-    pub(super) has_greeted: bool,
-    /// Those who wait for that.
-    pub(super) waiting: Vec<DialReply>,
-}
-
 impl Task {
-    pub(super) fn on_connected(&mut self, id: PeerId, connection: ConnectionId, endpoint: &ConnectedPoint) {
-        let now = Instant::now();
-        let (address, direction) = match endpoint {
-            ConnectedPoint::Dialer { address, .. } => (split(address).0, Direction::Outbound),
-            ConnectedPoint::Listener { send_back_addr, local_addr } => {
-                self.was_reached(local_addr);
-                (send_back_addr.clone(), Direction::Inbound)
-            }
-        };
-        let dialled = (direction == Direction::Outbound).then(|| address.clone());
-        self.book.connected(id, dialled, now_ms(), now);
-        if let Some(peer) = self.peers.get_mut(&id) {
-            peer.connections.insert(connection, now);
-            return;
-        }
-        let peer = Peer {
-            address,
-            direction,
-            connections: HashMap::from([(connection, now)]),
-            since: now,
-            latency: None,
-            agent: String::new(),
-            praise: 0.0,
-            count: count_of(&self.counts, id),
-            has_greeted: false,
-            waiting: Vec::new(),
-        };
-        self.peers.insert(id, peer);
-        self.metrics.peers.set(self.peers.len() as i64);
-    }
-
-    /// A dial that somebody waits for made a connection.
-    pub(super) fn on_dialled(&mut self, id: PeerId, reply: DialReply) {
-        match self.peers.get_mut(&id) {
-            Some(peer) if !peer.has_greeted => peer.waiting.push(reply),
-            // Whoever asked has gone.
-            _ => drop(reply.send(Ok(id))),
-        }
-    }
-
-    /// A peer said who it is, so it means to stay.
-    pub(super) fn on_greeted(&mut self, id: PeerId) {
-        let Some(peer) = self.peers.get_mut(&id) else { return };
-        if std::mem::replace(&mut peer.has_greeted, true) {
-            return;
-        }
-        for reply in peer.waiting.drain(..) {
-            // As above.
-            let _ = reply.send(Ok(id));
-        }
-        self.tell(Event::Joined { peer: id });
-    }
-
-    pub(super) fn on_disconnected(
-        &mut self,
-        id: PeerId,
-        connection: ConnectionId,
-        endpoint: &ConnectedPoint,
-    ) {
-        let Some(peer) = self.peers.get_mut(&id) else { return };
-        let Some(since) = peer.connections.remove(&connection) else { return };
-        if !peer.connections.is_empty() {
-            // A connection that was relayed gives way to a direct one, and all goes on.
-            if !endpoint.is_relayed() && is_another_session(since, peer.connections.values()) {
-                tracing::debug!(peer = %id, "a peer began anew; the connections begin anew, too");
-                self.disconnect(&id);
-            }
-            return;
-        }
-        let Some(peer) = self.peers.remove(&id) else { return };
-        self.reserved_at.remove(&id);
-        self.book.disconnected(&id, now_ms(), Instant::now());
-        self.metrics.peers.set(self.peers.len() as i64);
-        for reply in peer.waiting {
-            let reason =
-                "the peer closed the connection at once: it is full, or it does not let this node in";
-            // Whoever asked has gone.
-            let _ = reply.send(Err(DialError::Failed(reason.to_owned())));
-        }
-        if peer.has_greeted {
-            self.tell(Event::Left { peer: id });
-        }
-    }
-
     /// Somebody connected to this address: it can be reached, at least from where that peer is.
-    fn was_reached(&mut self, local: &Multiaddr) {
+    pub(super) fn was_reached(&mut self, local: &Multiaddr) {
         if is_direct(local)
             && is_dialable(local)
             && !self.swarm.external_addresses().any(|known| known == local)
@@ -406,9 +291,9 @@ impl Task {
             .collect();
         let status = |(id, peer): (&PeerId, &Peer)| PeerStatus {
             peer: *id,
-            address: peer.address.clone(),
-            direction: peer.direction,
-            transport: transport_of(&peer.address),
+            address: peer.best().address.clone(),
+            direction: peer.best().direction,
+            transport: peer.best().transport,
             latency: peer.latency,
             score: behaviour.gossip.peer_score(id).unwrap_or(0.0),
             topics: topics.remove(id).unwrap_or_default(),
@@ -455,32 +340,5 @@ impl Task {
             traffic: self.meter.all.by_protocol(),
             topics,
         }
-    }
-}
-
-/// What an address runs over.
-fn transport_of(address: &Multiaddr) -> Transport {
-    let mut transport = Transport::Other;
-    for part in address {
-        match part {
-            Protocol::P2pCircuit => return Transport::Relayed,
-            Protocol::Tcp(_) => transport = Transport::Tcp,
-            Protocol::QuicV1 => transport = Transport::Quic,
-            _ => {}
-        }
-    }
-    transport
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_connection_that_outlives_a_much_older_one_is_another_session() {
-        let (began, later) = (Instant::now(), |ms| Instant::now() + Duration::from_millis(ms));
-        assert!(is_another_session(began, [later(5000), later(9000)].iter()));
-        assert!(!is_another_session(began, [later(5000), began].iter()), "one of the first moment goes on");
-        assert!(!is_another_session(later(5000), [began].iter()), "the later one closed");
     }
 }

@@ -30,8 +30,8 @@ impl Task {
                     self.on_dialled(peer_id, reply);
                 }
             }
-            SwarmEvent::ConnectionClosed { peer_id, connection_id, endpoint, .. } => {
-                self.on_disconnected(peer_id, connection_id, &endpoint);
+            SwarmEvent::ConnectionClosed { peer_id, connection_id, .. } => {
+                self.on_disconnected(peer_id, connection_id);
             }
             SwarmEvent::OutgoingConnectionError { connection_id, peer_id, error } => {
                 let pending = self.pending.remove(&connection_id);
