@@ -30,7 +30,7 @@ pub(crate) enum EmbedError {
     #[error("the model failed on this text: {0}")]
     Failed(Arc<IndexError>),
     /// The model cannot be loaded.
-    #[error("{0:#}")]
+    #[error("{0}")]
     NotLoaded(Arc<anyhow::Error>),
     /// The node is stopping.
     #[error("no model is running")]

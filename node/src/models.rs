@@ -122,7 +122,17 @@ impl Models {
     pub async fn add(&self, dir: &Path) -> Result<Model, ModelsError> {
         let (registry, dir) = (self.registry.clone(), dir.to_owned());
         let model = blocking(move || registry.copy_in(&dir)).await?;
-        self.admit(model).await
+        let registry = self.registry.clone();
+        match self.warm(&model).await {
+            Ok(_) => {
+                registry.admit(&model);
+                Ok(model)
+            }
+            Err(error) => {
+                blocking(move || registry.discard(&model)).await;
+                Err(ModelsError::Unusable(error.to_string()))
+            }
+        }
     }
 
     /// Fetches a model that this program knows, and adds it. Tells `progress` on the way; what was fetched before an
@@ -144,22 +154,12 @@ impl Models {
             pool.refuse_too_large(&known, bytes).map_err(|error| ModelsError::Refused(error.to_string()))?;
             registry.fetch_in(&known, |file, to| hub.fetch(file, to, &progress))
         });
-        self.admit(model.await?).await
-    }
-
-    /// Registers a model whose folder is in place, when it can be loaded.
-    async fn admit(&self, model: Model) -> Result<Model, ModelsError> {
-        match self.warm(&model).await {
-            Ok(_) => {
-                self.registry.admit(&model);
-                Ok(model)
-            }
-            Err(error) => {
-                let registry = self.registry.clone();
-                blocking(move || registry.discard(&model)).await;
-                Err(ModelsError::Unusable(error.to_string()))
-            }
-        }
+        let model = model.await?;
+        // Its files are those that are known: it stays, whatever keeps it from being loaded now.
+        self.warm(&model).await.map_err(|error| {
+            ModelsError::Unusable(format!("{} is here, and cannot be loaded: {error}", model.full_name()))
+        })?;
+        Ok(model)
     }
 
     /// The model of this name, whole or broken, when it was added.
@@ -236,7 +236,7 @@ impl Models {
         Ok(self.pool.embedder(model).await?.tokenizer().clone())
     }
 
-    /// How runs of `model`, which is loaded if need be, are planned. A question waits for at most one of them.
+    /// How runs of `model`, which is loaded if need be, are planned.
     ///
     /// # Errors
     /// [`EmbedError`].

@@ -304,8 +304,8 @@ pub(crate) struct Backlog {
     /// Some that the current space and a former one held before, newest first.
     had: Vec<Slot>,
     next: AtomicUsize,
-    /// Those that the model was not able to embed.
-    failed: Mutex<Vec<Slot>>,
+    /// The places, in order, of those that the model was not able to embed.
+    failed: Mutex<Vec<usize>>,
 }
 
 impl Backlog {
@@ -337,7 +337,7 @@ impl Backlog {
     pub fn left(self: Arc<Self>) -> Left {
         let next = self.next.load(Ordering::Relaxed);
         let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        failed.retain(|slot| self.places[slot] < next);
+        failed.retain(|place| *place < next);
         Left { backlog: self, next, failed }
     }
 
@@ -357,9 +357,14 @@ impl Backlog {
         self.slots.len()
     }
 
-    /// Goes on by `count`, of which the model was not able to embed `failed`. The current space has been given the others.
-    pub fn advance(&self, count: usize, failed: Vec<Slot>) {
-        self.failed.lock().unwrap_or_else(PoisonError::into_inner).extend(failed);
+    /// Goes on by `count`, of which the model was not able to embed `failed`. The current space has been given the others, as
+    /// far as their vectors are sound.
+    pub fn advance(&self, count: usize, failed: &[Slot]) {
+        let places = failed.iter().filter_map(|slot| self.places.get(slot).copied());
+        let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+        failed.extend(places);
+        failed.sort_unstable();
+        drop(failed);
         let next = self.next.load(Ordering::Relaxed) + count;
         self.next.store(next.min(self.slots.len()), Ordering::Relaxed);
     }
@@ -369,7 +374,8 @@ impl Backlog {
 pub(crate) struct Left {
     backlog: Arc<Backlog>,
     next: usize,
-    failed: Vec<Slot>,
+    /// Places, in order.
+    failed: Vec<usize>,
 }
 
 impl Left {
@@ -380,12 +386,14 @@ impl Left {
 
     /// Which.
     pub fn slots(&self) -> Vec<Slot> {
-        [&self.backlog.slots[self.next..], &self.failed].concat()
+        let slots = &self.backlog.slots;
+        slots[self.next..].iter().copied().chain(self.failed.iter().map(|&place| slots[place])).collect()
     }
 
     /// Whether this is one.
     pub fn contains(&self, slot: Slot) -> bool {
-        self.backlog.places.get(&slot).is_some_and(|&place| place >= self.next) || self.failed.contains(&slot)
+        let place = self.backlog.places.get(&slot);
+        place.is_some_and(|place| *place >= self.next || self.failed.binary_search(place).is_ok())
     }
 }
 

@@ -181,6 +181,39 @@ async fn a_search_while_grains_are_embedded_anew_says_by_which_models_it_was() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_model_that_is_changed_back_and_removed_at_once_stops_nothing() {
+    let outside = folder();
+    let node = TestNode::fresh().await;
+    for n in 0..300 {
+        node.put(note(n)).await;
+    }
+    let sines = tiny_model(outside.path(), "sines", "sines.onnx");
+    for turn in 0..4 {
+        node.try_add_model(&sines).await.unwrap();
+        // Also in the middle of the first round.
+        node.use_model(SINES).await;
+        node.use_model(W8).await;
+        wait_for("the model to be removed", async || {
+            let request = rpc::RemoveModelRequest { name: SINES.into() };
+            match node.models.clone().remove_model(request).await {
+                Ok(_) => true,
+                // The indexer is at work for it, or grains are found by it still.
+                Err(status) => {
+                    assert_eq!(status.code(), Code::FailedPrecondition, "{status}");
+                    false
+                }
+            }
+        })
+        .await;
+        node.wait_indexed().await;
+        node.wait_embedded_anew().await;
+        assert_eq!(node.search(&note(turn)).await.texts()[0], note(turn));
+    }
+    assert_eq!(node.model(W8).await.vectors, 300);
+    node.verify_sound().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_change_of_model_goes_on_after_the_node_was_killed() {
     let dir = folder();
     let data = dir.path().join("data");

@@ -58,7 +58,7 @@ impl Indexer {
             },
         };
         apply_log(self.memory.clone()).await?;
-        backlog.advance(slots.len(), failed);
+        backlog.advance(slots.len(), &failed);
         self.memory.metrics.embedded_anew.inc_by(count);
         self.find_anchors(&spaces, &backlog).await?;
         self.publish(None).await?;
@@ -72,13 +72,19 @@ impl Indexer {
         if spaces.is_complete || spaces.backlog.is_some() {
             return Ok(());
         }
+        // What the round before this stored is in the indexes then; and one whose log was pruned begins before the list.
+        apply_log(self.memory.clone()).await?;
         let (memory, now) = (self.memory.clone(), spaces.clone());
         let backlog = blocking(move || Backlog::find(&memory.store.view()?, &now)).await?;
         let backlog = Arc::new(backlog);
         let grains = backlog.total();
         tracing::info!(grains, model = spaces.current.model.full_name(), "grains are embedded anew");
-        self.change(&spaces, |spaces| Spaces { backlog: Some(backlog.clone()), ..spaces.clone() });
-        self.find_anchors(&spaces, &backlog).await
+        self.change(&spaces, |spaces| {
+            // Nobody is at work for a former one any more: those that hold nothing are of no use.
+            let former = spaces.former.iter().filter(|space| !space.hnsw.is_empty()).cloned().collect();
+            Spaces { backlog: Some(backlog.clone()), former, ..spaces.clone() }
+        });
+        self.find_anchors(&self.memory.spaces(), &backlog).await
     }
 
     /// All is done: saves the former indexes, in case somebody wants to go back, and takes them out of the searches. False:

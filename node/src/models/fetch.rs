@@ -20,13 +20,10 @@ use super::ModelsError;
 
 /// How long a server may take to be found and to answer.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
-/// Bytes that are asked for at once, where the server gives parts: so a connection that stalls is noticed, and what came
-/// before is kept.
-const PART: u64 = 8 << 20;
-/// How long one part may take: 8 MiB in three minutes are some 50 KB/s.
-const PART_TIMEOUT: Duration = Duration::from_secs(60 * MAX_STALLED_MINUTES);
-/// The same in minutes.
-pub(super) const MAX_STALLED_MINUTES: u64 = 3;
+/// How long nothing may come before the connection is given up.
+const STALL_TIMEOUT: Duration = Duration::from_secs(MAX_STALLED_SECONDS);
+/// The same in seconds.
+pub(super) const MAX_STALLED_SECONDS: u64 = 60;
 /// Bytes read at once.
 const STEP: usize = 256 << 10;
 /// A file whose length is not known is given up after so many bytes.
@@ -68,13 +65,22 @@ impl Hub {
         let mut hasher = Sha256::new();
         let mut fetched = read_part(to, &mut hasher).map_err(written)?;
         let mut told = FetchProgress { file: file.name.clone(), fetched, total: file.bytes.unwrap_or(0) };
-        let mut is_whole = file.bytes.is_some_and(|bytes| fetched >= bytes);
-        while !is_whole {
-            let before = fetched;
+        if file.bytes.is_none_or(|bytes| fetched < bytes) {
             let response = self.ask(file, fetched)?;
-            let gives_parts = response.status() == StatusCode::PARTIAL_CONTENT;
-            if !gives_parts {
-                // The server begins from the start, and gives all.
+            let length = response.body().content_length();
+            if response.status() == StatusCode::PARTIAL_CONTENT {
+                let range = response.headers().get("content-range").and_then(|range| range.to_str().ok());
+                let is_asked = range.is_some_and(|range| range.starts_with(&format!("bytes {fetched}-")));
+                if !is_asked {
+                    return Err(broken(file, anyhow!("the server gives another part than was asked for")));
+                }
+            } else {
+                // The server begins from the start; what it gives must be as long as the file, or nothing is overwritten.
+                if let (Some(bytes), Some(length)) = (file.bytes, length)
+                    && bytes != length
+                {
+                    return Err(broken(file, anyhow!("the server gives {length} bytes instead of {bytes}")));
+                }
                 (fetched, hasher) = (0, Sha256::new());
             }
             let mut options = OpenOptions::new();
@@ -85,8 +91,7 @@ impl Hub {
                 options.write(true).truncate(true)
             };
             let mut out = options.open(to).map_err(written)?;
-            let length = response.body().content_length().map(|length| length + fetched);
-            told.total = file.bytes.or(length).unwrap_or(0);
+            told.total = file.bytes.or(length.map(|length| length + fetched)).unwrap_or(0);
             let limit = file.bytes.unwrap_or(MAX_UNKNOWN_BYTES);
             let mut body = response.into_body().into_reader();
             let mut buffer = vec![0; STEP];
@@ -109,8 +114,6 @@ impl Hub {
                 hasher.update(&buffer[..count]);
             }
             out.sync_all().map_err(written)?;
-            // Of a file whose length is not known, the rest was asked for at once.
-            is_whole = !gives_parts || fetched == before || file.bytes.is_none_or(|bytes| fetched >= bytes);
         }
         if file.bytes.is_some_and(|bytes| fetched < bytes) {
             return Err(broken(file, anyhow!("the server ended after {fetched} bytes")));
@@ -126,14 +129,11 @@ impl Hub {
         Ok(())
     }
 
-    /// Asks for a part of a file from here on, or for the rest when its length is not known.
+    /// Asks for a file from here on.
     fn ask(&self, file: &HubFile, from: u64) -> Result<Response<Body>, ModelsError> {
         let url = format!("{}/{}", self.url.trim_end_matches('/'), file.path);
         let mut request = agent().get(&url);
-        if let Some(bytes) = file.bytes {
-            let last = bytes.min(from + PART) - 1;
-            request = request.header("range", format!("bytes={from}-{last}"));
-        } else if from > 0 {
+        if from > 0 {
             request = request.header("range", format!("bytes={from}-"));
         }
         request.call().map_err(|error| match error {
@@ -155,7 +155,7 @@ fn agent() -> Agent {
         .tls_config(tls)
         .timeout_connect(Some(CONNECT_TIMEOUT))
         .timeout_recv_response(Some(CONNECT_TIMEOUT))
-        .timeout_global(Some(PART_TIMEOUT))
+        .timeout_per_read(Some(STALL_TIMEOUT))
         .user_agent(concat!("synapsenet/", env!("CARGO_PKG_VERSION")))
         .build()
         .into()

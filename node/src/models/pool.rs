@@ -5,7 +5,6 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
-use anyhow::Context;
 use synapsenet_index::{Embedder, Model, Provider, Runtime, Tokenizer};
 use synapsenet_proto::ModelId;
 use tokio::sync::watch;
@@ -166,11 +165,7 @@ impl Pool {
             }
             Err(error) => {
                 places.remove(&model.id());
-                tracing::warn!(
-                    model = model.full_name(),
-                    error = format!("{error:#}"),
-                    "a model was not loaded"
-                );
+                tracing::warn!(model = model.full_name(), %error, "a model was not loaded");
                 Err(EmbedError::NotLoaded(Arc::new(error)))
             }
         }
@@ -184,7 +179,7 @@ impl Pool {
         let graph = model.graph()?;
         let bytes = graph.weight_bytes().saturating_mul(start.sessions as u64);
         self.make_room(model, bytes)?;
-        let tokenizer = Tokenizer::new(model).context("the model's tokenizer cannot be used")?;
+        let tokenizer = Tokenizer::new(model)?;
         let sessions = (0..start.sessions).map(|_| Embedder::new(&runtime, &graph, &start.compute));
         let sessions = sessions.collect::<Result<Vec<_>, _>>()?;
         let (handle, threads) =

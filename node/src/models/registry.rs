@@ -9,7 +9,7 @@ use std::sync::Mutex;
 use anyhow::Context;
 use synapsenet_index::{DESCRIPTION, HubFile, IndexError, Model};
 
-use super::fetch::MAX_STALLED_MINUTES;
+use super::fetch::MAX_STALLED_SECONDS;
 use super::lock;
 use crate::opening::private_dir;
 
@@ -96,7 +96,9 @@ impl Registry {
             .map(fs::DirEntry::path)
             .filter(|path| path.is_dir())
             .collect();
-        folders.iter().filter(|path| begins_with(path, PARTIAL)).for_each(|path| sweep(path, &known));
+        let is_missing = |model: &&Model| !dir.join(model.full_name()).exists();
+        let begun: Vec<String> = known.iter().filter(is_missing).map(being_fetched).collect();
+        folders.iter().filter(|path| begins_with(path, PARTIAL)).for_each(|path| sweep(path, &begun));
         // Whatever else is hidden is somebody's own.
         folders.retain(|path| !begins_with(path, "."));
         folders.sort();
@@ -220,8 +222,8 @@ impl Registry {
         self.put_in_place(partial.path(), &model)
     }
 
-    /// Fetches the files of a known model with `fetch` into a folder that outlives an interruption, and checks them. It is
-    /// not listed before [`Registry::admit`].
+    /// Fetches the files of a known model with `fetch` into a folder that outlives an interruption, checks them, and lists
+    /// the model.
     pub fn fetch_in(
         &self,
         known: &Model,
@@ -240,14 +242,16 @@ impl Registry {
         Model::from_dir(&partial)?.check()?;
         let _alone = lock(&self.changing);
         self.refuse_known(known)?;
-        self.put_in_place(&partial, known)
+        let model = self.put_in_place(&partial, known)?;
+        self.admit(&model);
+        Ok(model)
     }
 
     fn begin_fetching(&self, known: &Model) -> Result<Fetching<'_>, ModelsError> {
         let name = known.full_name();
         if !lock(&self.fetching).insert(name.clone()) {
             return Err(ModelsError::Refused(format!(
-                "the model {name} is being fetched already; a connection that stalled is given up within {MAX_STALLED_MINUTES} minutes"
+                "the model {name} is being fetched already; a connection that stalled is given up after {MAX_STALLED_SECONDS} seconds"
             )));
         }
         Ok(Fetching { names: &self.fetching, name })
@@ -287,8 +291,10 @@ impl Registry {
         let going = self.dir.join(format!("{PARTIAL}removed-{name}"));
         fs::rename(&place, &going).map_err(|error| failed(&place, "cannot remove", error))?;
         lock(&self.models).retain(|installed| installed.name != name);
-        // What stays of it is swept at the next start.
-        fs::remove_dir_all(&going).map_err(|error| failed(&going, "cannot remove the rest in", error))
+        if let Err(error) = fs::remove_dir_all(&going) {
+            tracing::warn!(%error, path = %going.display(), "what is left of a model is removed at the next start");
+        }
+        Ok(())
     }
 
     pub fn chosen(&self) -> anyhow::Result<Option<String>> {
@@ -331,10 +337,11 @@ fn being_fetched(model: &Model) -> String {
     format!("{PARTIAL}{}", model.full_name())
 }
 
-/// Removes what a crash left of adding or removing a model, unless it is the beginning of one that can be fetched on.
-fn sweep(partial: &Path, known: &[Model]) {
-    let is_fetched = known.iter().any(|model| partial.ends_with(being_fetched(model)));
-    if !is_fetched && let Err(error) = fs::remove_dir_all(partial) {
+/// Removes what a crash left of adding or removing a model, unless it is one of those that were `begun`: they can be fetched on.
+fn sweep(partial: &Path, begun: &[String]) {
+    if begun.iter().all(|name| !partial.ends_with(name))
+        && let Err(error) = fs::remove_dir_all(partial)
+    {
         tracing::warn!(%error, path = %partial.display(), "the rest of a model was not removed");
     }
 }
