@@ -149,7 +149,7 @@ impl Node {
             stopping: stop_serving.clone(),
             models: models.clone(),
             switch: switch.clone(),
-            hub: Hub { url: config.ai.hub.clone() },
+            hub: Hub::new(&config.ai.hub),
             identity: identity.clone(),
             progress,
             started,

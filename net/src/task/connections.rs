@@ -177,9 +177,11 @@ impl Task {
 
     /// Closes connections through a relay beside direct ones: a relay's room is small, and for those who have no other way.
     pub(super) fn leave_relays(&mut self, now: Instant) {
-        let outlived: Vec<ConnectionId> = self.peers.values().flat_map(|peer| peer.outlived(now)).collect();
-        for connection in outlived {
-            self.swarm.close_connection(connection);
+        for (id, peer) in &self.peers {
+            for connection in peer.outlived(now) {
+                tracing::info!(peer = %id, "a connection through a relay is left for the direct one");
+                self.swarm.close_connection(connection);
+            }
         }
     }
 }

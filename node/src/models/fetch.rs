@@ -20,9 +20,7 @@ use super::ModelsError;
 
 /// How long a server may take to be found and to answer.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
-/// How long nothing may come before the connection is given up.
-const STALL_TIMEOUT: Duration = Duration::from_secs(MAX_STALLED_SECONDS);
-/// The same in seconds.
+/// How many seconds nothing may come before a connection is given up.
 pub(super) const MAX_STALLED_SECONDS: u64 = 60;
 /// Bytes read at once.
 const STEP: usize = 256 << 10;
@@ -45,9 +43,16 @@ pub(crate) struct FetchProgress {
 pub(crate) struct Hub {
     /// Scheme and host.
     pub url: String,
+    /// How long nothing may come before the connection is given up.
+    pub stall_timeout: Duration,
 }
 
 impl Hub {
+    /// The hub at this address, scheme and host.
+    pub fn new(url: &str) -> Self {
+        Self { url: url.to_owned(), stall_timeout: Duration::from_secs(MAX_STALLED_SECONDS) }
+    }
+
     /// Fetches a file to the path `to`, where a part of it may be already, and holds it against its sha256.
     ///
     /// # Errors
@@ -132,7 +137,7 @@ impl Hub {
     /// Asks for a file from here on.
     fn ask(&self, file: &HubFile, from: u64) -> Result<Response<Body>, ModelsError> {
         let url = format!("{}/{}", self.url.trim_end_matches('/'), file.path);
-        let mut request = agent().get(&url);
+        let mut request = self.agent().get(&url);
         if from > 0 {
             request = request.header("range", format!("bytes={from}-"));
         }
@@ -143,22 +148,22 @@ impl Hub {
             error => broken(file, anyhow::Error::new(error).context(format!("{url} is not reached"))),
         })
     }
-}
 
-fn agent() -> Agent {
-    // The same cryptography as everywhere else in this program: rustls wants to be told which, when there are two.
-    let tls = TlsConfig::builder()
-        .unversioned_rustls_crypto_provider(Arc::new(aws_lc_rs::default_provider()))
-        .root_certs(RootCerts::WebPki)
-        .build();
-    Agent::config_builder()
-        .tls_config(tls)
-        .timeout_connect(Some(CONNECT_TIMEOUT))
-        .timeout_recv_response(Some(CONNECT_TIMEOUT))
-        .timeout_per_read(Some(STALL_TIMEOUT))
-        .user_agent(concat!("synapsenet/", env!("CARGO_PKG_VERSION")))
-        .build()
-        .into()
+    fn agent(&self) -> Agent {
+        // The same cryptography as everywhere else in this program: rustls wants to be told which, when there are two.
+        let tls = TlsConfig::builder()
+            .unversioned_rustls_crypto_provider(Arc::new(aws_lc_rs::default_provider()))
+            .root_certs(RootCerts::WebPki)
+            .build();
+        Agent::config_builder()
+            .tls_config(tls)
+            .timeout_connect(Some(CONNECT_TIMEOUT))
+            .timeout_recv_response(Some(CONNECT_TIMEOUT))
+            .timeout_per_read(Some(self.stall_timeout))
+            .user_agent(concat!("synapsenet/", env!("CARGO_PKG_VERSION")))
+            .build()
+            .into()
+    }
 }
 
 /// Hashes what is at a path already; gives its length.

@@ -1,6 +1,7 @@
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
+use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 use synapsenet_index::{HubFile, Purpose};
@@ -306,7 +307,7 @@ fn a_fetch_that_broke_off_goes_on_where_it_was_and_the_whole_is_checked() {
     const LENGTH: u32 = 30_000_000;
     let content: Vec<u8> = (0..LENGTH).map(|n| (n % 251) as u8).collect();
     let (url, serving) = serve(content.clone(), true, vec![300_000, usize::MAX]);
-    let hub = Hub { url };
+    let hub = Hub::new(&url);
     let (told, progress) = watch::channel(FetchProgress::default());
     let file = hub_file(&content);
     let error = hub.fetch(&file, &to, &told).unwrap_err().to_string();
@@ -331,17 +332,38 @@ fn a_server_that_gives_no_parts_gives_all_from_the_start() {
     fs::write(&to, &content[..1000]).unwrap();
     let (url, serving) = serve(content.clone(), false, vec![usize::MAX]);
     let (told, _progress) = watch::channel(FetchProgress::default());
-    Hub { url }.fetch(&hub_file(&content), &to, &told).unwrap();
+    Hub::new(&url).fetch(&hub_file(&content), &to, &told).unwrap();
     assert!(fs::read(&to).unwrap() == content);
     serving.join().unwrap();
 
     // A page of some gateway, though, overwrites nothing.
     fs::write(&to, &content[..1000]).unwrap();
     let (url, serving) = serve(b"Please log in.".to_vec(), false, vec![usize::MAX]);
-    let error = Hub { url }.fetch(&hub_file(&content), &to, &told).unwrap_err();
+    let error = Hub::new(&url).fetch(&hub_file(&content), &to, &told).unwrap_err();
     let ModelsError::Failed(error) = error else { panic!("{error}") };
     assert!(format!("{error:#}").contains("14 bytes instead of 10000000"), "{error:#}");
     assert_eq!(fs::metadata(&to).unwrap().len(), 1000);
+    serving.join().unwrap();
+}
+
+#[test]
+fn a_server_that_falls_silent_is_given_up_and_what_came_stays() {
+    let dir = tempfile::tempdir().unwrap();
+    let to = dir.path().join("f");
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let (told, _progress) = watch::channel(FetchProgress::default());
+    let hub = Hub { stall_timeout: Duration::from_millis(200), ..Hub::new(&url) };
+    let serving = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\nthe beginning").unwrap();
+        // Until the client goes.
+        let _ = stream.read_to_end(&mut Vec::new());
+    });
+    let error = hub.fetch(&hub_file(&[7; 1000]), &to, &told).unwrap_err();
+    let ModelsError::Failed(error) = error else { panic!("{error}") };
+    assert!(format!("{error:#}").contains("timeout"), "{error:#}");
+    assert_eq!(fs::read(&to).unwrap(), b"the beginning");
     serving.join().unwrap();
 }
 
@@ -350,7 +372,7 @@ async fn a_model_that_will_not_fit_is_not_fetched_and_none_twice_at_once() {
     let folder = Folder::new();
     let models = Models::open(Start { budget_bytes: 100 << 20, ..folder.start() }).unwrap();
     // Nobody is asked: there is no server.
-    let hub = || Hub { url: "http://127.0.0.1:1".into() };
+    let hub = || Hub::new("http://127.0.0.1:1");
     let (told, _progress) = watch::channel(FetchProgress::default());
     let error = models.fetch("bge-small-en-v1.5-fp32", hub(), told.clone()).await.unwrap_err();
     assert!(error.to_string().contains("ai.memory_budget"), "{error}");
@@ -375,7 +397,7 @@ fn another_file_than_is_known_is_refused_and_does_not_stay() {
     let file = hub_file(b"what it should be");
     for (content, word) in [(b"what it should BE".to_vec(), "sha256"), (vec![b'x'; 100], "instead of 17")] {
         let (url, serving) = serve(content, false, vec![usize::MAX]);
-        let error = Hub { url }.fetch(&file, &to, &told).unwrap_err();
+        let error = Hub::new(&url).fetch(&file, &to, &told).unwrap_err();
         let text = match &error {
             ModelsError::Failed(error) => format!("{error:#}"),
             error => error.to_string(),
@@ -392,7 +414,7 @@ fn without_a_network_a_fetch_says_so() {
     let (told, _progress) = watch::channel(FetchProgress::default());
     // Nobody listens on a port that was just given back.
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let hub = Hub { url: format!("http://127.0.0.1:{port}") };
+    let hub = Hub::new(&format!("http://127.0.0.1:{port}"));
     let error = hub.fetch(&hub_file(b"x"), &dir.path().join("f"), &told).unwrap_err();
     let ModelsError::Failed(error) = error else { panic!("{error}") };
     assert!(format!("{error:#}").contains("not reached"), "{error:#}");
@@ -405,7 +427,7 @@ fn a_fetch_that_nobody_waits_for_ends() {
     let (url, serving) = serve(content.clone(), true, vec![usize::MAX]);
     let (told, progress) = watch::channel(FetchProgress::default());
     drop(progress);
-    let fetched = Hub { url }.fetch(&hub_file(&content), &dir.path().join("f"), &told);
+    let fetched = Hub::new(&url).fetch(&hub_file(&content), &dir.path().join("f"), &told);
     assert!(matches!(fetched, Err(ModelsError::GivenUp)));
     serving.join().unwrap();
 }

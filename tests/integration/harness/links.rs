@@ -17,7 +17,7 @@ use libp2p::core::muxing::{StreamMuxer, StreamMuxerBox, StreamMuxerEvent, Substr
 use libp2p::core::transport::{Boxed, Transport};
 use libp2p::futures::future::ready as at_once;
 use synapsenet_net::Layer;
-use tokio::time::{Instant, Sleep};
+use tokio::time::{Instant, Interval, Sleep};
 
 use super::Random;
 
@@ -69,8 +69,8 @@ impl Links {
         Arc::new(move |transport: Boxed<(PeerId, StreamMuxerBox)>| {
             let links = links.clone();
             let connected = move |(peer, muxer): (PeerId, StreamMuxerBox), _| {
-                let link =
-                    Link { inner: muxer, links: links.clone(), ends: (me, peer), look: new_sleep(LOOK) };
+                let look = tokio::time::interval(LOOK);
+                let link = Link { inner: muxer, links: links.clone(), ends: (me, peer), look };
                 at_once(if links.is_cut((me, peer)) {
                     Err(io::Error::other("the link is cut"))
                 } else {
@@ -94,16 +94,12 @@ impl Links {
     }
 }
 
-fn new_sleep(time: Duration) -> Pin<Box<Sleep>> {
-    Box::pin(tokio::time::sleep(time))
-}
-
 /// One connection.
 struct Link {
     inner: StreamMuxerBox,
     links: Links,
     ends: (PeerId, PeerId),
-    look: Pin<Box<Sleep>>,
+    look: Interval,
 }
 
 impl Link {
@@ -131,9 +127,7 @@ impl StreamMuxer for Link {
     }
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<StreamMuxerEvent>> {
-        while self.look.as_mut().poll(cx).is_ready() {
-            self.look = new_sleep(LOOK);
-        }
+        while self.look.poll_tick(cx).is_ready() {}
         if self.links.is_cut(self.ends) {
             return Poll::Ready(Err(io::Error::other("the link is cut")));
         }

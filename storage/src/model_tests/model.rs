@@ -1,0 +1,172 @@
+//! The plain model of the store.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use synapsenet_proto::{AuthorId, EncodedVector, Grain, GrainId, Kind, ModelId};
+
+use crate::{Change, Counts, Filter, IndexEvent, IndexEventKind, Outcome, Slot, Standing};
+
+#[derive(Debug, Clone)]
+pub(super) struct Entry {
+    pub grain: Grain,
+    pub shared: bool,
+    pub pending: bool,
+    pub vectors: BTreeMap<ModelId, EncodedVector>,
+    pub claim: Option<Vec<u8>>,
+}
+
+#[derive(Default)]
+pub(super) struct Model {
+    pub entries: BTreeMap<Slot, Entry>,
+    pub withdrawn: BTreeSet<(GrainId, AuthorId)>,
+    pub last_slot: Slot,
+    pub log: Vec<IndexEvent>,
+    pub pruned: u64,
+    pub standings: BTreeMap<AuthorId, Standing>,
+}
+
+impl Model {
+    pub fn apply(&mut self, change: &Change) -> Outcome {
+        match change {
+            Change::Put { grain, shared, claim, once, .. } => {
+                let outcome = self.put(grain, *shared, *once);
+                if let (Outcome::Added { slot }, Kind::Note) = (outcome, grain.kind())
+                    && let Some(entry) = self.entries.get_mut(&slot)
+                {
+                    entry.claim.clone_from(claim);
+                }
+                outcome
+            }
+            Change::AddClaim { slot, claim } => match self.entries.get_mut(slot) {
+                Some(entry) if entry.grain.kind() == Kind::Note => {
+                    entry.claim = Some(claim.clone());
+                    Outcome::Changed
+                }
+                _ => Outcome::Unchanged,
+            },
+            Change::DropClaim { slot } => {
+                match self.entries.get_mut(slot).and_then(|entry| entry.claim.take()) {
+                    Some(_) => Outcome::Changed,
+                    None => Outcome::Unchanged,
+                }
+            }
+            Change::SetStanding { author, standing } => {
+                self.standings.insert(*author, *standing);
+                Outcome::Changed
+            }
+            Change::Share { id } => match self.entries.values_mut().find(|entry| entry.grain.id() == *id) {
+                Some(entry) if !entry.shared => {
+                    entry.shared = true;
+                    Outcome::Changed
+                }
+                _ => Outcome::Unchanged,
+            },
+            Change::AddVector { slot, vector } => match self.entries.get_mut(slot) {
+                Some(entry) if entry.grain.kind() == Kind::Note => {
+                    entry.pending = false;
+                    if entry.vectors.contains_key(&vector.model()) {
+                        return Outcome::Unchanged;
+                    }
+                    entry.vectors.insert(vector.model(), vector.clone());
+                    self.tell(*slot, IndexEventKind::Added);
+                    Outcome::Changed
+                }
+                _ => Outcome::Unchanged,
+            },
+            Change::DropVectors { model, limit } => self.drop_vectors(*model, *limit),
+            Change::PruneIndexLog { up_to } => {
+                let up_to = (*up_to).min(self.log.len() as u64);
+                if up_to <= self.pruned {
+                    return Outcome::Unchanged;
+                }
+                self.pruned = up_to;
+                Outcome::Changed
+            }
+        }
+    }
+
+    pub fn put(&mut self, grain: &Grain, shared: bool, once: bool) -> Outcome {
+        let is_note = grain.kind() == Kind::Note;
+        let same_id = self.entries.values().position(|entry| entry.grain.id() == grain.id());
+        if same_id.is_none() && is_note && self.withdrawn.contains(&(grain.id(), grain.author())) {
+            return Outcome::Retracted;
+        }
+        let same_words = |entry: &Entry| {
+            entry.grain.kind() == Kind::Note && entry.grain.body().fingerprint() == grain.body().fingerprint()
+        };
+        let same = same_id
+            .or_else(|| (is_note && once).then(|| self.entries.values().position(same_words)).flatten());
+        if let Some(entry) = same.and_then(|at| self.entries.values_mut().nth(at)) {
+            entry.shared |= shared;
+            return Outcome::Duplicate { id: entry.grain.id(), shared: entry.shared };
+        }
+        if let Some(target) = grain.retracted() {
+            self.withdrawn.insert((target, grain.author()));
+            let gone = self.entries.iter().find(|(_, entry)| {
+                entry.grain.kind() == Kind::Note
+                    && entry.grain.id() == target
+                    && entry.grain.author() == grain.author()
+            });
+            if let Some((&slot, entry)) = gone {
+                if !entry.vectors.is_empty() {
+                    self.tell(slot, IndexEventKind::Removed);
+                }
+                self.entries.remove(&slot);
+            }
+        }
+        self.last_slot += 1;
+        let entry =
+            Entry { grain: grain.clone(), shared, pending: is_note, vectors: BTreeMap::new(), claim: None };
+        self.entries.insert(self.last_slot, entry);
+        Outcome::Added { slot: self.last_slot }
+    }
+
+    pub fn drop_vectors(&mut self, model: ModelId, limit: usize) -> Outcome {
+        let with_vector = self.entries.iter().filter(|(_, entry)| entry.vectors.contains_key(&model));
+        let slots: Vec<Slot> = with_vector.map(|(&slot, _)| slot).take(limit).collect();
+        for &slot in &slots {
+            let entry = self.entries.get_mut(&slot).unwrap();
+            entry.vectors.remove(&model);
+            if entry.vectors.is_empty() {
+                entry.pending = true;
+                self.tell(slot, IndexEventKind::Removed);
+            }
+        }
+        Outcome::Dropped { count: slots.len() as u64 }
+    }
+
+    pub fn tell(&mut self, slot: Slot, kind: IndexEventKind) {
+        self.log.push(IndexEvent { seq: self.log.len() as u64 + 1, slot, kind });
+    }
+
+    pub fn lets_through(entry: &Entry, filter: &Filter) -> bool {
+        let body = entry.grain.body();
+        let lang = body.draft.lang.to_lowercase();
+        let of_lang = |wanted: &String| {
+            let wanted = wanted.to_lowercase();
+            lang == wanted || lang.starts_with(&format!("{wanted}-"))
+        };
+        let of_source = |prefix: &String| {
+            body.draft.source.as_ref().is_some_and(|source| source.uri.starts_with(prefix.as_str()))
+        };
+        (entry.shared || !filter.shared_only)
+            && filter.topic.as_ref().is_none_or(|topic| *topic == body.draft.topic)
+            && filter.author.is_none_or(|author| author == body.author)
+            && filter.tags.iter().all(|tag| body.draft.tags.contains(tag))
+            && filter.created_from_ms.is_none_or(|from| body.created_ms >= from)
+            && filter.created_before_ms.is_none_or(|before| body.created_ms < before)
+            && filter.lang.as_ref().is_none_or(of_lang)
+            && filter.source_prefix.as_ref().is_none_or(of_source)
+    }
+
+    pub fn counts(&self) -> Counts {
+        let retractions =
+            self.entries.values().filter(|entry| entry.grain.kind() == Kind::Retraction).count() as u64;
+        Counts {
+            notes: self.entries.len() as u64 - retractions,
+            retractions,
+            pending: self.entries.values().filter(|entry| entry.pending).count() as u64,
+            vectors: self.entries.values().map(|entry| entry.vectors.len() as u64).sum(),
+        }
+    }
+}
