@@ -218,3 +218,41 @@ impl Worker {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use synapsenet_index::{Compute, Model, Runtime, find_runtime};
+
+    use super::*;
+    use crate::testing::tiny_model;
+
+    fn job(texts: usize) -> Job {
+        Job {
+            texts: vec![
+                Tokenizer::new(&Model::built_in().unwrap())
+                    .unwrap()
+                    .tokenize("a text", Purpose::Document);
+                texts
+            ],
+            reply: oneshot::channel().0,
+        }
+    }
+
+    #[test]
+    fn a_question_overtakes_the_documents_that_wait_and_the_end_comes_after_all() {
+        let dir = tempfile::tempdir().unwrap();
+        let model = Model::from_dir(&tiny_model(dir.path(), "tiny", "sines.onnx")).unwrap();
+        let runtime = Runtime::load(&find_runtime(None).unwrap()).unwrap();
+        let session = Embedder::new(&runtime, &model.graph().unwrap(), &Compute::default()).unwrap();
+        let (ask, questions) = bounded(1);
+        let (read, documents) = bounded(2);
+        let (stop, stopped) = bounded(0);
+        let worker = Worker { session, questions, documents, stopped, metrics: Metrics::default() };
+        read.send(job(2)).unwrap();
+        read.send(job(3)).unwrap();
+        ask.send(job(1)).unwrap();
+        drop(stop);
+        let order: Vec<usize> = std::iter::from_fn(|| worker.next()).map(|job| job.texts.len()).collect();
+        assert_eq!(order, [1, 2, 3]);
+    }
+}
