@@ -85,6 +85,7 @@ class OnnxRuntime:
     """onnxruntime and tokenizers by hand, as a careful programmer would: sorted by length, padded to the longest of the batch."""
 
     def __init__(self, threads):
+        os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # read while it is loaded
         import onnxruntime
 
         options = onnxruntime.SessionOptions()

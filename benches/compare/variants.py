@@ -61,6 +61,7 @@ class Variant(OnnxRuntime):
     """One ONNX file in a session of one thread. Notes on the way what loading and a first run cost."""
 
     def __init__(self, path):
+        os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # read while it is loaded
         import onnxruntime
 
         options = onnxruntime.SessionOptions()

@@ -24,6 +24,7 @@ Interface of every variant (opset 14): int64 `input_ids`, `attention_mask`, `tok
 
 import argparse
 import logging
+import os
 import sys
 import tempfile
 from pathlib import Path
@@ -283,6 +284,7 @@ def write_variant(variant, weights, path):
 
 def write_dynamic_int8(weights, path):
     """Lets ONNX Runtime's quantiser turn the float32 matrices into int8 products; the embeddings are stored as in `w8`."""
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # read while it is loaded
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
     with tempfile.TemporaryDirectory() as folder:
@@ -302,6 +304,7 @@ def write_dynamic_int8(weights, path):
 
 def write_nbits8(weights, path):
     """Lets ONNX Runtime's quantiser put its MatMulNBits in the place of the products; the embeddings are stored as in `w8`."""
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # read while it is loaded
     from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
 
     # It tells of every node, and sets the level of all loggers when it is imported.

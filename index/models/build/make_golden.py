@@ -82,6 +82,7 @@ def reference_vectors(published):
 def int8_vectors():
     """What ONNX Runtime and the int8 model make of each text: pairs of token ids and a unit vector of float32, [384]."""
     import numpy
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # read while it is loaded
     import onnxruntime
     from tokenizers import Tokenizer
 
