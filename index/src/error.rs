@@ -40,6 +40,12 @@ pub enum IndexError {
         /// What the loader said.
         reason: String,
     },
+    /// The process was not told to keep the ONNX Runtime from sending anything.
+    #[error(
+        "the ONNX Runtime is not loaded, because newer ones send an event to their maker while they are loaded: start this \
+         program with ORT_DISABLE_TELEMETRY=1 in its environment"
+    )]
+    TelemetryOn,
     /// The ONNX Runtime refused a graph or failed while it ran.
     #[error("the ONNX Runtime failed {doing}: {source}")]
     Onnx {

@@ -12,6 +12,7 @@
 
 mod chunk;
 mod embed;
+mod environment;
 mod error;
 mod gate;
 mod hnsw;
@@ -24,6 +25,7 @@ mod weights;
 
 pub use chunk::{Chunk, Section, split};
 pub use embed::{Embedder, Purpose, Tokenized, Tokenizer, plan_batches};
+pub use environment::{TELEMETRY_OFF, restart_with};
 pub use error::IndexError;
 pub use hnsw::{Hnsw, HnswOptions, Neighbour};
 pub use models::{DESCRIPTION, Graph, HubFile, Model};

@@ -13,6 +13,7 @@ use ort::ep;
 use ort::logging::LogLevel;
 use ort::session::Session;
 
+use crate::environment::is_telemetry_off;
 use crate::{Compute, IndexError, Provider};
 
 /// The environment variable that names the library.
@@ -33,11 +34,13 @@ pub struct Runtime {
 
 impl Runtime {
     /// Loads the library at `library`, or gives the loaded one when it is the same. Nothing is ever sent anywhere: the
-    /// library's telemetry is switched off.
+    /// process must have been started with [`TELEMETRY_OFF`](crate::TELEMETRY_OFF), as the library looks at that while it
+    /// is loaded.
     ///
     /// # Errors
     /// [`IndexError::RuntimeMissing`] if there is no such file, [`IndexError::BadRuntime`] if it is no ONNX Runtime, too
-    /// old, for another system, or not the one that this process has loaded before.
+    /// old, for another system, or not the one that this process has loaded before, [`IndexError::TelemetryOn`] without
+    /// that variable.
     pub fn load(library: &Path) -> Result<Self, IndexError> {
         // Absolute, because a bare name would be looked up beside the executable and in the system's folders instead.
         let Ok(library) = library.canonicalize() else {
@@ -50,6 +53,9 @@ impl Runtime {
                 return Ok(runtime.clone());
             }
             return Err(bad(format!("this process has already loaded {}", runtime.library.display())));
+        }
+        if !is_telemetry_off() {
+            return Err(IndexError::TelemetryOn);
         }
         let environment = ort::init_from(&library)
             .map_err(|error| bad(error.to_string()))?

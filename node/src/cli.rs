@@ -20,6 +20,7 @@ mod own_node;
 mod peers;
 mod record;
 mod search;
+mod secrets;
 mod share;
 mod source;
 mod status;
@@ -35,6 +36,7 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 use serde::Serialize;
+use synapsenet_index::{TELEMETRY_OFF, restart_with};
 
 use crate::config::{Settings, default_data_dir};
 use client::{Address, Target};
@@ -178,6 +180,13 @@ enum Command {
     },
 }
 
+impl Command {
+    /// Whether a node may run in this very process: then libraries are loaded that look at its environment.
+    fn may_run_a_node(&self) -> bool {
+        matches!(self, Self::Run(_) | Self::Verify | Self::Compact | Self::Export(_) | Self::Import(_))
+    }
+}
+
 #[derive(Debug, Subcommand)]
 enum ConfigCommand {
     /// Show every setting and where its value comes from, as TOML
@@ -203,11 +212,12 @@ pub fn main() -> ExitCode {
     let ended = match cli.command {
         // Needs neither a node nor a data folder: packages make the scripts where there is no home.
         Command::Completions { shell } => show_completions(shell, &mut Output::new(false, false)),
-        Command::Run(_) => {
-            allocation::settle();
+        _ => {
+            if cli.command.may_run_a_node() {
+                restart_with(&[&[TELEMETRY_OFF], allocation::settings()].concat());
+            }
             start(cli)
         }
-        _ => start(cli),
     };
     match ended {
         Ok(exit) => ExitCode::from(exit as u8),

@@ -220,3 +220,15 @@ async fn two_nodes_do_not_share_a_folder() {
     first.stop().await;
     assert_eq!(TestNode::on(dir.path(), config()).await.get(&id).await.text, "I was here first.");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_model_is_never_run_by_a_library_that_may_send_something() {
+    let dir = tempfile::tempdir().unwrap();
+    // ONNX Runtime reads this while it is loaded; whatever the user's environment says, the node's says no.
+    let node = TestProcess::start_with(dir.path(), &[], &[("ORT_DISABLE_TELEMETRY", "0")]).await;
+    let environment = std::fs::read(format!("/proc/{}/environ", node.id())).unwrap();
+    let told =
+        environment.split(|byte| *byte == 0).find(|variable| variable.starts_with(b"ORT_DISABLE_TELEMETRY="));
+    assert_eq!(told, Some(&b"ORT_DISABLE_TELEMETRY=1"[..]));
+    assert!(node.stop().await.0.success());
+}

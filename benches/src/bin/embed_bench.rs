@@ -23,6 +23,7 @@ const ROUND: usize = 512;
 const WARM_UP: usize = 64;
 
 fn main() -> anyhow::Result<()> {
+    synapsenet_index::restart_with(&[synapsenet_index::TELEMETRY_OFF]);
     let known = [
         "model",
         "texts",

@@ -31,6 +31,7 @@ type Client = NodeServiceClient<Channel>;
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
+    synapsenet_index::restart_with(&[synapsenet_index::TELEMETRY_OFF]);
     let arguments = Arguments::read(&["texts", "sizes", "questions", "node", "data-dir", "model"], USAGE)?;
     let sizes = arguments.get("sizes").unwrap_or("1000,10000");
     let sizes: Vec<usize> = sizes.split(',').map(str::parse).collect::<Result<_, _>>().context(USAGE)?;

@@ -72,10 +72,14 @@ impl TestProcess {
         wait_for(words, async || self.log.text.lock().unwrap().contains(words)).await;
     }
 
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.child.id().expect("it has not been waited for")
+    }
+
     /// Sends it a signal.
     pub fn signal(&self, signal: Signal) {
-        let pid = self.child.id().expect("it has not been waited for").cast_signed();
-        kill_process(Pid::from_raw(pid).unwrap(), signal).unwrap();
+        kill_process(Pid::from_raw(self.id().cast_signed()).unwrap(), signal).unwrap();
     }
 
     /// Waits until it has ended; gives how, and its whole log.

@@ -86,6 +86,7 @@ enum Claims {
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
+    synapsenet_index::restart_with(&[synapsenet_index::TELEMETRY_OFF]);
     let arguments = Arguments::parse();
     let mut report = Report::new(arguments.json);
     let measured = measure(&arguments, &mut report).await;
