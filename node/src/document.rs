@@ -1,6 +1,8 @@
 //! Documents: read as plain text, Markdown or HTML, split into chunks that the model reads whole, and kept in step
 //! with their source.
 
+mod html;
+
 use std::collections::HashSet;
 use std::sync::Arc;
 
@@ -15,6 +17,7 @@ use synapsenet_storage::{Record, StorageError};
 use crate::blocking::blocking;
 use crate::ingest::{Ingest, IngestError, Put, now_ms};
 use crate::memory::Memory;
+use html::HtmlError;
 
 /// A whole document: a thick book is 2 MiB.
 pub(crate) const MAX_DOCUMENT_BYTES: usize = 4 << 20;
@@ -66,6 +69,9 @@ pub(crate) enum DocumentError {
     /// The document as a whole breaks a rule.
     #[error("{0}")]
     Refused(String),
+    /// It is a page that cannot be read.
+    #[error(transparent)]
+    Html(#[from] HtmlError),
     /// A chunk was not stored.
     #[error(transparent)]
     Ingest(#[from] IngestError),
@@ -91,7 +97,7 @@ pub(crate) async fn add(
     let uri = document.uri.clone();
     let author = identity.author();
     let max_tokens = model.max_tokens();
-    let drafts = blocking(move || chunk(document, &tokenizer, max_tokens)).await;
+    let drafts = blocking(move || chunk(document, &tokenizer, max_tokens)).await?;
     let before = blocking(move || memory.store.view()?.chunks_of(author, &uri)).await?;
     // A document that lost its text is an edited one; one that never had any is a mistake.
     if drafts.is_empty() && before.is_empty() {
@@ -157,9 +163,9 @@ async fn put_chunk(
 }
 
 /// Reads and splits a document into the drafts of its grains.
-fn chunk(document: Document, tokenizer: &Tokenizer, max_tokens: usize) -> Vec<Draft> {
+fn chunk(document: Document, tokenizer: &Tokenizer, max_tokens: usize) -> Result<Vec<Draft>, DocumentError> {
     let Document { draft, uri, format, .. } = document;
-    let sections = read(&draft.text, format);
+    let sections = read(&draft.text, format)?;
     // The model reads the title before the text, so each chunk leaves room for the longest one.
     let title_tokens = sections.iter().map(|section| tokenizer.count(&title_of(&draft.title, section))).max();
     let room = max_tokens.saturating_sub(title_tokens.unwrap_or(0)).max(MIN_CHUNK_TOKENS.min(max_tokens));
@@ -169,7 +175,7 @@ fn chunk(document: Document, tokenizer: &Tokenizer, max_tokens: usize) -> Vec<Dr
         Format::Html => "text/html",
     };
     let base = Draft { text: String::new(), mime: mime.to_owned(), ..draft };
-    split(&sections, tokenizer, room, MAX_TEXT_BYTES)
+    let drafts = split(&sections, tokenizer, room, MAX_TEXT_BYTES)
         .into_iter()
         .map(|chunk| Draft {
             title: title(&base.title, &chunk.heading),
@@ -177,7 +183,8 @@ fn chunk(document: Document, tokenizer: &Tokenizer, max_tokens: usize) -> Vec<Dr
             source: Some(Source { uri: uri.clone(), ordinal: chunk.ordinal }),
             ..base.clone()
         })
-        .collect()
+        .collect();
+    Ok(drafts)
 }
 
 fn title_of(document: &str, section: &Section) -> String {
@@ -192,22 +199,12 @@ fn title(document: &str, headings: &str) -> String {
 }
 
 /// Reads a document into sections, each the text beneath one heading.
-fn read(text: &str, format: Format) -> Vec<Section> {
-    match format {
+fn read(text: &str, format: Format) -> Result<Vec<Section>, HtmlError> {
+    Ok(match format {
         Format::Plain => vec![Section { headings: Vec::new(), text: text.to_owned() }],
         Format::Markdown => read_markdown(text),
-        Format::Html => read_html(text),
-    }
-}
-
-fn read_html(html: &str) -> Vec<Section> {
-    let skipped = vec!["script", "style", "noscript", "template", "svg", "nav", "head", "iframe"];
-    let converter = htmd::HtmlToMarkdown::builder().skip_tags(skipped).build();
-    match converter.convert(html) {
-        Ok(markdown) => read_markdown(&markdown),
-        // The parser of HTML takes anything; what it could not convert is kept as it is rather than lost.
-        Err(_) => read(html, Format::Plain),
-    }
+        Format::Html => read_markdown(&html::to_markdown(text)?),
+    })
 }
 
 /// Gathers the text of Markdown without its marks.
@@ -301,7 +298,7 @@ mod tests {
 
     fn shown(text: &str, format: Format) -> Vec<(String, String)> {
         let shown = |section: &Section| (section.headings.join(" > "), section.text.trim().to_owned());
-        read(text, format).iter().map(shown).collect()
+        read(text, format).unwrap().iter().map(shown).collect()
     }
 
     fn pairs(expected: &[(&str, &str)]) -> Vec<(String, String)> {
@@ -346,7 +343,7 @@ mod tests {
         #[test]
         fn any_text_is_read_in_any_format(text in "(\\PC|[#<>|`*\n-]){0,400}") {
             for format in [Format::Plain, Format::Markdown, Format::Html] {
-                prop_assert!(read(&text, format).iter().all(|section| section.headings.len() <= 6));
+                prop_assert!(read(&text, format).unwrap().iter().all(|section| section.headings.len() <= 6));
             }
         }
     }
