@@ -11,6 +11,7 @@ mod blocking;
 mod claims;
 pub mod cli;
 pub mod config;
+mod data_folder;
 mod document;
 mod embedder;
 mod emergence;

@@ -75,6 +75,13 @@ pub(crate) struct AddArgs {
     /// Read files of a folder that .gitignore names, too
     #[arg(long)]
     no_ignore: bool,
+    /// Read private keys and tokens, too
+    ///
+    /// Without this, files that hold a private key (PEM, OpenSSH, PGP, age, PuTTY, WireGuard) and files named like keys
+    /// and tokens (id_rsa, id_ed25519, *.key, *.p12, *.kdbx, *.token, *.seed, .env, .netrc, credentials and alike) are left
+    /// out and listed. The data folder of a node is never read from a folder, with or without this.
+    #[arg(long)]
+    include_secrets: bool,
 }
 
 /// What became of everything.
@@ -116,10 +123,10 @@ pub(crate) async fn run(args: AddArgs, context: &mut Context) -> Result<Exit, Fa
     }
     let mut client = connect(&context.target).await?;
     let mut tally = Tally::default();
+    let rules = Rules { no_ignore: args.no_ignore, include_secrets: args.include_secrets };
     let done = if args.lines {
-        add_lines(&args, inputs, &mut client, &mut context.out, &mut tally).await
+        add_lines(&args, inputs, &rules, &mut client, &mut context.out, &mut tally).await
     } else {
-        let rules = Rules { no_ignore: args.no_ignore, data_dir: context.target.data_dir.clone() };
         add_items(&args, inputs, rules, &client, &mut context.out, &mut tally).await
     };
     // What was stored before a failure is stored: the summary comes in any case.
@@ -222,6 +229,7 @@ async fn store_text(args: &AddArgs, client: Client, name: &str, text: String) ->
 async fn add_lines(
     args: &AddArgs,
     inputs: Vec<Input>,
+    rules: &Rules,
     client: &mut Client,
     out: &mut Output,
     tally: &mut Tally,
@@ -241,6 +249,10 @@ async fn add_lines(
             Input::Stdin => (Box::new(io::stdin()), 0, None),
             Input::Pipe(path) => (Box::new(open(path)?), 0, None),
             Input::File(path) => {
+                if let Err(reason) = rules.check_lines(path) {
+                    tally.count(Stored::Refused(Problem { name, reason }), out, &ProgressBar::hidden())?;
+                    continue;
+                }
                 let file = open(path)?;
                 let size = file.metadata().map_or(0, |metadata| metadata.len());
                 (Box::new(file), size, Some(file_uri(path)))

@@ -9,6 +9,8 @@ use ignore::{DirEntry, WalkBuilder};
 use synapsenet_proto::rpc::DocumentFormat;
 
 use super::failure::Failure;
+use super::secrets;
+use crate::data_folder::{is_data_folder, is_part_of_one};
 use crate::document::MAX_DOCUMENT_BYTES;
 
 /// How much of a file is looked at to see whether it is text at all: as much as git looks at.
@@ -115,14 +117,13 @@ fn looks_like_path(text: &str) -> bool {
 pub(crate) struct Rules {
     /// Take what .gitignore names, too.
     pub(crate) no_ignore: bool,
-    /// The node's own data folder, whose files are never read.
-    pub(crate) data_dir: PathBuf,
+    /// Take keys and tokens, too.
+    pub(crate) include_secrets: bool,
 }
 
 impl Rules {
-    /// Everything below `folder` that is not left out, in the order of the names.
+    /// Everything below `folder` that is not left out, in the order of the names. A node's data folder is one entry.
     fn walk(&self, folder: &Path) -> impl Iterator<Item = Result<DirEntry, ignore::Error>> {
-        let data_dir = self.data_dir.canonicalize().unwrap_or_else(|_| self.data_dir.clone());
         let respect = !self.no_ignore;
         WalkBuilder::new(folder)
             .git_ignore(respect)
@@ -131,9 +132,74 @@ impl Rules {
             .ignore(respect)
             .require_git(false)
             .sort_by_file_name(OsStr::cmp)
-            .filter_entry(move |entry| entry.path() != data_dir)
+            .filter_entry(|entry| entry.depth() < 2 || !entry.path().parent().is_some_and(is_data_folder))
             .build()
-            .filter(|entry| !entry.as_ref().is_ok_and(|entry| entry.file_type().is_some_and(|t| t.is_dir())))
+            .filter(|entry| {
+                !entry.as_ref().is_ok_and(|entry| is_folder(entry) && !is_data_folder(entry.path()))
+            })
+    }
+
+    /// Why a file is kept back, by its name or by its text.
+    ///
+    /// # Errors
+    /// The reason.
+    pub(crate) fn check(&self, path: &Path, text: &str) -> Result<(), String> {
+        if self.include_secrets {
+            return Ok(());
+        }
+        let reason = secrets::reason_by_path(path).or_else(|| secrets::reason_by_text(text));
+        reason.map_or(Ok(()), |reason| Err(kept_back(reason)))
+    }
+
+    /// As [`Rules::check`], of a file whose lines are to be read: by its name, and by how it begins.
+    ///
+    /// # Errors
+    /// The reason, or why it cannot be read.
+    pub(crate) fn check_lines(&self, path: &Path) -> Result<(), String> {
+        let mut beginning = Vec::new();
+        let file = File::open(path).map_err(|error| error.to_string())?;
+        file.take(MAX_DOCUMENT_BYTES as u64)
+            .read_to_end(&mut beginning)
+            .map_err(|error| error.to_string())?;
+        self.check(path, &String::from_utf8_lossy(&beginning))
+    }
+
+    /// A file that was named on the command line.
+    fn read_asked(&self, path: PathBuf) -> Item {
+        match read_document(&path) {
+            Ok(text) => match self.check(&path, &text) {
+                Ok(()) => Item::Document { format: format_of(&path), path, text },
+                Err(reason) => refused(&path, reason),
+            },
+            Err(Unreadable::NotText) => refused(&path, "it is not text in UTF-8"),
+            Err(Unreadable::Other(reason)) => refused(&path, reason),
+        }
+    }
+
+    /// A file that was found in a folder: there, what is no text was hardly meant.
+    fn read_found(&self, entry: Result<DirEntry, ignore::Error>) -> Item {
+        let path = match entry {
+            Err(error) => {
+                return Item::Refused(Problem { name: "folder".to_owned(), reason: error.to_string() });
+            }
+            Ok(entry) if is_folder(&entry) => return skipped(entry.path(), "it is a node's data folder"),
+            Ok(entry) if entry.file_type().is_some_and(|kind| kind.is_file()) => entry.into_path(),
+            Ok(entry) if entry.path_is_symlink() => return skipped(entry.path(), "links are not followed"),
+            Ok(entry) => return skipped(entry.path(), "it is not a file"),
+        };
+        // By its name alone, it is not even opened.
+        if let Err(reason) = self.check(&path, "") {
+            return skipped(&path, &reason);
+        }
+        match read_document(&path) {
+            Ok(text) if text.trim().is_empty() => skipped(&path, "it is empty"),
+            Ok(text) => match self.check(&path, &text) {
+                Ok(()) => Item::Document { format: format_of(&path), path, text },
+                Err(reason) => skipped(&path, &reason),
+            },
+            Err(Unreadable::NotText) => skipped(&path, "it is not text in UTF-8"),
+            Err(Unreadable::Other(reason)) => refused(&path, reason),
+        }
     }
 
     /// How many items [`Rules::read_all`] will give.
@@ -155,8 +221,12 @@ impl Rules {
                     Ok(file) => read_stream("stdin", file),
                     Err(error) => refused(&path, error),
                 }),
-                Input::File(path) => each(read_asked(path)),
-                Input::Folder(folder) => self.walk(&folder).all(|entry| each(read_found(entry))),
+                Input::File(path) => each(self.read_asked(path)),
+                Input::Folder(folder) if is_part_of_one(&folder) => each(refused(
+                    &folder,
+                    "it belongs to a node's data folder: export and import move grains",
+                )),
+                Input::Folder(folder) => self.walk(&folder).all(|entry| each(self.read_found(entry))),
             };
             if !wanted {
                 return;
@@ -165,37 +235,21 @@ impl Rules {
     }
 }
 
+/// Why a file is not handed on, unless somebody insists.
+fn kept_back(reason: &str) -> String {
+    format!("{reason} ({} takes it)", secrets::FLAG)
+}
+
+fn is_folder(entry: &DirEntry) -> bool {
+    entry.file_type().is_some_and(|kind| kind.is_dir())
+}
+
 fn read_stream(name: &'static str, input: impl Read) -> Item {
     let problem = |reason: String| Item::Refused(Problem { name: name.to_owned(), reason });
     match read_text(input, 0) {
         Ok(text) => Item::Text { name, text },
         Err(Unreadable::NotText) => problem("it is not text in UTF-8".to_owned()),
         Err(Unreadable::Other(reason)) => problem(reason),
-    }
-}
-
-/// A file that was named on the command line.
-fn read_asked(path: PathBuf) -> Item {
-    match read_document(&path) {
-        Ok(text) => Item::Document { format: format_of(&path), path, text },
-        Err(Unreadable::NotText) => refused(&path, "it is not text in UTF-8"),
-        Err(Unreadable::Other(reason)) => refused(&path, reason),
-    }
-}
-
-/// A file that was found in a folder: there, what is no text was hardly meant.
-fn read_found(entry: Result<DirEntry, ignore::Error>) -> Item {
-    let path = match entry {
-        Err(error) => return Item::Refused(Problem { name: "folder".to_owned(), reason: error.to_string() }),
-        Ok(entry) if entry.file_type().is_some_and(|kind| kind.is_file()) => entry.into_path(),
-        Ok(entry) if entry.path_is_symlink() => return skipped(entry.path(), "links are not followed"),
-        Ok(entry) => return skipped(entry.path(), "it is not a file"),
-    };
-    match read_document(&path) {
-        Ok(text) if text.trim().is_empty() => skipped(&path, "it is empty"),
-        Ok(text) => Item::Document { format: format_of(&path), path, text },
-        Err(Unreadable::NotText) => skipped(&path, "it is not text in UTF-8"),
-        Err(Unreadable::Other(reason)) => refused(&path, reason),
     }
 }
 
@@ -266,9 +320,7 @@ fn format_of(path: &Path) -> DocumentFormat {
 mod tests {
     use super::*;
 
-    fn rules(data_dir: &Path) -> Rules {
-        Rules { no_ignore: false, data_dir: data_dir.to_owned() }
-    }
+    const RULES: Rules = Rules { no_ignore: false, include_secrets: false };
 
     fn names(rules: &Rules, folder: &Path) -> (Vec<String>, Vec<String>, Vec<String>) {
         let (mut documents, mut skipped, mut refused) = (vec![], vec![], vec![]);
@@ -303,16 +355,17 @@ mod tests {
         write(".gitignore", b"secret.txt\n");
         write(".hidden/d.md", b"hidden");
         write("data/api.token", b"token");
+        write("data/notes.md", b"# A note in a node's data folder");
         let size = MAX_DOCUMENT_BYTES + 1;
         write("long.txt", &vec![b'x'; size]);
         write("film.mp4", &vec![0; size]);
         std::os::unix::fs::symlink(root.join("a.md"), root.join("link.md")).unwrap();
 
-        let mut rules = rules(&root.join("data"));
-        assert_eq!(rules.count(&[Input::Folder(root.clone())]), 9);
+        let mut rules = RULES;
+        assert_eq!(rules.count(&[Input::Folder(root.clone())]), 10);
         let (documents, skipped, refused) = names(&rules, &root);
         assert_eq!(documents, ["a.md", "b.xyz", "c.html"]);
-        assert_eq!(skipped, ["empty.txt", "film.bin", "film.mp4", "latin1.txt", "link.md"]);
+        assert_eq!(skipped, ["data", "empty.txt", "film.bin", "film.mp4", "latin1.txt", "link.md"]);
         assert_eq!(refused, ["long.txt"]);
         rules.no_ignore = true;
         assert_eq!(names(&rules, &root).0, ["a.md", "b.xyz", "c.html", "secret.txt"]);
@@ -354,7 +407,43 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("film.bin");
         std::fs::write(&path, b"\0").unwrap();
-        assert!(matches!(read_asked(path), Item::Refused(_)));
-        assert!(matches!(read_asked(dir.path().join("gone")), Item::Refused(_)));
+        assert!(matches!(RULES.read_asked(path), Item::Refused(_)));
+        assert!(matches!(RULES.read_asked(dir.path().join("gone")), Item::Refused(_)));
+    }
+
+    #[test]
+    fn a_key_is_left_out_of_a_folder_and_refused_by_name_unless_it_is_insisted_on() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().canonicalize().unwrap();
+        let key = root.join("laptop.md");
+        std::fs::write(&key, "The key:\n-----BEGIN OPENSSH PRIVATE KEY-----\nb3Bl\n").unwrap();
+        std::fs::write(root.join("server.key"), "abc").unwrap();
+        std::fs::write(root.join("note.md"), "a note").unwrap();
+        let (documents, skipped, _) = names(&RULES, &root);
+        assert_eq!(
+            (documents, skipped),
+            (vec!["note.md".to_owned()], vec!["laptop.md".into(), "server.key".into()])
+        );
+        let Item::Refused(Problem { reason, .. }) = RULES.read_asked(key.clone()) else { panic!() };
+        assert!(reason.contains("--include-secrets"), "{reason}");
+        let insisting = Rules { include_secrets: true, ..RULES };
+        assert_eq!(names(&insisting, &root).0.len(), 3);
+        assert!(matches!(insisting.read_asked(key), Item::Document { .. }));
+    }
+
+    #[test]
+    fn a_data_folder_is_not_read_even_when_it_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().canonicalize().unwrap();
+        std::fs::create_dir(root.join("models")).unwrap();
+        for name in ["identity.seed", "mesh.json", "models/readme.md"] {
+            std::fs::write(root.join(name), "x").unwrap();
+        }
+        let insisting = Rules { include_secrets: true, ..RULES };
+        for folder in [root.clone(), root.join("models")] {
+            let (documents, _, refused) = names(&insisting, &folder);
+            assert_eq!((documents.len(), refused.len()), (0, 1), "{}", folder.display());
+        }
+        assert!(matches!(RULES.read_asked(root.join("mesh.json")), Item::Refused(_)));
     }
 }
