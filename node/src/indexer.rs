@@ -27,10 +27,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::blocking::blocking;
 use crate::claims::{Dice, Plain, Round};
-use crate::embedder::EmbedError;
 use crate::ingest::{Ingest, IngestError};
 use crate::memory::{Memory, VECTOR_ENCODING};
 use crate::models::Models;
+use crate::models::embedder::EmbedError;
 use crate::spaces::Space;
 
 /// Authors of false claims that may wait to be reported. One that does not fit is distrusted all the same.

@@ -13,7 +13,6 @@ pub mod cli;
 pub mod config;
 mod data_folder;
 mod document;
-mod embedder;
 mod emergence;
 mod events;
 mod http;

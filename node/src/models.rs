@@ -3,6 +3,7 @@
 //! A model is loaded when it is used first, by a thread of its own, while others go on answering. All that are loaded
 //! stay within a memory budget: whatever was used longest ago goes first, but never the model in use.
 
+pub(crate) mod embedder;
 mod fetch;
 mod pool;
 mod registry;
@@ -15,8 +16,8 @@ use synapsenet_proto::{ModelId, Vector};
 use tokio::sync::watch;
 
 use crate::blocking::blocking;
-use crate::embedder::EmbedError;
 use crate::metrics::Metrics;
+use crate::models::embedder::EmbedError;
 pub(crate) use fetch::{FetchProgress, Hub};
 use pool::Pool;
 pub(crate) use pool::Presence;

@@ -12,9 +12,9 @@ use synapsenet_proto::{ModelId, Vector};
 use synapsenet_storage::{Filter, Record, Selection, Slot, StorageError, Store, View};
 
 use crate::blocking::blocking;
-use crate::embedder::EmbedError;
 use crate::memory::Memory;
 use crate::models::Models;
+use crate::models::embedder::EmbedError;
 use crate::spaces::{Backlog, Left, Space, Spaces};
 
 /// Hits that one search may ask for.

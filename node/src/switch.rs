@@ -7,9 +7,9 @@ use synapsenet_storage::Change;
 use tokio::sync::Mutex;
 
 use crate::blocking::blocking;
-use crate::embedder::EmbedError;
 use crate::ingest::{Ingest, IngestError};
 use crate::memory::Memory;
+use crate::models::embedder::EmbedError;
 use crate::models::{Models, ModelsError};
 use crate::spaces::{Fill, MAX_FORMER, Space};
 

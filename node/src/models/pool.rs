@@ -10,7 +10,7 @@ use synapsenet_proto::ModelId;
 use tokio::sync::watch;
 
 use super::{Start, lock};
-use crate::embedder::{EmbedError, EmbedderHandle, EmbedderThreads};
+use crate::models::embedder::{EmbedError, EmbedderHandle, EmbedderThreads};
 
 /// The models in memory. Cheap to clone.
 #[derive(Clone)]

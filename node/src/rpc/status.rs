@@ -6,10 +6,10 @@ use synapsenet_storage::StorageError;
 use tonic::{Code, Status};
 
 use crate::document::DocumentError;
-use crate::embedder::EmbedError;
 use crate::ingest::IngestError;
 use crate::mesh::MeshError;
 use crate::models::ModelsError;
+use crate::models::embedder::EmbedError;
 use crate::query::QueryError;
 use crate::switch::SwitchError;
 
