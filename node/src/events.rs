@@ -4,7 +4,7 @@ use synapsenet_net::PeerId;
 use synapsenet_proto::{AuthorId, GrainId, Topic};
 use tokio::sync::broadcast;
 
-use crate::sync::SyncProgress;
+use crate::mesh::sync::SyncProgress;
 
 /// Happenings that a slow listener may be behind. One that is behind further misses the oldest and is told so.
 const MAX_BEHIND: usize = 1024;

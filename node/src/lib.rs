@@ -6,7 +6,6 @@
 #![warn(missing_docs)]
 
 mod announcer;
-mod ask;
 mod blocking;
 mod claims;
 pub mod cli;
@@ -28,10 +27,8 @@ mod opening;
 mod query;
 mod rpc;
 mod rpc_server;
-mod serve;
 mod spaces;
 mod switch;
-mod sync;
 #[cfg(test)]
 mod testing;
 

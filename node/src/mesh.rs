@@ -7,7 +7,10 @@
 //!
 //! The loop here owns what the mesh keeps from one start to the next: the topics, the addresses of peers, the bans.
 
-mod state;
+pub(crate) mod ask;
+mod kept;
+pub(crate) mod serve;
+pub(crate) mod sync;
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -30,9 +33,9 @@ use crate::config::{MAX_TOPICS, NetworkConfig};
 use crate::events::{Events, Happening};
 use crate::ingest::Ingest;
 use crate::memory::Memory;
-use crate::serve::Serve;
-use crate::sync::Sync;
-use state::{Kept, State};
+use crate::mesh::serve::Serve;
+use crate::mesh::sync::Sync;
+use kept::{Kept, State};
 
 /// How often addresses and bans are saved. What is younger is found out again ...
 const SAVE_EVERY: Duration = Duration::from_secs(60);

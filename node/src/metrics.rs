@@ -9,7 +9,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
-use crate::sync::SyncProgress;
+use crate::mesh::sync::SyncProgress;
 
 /// Upper bounds of the histograms in seconds: from a cached lookup to a very slow disk.
 const BUCKETS: [f64; 14] =

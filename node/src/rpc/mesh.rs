@@ -15,8 +15,8 @@ use tonic::{Request, Response};
 use super::status::{CallError, invalid, status_of};
 use super::{Api, PROGRESS_QUEUE, Reply, ReplyStream};
 use crate::events::Happening;
+use crate::mesh::sync::{SyncProgress, SyncState};
 use crate::mesh::{Mesh, MeshError};
-use crate::sync::{SyncProgress, SyncState};
 
 /// Longer bans are for ever.
 const MAX_BAN: Duration = Duration::from_secs(100 * 365 * 24 * 3600);

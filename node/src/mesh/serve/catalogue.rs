@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use synapsenet_proto::Topic;
 use synapsenet_storage::{StorageError, Store};
 
-use crate::sync::items::{Items, Span};
+use crate::mesh::sync::items::{Items, Span};
 
 /// Topics kept: at 40 bytes a grain 4 MiB for each hundred thousand.
 const MAX_KEPT: usize = 4;

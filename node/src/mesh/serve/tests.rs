@@ -175,7 +175,7 @@ async fn pages_are_told_with_the_whole_of_time_only() {
         let grain = Grain::seal(draft, &author(1), n).unwrap();
         Change::Put { grain, shared: true, received_ms: 1, claim: None, once: false }
     };
-    let count = crate::sync::items::PAGE_GRAINS as u64 * 2 + 1;
+    let count = crate::mesh::sync::items::PAGE_GRAINS as u64 * 2 + 1;
     node.memory.store.write((0..count).map(put).collect()).unwrap();
     let serve = serve(&node);
     let answer = sync(&serve, everything()).unwrap();

@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::{Sync, SyncState};
-use crate::serve::Serve;
+use crate::mesh::serve::Serve;
 use crate::testing::{Fixture, author, note};
 
 const NEVER: Duration = Duration::from_secs(36_000);

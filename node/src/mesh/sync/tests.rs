@@ -16,7 +16,7 @@ use super::pull::{Pull, Pulled};
 use super::source::{Ask, RefusedIds, Source};
 use super::{SyncProgress, SyncState};
 use crate::events::{Events, Happening};
-use crate::serve::Serve;
+use crate::mesh::serve::Serve;
 use crate::testing::{Fixture, author, claimed, note, peer};
 
 const START_MS: u64 = 1_700_000_000_000;
