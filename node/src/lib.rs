@@ -5,30 +5,19 @@
 
 #![warn(missing_docs)]
 
-mod announcer;
 mod blocking;
-mod claims;
 pub mod cli;
 pub mod config;
 mod data_folder;
-mod document;
-mod emergence;
-mod events;
 mod http;
 mod identity;
-mod indexer;
-mod ingest;
 mod memory;
 mod mesh;
 mod metrics;
 mod models;
 pub mod node;
-mod opening;
-mod query;
 mod rpc;
 mod rpc_server;
-mod spaces;
-mod switch;
 #[cfg(test)]
 mod testing;
 

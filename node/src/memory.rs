@@ -1,6 +1,18 @@
 //! What the tasks share: the store and what is derived from it. Plain synchronous values, called through
 //! [`crate::blocking`].
 
+pub(crate) mod announcer;
+pub(crate) mod claims;
+pub(crate) mod document;
+pub(crate) mod emergence;
+pub(crate) mod events;
+pub(crate) mod indexer;
+pub(crate) mod ingest;
+pub(crate) mod opening;
+pub(crate) mod query;
+pub(crate) mod spaces;
+pub(crate) mod switch;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -11,8 +23,8 @@ use synapsenet_proto::Encoding;
 use synapsenet_storage::Store;
 use tokio::sync::watch;
 
+use crate::memory::spaces::{Space, Spaces};
 use crate::metrics::Metrics;
-use crate::spaces::{Space, Spaces};
 
 /// How vectors are kept in the store: the scores that search answers are computed from these.
 pub(crate) const VECTOR_ENCODING: Encoding = Encoding::F16;

@@ -30,9 +30,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::blocking::blocking;
 use crate::config::{MAX_TOPICS, NetworkConfig};
-use crate::events::{Events, Happening};
-use crate::ingest::Ingest;
 use crate::memory::Memory;
+use crate::memory::events::{Events, Happening};
+use crate::memory::ingest::Ingest;
 use crate::mesh::serve::Serve;
 use crate::mesh::sync::Sync;
 use kept::{Kept, State};

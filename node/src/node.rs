@@ -22,20 +22,20 @@ use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle as TaskHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::announcer::{Announcer, MAX_OUTBOX};
 use crate::blocking::blocking;
 use crate::config::{Entry, Origin, Settings};
-use crate::events::Events;
 use crate::http::MetricsServer;
-use crate::indexer::{self, Indexer, MAX_FALSE_CLAIMS};
-use crate::ingest::{self, Ingest, Limits};
+use crate::memory::announcer::{Announcer, MAX_OUTBOX};
+use crate::memory::events::Events;
+use crate::memory::indexer::{self, Indexer, MAX_FALSE_CLAIMS};
+use crate::memory::ingest::{self, Ingest, Limits};
+use crate::memory::opening::{Opened, open};
+use crate::memory::spaces::Space;
+use crate::memory::switch::{Switch, SwitchError};
 use crate::mesh::{self, Listening, Mesh};
 use crate::models::{Hub, Models, ModelsEnd};
-use crate::opening::{Opened, open};
 use crate::rpc::{Api, Parts};
 use crate::rpc_server::RpcServer;
-use crate::spaces::Space;
-use crate::switch::{Switch, SwitchError};
 
 /// Failures that may wait to be reported: the first one stops the node.
 const FAILURES: usize = 8;

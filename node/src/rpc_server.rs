@@ -19,8 +19,8 @@ use tonic::transport::{Identity as TlsIdentity, Server, ServerTlsConfig};
 use tonic::{Request, Status};
 
 use crate::config::ApiConfig;
-use crate::document::MAX_DOCUMENT_BYTES;
 use crate::identity::write_private;
+use crate::memory::document::MAX_DOCUMENT_BYTES;
 use crate::rpc::Api;
 
 /// Name of the unix socket in the data folder.

@@ -13,13 +13,13 @@ use tempfile::TempDir;
 use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 
-use crate::announcer::{Announcer, MAX_OUTBOX};
-use crate::events::Events;
-use crate::ingest::{self, Ingest, Limits};
 use crate::memory::Memory;
+use crate::memory::announcer::{Announcer, MAX_OUTBOX};
+use crate::memory::events::Events;
+use crate::memory::ingest::{self, Ingest, Limits};
+use crate::memory::spaces::{Fill, Space, Spaces};
 use crate::metrics::Metrics;
 use crate::models::{self, Models, ModelsEnd};
-use crate::spaces::{Fill, Space, Spaces};
 
 /// A store with all that hangs on it. Its ingest thread ends with it.
 pub(crate) struct Fixture {

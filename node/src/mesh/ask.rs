@@ -23,9 +23,9 @@ use synapsenet_storage::{Filter, StorageError, View};
 use tokio::sync::mpsc;
 
 use crate::blocking::blocking;
-use crate::claims::{MIN_AGREED, MIN_COSINE};
-use crate::indexer::passage;
 use crate::memory::Memory;
+use crate::memory::claims::{MIN_AGREED, MIN_COSINE};
+use crate::memory::indexer::passage;
 use crate::models::Models;
 
 /// Peers asked with one question: more would cost the network more than they add to what the best ones know.

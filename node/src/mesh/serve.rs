@@ -20,11 +20,11 @@ use tokio::sync::watch;
 
 use crate::blocking::blocking;
 use crate::memory::Memory;
+use crate::memory::query;
 use crate::mesh::sync::MAX_FETCHED_IDS;
 use crate::mesh::sync::items::Span;
 use crate::mesh::sync::session::MAX_FRAME_BYTES;
 use crate::mesh::sync::source::BUSY;
-use crate::query;
 use crate::rpc::read_filter;
 use catalogue::Catalogues;
 use turnstile::{Kind, Turnstile};

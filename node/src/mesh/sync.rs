@@ -33,9 +33,9 @@ use synapsenet_proto::Topic;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::events::Events;
-use crate::ingest::Ingest;
 use crate::memory::Memory;
+use crate::memory::events::Events;
+use crate::memory::ingest::Ingest;
 use board::Board;
 use schedule::Pair;
 use task::{Parts, Task};

@@ -11,7 +11,7 @@ use synapsenet_index::{DESCRIPTION, HubFile, IndexError, Model};
 
 use super::fetch::MAX_STALLED_SECONDS;
 use super::lock;
-use crate::opening::private_dir;
+use crate::memory::opening::private_dir;
 
 /// Holds the name of the model that was chosen last.
 const CHOSEN: &str = "chosen";

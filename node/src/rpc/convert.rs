@@ -8,10 +8,10 @@ use tokio_stream::wrappers::errors::BroadcastStreamRecvError;
 
 use super::mesh::sync_message;
 use super::status::{CallError, invalid};
-use crate::document::Format;
-use crate::events::Happening;
-use crate::ingest::{Put, now_ms};
-use crate::query::{Answer, Asked, Hit};
+use crate::memory::document::Format;
+use crate::memory::events::Happening;
+use crate::memory::ingest::{Put, now_ms};
+use crate::memory::query::{Answer, Asked, Hit};
 
 /// A stored grain as a client sees it.
 pub(super) fn grain_message(record: &Record, with_signed: bool) -> rpc::Grain {

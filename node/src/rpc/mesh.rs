@@ -14,7 +14,7 @@ use tonic::{Request, Response};
 
 use super::status::{CallError, invalid, status_of};
 use super::{Api, PROGRESS_QUEUE, Reply, ReplyStream};
-use crate::events::Happening;
+use crate::memory::events::Happening;
 use crate::mesh::sync::{SyncProgress, SyncState};
 use crate::mesh::{Mesh, MeshError};
 

@@ -12,8 +12,8 @@ use tonic::{Request, Response, Status};
 
 use super::status::{invalid, status_of};
 use super::{Api, PROGRESS_QUEUE, Reply, ReplyStream};
+use crate::memory::spaces::Spaces;
 use crate::models::{FetchProgress, Installed, Presence};
-use crate::spaces::Spaces;
 
 /// The longest name or path that a request may carry.
 const MAX_NAME_BYTES: usize = 4096;

@@ -8,10 +8,10 @@ use tonic::Status;
 use super::Api;
 use super::mesh::sync_message;
 use super::status::status_of;
+use crate::memory::spaces::Spaces;
 use crate::mesh::{Mesh, MeshError};
 use crate::metrics::memory_bytes;
 use crate::models::Presence;
-use crate::spaces::Spaces;
 
 /// Everything that `status` tells.
 ///

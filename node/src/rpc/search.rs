@@ -13,9 +13,9 @@ use tonic::Status;
 use super::convert::{hit_message, plain_message, summary_message};
 use super::status::{CallError, invalid};
 use super::{Parts, check_search};
+use crate::memory::query::{self, Answer};
 use crate::mesh::Mesh;
 use crate::mesh::ask::{MAX_PEER_HITS, MAX_PEERS, Outcome, PeerOutcome, Question, RemoteHit, ask_peers};
-use crate::query::{self, Answer};
 
 type Messages = mpsc::Sender<Result<rpc::SearchResponse, Status>>;
 

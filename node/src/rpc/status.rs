@@ -5,13 +5,13 @@ use synapsenet_proto::Refusal;
 use synapsenet_storage::StorageError;
 use tonic::{Code, Status};
 
-use crate::document::DocumentError;
-use crate::ingest::IngestError;
+use crate::memory::document::DocumentError;
+use crate::memory::ingest::IngestError;
+use crate::memory::query::QueryError;
+use crate::memory::switch::SwitchError;
 use crate::mesh::MeshError;
 use crate::models::ModelsError;
 use crate::models::embedder::EmbedError;
-use crate::query::QueryError;
-use crate::switch::SwitchError;
 
 /// Why a call has no answer.
 #[derive(Debug, thiserror::Error)]

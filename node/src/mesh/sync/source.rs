@@ -12,8 +12,8 @@ use synapsenet_net::{AskError, Offence, PeerId, Request, Response};
 use synapsenet_proto::{Announcement, GrainId, Refusal, Topic, rpc};
 
 use crate::blocking::blocking;
-use crate::ingest::{Ingest, IngestError, Put};
 use crate::memory::Memory;
+use crate::memory::ingest::{Ingest, IngestError, Put};
 
 /// How long the first answer of a peer may take. It is short, and while it is waited for nobody else is asked about the
 /// topic: a peer behind a line that was cut, or one that says nothing, must not hold the others up.

@@ -16,9 +16,9 @@ use super::pull::{Lacks, Pull, Pulled};
 use super::schedule::{Pair, Schedule};
 use super::source::{Ask, RefusedIds, Source};
 use super::{Command, SyncProgress, SyncState};
-use crate::events::Events;
-use crate::ingest::Ingest;
 use crate::memory::Memory;
+use crate::memory::events::Events;
+use crate::memory::ingest::Ingest;
 
 /// How long an answer is waited for: as long as the swarm gives the largest one.
 const PATIENCE: Duration = Duration::from_secs(30);

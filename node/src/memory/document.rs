@@ -15,8 +15,8 @@ use synapsenet_proto::{
 use synapsenet_storage::{Record, StorageError};
 
 use crate::blocking::blocking;
-use crate::ingest::{Ingest, IngestError, Put, now_ms};
 use crate::memory::Memory;
+use crate::memory::ingest::{Ingest, IngestError, Put, now_ms};
 use html::HtmlError;
 
 /// A whole document: a thick book is 2 MiB.

@@ -10,9 +10,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Indexer, IndexerError, apply_log};
 use crate::blocking::blocking;
-use crate::claims::Plain;
 use crate::memory::Memory;
-use crate::spaces::{Anchors, Backlog, Space, Spaces};
+use crate::memory::claims::Plain;
+use crate::memory::spaces::{Anchors, Backlog, Space, Spaces};
 
 /// Grains of one step: some hundred milliseconds of work, after which new ones and the wish to stop are seen.
 const STEP: usize = 64;

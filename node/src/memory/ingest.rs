@@ -22,10 +22,10 @@ use synapsenet_storage::{Change, Counts, Outcome, StorageError};
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use crate::announcer::Announcer;
 use crate::blocking::blocking;
-use crate::events::Events;
 use crate::memory::Memory;
+use crate::memory::announcer::Announcer;
+use crate::memory::events::Events;
 use writer::Writer;
 
 /// Changes that may wait: at 36 KiB a grain with its claim at most 36 MiB.
@@ -335,7 +335,7 @@ mod tests {
     use synapsenet_proto::{Identity, ModelId, Vector};
 
     use super::*;
-    use crate::events::Happening;
+    use crate::memory::events::Happening;
     use crate::testing::{Fixture, author, claimed, note, peer};
 
     fn without_claim(grain: Grain) -> Announcement {

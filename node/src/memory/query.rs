@@ -13,9 +13,9 @@ use synapsenet_storage::{Filter, Record, Selection, Slot, StorageError, Store, V
 
 use crate::blocking::blocking;
 use crate::memory::Memory;
+use crate::memory::spaces::{Backlog, Left, Space, Spaces};
 use crate::models::Models;
 use crate::models::embedder::EmbedError;
-use crate::spaces::{Backlog, Left, Space, Spaces};
 
 /// Hits that one search may ask for.
 pub(crate) const MAX_HITS: usize = 1000;
@@ -366,7 +366,7 @@ mod tests {
 
     use super::*;
     use crate::memory::VECTOR_ENCODING;
-    use crate::spaces::Fill;
+    use crate::memory::spaces::Fill;
     use crate::testing::{Fixture, author};
 
     /// Notes, of which each points into a direction of its own.

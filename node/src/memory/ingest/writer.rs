@@ -11,9 +11,9 @@ use super::{
     Command, IngestError, Limits, MAX_CLOCK_SKEW_MS, MAX_COMMIT, Origin, Put, Reply, Via, now_ms,
     storage_error,
 };
-use crate::announcer::Announcer;
-use crate::events::{Events, Happening};
 use crate::memory::Memory;
+use crate::memory::announcer::Announcer;
+use crate::memory::events::{Events, Happening};
 use crate::metrics::timed;
 
 /// Owns the right to write to the store.

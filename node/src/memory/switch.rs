@@ -7,11 +7,11 @@ use synapsenet_storage::Change;
 use tokio::sync::Mutex;
 
 use crate::blocking::blocking;
-use crate::ingest::{Ingest, IngestError};
 use crate::memory::Memory;
+use crate::memory::ingest::{Ingest, IngestError};
+use crate::memory::spaces::{Fill, MAX_FORMER, Space};
 use crate::models::embedder::EmbedError;
 use crate::models::{Models, ModelsError};
-use crate::spaces::{Fill, MAX_FORMER, Space};
 
 /// Vectors that are dropped in one transaction: some tens of milliseconds, which others wait.
 const DROPPED_AT_ONCE: usize = 4096;

@@ -16,8 +16,8 @@ use synapsenet_index::{Hnsw, HnswOptions, IndexError, Model};
 use synapsenet_proto::{EncodedVector, ModelId, Vector};
 use synapsenet_storage::{Counts, IndexEvent, IndexEventKind, Slot, StorageError, Store, View};
 
-use crate::indexer::IndexerError;
-use crate::opening::private_dir;
+use crate::memory::indexer::IndexerError;
+use crate::memory::opening::private_dir;
 
 /// Spaces beside the current one: each costs the memory of an index, and a question one more run of a model.
 pub(crate) const MAX_FORMER: usize = 2;

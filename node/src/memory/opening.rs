@@ -12,9 +12,9 @@ use synapsenet_storage::{Store, StoreOptions};
 use crate::config::{AiConfig, Config};
 use crate::identity;
 use crate::memory::Memory;
+use crate::memory::spaces::{Fill, MAX_FORMER, Space, Spaces};
 use crate::metrics::Metrics;
 use crate::models::{self, Models};
-use crate::spaces::{Fill, MAX_FORMER, Space, Spaces};
 
 /// Name of the database in the data folder.
 const DATABASE_FILE: &str = "grains.redb";

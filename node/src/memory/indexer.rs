@@ -7,7 +7,7 @@
 //!
 //! When nothing is pending, grains that only a former model has vectors of are embedded anew; see [`anew`].
 //!
-//! A note whose author's claim is believed (see [`crate::claims`]) needs no model. Of this node's own shared notes it
+//! A note whose author's claim is believed (see [`crate::memory::claims`]) needs no model. Of this node's own shared notes it
 //! is the indexer that makes claims, and announces them: only here their vectors are at hand.
 //!
 //! An index only ever changes here. A crash anywhere repeats at worst one batch of embedding.
@@ -26,12 +26,12 @@ use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::blocking::blocking;
-use crate::claims::{Dice, Plain, Round};
-use crate::ingest::{Ingest, IngestError};
+use crate::memory::claims::{Dice, Plain, Round};
+use crate::memory::ingest::{Ingest, IngestError};
+use crate::memory::spaces::Space;
 use crate::memory::{Memory, VECTOR_ENCODING};
 use crate::models::Models;
 use crate::models::embedder::EmbedError;
-use crate::spaces::Space;
 
 /// Authors of false claims that may wait to be reported. One that does not fit is distrusted all the same.
 pub(crate) const MAX_FALSE_CLAIMS: usize = 64;
@@ -391,7 +391,7 @@ pub(crate) fn passage(grain: &Grain) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::claims::MIN_AGREED;
+    use crate::memory::claims::MIN_AGREED;
     use crate::testing::{Fixture, author, claimed, note, peer};
 
     type Liars = mpsc::Receiver<AuthorId>;

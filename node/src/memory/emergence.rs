@@ -4,8 +4,8 @@ use synapsenet_proto::rpc;
 use synapsenet_storage::{Record, View};
 
 use crate::memory::Memory;
+use crate::memory::query::QueryError;
 use crate::metrics::timed;
-use crate::query::QueryError;
 
 /// Neighbours that are looked at: enough for a mean, few enough to stay near.
 const NEIGHBOURS: usize = 8;
