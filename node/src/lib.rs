@@ -17,7 +17,6 @@ mod metrics;
 mod models;
 pub mod node;
 mod rpc;
-mod rpc_server;
 #[cfg(test)]
 mod testing;
 

@@ -34,8 +34,8 @@ use crate::memory::spaces::Space;
 use crate::memory::switch::{Switch, SwitchError};
 use crate::mesh::{self, Listening, Mesh};
 use crate::models::{Hub, Models, ModelsEnd};
+use crate::rpc::listen::RpcServer;
 use crate::rpc::{Api, Parts};
-use crate::rpc_server::RpcServer;
 
 /// Failures that may wait to be reported: the first one stops the node.
 const FAILURES: usize = 8;

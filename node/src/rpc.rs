@@ -1,6 +1,7 @@
 //! The gRPC API: requests are checked here, errors become statuses here, and nowhere else.
 
 mod convert;
+pub(crate) mod listen;
 mod mesh;
 mod models;
 mod report;
