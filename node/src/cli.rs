@@ -39,6 +39,7 @@ use serde::Serialize;
 use synapsenet_index::{TELEMETRY_OFF, restart_with};
 
 use crate::config::{Settings, default_data_dir};
+use crate::data_folder::SOCKET;
 use client::{Address, Target};
 use failure::{Exit, Failure};
 use output::{Output, tell, tell_failure};
@@ -310,7 +311,7 @@ impl Context {
         };
         let option = if named { format!(" --data-dir {}", quoted(&data_dir)) } else { String::new() };
         let explicit = global.api.is_some();
-        let address = global.api.unwrap_or_else(|| Address::Unix(data_dir.join("api.sock")));
+        let address = global.api.unwrap_or_else(|| Address::Unix(data_dir.join(SOCKET)));
         let (token_file, ca_file) = (global.api_token_file, global.api_ca);
         let target = Target { address, explicit, token_file, ca_file, data_dir, option };
         Ok(Self { target, config: global.config, out: Output::new(global.json, global.quiet) })

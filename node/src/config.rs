@@ -11,6 +11,8 @@ use std::path::{Path, PathBuf};
 use synapsenet_index::Provider;
 use toml::{Table, Value};
 
+use crate::data_folder::CONFIG;
+
 mod network;
 mod sections;
 
@@ -139,7 +141,7 @@ impl Settings {
     /// # Errors
     /// [`ConfigError`], naming the first thing that is wrong.
     pub fn load(file: Option<&Path>, data_dir: &Path, flags: Vec<Flag>) -> Result<Self, ConfigError> {
-        let default_file = data_dir.join("config.toml");
+        let default_file = data_dir.join(CONFIG);
         let file = match file {
             Some(file) => Some(file.to_owned()),
             None => default_file.exists().then_some(default_file),

@@ -1,5 +1,7 @@
-//! What lies in a node's data folder: every name in it stands here.
+//! What lies in a node's data folder: every name in it stands here, and the one way in which its small files are written.
 
+use std::fs::File;
+use std::io::{self, Write};
 use std::path::Path;
 
 /// The database with every grain.
@@ -19,6 +21,54 @@ pub(crate) const MESH: &str = "mesh.json";
 /// The configuration.
 pub(crate) const CONFIG: &str = "config.toml";
 
+/// Makes a folder, and those that it lies in, for its owner alone.
+///
+/// # Errors
+/// What the system says.
+pub(crate) fn private_dir(dir: &Path) -> io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)
+}
+
+/// Writes a file that only its owner can read (mode 0600), whole or not at all, in the place of one of the same name. It
+/// is on disk when this returns.
+///
+/// # Errors
+/// What the system says; then the one that was there is there.
+pub(crate) fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    temporary(path, bytes)?.persist(path)?;
+    sync_folder_of(path)
+}
+
+/// As [`write`], but never in the place of another.
+///
+/// # Errors
+/// [`io::ErrorKind::AlreadyExists`], or what the system says.
+pub(crate) fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    temporary(path, bytes)?.persist_noclobber(path)?;
+    sync_folder_of(path)
+}
+
+/// Makes the names in the folder of `path` durable.
+///
+/// # Errors
+/// What the system says.
+pub(crate) fn sync_folder_of(path: &Path) -> io::Result<()> {
+    File::open(folder_of(path))?.sync_all()
+}
+
+fn temporary(path: &Path, bytes: &[u8]) -> io::Result<tempfile::NamedTempFile> {
+    // It is made with mode 0600.
+    let mut file = tempfile::NamedTempFile::new_in(folder_of(path))?;
+    file.write_all(bytes)?;
+    file.as_file().sync_all()?;
+    Ok(file)
+}
+
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
 /// Whether a folder is the data folder of a node, this one's or another's, or a copy of one: by what lies in it.
 pub(crate) fn is_data_folder(dir: &Path) -> bool {
     [DATABASE, IDENTITY, TOKEN].iter().any(|name| dir.join(name).exists())
@@ -34,6 +84,20 @@ pub(crate) fn is_part_of_one(path: &Path) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_is_written_for_its_owner_alone_and_only_replaced_where_that_is_meant() {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
+        write_new(&path, b"one").unwrap();
+        assert_eq!(write_new(&path, b"two").unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(std::fs::read(&path).unwrap(), b"one");
+        write(&path, b"three").unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"three");
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1, "nothing else is left");
+    }
 
     #[test]
     fn a_data_folder_is_known_by_what_lies_in_it() {

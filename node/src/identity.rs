@@ -1,6 +1,6 @@
 //! The node's identity on disk: made at the first start, readable by its owner only, never overwritten.
 
-use std::io::{self, Write};
+use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
@@ -9,15 +9,14 @@ use data_encoding::{HEXLOWER, HEXLOWER_PERMISSIVE};
 use synapsenet_proto::Identity;
 use zeroize::Zeroizing;
 
-/// Name of the file in the data folder: 64 hexadecimal digits, the ed25519 seed.
-const FILE: &str = "identity.seed";
+use crate::data_folder::{self, IDENTITY};
 
-/// Reads the identity in `data_dir`, or makes one when there is none.
+/// Reads the identity in `data_dir` (64 hexadecimal digits, the ed25519 seed), or makes one when there is none.
 ///
 /// # Errors
 /// When the file can be read by others, is damaged, or cannot be read or written.
 pub(crate) fn load_or_create(data_dir: &Path) -> anyhow::Result<Identity> {
-    let path = data_dir.join(FILE);
+    let path = data_dir.join(IDENTITY);
     match std::fs::read(&path) {
         Ok(text) => load(&path, &Zeroizing::new(text)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => create(&path),
@@ -48,25 +47,11 @@ fn load(path: &Path, text: &[u8]) -> anyhow::Result<Identity> {
 fn create(path: &Path) -> anyhow::Result<Identity> {
     let mut seed = Zeroizing::new([0u8; 32]);
     getrandom::fill(seed.as_mut_slice()).context("the system gave no random bytes for a new identity")?;
-    write_private(path, HEXLOWER.encode(seed.as_slice()).as_bytes())
+    data_folder::write_new(path, HEXLOWER.encode(seed.as_slice()).as_bytes())
         .with_context(|| format!("cannot write the identity {}", path.display()))?;
     let identity = Identity::from_seed(&seed);
     tracing::info!(author = %identity.author(), path = %path.display(), "made a new identity");
     Ok(identity)
-}
-
-/// Writes a file that only its owner can read (mode 0600), whole or not at all, and never over one that exists.
-///
-/// # Errors
-/// [`io::ErrorKind::AlreadyExists`], or what the system says.
-pub(crate) fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let dir = path.parent().unwrap_or(Path::new("."));
-    // A temporary file is made with mode 0600, and persist_noclobber links it into place in one step.
-    let mut file = tempfile::NamedTempFile::new_in(dir)?;
-    file.write_all(bytes)?;
-    file.as_file().sync_all()?;
-    file.persist_noclobber(path)?;
-    std::fs::File::open(dir)?.sync_all()
 }
 
 #[cfg(test)]
@@ -78,7 +63,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let first = load_or_create(dir.path()).unwrap().author();
         assert_eq!(load_or_create(dir.path()).unwrap().author(), first);
-        let mode = std::fs::metadata(dir.path().join(FILE)).unwrap().permissions().mode();
+        let mode = std::fs::metadata(dir.path().join(IDENTITY)).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
     }
 
@@ -86,7 +71,7 @@ mod tests {
     fn an_identity_that_others_can_read_is_refused() {
         let dir = tempfile::tempdir().unwrap();
         load_or_create(dir.path()).unwrap();
-        let path = dir.path().join(FILE);
+        let path = dir.path().join(IDENTITY);
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o640)).unwrap();
         let message = load_or_create(dir.path()).unwrap_err().to_string();
         assert!(message.contains("chmod 600"), "{message}");
@@ -95,10 +80,9 @@ mod tests {
     #[test]
     fn a_damaged_identity_is_refused_and_left_as_it_is() {
         let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join(FILE);
-        write_private(&path, b"not hex").unwrap();
+        let path = dir.path().join(IDENTITY);
+        data_folder::write_new(&path, b"not hex").unwrap();
         assert!(load_or_create(dir.path()).unwrap_err().to_string().contains("restore it"));
         assert_eq!(std::fs::read(&path).unwrap(), b"not hex");
-        assert_eq!(write_private(&path, b"x").unwrap_err().kind(), io::ErrorKind::AlreadyExists);
     }
 }

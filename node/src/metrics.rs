@@ -9,8 +9,6 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
-use crate::mesh::sync::SyncProgress;
-
 /// Upper bounds of the histograms in seconds: from a cached lookup to a very slow disk.
 const BUCKETS: [f64; 14] =
     [0.000_1, 0.000_3, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];
@@ -160,10 +158,10 @@ impl Metrics {
         metrics
     }
 
-    /// Counts a comparison with a peer that has ended.
-    pub fn synced(&self, progress: &SyncProgress) {
-        self.syncs.get_or_create(&OutcomeLabels { outcome: progress.outcome() }).inc();
-        self.sync_grains.inc_by(progress.fetched);
+    /// Counts a comparison with a peer that has ended so, and the grains that it brought.
+    pub fn synced(&self, outcome: &'static str, fetched: u64) {
+        self.syncs.get_or_create(&OutcomeLabels { outcome }).inc();
+        self.sync_grains.inc_by(fetched);
     }
 
     /// Counts bytes of a comparison. `direction` is "sent" or "received".

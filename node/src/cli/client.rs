@@ -18,6 +18,7 @@ use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Uri};
 use tonic::{Request, Status};
 
 use super::failure::{Failure, io_error};
+use crate::data_folder::TOKEN;
 
 /// How long a node may take to accept a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -267,7 +268,7 @@ fn with_tls(endpoint: Endpoint, target: &Target) -> Result<Endpoint, Failure> {
 
 /// The token for TCP. Without a file at the default place none is sent, and the node says that it wants one.
 fn read_token(target: &Target) -> Result<Option<MetadataValue<Ascii>>, Failure> {
-    let path = target.token_file.clone().unwrap_or_else(|| target.data_dir.join("api.token"));
+    let path = target.token_file.clone().unwrap_or_else(|| target.data_dir.join(TOKEN));
     let unusable = |reason: &str| {
         Failure::usage(
             format!("cannot use the token file {}: {reason}", path.display()),

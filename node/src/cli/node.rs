@@ -13,6 +13,7 @@ use super::client::is_answering;
 use super::failure::{Exit, Failure};
 use super::output::{FAINT, STRONG};
 use crate::config::{ConfigError, Flag, Settings};
+use crate::data_folder::SOCKET;
 use crate::node::Node;
 
 /// Arguments of `run`.
@@ -233,7 +234,7 @@ pub(crate) fn start_failure(error: &anyhow::Error) -> Failure {
 
 async fn explain_start(error: &anyhow::Error, context: &Context) -> Failure {
     let data_dir = &context.target.data_dir;
-    if is_answering(&data_dir.join("api.sock")).await {
+    if is_answering(&data_dir.join(SOCKET)).await {
         return Failure::incomplete(
             format!("a node runs on {} already", data_dir.display()),
             "use it as it is, stop it first, or start another one with --data-dir DIR",

@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use futures::StreamExt;
-use synapsenet_index::{IndexError, Model, Purpose, Tokenized, plan_batches};
+use synapsenet_index::{Model, Purpose, Tokenized, plan_batches};
 use synapsenet_proto::{Announcement, AuthorId, Grain, GrainId, Vector};
 use synapsenet_storage::{Change, Slot, StorageError};
 use tokio::sync::{Notify, mpsc, watch};
@@ -28,7 +28,7 @@ use tokio_util::sync::CancellationToken;
 use crate::blocking::blocking;
 use crate::memory::claims::{Dice, Plain, Round};
 use crate::memory::ingest::{Ingest, IngestError};
-use crate::memory::spaces::Space;
+use crate::memory::spaces::{Space, SpaceError};
 use crate::memory::{Memory, VECTOR_ENCODING};
 use crate::models::Models;
 use crate::models::embedder::EmbedError;
@@ -57,7 +57,7 @@ pub(crate) enum IndexerError {
     #[error(transparent)]
     Storage(#[from] StorageError),
     #[error(transparent)]
-    Index(#[from] IndexError),
+    Space(#[from] SpaceError),
     #[error(transparent)]
     Embed(#[from] EmbedError),
     #[error(transparent)]

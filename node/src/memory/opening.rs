@@ -10,18 +10,13 @@ use synapsenet_proto::Identity;
 use synapsenet_storage::{Store, StoreOptions};
 
 use crate::config::{AiConfig, Config};
+use crate::data_folder::{DATABASE, INDEX, MODELS, private_dir};
 use crate::identity;
 use crate::memory::Memory;
 use crate::memory::spaces::{Fill, MAX_FORMER, Space, Spaces};
 use crate::metrics::Metrics;
 use crate::models::{self, Models};
 
-/// Name of the database in the data folder.
-const DATABASE_FILE: &str = "grains.redb";
-/// Name of the folder with the saved index in the data folder. Deleting it is harmless.
-const INDEX_DIR: &str = "index";
-/// Name of the folder with the models that were added, and with the name of the one in use.
-const MODELS_DIR: &str = "models";
 /// Searches that walk the index at the same time; more wait for each other.
 const MAX_CONCURRENT_SEARCHES: usize = 16;
 /// Threads of one session. More sessions with fewer threads embed more (5 to 9 % with one each on two cores), and each holds
@@ -46,7 +41,7 @@ pub(crate) struct Opened {
 pub(crate) fn open(data_dir: &Path, config: &Config) -> anyhow::Result<Opened> {
     make_private_dir(data_dir)?;
     let options = StoreOptions { cache_bytes: config.storage.cache_bytes };
-    let database = data_dir.join(DATABASE_FILE);
+    let database = data_dir.join(DATABASE);
     let store =
         Store::open(&database, &options).with_context(|| format!("cannot use {}", database.display()))?;
     let identity = identity::load_or_create(data_dir)?;
@@ -55,7 +50,7 @@ pub(crate) fn open(data_dir: &Path, config: &Config) -> anyhow::Result<Opened> {
     let models = Models::open(models_start(config, data_dir, &metrics)?)?;
     let model = model_in_use(&models, &config.ai)?;
     models.set_in_use(model.id());
-    let index_dir = data_dir.join(INDEX_DIR);
+    let index_dir = data_dir.join(INDEX);
     make_private_dir(&index_dir)?;
     sweep(&index_dir);
     let hnsw = HnswOptions {
@@ -133,7 +128,7 @@ fn models_start(config: &Config, data_dir: &Path, metrics: &Metrics) -> anyhow::
         sessions => sessions.min(threads),
     };
     Ok(models::Start {
-        dir: data_dir.join(MODELS_DIR),
+        dir: data_dir.join(MODELS),
         library: find_runtime(configured)?,
         compute: Compute {
             provider: ai.provider.parse()?,
@@ -158,15 +153,6 @@ fn sweep(index_dir: &Path) {
             tracing::warn!(%error, path = %entry.path().display(), "an old index was not removed");
         }
     }
-}
-
-/// Makes a folder, and those that it lies in, for its owner alone.
-///
-/// # Errors
-/// What the system says.
-pub(crate) fn private_dir(dir: &Path) -> std::io::Result<()> {
-    use std::os::unix::fs::DirBuilderExt;
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)
 }
 
 fn make_private_dir(dir: &Path) -> anyhow::Result<()> {

@@ -16,8 +16,7 @@ use synapsenet_index::{Hnsw, HnswOptions, IndexError, Model};
 use synapsenet_proto::{EncodedVector, ModelId, Vector};
 use synapsenet_storage::{Counts, IndexEvent, IndexEventKind, Slot, StorageError, Store, View};
 
-use crate::memory::indexer::IndexerError;
-use crate::memory::opening::private_dir;
+use crate::data_folder::private_dir;
 
 /// Spaces beside the current one: each costs the memory of an index, and a question one more run of a model.
 pub(crate) const MAX_FORMER: usize = 2;
@@ -29,6 +28,15 @@ const FOLDER_DIGITS: usize = 16;
 const MAX_ANCHORS: usize = 128;
 /// ... and fewer than these say nothing.
 const MIN_ANCHORS: usize = 16;
+
+/// Why a space is not what it should be.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SpaceError {
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    #[error(transparent)]
+    Index(#[from] IndexError),
+}
 
 /// A model, and the index over the store's vectors of it.
 pub(crate) struct Space {
@@ -114,7 +122,7 @@ impl Space {
     ///
     /// # Errors
     /// When the store cannot be read or the index cannot take a vector.
-    pub fn apply_log(&self, view: &View) -> Result<(), IndexerError> {
+    pub fn apply_log(&self, view: &View) -> Result<(), SpaceError> {
         let Some(events) = view.index_log(self.applied())? else {
             // The log is pruned behind the indexes in use, and this one was not yet when that happened. It begins here; what
             // it lacks is found by the backlog that is made for every space that comes into use.
@@ -130,7 +138,7 @@ impl Space {
         Ok(())
     }
 
-    fn apply_step(&self, view: &View, step: &[IndexEvent]) -> Result<(), IndexerError> {
+    fn apply_step(&self, view: &View, step: &[IndexEvent]) -> Result<(), SpaceError> {
         let mut added = Vec::with_capacity(step.len());
         for event in step {
             // The store never replaces a vector, and `view` is newer than any entry: so what the index has is right, and
@@ -150,7 +158,7 @@ impl Space {
     ///
     /// # Errors
     /// As [`Space::apply_log`].
-    pub fn take_stored(&self, view: &View, slots: &[Slot]) -> Result<Vec<Slot>, IndexerError> {
+    pub fn take_stored(&self, view: &View, slots: &[Slot]) -> Result<Vec<Slot>, SpaceError> {
         let (mut added, mut without) = (Vec::new(), Vec::new());
         for &slot in slots {
             match self.stored(view, slot)? {
@@ -163,7 +171,7 @@ impl Space {
     }
 
     /// The stored vector of a slot. A damaged one is told and passed over.
-    fn stored(&self, view: &View, slot: Slot) -> Result<Option<(Slot, Vector)>, IndexerError> {
+    fn stored(&self, view: &View, slot: Slot) -> Result<Option<(Slot, Vector)>, SpaceError> {
         match view.vector(slot, self.id())?.map(|vector| vector.decode()) {
             Some(Ok(vector)) => Ok(Some((slot, vector))),
             Some(Err(error)) => {
@@ -180,7 +188,7 @@ impl Space {
     }
 
     /// Fills the index with all stored vectors.
-    fn rebuild(&self, view: &View) -> Result<(), IndexerError> {
+    fn rebuild(&self, view: &View) -> Result<(), SpaceError> {
         let start = Instant::now();
         let mut result = Ok(());
         let mut batch: Vec<(Slot, EncodedVector)> = Vec::new();
@@ -208,7 +216,7 @@ impl Space {
     ///
     /// # Errors
     /// When the folder cannot be written. The snapshot only makes the next start quick.
-    pub fn save(&self, store: &Store) -> Result<bool, IndexerError> {
+    pub fn save(&self, store: &Store) -> Result<bool, SpaceError> {
         let applied = self.applied();
         if applied == self.saved() {
             return Ok(false);

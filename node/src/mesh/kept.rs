@@ -2,7 +2,6 @@
 //! peers.
 
 use std::collections::BTreeSet;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
@@ -11,9 +10,8 @@ use synapsenet_net::Saved;
 use synapsenet_proto::Topic;
 
 use crate::config::MAX_TOPICS;
+use crate::data_folder::{self, MESH};
 
-/// Name of the file in the data folder.
-const FILE: &str = "mesh.json";
 /// Topics left by hand that are remembered; of more, the first by name.
 const MAX_LEFT: usize = 1024;
 
@@ -39,7 +37,7 @@ impl State {
     /// # Errors
     /// When the file is there and cannot be read.
     pub fn load(data_dir: &Path) -> anyhow::Result<Self> {
-        let path = data_dir.join(FILE);
+        let path = data_dir.join(MESH);
         let kept = match std::fs::read(&path) {
             Ok(text) => serde_json::from_slice(&text).unwrap_or_else(|error| {
                 tracing::warn!(%error, file = %path.display(), "what was known of the mesh cannot be read and is begun anew");
@@ -61,15 +59,8 @@ impl State {
         if kept == self.kept {
             return Ok(());
         }
-        let dir = self.path.parent().unwrap_or(Path::new("."));
-        let write = || -> std::io::Result<()> {
-            let mut file = tempfile::NamedTempFile::new_in(dir)?;
-            serde_json::to_writer_pretty(&mut file, &kept)?;
-            file.flush()?;
-            file.as_file().sync_all()?;
-            file.persist(&self.path)?;
-            Ok(())
-        };
+        let write =
+            || -> std::io::Result<()> { data_folder::write(&self.path, &serde_json::to_vec_pretty(&kept)?) };
         write().with_context(|| format!("cannot write {}", self.path.display()))?;
         self.kept = kept;
         Ok(())
@@ -141,7 +132,7 @@ mod tests {
     #[test]
     fn a_file_that_cannot_be_understood_costs_no_start() {
         let dir = tempfile::tempdir().unwrap();
-        std::fs::write(dir.path().join(FILE), "{").unwrap();
+        std::fs::write(dir.path().join(MESH), "{").unwrap();
         assert_eq!(State::load(dir.path()).unwrap().kept, Kept::default());
     }
 }

@@ -34,7 +34,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::memory::Memory;
-use crate::memory::events::Events;
+use crate::memory::events::{Events, SyncProgress};
 use crate::memory::ingest::Ingest;
 use board::Board;
 use schedule::Pair;
@@ -44,81 +44,6 @@ pub(crate) use pull::MAX_FETCHED_IDS;
 
 /// Wishes that may wait for the task, which takes them in microseconds.
 const COMMANDS: usize = 256;
-
-/// How far a synchronisation is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum SyncState {
-    /// Under way.
-    Running,
-    /// Everything that could be fetched is here.
-    Done,
-    /// It ended early, and this is why.
-    Failed(String),
-}
-
-/// One synchronisation with one peer about one topic.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct SyncProgress {
-    /// What about.
-    pub topic: Topic,
-    /// With whom.
-    pub peer: PeerId,
-    /// How far it is.
-    pub state: SyncState,
-    /// Grains that were found to be missing so far.
-    pub missing: u64,
-    /// Of those, the ones that are here now.
-    pub fetched: u64,
-    /// Of those, the ones that came and were refused.
-    pub refused: u64,
-    /// Grains that came with a claim that is of use here.
-    pub with_claim: u64,
-    /// Messages of the comparison that were answered.
-    pub round_trips: u32,
-    /// Bytes of the comparison alone, both ways.
-    pub comparison_bytes: u64,
-    /// Batches of grains that came.
-    pub fetches: u32,
-    /// Bytes of questions.
-    pub bytes_sent: u64,
-    /// Bytes of answers.
-    pub bytes_received: u64,
-    /// Since it began.
-    pub elapsed: Duration,
-    /// Whether it ended because this node takes no more grains.
-    pub quota_reached: bool,
-}
-
-impl SyncProgress {
-    fn of_start(topic: Topic, peer: PeerId) -> Self {
-        Self {
-            topic,
-            peer,
-            state: SyncState::Running,
-            missing: 0,
-            fetched: 0,
-            refused: 0,
-            with_claim: 0,
-            round_trips: 0,
-            comparison_bytes: 0,
-            fetches: 0,
-            bytes_sent: 0,
-            bytes_received: 0,
-            elapsed: Duration::ZERO,
-            quota_reached: false,
-        }
-    }
-
-    /// How it turned out, as a metric label.
-    pub fn outcome(&self) -> &'static str {
-        match self.state {
-            _ if self.quota_reached => "quota",
-            SyncState::Running => "running",
-            SyncState::Done => "done",
-            SyncState::Failed(_) => "failed",
-        }
-    }
-}
 
 #[derive(Debug)]
 enum Command {

@@ -2,7 +2,6 @@
 
 use std::collections::HashSet;
 use std::fs::{self, File};
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
@@ -11,7 +10,7 @@ use synapsenet_index::{DESCRIPTION, HubFile, IndexError, Model};
 
 use super::fetch::MAX_STALLED_SECONDS;
 use super::lock;
-use crate::memory::opening::private_dir;
+use crate::data_folder::{self, private_dir};
 
 /// Holds the name of the model that was chosen last.
 const CHOSEN: &str = "chosen";
@@ -237,7 +236,7 @@ impl Registry {
             fetch(&file, &partial.join(&file.name))?;
         }
         let description = partial.join(DESCRIPTION);
-        write_durably(&description, known.hub_description().as_bytes())
+        data_folder::write(&description, known.hub_description().as_bytes())
             .map_err(|error| failed(&description, "cannot write", error))?;
         Model::from_dir(&partial)?.check()?;
         let _alone = lock(&self.changing);
@@ -308,15 +307,8 @@ impl Registry {
 
     pub fn choose(&self, name: &str) -> Result<(), ModelsError> {
         let path = self.make_dir()?.join(CHOSEN);
-        let write = || -> std::io::Result<()> {
-            let mut file = tempfile::NamedTempFile::new_in(&self.dir)?;
-            writeln!(file, "{name}")?;
-            file.as_file().sync_all()?;
-            file.persist(&path)?;
-            Ok(())
-        };
-        write().map_err(|error| failed(&path, "cannot write", error))?;
-        sync_dir(&self.dir);
+        data_folder::write(&path, format!("{name}\n").as_bytes())
+            .map_err(|error| failed(&path, "cannot write", error))?;
         Ok(())
     }
 
@@ -362,12 +354,6 @@ fn copy(from: &Path, to: &Path) -> Result<(), ModelsError> {
     }
     fs::copy(from, to).map_err(|error| failed(from, "cannot copy", error))?;
     File::open(to).and_then(|file| file.sync_all()).map_err(|error| failed(to, "cannot write", error))
-}
-
-fn write_durably(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let mut file = File::create(path)?;
-    file.write_all(bytes)?;
-    file.sync_all()
 }
 
 /// Makes the names in a folder durable. Where that fails, a crash may leave a model out, which is then added again.

@@ -6,8 +6,7 @@ use std::time::{Duration, Instant};
 
 use synapsenet_proto::Topic;
 
-use super::{SyncProgress, SyncState};
-use crate::memory::events::{Events, Happening};
+use crate::memory::events::{Events, Happening, SyncProgress, SyncState};
 
 /// How often progress is told at most: as often as somebody who watches can read it.
 const TELL_EVERY: Duration = Duration::from_millis(500);

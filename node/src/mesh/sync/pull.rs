@@ -19,8 +19,8 @@ use super::board::Teller;
 use super::items::{Items, PAGE_GRAINS, Span};
 use super::session::{Endless, Rounds, Session, Step};
 use super::source::{Batch, Source, Stop, Wanted};
-use super::{SyncProgress, SyncState};
 use crate::blocking::blocking;
+use crate::memory::events::{SyncProgress, SyncState};
 
 /// Grains that a peer may be asked for at once.
 pub(crate) const MAX_FETCHED_IDS: usize = 512;

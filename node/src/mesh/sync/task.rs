@@ -11,13 +11,14 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
+use super::Command;
 use super::board::{Board, Teller};
 use super::pull::{Lacks, Pull, Pulled};
 use super::schedule::{Pair, Schedule};
 use super::source::{Ask, RefusedIds, Source};
-use super::{Command, SyncProgress, SyncState};
 use crate::memory::Memory;
 use crate::memory::events::Events;
+use crate::memory::events::{SyncProgress, SyncState};
 use crate::memory::ingest::Ingest;
 
 /// How long an answer is waited for: as long as the swarm gives the largest one.
@@ -207,7 +208,7 @@ impl Task {
         let now = Instant::now();
         self.schedule.ended(pair.clone(), now);
         let since = self.running.remove(&pair.0).map_or(now, |running| running.since);
-        self.parts.memory.metrics.synced(&progress);
+        self.parts.memory.metrics.synced(progress.outcome(), progress.fetched);
         self.log(&progress, added);
         if let Some(offence) = offence {
             self.parts.net.report(progress.peer, offence).await;

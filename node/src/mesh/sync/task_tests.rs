@@ -10,7 +10,8 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::{Sync, SyncState};
+use super::Sync;
+use crate::memory::events::SyncState;
 use crate::mesh::serve::Serve;
 use crate::testing::{Fixture, author, note};
 

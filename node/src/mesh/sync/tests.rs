@@ -14,8 +14,7 @@ use super::board::{Board, Teller};
 use super::items::PAGE_GRAINS;
 use super::pull::{Pull, Pulled};
 use super::source::{Ask, RefusedIds, Source};
-use super::{SyncProgress, SyncState};
-use crate::memory::events::{Events, Happening};
+use crate::memory::events::{Events, Happening, SyncProgress, SyncState};
 use crate::mesh::serve::Serve;
 use crate::testing::{Fixture, author, claimed, note, peer};
 
