@@ -6,6 +6,7 @@
 #![warn(missing_docs)]
 
 mod blocking;
+mod calls;
 pub mod cli;
 pub mod config;
 mod data_folder;

@@ -170,6 +170,16 @@ impl Mesh {
         self.topics.borrow().clone()
     }
 
+    /// Whether this node takes part in a topic, or could.
+    ///
+    /// # Errors
+    /// [`MeshError::TooManyTopics`].
+    pub fn check_room(&self, topic: &Topic) -> Result<(), MeshError> {
+        let topics = self.topics.borrow();
+        let is_room = topics.len() < MAX_TOPICS || topics.contains(topic);
+        if is_room { Ok(()) } else { Err(MeshError::TooManyTopics) }
+    }
+
     /// Takes part in a topic from now on, and after the next start, too. True when it is new.
     ///
     /// # Errors

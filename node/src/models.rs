@@ -74,8 +74,8 @@ impl Models {
     }
 
     /// Every model that can be used, and those that cannot, with the reason.
-    pub fn installed(&self) -> Vec<Installed> {
-        self.registry.installed()
+    pub fn all(&self) -> Vec<Installed> {
+        self.registry.all()
     }
 
     /// The model of this name.
@@ -88,7 +88,7 @@ impl Models {
 
     /// The model of this id, when it is installed.
     pub fn with_id(&self, id: ModelId) -> Option<Model> {
-        self.installed()
+        self.all()
             .into_iter()
             .filter_map(|installed| installed.model.ok())
             .find(|model| model.id() == id && model.hub_files().is_empty())

@@ -23,6 +23,7 @@ use tokio::task::JoinHandle as TaskHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::blocking::blocking;
+use crate::calls::{Calls, Parts};
 use crate::config::{Entry, Origin, Settings};
 use crate::http::MetricsServer;
 use crate::memory::announcer::{Announcer, MAX_OUTBOX};
@@ -34,8 +35,8 @@ use crate::memory::spaces::Space;
 use crate::memory::switch::{Switch, SwitchError};
 use crate::mesh::{self, Listening, Mesh};
 use crate::models::{Hub, Models, ModelsEnd};
+use crate::rpc::Api;
 use crate::rpc::listen::RpcServer;
-use crate::rpc::{Api, Parts};
 
 /// Failures that may wait to be reported: the first one stops the node.
 const FAILURES: usize = 8;
@@ -158,7 +159,7 @@ impl Node {
             metrics_address: metrics_address.map(|address| address.to_string()).unwrap_or_default(),
             max_grains,
         };
-        let api = Api::new(parts, config.api.max_calls);
+        let api = Api::new(Calls::new(parts, config.api.max_calls));
 
         let mut serving =
             vec![spawn("the API", &failed, &stop_serving, server.run(api, stop_serving.clone()))];

@@ -421,8 +421,8 @@ fn script(out: &mut Output, event: &Event<'_>) -> Result<(), Failure> {
 async fn wait_until_searchable(client: &mut Client, out: &mut Output) -> Result<(), Failure> {
     let mut messages = client.wait_indexed(rpc::WaitIndexedRequest {}).await?.into_inner();
     let mut bar: Option<ProgressBar> = None;
-    while let Some(rpc::WaitIndexedResponse { pending }) = messages.message().await? {
-        if pending == 0 {
+    while let Some(rpc::WaitIndexedResponse { pending, finished }) = messages.message().await? {
+        if finished {
             break;
         }
         let bar = bar.get_or_insert_with(|| out.bar("indexing", pending, Unit::Count));

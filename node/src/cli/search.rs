@@ -85,27 +85,14 @@ pub(crate) async fn run(args: SearchArgs, context: &mut Context) -> Result<Exit,
         let mut request = Request::new(request);
         request.set_timeout(patience);
         let mut messages = client.search(request).await?.into_inner();
-        let mut shown = Shown { full: args.full, rank: 0 };
-        let mut remote = Vec::new();
+        let mut rank = 0;
         while let Some(message) = messages.message().await? {
             match message.item {
-                // Scripts read the best first, so they wait for peers; people see at once what is here.
-                Some(Item::Hit(hit)) if args.mesh && (out.is_json() || !hit.peer_id.is_empty()) => {
-                    remote.push(hit);
-                }
                 Some(Item::Hit(hit)) => {
-                    shown.show(&hit, out)?;
-                    out.flush()?;
+                    rank += 1;
+                    show_hit(rank, &hit, args.full, out)?;
                 }
-                Some(Item::Summary(mut summary)) => {
-                    if args.mesh {
-                        remote.sort_by(|a, b| b.score.total_cmp(&a.score));
-                        remote.truncate(args.limit as usize);
-                        shown.show_remote(&remote, out)?;
-                        summary.hits = shown.rank;
-                    }
-                    show_summary(&summary, out)?;
-                }
+                Some(Item::Summary(summary)) => show_summary(&summary, out)?,
                 None => {}
             }
         }
@@ -118,27 +105,6 @@ pub(crate) async fn run(args: SearchArgs, context: &mut Context) -> Result<Exit,
             hint,
         ))
     })
-}
-
-/// Hits shown so far.
-struct Shown {
-    full: bool,
-    rank: u32,
-}
-
-impl Shown {
-    fn show(&mut self, hit: &rpc::Hit, out: &mut Output) -> Result<(), Failure> {
-        self.rank += 1;
-        show_hit(self.rank, hit, self.full, out)
-    }
-
-    /// Shows what came from peers, best first.
-    fn show_remote(&mut self, hits: &[rpc::Hit], out: &mut Output) -> Result<(), Failure> {
-        if !hits.is_empty() && !out.is_json() {
-            out.line(format_args!("{STRONG}Known to peers, not stored here{STRONG:#}"))?;
-        }
-        hits.iter().try_for_each(|hit| self.show(hit, out))
-    }
 }
 
 fn show_hit(rank: u32, hit: &rpc::Hit, full: bool, out: &mut Output) -> Result<(), Failure> {

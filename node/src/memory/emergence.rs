@@ -1,6 +1,5 @@
 //! Proof of Emergence: what a grain adds to what is known here, computed when it is asked for, from what is here.
 
-use synapsenet_proto::rpc;
 use synapsenet_storage::{Record, View};
 
 use crate::memory::Memory;
@@ -14,6 +13,19 @@ const LINKS_FOR_HALF: f64 = 3.0;
 /// How much novelty, coherence and reuse count.
 const WEIGHTS: [f64; 3] = [0.4, 0.3, 0.3];
 
+/// What a grain adds to what is known here. Each part is in 0..1.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Emergence {
+    /// Weighted mean of the parts.
+    pub score: f64,
+    /// One minus the highest cosine to a grain that is older.
+    pub novelty: f64,
+    /// Mean cosine to its nearest neighbours.
+    pub coherence: f64,
+    /// Grows with the number of grains that link to it.
+    pub reuse: f64,
+}
+
 /// Scores a searchable note. None when it has no vector (yet).
 ///
 /// Novelty is one minus the highest cosine to an older grain, coherence the mean cosine to the nearest neighbours,
@@ -21,11 +33,7 @@ const WEIGHTS: [f64; 3] = [0.4, 0.3, 0.3];
 ///
 /// # Errors
 /// When the store or the index cannot be read.
-pub(crate) fn score(
-    memory: &Memory,
-    view: &View,
-    record: &Record,
-) -> Result<Option<rpc::Emergence>, QueryError> {
+pub(crate) fn score(memory: &Memory, view: &View, record: &Record) -> Result<Option<Emergence>, QueryError> {
     timed(&memory.metrics.poe_calculation, || {
         let spaces = memory.spaces();
         let Some(space) = spaces.holding(record.slot) else { return Ok(None) };
@@ -41,6 +49,6 @@ pub(crate) fn score(
         let links = view.links_to(&record.grain.id())? as f64;
         let reuse = links / (links + LINKS_FOR_HALF);
         let score = WEIGHTS[0] * novelty + WEIGHTS[1] * coherence + WEIGHTS[2] * reuse;
-        Ok(Some(rpc::Emergence { score, novelty, coherence, reuse }))
+        Ok(Some(Emergence { score, novelty, coherence, reuse }))
     })
 }

@@ -56,6 +56,8 @@ pub(crate) struct Hit {
     pub record: Record,
     /// Cosine between question and grain.
     pub score: f32,
+    /// The score as it would be in the current space: that of the space itself, unless this is a former one.
+    pub rank: f32,
     /// The model of both vectors.
     pub model: ModelId,
 }
@@ -195,13 +197,13 @@ fn find_within(
     }
     ranked.sort_by(|a, b| b.rank.total_cmp(&a.rank).then(a.slot.cmp(&b.slot)));
     let mut hits = Vec::with_capacity(k);
-    for Ranked { slot, score, model, .. } in ranked {
+    for Ranked { rank, slot, score, model } in ranked {
         if hits.len() == k {
             break;
         }
         // The index may lag a moment behind a retraction; the store decides.
         match view.record(slot) {
-            Ok(Some(record)) => hits.push(Hit { record, score, model }),
+            Ok(Some(record)) => hits.push(Hit { record, score, rank, model }),
             Ok(None) => {}
             Err(StorageError::DamagedRecord { slot, why }) => {
                 tracing::warn!(slot, why, "a damaged grain is left out of an answer; run `verify`");

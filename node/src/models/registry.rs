@@ -119,7 +119,7 @@ impl Registry {
         Ok(Self { dir: dir.to_owned(), models: Mutex::new(models), known, changing, fetching })
     }
 
-    pub fn installed(&self) -> Vec<Installed> {
+    pub fn all(&self) -> Vec<Installed> {
         let mut models = lock(&self.models).clone();
         for known in &self.known {
             let name = known.full_name();
@@ -155,7 +155,7 @@ impl Registry {
 
     /// What is listed under this name.
     fn find_any(&self, name: &str) -> Result<Installed, ModelsError> {
-        let mut models = self.installed();
+        let mut models = self.all();
         match models.iter().position(|installed| installed.name.eq_ignore_ascii_case(name)) {
             Some(at) => Ok(models.swap_remove(at)),
             None => {

@@ -37,7 +37,7 @@ impl Folder {
 const TINY_BYTES: u64 = 16 * 4 + 8;
 
 fn loaded(models: &Models) -> Vec<(String, u64)> {
-    let installed = models.installed().into_iter().filter_map(|installed| installed.model.ok());
+    let installed = models.all().into_iter().filter_map(|installed| installed.model.ok());
     installed
         .filter_map(|model| match models.presence(model.id()) {
             Presence::Loaded { bytes, .. } => Some((model.full_name(), bytes)),
@@ -175,7 +175,7 @@ async fn what_was_added_is_there_after_a_restart_and_what_was_removed_is_not() {
     models.remove(models.find_added("empty").unwrap()).await.unwrap();
     assert!(!folder.models().join("empty").exists(), "what is broken can be removed");
     assert!(models.find_added("bge-small-en-v1.5-fp32").is_err(), "what is not here cannot");
-    assert!(models.installed().iter().all(|installed| !installed.name.starts_with('.')));
+    assert!(models.all().iter().all(|installed| !installed.name.starts_with('.')));
     assert!(!folder.models().join(rest).exists(), "what nobody goes on with is swept");
     assert!(folder.models().join(begun).exists(), "what was fetched of a known model stays");
     assert!(folder.models().join(own).exists(), "what is not ours stays");

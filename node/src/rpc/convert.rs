@@ -2,16 +2,22 @@
 
 use std::time::Duration;
 
-use synapsenet_proto::{AuthorId, Draft, Grain, GrainId, Kind, MAX_SOURCE_URI_BYTES, MAX_TAGS, Topic, rpc};
+use synapsenet_proto::{AuthorId, Draft, Grain, Kind, MAX_SOURCE_URI_BYTES, MAX_TAGS, ModelId, Topic, rpc};
 use synapsenet_storage::{BadPosition, Filter, Position, Record};
 use tokio_stream::wrappers::errors::BroadcastStreamRecvError;
 
-use super::mesh::sync_message;
-use super::status::{CallError, invalid};
+use crate::calls::CallError;
+use crate::calls::error::invalid;
+use crate::calls::grains::Stored;
+use crate::calls::report::{MeshReport, ModelReport, Report};
+use crate::calls::search::{Found, Hit, Origin};
+use crate::calls::verify::Verified;
 use crate::memory::document::Format;
-use crate::memory::events::Happening;
-use crate::memory::ingest::{Put, now_ms};
-use crate::memory::query::{Answer, Asked, Hit};
+use crate::memory::emergence::Emergence;
+use crate::memory::events::{Happening, SyncProgress, SyncState};
+use crate::memory::ingest::now_ms;
+use crate::mesh::ask::{Outcome, PeerOutcome};
+use crate::models::Presence;
 
 /// A stored grain as a client sees it.
 pub(super) fn grain_message(record: &Record, with_signed: bool) -> rpc::Grain {
@@ -112,11 +118,15 @@ pub(super) fn read_page_token(token: &str) -> Result<Option<Position>, CallError
     (!token.is_empty()).then_some(token).map(read).transpose()
 }
 
+/// What became of a grain that was handed in.
+pub(super) fn outcome_message(stored: Stored) -> rpc::PutOutcome {
+    if stored.is_new { rpc::PutOutcome::Added } else { rpc::PutOutcome::Duplicate }
+}
+
 /// What became of one item of a bulk stream.
-pub(super) fn bulk_response(ordinal: u64, result: Result<(GrainId, Put), CallError>) -> rpc::BulkPutResponse {
+pub(super) fn bulk_response(ordinal: u64, result: Result<Stored, CallError>) -> rpc::BulkPutResponse {
     let (outcome, id, reason) = match result {
-        Ok((id, Put::Added)) => (rpc::PutOutcome::Added, id.to_string(), String::new()),
-        Ok((_, Put::Duplicate { id, .. })) => (rpc::PutOutcome::Duplicate, id.to_string(), String::new()),
+        Ok(stored) => (outcome_message(stored), stored.id.to_string(), String::new()),
         Err(error) => (rpc::PutOutcome::Refused, String::new(), error.to_string()),
     };
     rpc::BulkPutResponse { ordinal, outcome: outcome.into(), id, reason }
@@ -144,28 +154,153 @@ pub(super) fn watch_message(happening: Result<Happening, BroadcastStreamRecvErro
     rpc::WatchResponse { time_ms: now_ms(), event: Some(event) }
 }
 
-/// A grain that was found here.
-pub(super) fn hit_message(hit: &Hit) -> rpc::Hit {
-    let grain = grain_message(&hit.record, false);
-    let (score, model_id) = (f64::from(hit.score), hit.model.to_string());
-    rpc::Hit { grain: Some(grain), score, peer_id: String::new(), model_id }
+/// A synchronisation as a client sees it.
+pub(super) fn sync_message(progress: &SyncProgress) -> rpc::SyncProgress {
+    let (state, reason) = match &progress.state {
+        _ if progress.quota_reached => (rpc::SyncState::Quota, ""),
+        SyncState::Running => (rpc::SyncState::Running, ""),
+        SyncState::Done => (rpc::SyncState::Done, ""),
+        SyncState::Failed(reason) => (rpc::SyncState::Failed, reason.as_str()),
+    };
+    rpc::SyncProgress {
+        topic: progress.topic.to_string(),
+        peer_id: progress.peer.to_string(),
+        state: state.into(),
+        reason: reason.to_owned(),
+        missing: progress.missing,
+        fetched: progress.fetched,
+        refused: progress.refused,
+        with_claim: progress.with_claim,
+        round_trips: progress.round_trips,
+        traffic: Some(rpc::Traffic { sent: progress.bytes_sent, received: progress.bytes_received }),
+        elapsed_ms: progress.elapsed.as_millis() as u64,
+        comparison_bytes: progress.comparison_bytes,
+        fetches: progress.fetches,
+    }
 }
 
-/// What ends an answer, as far as it is about this node.
-pub(super) fn summary_message(answer: &Answer) -> rpc::SearchSummary {
-    let searched = |asked: &Asked| rpc::SearchedModel {
-        name: asked.space.model.full_name(),
-        model_id: asked.space.id().to_string(),
+/// Bytes that went both ways, as a client sees them.
+pub(super) fn traffic_message(traffic: &synapsenet_net::Traffic) -> rpc::Traffic {
+    rpc::Traffic { sent: traffic.sent, received: traffic.received }
+}
+
+/// An answer as it goes over the wire: the hits, best first, then the summary.
+pub(super) fn search_messages(found: Found) -> Vec<rpc::SearchResponse> {
+    use rpc::search_response::Item;
+    let message = |item| rpc::SearchResponse { item: Some(item) };
+    let mut messages: Vec<_> = found.hits.iter().map(|hit| message(Item::Hit(hit_message(hit)))).collect();
+    messages.push(message(Item::Summary(summary_message(found))));
+    messages
+}
+
+fn hit_message(hit: &Hit) -> rpc::Hit {
+    let (shared, peer_id) = match hit.origin {
+        Origin::Here { shared } => (shared, String::new()),
+        Origin::Peer(peer) => (true, peer.to_string()),
     };
-    let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+    // What was found here is searchable here.
+    let grain = rpc::Grain { shared, searchable: peer_id.is_empty(), ..plain_message(&hit.grain) };
+    rpc::Hit { grain: Some(grain), score: f64::from(hit.score), peer_id, model_id: hit.model.to_string() }
+}
+
+fn summary_message(found: Found) -> rpc::SearchSummary {
+    let model = |(id, name): (ModelId, String)| rpc::SearchedModel { name, model_id: id.to_string() };
     rpc::SearchSummary {
-        hits: answer.hits.len() as u32,
-        searched: answer.searched,
-        pending: answer.pending,
-        elapsed_us: micros(answer.elapsed),
-        embed_us: micros(answer.embed),
-        peers: Vec::new(),
-        models: answer.asked.iter().map(searched).collect(),
+        hits: found.hits.len() as u32,
+        searched: found.searched,
+        pending: found.pending,
+        elapsed_us: micros(found.elapsed),
+        embed_us: micros(found.embed),
+        peers: found.peers.into_iter().map(outcome_of_peer).collect(),
+        models: found.models.into_iter().map(model).collect(),
+    }
+}
+
+fn outcome_of_peer(outcome: PeerOutcome) -> rpc::PeerAnswer {
+    let PeerOutcome { peer, outcome, elapsed } = outcome;
+    let mut answer = rpc::PeerAnswer {
+        peer_id: peer.to_string(),
+        outcome: outcome.label().to_owned(),
+        elapsed_us: micros(elapsed),
+        ..Default::default()
+    };
+    match outcome {
+        Outcome::Answered { hits, left_out } => {
+            (answer.hits, answer.left_out) = (hits as u32, left_out as u32);
+        }
+        Outcome::Failed(reason) | Outcome::Refused(reason) => answer.reason = reason,
+        Outcome::Late => {}
+    }
+    answer
+}
+
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
+}
+
+/// What a grain adds, as a client sees it.
+pub(super) fn emergence_message(emergence: Emergence) -> rpc::Emergence {
+    let Emergence { score, novelty, coherence, reuse } = emergence;
+    rpc::Emergence { score, novelty, coherence, reuse }
+}
+
+/// How far a check is, as a client sees it.
+pub(super) fn verified_message(verified: Verified) -> rpc::VerifyResponse {
+    let Verified { checked, total, problems, is_finished } = verified;
+    rpc::VerifyResponse { checked, total, problems, finished: is_finished }
+}
+
+/// What the node holds and does, as a client sees it.
+pub(super) fn report_message(report: Report) -> rpc::StatusResponse {
+    let topic = |(topic, grains): (Topic, u64)| rpc::TopicStatus { topic: topic.to_string(), grains };
+    rpc::StatusResponse {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        author: report.author.to_string(),
+        data_dir: report.data_dir,
+        uptime_ms: report.uptime.as_millis() as u64,
+        grains: report.counts.notes,
+        retractions: report.counts.retractions,
+        pending: report.counts.pending,
+        searchable: report.searchable,
+        storage_bytes: report.storage_bytes,
+        index_bytes: report.index_bytes,
+        memory_bytes: report.memory_bytes,
+        model: Some(model_status(report.model)),
+        api_addresses: report.api_addresses,
+        metrics_address: report.metrics_address,
+        topics: report.topics.into_iter().map(topic).collect(),
+        max_grains: report.max_grains,
+        mesh: report.mesh.map(mesh_status),
+    }
+}
+
+fn model_status(report: ModelReport) -> rpc::ModelStatus {
+    let ModelReport { model, presence, to_embed_anew, former } = report;
+    let (state, provider) = match presence {
+        Presence::Absent => ("unloaded", String::new()),
+        Presence::Loading => ("loading", String::new()),
+        Presence::Loaded { provider, .. } => ("ready", provider.to_string()),
+    };
+    rpc::ModelStatus {
+        name: model.full_name(),
+        model_id: model.id().to_string(),
+        dimension: model.dimension() as u32,
+        max_tokens: model.max_tokens() as u32,
+        state: state.to_owned(),
+        provider,
+        to_embed_anew,
+        former_models: former,
+    }
+}
+
+fn mesh_status(report: MeshReport) -> rpc::MeshStatus {
+    rpc::MeshStatus {
+        peer_id: report.peer.to_string(),
+        addresses: report.addresses.iter().map(ToString::to_string).collect(),
+        peers: report.peers as u32,
+        max_peers: report.max_peers as u32,
+        topics: report.topics.iter().map(ToString::to_string).collect(),
+        syncs: report.syncs.iter().map(sync_message).collect(),
     }
 }
 

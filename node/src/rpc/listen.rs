@@ -5,28 +5,25 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, bail};
-use data_encoding::HEXLOWER;
+use anyhow::Context;
 use synapsenet_proto::rpc::mesh_service_server::MeshServiceServer;
 use synapsenet_proto::rpc::model_service_server::ModelServiceServer;
 use synapsenet_proto::rpc::node_service_server::NodeServiceServer;
 use tokio::net::{TcpListener, UnixListener};
 use tokio_stream::wrappers::{TcpListenerStream, UnixListenerStream};
 use tokio_util::sync::CancellationToken;
-use tonic::service::InterceptorLayer;
-use tonic::service::Routes;
+use tonic::service::interceptor::InterceptedService;
+use tonic::service::{Interceptor, Routes};
 use tonic::transport::{Identity as TlsIdentity, Server, ServerTlsConfig};
 use tonic::{Request, Status};
 
+use super::status::status_of;
+use crate::calls::access::{Right, Token};
 use crate::config::ApiConfig;
-use crate::identity::write_private;
+use crate::data_folder::SOCKET;
 use crate::memory::document::MAX_DOCUMENT_BYTES;
 use crate::rpc::Api;
 
-/// Name of the unix socket in the data folder.
-pub(crate) const SOCKET_FILE: &str = "api.sock";
-/// Name of the file with the bearer token in the data folder.
-pub(crate) const TOKEN_FILE: &str = "api.token";
 /// The largest request: a document and what is said about it.
 const MAX_REQUEST_BYTES: usize = MAX_DOCUMENT_BYTES + (64 << 10);
 /// The longest that a call may take before its first answer, whatever deadline the client sets.
@@ -48,7 +45,7 @@ pub(crate) struct RpcServer {
 struct Tcp {
     listener: TcpListener,
     address: SocketAddr,
-    token: blake3::Hash,
+    token: Token,
     tls: Option<ServerTlsConfig>,
 }
 
@@ -60,7 +57,7 @@ impl RpcServer {
     /// # Errors
     /// When something cannot be bound or read; the message says what to do.
     pub async fn bind(data_dir: &Path, config: &ApiConfig) -> anyhow::Result<Self> {
-        let socket_path = data_dir.join(SOCKET_FILE);
+        let socket_path = data_dir.join(SOCKET);
         let shown = socket_path.display().to_string();
         match std::fs::remove_file(&socket_path) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
@@ -94,10 +91,10 @@ impl RpcServer {
     /// # Errors
     /// When a listener breaks.
     pub async fn run(self, api: Api, stop: CancellationToken) -> anyhow::Result<()> {
-        let routes = routes(api).await?;
+        let for_socket = routes(api.clone(), Guard(None)).await?;
         let socket = async {
             let stopped = stop.clone().cancelled_owned();
-            let server = builder().add_routes(routes.clone());
+            let server = builder().add_routes(for_socket);
             Ok(server.serve_with_incoming_shutdown(UnixListenerStream::new(self.socket), stopped).await?)
         };
         let tcp = async {
@@ -106,9 +103,7 @@ impl RpcServer {
             if let Some(tls) = tcp.tls {
                 builder = builder.tls_config(tls).context("the TLS certificate or key cannot be used")?;
             }
-            let token = tcp.token;
-            let check = move |request| check_token(request, &token);
-            let server = builder.layer(InterceptorLayer::new(check)).add_routes(routes.clone());
+            let server = builder.add_routes(routes(api, Guard(Some(tcp.token))).await?);
             let stopped = stop.clone().cancelled_owned();
             Ok(server.serve_with_incoming_shutdown(TcpListenerStream::new(tcp.listener), stopped).await?)
         };
@@ -139,9 +134,9 @@ impl Tcp {
             )
         })?;
         let address = listener.local_addr().context("a bound socket has an address")?;
-        let token = load_or_create_token(&data_dir.join(TOKEN_FILE))?;
+        let token = Token::load_or_create(data_dir)?;
         let tls = if config.tls_cert.is_empty() { None } else { Some(read_tls(config)?) };
-        Ok(Self { listener, address, token: blake3::hash(token.as_bytes()), tls })
+        Ok(Self { listener, address, token, tls })
     }
 }
 
@@ -153,8 +148,8 @@ fn builder() -> Server {
         .http2_keepalive_timeout(Some(KEEPALIVE))
 }
 
-/// The service itself, health and reflection.
-async fn routes(api: Api) -> anyhow::Result<Routes> {
+/// The services, and reflection, for those whom the guard lets in; health for everybody.
+async fn routes(api: Api, guard: Guard) -> anyhow::Result<Routes> {
     let (health, health_service) = tonic_health::server::health_reporter();
     health.set_serving::<NodeServiceServer<Api>>().await;
     health.set_serving::<MeshServiceServer<Api>>().await;
@@ -164,51 +159,31 @@ async fn routes(api: Api) -> anyhow::Result<Routes> {
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
         .build_v1()
         .context("the schema compiled into the program is whole")?;
+    let node = NodeServiceServer::new(api.clone()).max_decoding_message_size(MAX_REQUEST_BYTES);
     let mesh = MeshServiceServer::new(api.clone()).max_decoding_message_size(MAX_REQUEST_BYTES);
-    let models = ModelServiceServer::new(api.clone()).max_decoding_message_size(MAX_REQUEST_BYTES);
-    let node = NodeServiceServer::new(api).max_decoding_message_size(MAX_REQUEST_BYTES);
-    let services = Routes::new(node).add_service(mesh).add_service(models);
-    Ok(services.add_service(health_service).add_service(reflection))
+    let models = ModelServiceServer::new(api).max_decoding_message_size(MAX_REQUEST_BYTES);
+    Ok(Routes::new(InterceptedService::new(node, guard.clone()))
+        .add_service(InterceptedService::new(mesh, guard.clone()))
+        .add_service(InterceptedService::new(models, guard.clone()))
+        .add_service(InterceptedService::new(reflection, guard))
+        .add_service(health_service))
 }
 
-/// Lets a request through that carries the token. Comparing hashes takes the same time wherever they differ.
-#[allow(clippy::result_large_err, reason = "tonic's interceptors return a Status by value")]
-fn check_token(request: Request<()>, token: &blake3::Hash) -> Result<Request<()>, Status> {
-    let given = request.metadata().get("authorization").and_then(|value| value.to_str().ok());
-    match given.and_then(|value| value.strip_prefix("Bearer ")) {
-        Some(given) if blake3::hash(given.as_bytes()) == *token => Ok(request),
-        _ => Err(Status::unauthenticated(
-            "send the token from api.token in the node's data folder as metadata `authorization: Bearer TOKEN`",
-        )),
-    }
-}
+/// Gives a request the right that the token in it stands for; everybody who can open the socket may do everything.
+#[derive(Clone)]
+struct Guard(Option<Token>);
 
-/// The token in `path`, made at the first start: 64 hexadecimal digits, readable by its owner only.
-fn load_or_create_token(path: &Path) -> anyhow::Result<String> {
-    let shown = path.display();
-    match std::fs::read_to_string(path) {
-        Ok(token) => {
-            let mode = std::fs::metadata(path)?.permissions().mode();
-            if mode & 0o077 != 0 {
-                bail!(
-                    "the token {shown} can be read by others: delete it to have a new one made at the next start"
-                );
+impl Interceptor for Guard {
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        let right = match &self.0 {
+            None => Right::Full,
+            Some(token) => {
+                let authorization = request.metadata().get("authorization");
+                token.check(authorization.and_then(|value| value.to_str().ok())).map_err(status_of)?
             }
-            let token = token.trim().to_owned();
-            if token.len() < 32 {
-                bail!("the token {shown} is damaged: delete it to have a new one made at the next start");
-            }
-            Ok(token)
-        }
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            let mut bytes = [0u8; 32];
-            getrandom::fill(&mut bytes).context("the system gave no random bytes for a new token")?;
-            let token = HEXLOWER.encode(&bytes);
-            write_private(path, token.as_bytes())
-                .with_context(|| format!("cannot write the token {shown}"))?;
-            Ok(token)
-        }
-        Err(error) => Err(error).with_context(|| format!("cannot read the token {shown}")),
+        };
+        request.extensions_mut().insert(right);
+        Ok(request)
     }
 }
 
@@ -224,35 +199,4 @@ fn read_tls(config: &ApiConfig) -> anyhow::Result<ServerTlsConfig> {
         .tls_config(tls.clone())
         .with_context(|| format!("cannot use {} with {} for TLS", config.tls_cert, config.tls_key))?;
     Ok(tls)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_the_token_opens() {
-        let token = blake3::hash(b"secret");
-        let check = |header: Option<&str>| {
-            let mut request = Request::new(());
-            if let Some(header) = header {
-                request.metadata_mut().insert("authorization", header.parse().unwrap());
-            }
-            check_token(request, &token).map(|_| ()).map_err(|status| status.code())
-        };
-        assert_eq!(check(Some("Bearer secret")), Ok(()));
-        for wrong in [None, Some("secret"), Some("Bearer "), Some("Bearer secret2"), Some("bearer secret")] {
-            assert_eq!(check(wrong), Err(tonic::Code::Unauthenticated), "{wrong:?}");
-        }
-    }
-
-    #[test]
-    fn a_token_is_made_once_and_refused_when_others_can_read_it() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join(TOKEN_FILE);
-        let token = load_or_create_token(&path).unwrap();
-        assert_eq!(load_or_create_token(&path).unwrap(), token);
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
-        assert!(load_or_create_token(&path).unwrap_err().to_string().contains("delete it"));
-    }
 }

@@ -1,92 +1,56 @@
-//! The API's part about models.
-
-use std::collections::HashMap;
-use std::path::PathBuf;
+//! The part of the door about models.
 
 use synapsenet_index::Model;
+use synapsenet_proto::rpc;
 use synapsenet_proto::rpc::model_service_server::ModelService;
-use synapsenet_proto::{ModelId, rpc};
 use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Request, Response, Status};
+use tonic::{Request, Response};
 
-use super::status::{invalid, status_of};
+use super::status::status_of;
 use super::{Api, PROGRESS_QUEUE, Reply, ReplyStream};
-use crate::memory::spaces::Spaces;
+use crate::calls::models::{ModelState, Role};
 use crate::models::{FetchProgress, Installed, Presence};
-
-/// The longest name or path that a request may carry.
-const MAX_NAME_BYTES: usize = 4096;
 
 #[tonic::async_trait]
 impl ModelService for Api {
-    async fn list_models(&self, _: Request<rpc::ListModelsRequest>) -> Reply<rpc::ListModelsResponse> {
-        let _permit = self.admit()?;
-        let shown = self.shown().await?;
-        let models = self.parts.models.installed();
-        Ok(Response::new(rpc::ListModelsResponse {
-            models: models.iter().map(|installed| shown.message(installed)).collect(),
-        }))
+    async fn list_models(&self, request: Request<rpc::ListModelsRequest>) -> Reply<rpc::ListModelsResponse> {
+        let models = self.begin(&request)?.models().await.map_err(status_of)?;
+        Ok(Response::new(rpc::ListModelsResponse { models: models.into_iter().map(model_message).collect() }))
     }
 
     async fn get_model(&self, request: Request<rpc::GetModelRequest>) -> Reply<rpc::GetModelResponse> {
-        let _permit = self.admit()?;
-        let model = self.model_message(&read_name(request.into_inner().name)?).await?;
-        Ok(Response::new(rpc::GetModelResponse { model: Some(model) }))
+        let call = self.begin(&request)?;
+        let model = call.model(&request.into_inner().name).await.map_err(status_of)?;
+        Ok(Response::new(rpc::GetModelResponse { model: Some(model_message(model)) }))
     }
 
     async fn use_model(&self, request: Request<rpc::UseModelRequest>) -> Reply<rpc::UseModelResponse> {
-        let _permit = self.admit()?;
-        let name = read_name(request.into_inner().name)?;
-        let switch = self.parts.switch.clone();
-        // Whoever asks may hang up; what has begun is brought to its end.
-        let switching = tokio::spawn({
-            let name = name.clone();
-            async move { switch.use_model(&name).await }
-        });
-        let switched = joined(switching.await)?.map_err(|error| status_of(error.into()))?;
-        let model = Some(self.model_message(&name).await?);
-        Ok(Response::new(rpc::UseModelResponse { model, changed: switched.changed }))
+        let call = self.begin(&request)?;
+        let (model, changed) = call.use_model(&request.into_inner().name).await.map_err(status_of)?;
+        Ok(Response::new(rpc::UseModelResponse { model: Some(model_message(model)), changed }))
     }
 
     async fn add_model(&self, request: Request<rpc::AddModelRequest>) -> Reply<rpc::AddModelResponse> {
-        let _permit = self.admit()?;
-        let path = PathBuf::from(read_name(request.into_inner().path)?);
-        if !path.is_absolute() {
-            return Err(status_of(invalid(
-                "path is not absolute: say where the folder is on the node's machine",
-            )));
-        }
-        let models = self.parts.models.clone();
-        let adding = tokio::spawn(async move { models.add(&path).await });
-        let model = joined(adding.await)?.map_err(|error| status_of(error.into()))?;
-        let model = Some(self.model_message(&model.full_name()).await?);
-        Ok(Response::new(rpc::AddModelResponse { model }))
+        let call = self.begin(&request)?;
+        let model = call.add_model(&request.into_inner().path).await.map_err(status_of)?;
+        Ok(Response::new(rpc::AddModelResponse { model: Some(model_message(model)) }))
     }
 
     type FetchModelStream = ReplyStream<rpc::FetchModelResponse>;
 
     async fn fetch_model(&self, request: Request<rpc::FetchModelRequest>) -> Reply<Self::FetchModelStream> {
-        let permit = self.admit()?;
-        let name = read_name(request.into_inner().name)?;
+        let call = self.begin(&request)?;
+        let name = request.into_inner().name;
         let (told, mut progress) = watch::channel(FetchProgress::default());
         let (sender, messages) = mpsc::channel(PROGRESS_QUEUE);
-        let (api, hub) = (self.clone(), self.parts.hub.clone());
         tokio::spawn(async move {
-            let _permit = permit;
-            let models = api.parts.models.clone();
-            // A task of its own: what has come whole is registered, though nobody waits for it any more.
-            let mut fetching = tokio::spawn(async move { models.fetch(&name, hub, told).await });
-            let fetched = loop {
+            let fetching = call.fetch_model(&name, told);
+            tokio::pin!(fetching);
+            let last = loop {
                 tokio::select! {
-                    fetched = &mut fetching => break joined(fetched),
-                    () = api.parts.stopping.cancelled() => {
-                        // What came so far stays.
-                        let stopping = Status::unavailable("the node is stopping: fetch it again when it runs");
-                        let _ = sender.send(Err(stopping)).await;
-                        return;
-                    }
-                    // A client that hung up ends the fetch at its next step, when nobody listens to its progress.
+                    fetched = &mut fetching => break fetched,
+                    // The fetch ends at its next step, when nobody listens to its progress.
                     () = sender.closed() => return,
                     Ok(()) = progress.changed() => {
                         let FetchProgress { file, fetched, total } = progress.borrow_and_update().clone();
@@ -98,14 +62,10 @@ impl ModelService for Api {
                     }
                 }
             };
-            let last = match fetched {
-                Ok(Ok(model)) => api.model_message(&model.full_name()).await,
-                Ok(Err(error)) => Err(status_of(error.into())),
-                Err(status) => Err(status),
-            };
-            let last = last.map(|model| rpc::FetchModelResponse { model: Some(model), ..Default::default() });
+            let message =
+                |model| rpc::FetchModelResponse { model: Some(model_message(model)), ..Default::default() };
             // As above.
-            let _ = sender.send(last).await;
+            let _ = sender.send(last.map(message).map_err(status_of)).await;
         });
         Ok(Response::new(Box::pin(ReceiverStream::new(messages))))
     }
@@ -114,11 +74,8 @@ impl ModelService for Api {
         &self,
         request: Request<rpc::RemoveModelRequest>,
     ) -> Reply<rpc::RemoveModelResponse> {
-        let _permit = self.admit()?;
-        let name = read_name(request.into_inner().name)?;
-        let switch = self.parts.switch.clone();
-        let removing = tokio::spawn(async move { switch.remove(&name).await });
-        let dropped_vectors = joined(removing.await)?.map_err(|error| status_of(error.into()))?;
+        let call = self.begin(&request)?;
+        let dropped_vectors = call.remove_model(&request.into_inner().name).await.map_err(status_of)?;
         Ok(Response::new(rpc::RemoveModelResponse { dropped_vectors }))
     }
 
@@ -126,96 +83,46 @@ impl ModelService for Api {
         &self,
         request: Request<rpc::DropVectorsRequest>,
     ) -> Reply<rpc::DropVectorsResponse> {
-        let _permit = self.admit()?;
-        let name = read_name(request.into_inner().name)?;
-        let switch = self.parts.switch.clone();
-        let dropping = tokio::spawn(async move { switch.drop_vectors(&name).await });
-        let dropped_vectors = joined(dropping.await)?.map_err(|error| status_of(error.into()))?;
+        let call = self.begin(&request)?;
+        let dropped_vectors = call.drop_vectors(&request.into_inner().name).await.map_err(status_of)?;
         Ok(Response::new(rpc::DropVectorsResponse { dropped_vectors }))
     }
 }
 
-/// What a task answers; its panic is told in the log.
-fn joined<T>(result: Result<T, tokio::task::JoinError>) -> Result<T, Status> {
-    result.map_err(|_| Status::internal("the node failed; its log says more"))
-}
-
-fn read_name(name: String) -> Result<String, Status> {
-    match name.len() {
-        0 => Err(status_of(invalid("no model is named"))),
-        1..=MAX_NAME_BYTES => Ok(name),
-        bytes => {
-            Err(status_of(invalid(format!("the name has {bytes} bytes; at most {MAX_NAME_BYTES} are read"))))
+fn model_message(state: ModelState) -> rpc::Model {
+    let ModelState { installed: Installed { name, model }, presence, role, vectors } = state;
+    let model = match model {
+        Ok(model) => model,
+        Err(reason) => {
+            let (state, role) = (rpc::ModelState::Broken.into(), rpc::ModelRole::None.into());
+            return rpc::Model { name, state, role, reason, ..Default::default() };
         }
-    }
-}
-
-/// What is to be said of models beside what is on disk.
-struct Shown<'a> {
-    api: &'a Api,
-    spaces: std::sync::Arc<Spaces>,
-    vectors: HashMap<ModelId, u64>,
-}
-
-impl Api {
-    async fn shown(&self) -> Result<Shown<'_>, Status> {
-        let vectors = self.read(|_, view| Ok(view.models()?)).await?.into_iter().collect();
-        Ok(Shown { api: self, spaces: self.parts.memory.spaces(), vectors })
-    }
-
-    async fn model_message(&self, name: &str) -> Result<rpc::Model, Status> {
-        let shown = self.shown().await?;
-        let models = self.parts.models.installed();
-        let found = models.iter().find(|installed| installed.name.eq_ignore_ascii_case(name));
-        match found {
-            Some(installed) => Ok(shown.message(installed)),
-            // Says which there are.
-            None => match self.parts.models.find(name) {
-                Ok(model) => Ok(shown.message(&Installed { name: model.full_name(), model: Ok(model) })),
-                Err(error) => Err(status_of(error.into())),
-            },
-        }
-    }
-}
-
-impl Shown<'_> {
-    fn message(&self, installed: &Installed) -> rpc::Model {
-        let name = installed.name.clone();
-        let model = match &installed.model {
-            Ok(model) => model,
-            Err(reason) => {
-                let (state, role) = (rpc::ModelState::Broken.into(), rpc::ModelRole::None.into());
-                return rpc::Model { name, state, role, reason: reason.clone(), ..Default::default() };
-            }
-        };
-        let id = model.id();
-        let missing = model.hub_files();
-        let presence = self.api.parts.models.presence(id);
-        let state = match presence {
-            _ if !missing.is_empty() => rpc::ModelState::Fetchable,
-            Presence::Absent => rpc::ModelState::Installed,
-            Presence::Loading => rpc::ModelState::Loading,
-            Presence::Loaded { .. } => rpc::ModelState::Loaded,
-        };
-        let role = match self.spaces.of(id) {
-            Some(space) if space.id() == self.spaces.current.id() => rpc::ModelRole::InUse,
-            Some(_) => rpc::ModelRole::Former,
-            None => rpc::ModelRole::None,
-        };
-        let (provider, memory_bytes) = match presence {
-            Presence::Loaded { provider, bytes } => (provider.to_string(), bytes),
-            Presence::Absent | Presence::Loading => (String::new(), 0),
-        };
-        let sizes: Option<u64> = missing.iter().map(|file| file.bytes).sum();
-        rpc::Model {
-            state: state.into(),
-            role: role.into(),
-            vectors: self.vectors.get(&id).copied().unwrap_or(0),
-            provider,
-            memory_bytes,
-            fetch_bytes: sizes.unwrap_or(0),
-            ..described(name, model)
-        }
+    };
+    let missing = model.hub_files();
+    let state = match presence {
+        _ if !missing.is_empty() => rpc::ModelState::Fetchable,
+        Presence::Absent => rpc::ModelState::Installed,
+        Presence::Loading => rpc::ModelState::Loading,
+        Presence::Loaded { .. } => rpc::ModelState::Loaded,
+    };
+    let role = match role {
+        Role::InUse => rpc::ModelRole::InUse,
+        Role::Former => rpc::ModelRole::Former,
+        Role::None => rpc::ModelRole::None,
+    };
+    let (provider, memory_bytes) = match presence {
+        Presence::Loaded { provider, bytes } => (provider.to_string(), bytes),
+        Presence::Absent | Presence::Loading => (String::new(), 0),
+    };
+    let sizes: Option<u64> = missing.iter().map(|file| file.bytes).sum();
+    rpc::Model {
+        state: state.into(),
+        role: role.into(),
+        vectors,
+        provider,
+        memory_bytes,
+        fetch_bytes: sizes.unwrap_or(0),
+        ..described(name, &model)
     }
 }
 

@@ -1,0 +1,132 @@
+//! What a client may ask of the node, in plain types, and what it is answered.
+//!
+//! ```text
+//!  door (rpc, http, ...) --begin(right)--> Call --put, get, search, ...--> memory, mesh, models
+//! ```
+//!
+//! Doors translate their protocol to this and back; this decides: what is allowed, which limits hold, in which order
+//! things are done, and how what is known here and what peers know becomes one answer. It knows no protocol.
+
+pub(crate) mod access;
+pub(crate) mod error;
+pub(crate) mod grains;
+pub(crate) mod models;
+pub(crate) mod peers;
+pub(crate) mod report;
+pub(crate) mod search;
+pub(crate) mod verify;
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use synapsenet_proto::Identity;
+use synapsenet_storage::View;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast, watch};
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+
+use crate::blocking::blocking;
+use crate::memory::Memory;
+use crate::memory::events::{Events, Happening};
+use crate::memory::indexer::Progress;
+use crate::memory::ingest::Ingest;
+use crate::memory::switch::Switch;
+use crate::mesh::Mesh;
+use crate::models::{Hub, Models};
+use access::Right;
+pub(crate) use error::{CallError, Reason};
+
+/// What calls need of the node.
+pub(crate) struct Parts {
+    /// None when the node takes no part in a mesh.
+    pub mesh: Option<Mesh>,
+    pub memory: Arc<Memory>,
+    pub ingest: Ingest,
+    pub events: Events,
+    /// Cancelled when the node stops: what would never end does.
+    pub stopping: CancellationToken,
+    pub models: Models,
+    pub switch: Switch,
+    /// Where models are fetched from.
+    pub hub: Hub,
+    pub identity: Arc<Identity>,
+    pub progress: watch::Receiver<Progress>,
+    pub started: Instant,
+    pub data_dir: String,
+    pub api_addresses: Vec<String>,
+    pub metrics_address: String,
+    pub max_grains: u64,
+}
+
+/// Lets calls in. Clones share one limit.
+#[derive(Clone)]
+pub(crate) struct Calls {
+    parts: Arc<Parts>,
+    places: Arc<Semaphore>,
+}
+
+impl Calls {
+    /// Serves at most `max_calls` calls at the same time.
+    pub fn new(parts: Parts, max_calls: usize) -> Self {
+        Self { parts: Arc::new(parts), places: Arc::new(Semaphore::new(max_calls)) }
+    }
+
+    /// Takes a place among the calls being served, for somebody with this right.
+    ///
+    /// # Errors
+    /// [`CallError::TooManyCalls`].
+    pub fn begin(&self, right: Right) -> Result<Call, CallError> {
+        let Right::Full = right;
+        match self.places.clone().try_acquire_owned() {
+            Ok(place) => Ok(Call { parts: self.parts.clone(), _place: Arc::new(place) }),
+            Err(_) => {
+                self.parts.memory.metrics.calls_refused.inc();
+                Err(CallError::TooManyCalls)
+            }
+        }
+    }
+}
+
+/// A call that is being served: what may be asked is done by its methods. Its place is given back when the last clone is
+/// dropped.
+#[derive(Clone)]
+pub(crate) struct Call {
+    parts: Arc<Parts>,
+    _place: Arc<OwnedSemaphorePermit>,
+}
+
+impl Call {
+    /// Runs `read` with one consistent view of the store, away from the async threads.
+    async fn read<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&Memory, &View) -> Result<T, CallError> + Send + 'static,
+    ) -> Result<T, CallError> {
+        let memory = self.parts.memory.clone();
+        blocking(move || {
+            let view = memory.store.view()?;
+            read(&memory, &view)
+        })
+        .await
+    }
+
+    fn mesh(&self) -> Result<&Mesh, CallError> {
+        self.parts.mesh.as_ref().ok_or(CallError::NoMesh)
+    }
+
+    /// What happens on the node from now on.
+    pub fn watch(&self) -> broadcast::Receiver<Happening> {
+        self.parts.events.listen()
+    }
+
+    /// Waits until the node stops.
+    pub fn stopping(&self) -> WaitForCancellationFutureOwned {
+        self.parts.stopping.clone().cancelled_owned()
+    }
+
+    /// Compacts the database file. Answers its size before and after, in bytes.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub async fn compact(&self) -> Result<(u64, u64), CallError> {
+        Ok(self.parts.ingest.compact().await?)
+    }
+}

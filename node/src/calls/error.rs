@@ -1,0 +1,327 @@
+//! Why a call has no answer: a reason for programs, words for people, and what to do next.
+
+use synapsenet_index::IndexError;
+use synapsenet_net::{DialError, NetError};
+use synapsenet_proto::Refusal;
+use synapsenet_storage::StorageError;
+
+use crate::memory::document::DocumentError;
+use crate::memory::ingest::IngestError;
+use crate::memory::query::QueryError;
+use crate::memory::switch::SwitchError;
+use crate::mesh::MeshError;
+use crate::models::ModelsError;
+use crate::models::embedder::EmbedError;
+
+/// Why a call has no answer.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CallError {
+    /// The request can never succeed.
+    #[error("{0}")]
+    Invalid(String),
+    /// As many calls are being served as may be.
+    #[error("as many calls as api.max_calls allows are being served")]
+    TooManyCalls,
+    /// Nobody said who is asking, or said it wrong.
+    #[error("send the token from api.token in the node's data folder as `authorization: Bearer TOKEN`")]
+    NoToken,
+    /// No grain has this id.
+    #[error("no grain has the id {0} (retracted ones are gone)")]
+    NoGrain(String),
+    /// Somebody else sealed the grain.
+    #[error("only its author can withdraw a grain, and this node is not that")]
+    NotTheAuthor,
+    /// A retraction was named where a note is meant.
+    #[error("{0}")]
+    NotANote(&'static str),
+    /// The node takes no part in a mesh.
+    #[error("this node takes no part in a mesh")]
+    NoMesh,
+    /// No such peer is known, or banned.
+    #[error("{0}")]
+    NoPeer(String),
+    /// It takes no part in the topic.
+    #[error("this node takes no part in the topic {0}")]
+    NotJoined(String),
+    /// A peer is not reached.
+    #[error(transparent)]
+    Dial(#[from] DialError),
+    #[error(transparent)]
+    Mesh(#[from] MeshError),
+    #[error(transparent)]
+    Models(#[from] ModelsError),
+    /// The node is stopping.
+    #[error("the node is stopping")]
+    Stopping,
+    /// Something is wrong with the node, its disk above all.
+    #[error("{0:#}")]
+    Broken(anyhow::Error),
+    #[error(transparent)]
+    Ingest(#[from] IngestError),
+    #[error(transparent)]
+    Embed(#[from] EmbedError),
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    #[error(transparent)]
+    Index(#[from] IndexError),
+}
+
+/// What went wrong, for programs. The names are part of the API and stay (see `ErrorReason` in the schema).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reason {
+    InvalidRequest,
+    TokenNeeded,
+    TooManyCalls,
+    GrainNotFound,
+    GrainRefused,
+    GrainRetracted,
+    NotTheAuthor,
+    NotANote,
+    NodeFull,
+    DiskFull,
+    NoMesh,
+    PeerNotFound,
+    PeerForbidden,
+    PeerUnreachable,
+    TooManyPeers,
+    TopicNotJoined,
+    TooManyTopics,
+    ModelNotFound,
+    ModelRefused,
+    ModelUnusable,
+    ModelNotFetched,
+    ModelNotLoaded,
+    ModelBusy,
+    ModelFailed,
+    GivenUp,
+    Stopping,
+    Fault,
+}
+
+impl Reason {
+    /// Each of them.
+    #[cfg(test)]
+    pub const ALL: [Self; 27] = [
+        Self::InvalidRequest,
+        Self::TokenNeeded,
+        Self::TooManyCalls,
+        Self::GrainNotFound,
+        Self::GrainRefused,
+        Self::GrainRetracted,
+        Self::NotTheAuthor,
+        Self::NotANote,
+        Self::NodeFull,
+        Self::DiskFull,
+        Self::NoMesh,
+        Self::PeerNotFound,
+        Self::PeerForbidden,
+        Self::PeerUnreachable,
+        Self::TooManyPeers,
+        Self::TopicNotJoined,
+        Self::TooManyTopics,
+        Self::ModelNotFound,
+        Self::ModelRefused,
+        Self::ModelUnusable,
+        Self::ModelNotFetched,
+        Self::ModelNotLoaded,
+        Self::ModelBusy,
+        Self::ModelFailed,
+        Self::GivenUp,
+        Self::Stopping,
+        Self::Fault,
+    ];
+
+    /// Its name for programs.
+    pub fn name(self) -> &'static str {
+        self.words().0
+    }
+
+    /// What to do next.
+    pub fn hint(self) -> &'static str {
+        self.words().1
+    }
+
+    fn words(self) -> (&'static str, &'static str) {
+        match self {
+            Self::InvalidRequest => {
+                ("INVALID_REQUEST", "change what was asked; --help says what each argument takes")
+            }
+            Self::TokenNeeded => {
+                ("TOKEN_NEEDED", "name the file with this node's token: --api-token-file DIR/api.token")
+            }
+            Self::TooManyCalls => {
+                ("TOO_MANY_CALLS", "try again in a moment; `synapsenet status` shows what the node is doing")
+            }
+            Self::GrainNotFound => ("GRAIN_NOT_FOUND", "`synapsenet list` shows the grains that there are"),
+            Self::GrainRefused => {
+                ("GRAIN_REFUSED", "change what was asked; --help says what each argument takes")
+            }
+            Self::GrainRetracted => ("GRAIN_RETRACTED", "to say it again, change its text"),
+            Self::NotTheAuthor => ("NOT_THE_AUTHOR", "`synapsenet id` shows who this node's author is"),
+            Self::NotANote => ("NOT_A_NOTE", "name the grain itself: `synapsenet list` shows them"),
+            Self::NodeFull => {
+                ("NODE_FULL", "raise storage.hnsw_max_elements and start the node again, or retract grains")
+            }
+            Self::DiskFull => {
+                ("DISK_FULL", "make room on the disk of the data folder; the node then goes on by itself")
+            }
+            Self::NoMesh => ("NO_MESH", "start the node without --offline and with network.enabled = true"),
+            Self::PeerNotFound => {
+                ("PEER_NOT_FOUND", "`synapsenet peers --known --banned` shows those that there are")
+            }
+            Self::PeerForbidden => (
+                "PEER_FORBIDDEN",
+                "`synapsenet peers --banned` shows who is banned; see network.allow and network.block",
+            ),
+            Self::PeerUnreachable => (
+                "PEER_UNREACHABLE",
+                "check the address, and that the node there runs and can be reached from here",
+            ),
+            Self::TooManyPeers => {
+                ("TOO_MANY_PEERS", "try again in a moment; `synapsenet status` shows what the node is doing")
+            }
+            Self::TopicNotJoined => ("TOPIC_NOT_JOINED", "join it first: `synapsenet topics join TOPIC`"),
+            Self::TooManyTopics => ("TOO_MANY_TOPICS", "leave one with `synapsenet topics leave TOPIC`"),
+            Self::ModelNotFound => {
+                ("MODEL_NOT_FOUND", "`synapsenet models` shows which there are, and their states")
+            }
+            Self::ModelRefused => {
+                ("MODEL_REFUSED", "`synapsenet models` shows which there are, and their states")
+            }
+            Self::ModelUnusable => {
+                ("MODEL_UNUSABLE", "see index/models in the project for what a model's folder holds")
+            }
+            Self::ModelNotFetched => (
+                "MODEL_NOT_FETCHED",
+                "check the connection to the hub (ai.hub), then fetch it again: it goes on where it was",
+            ),
+            Self::ModelNotLoaded => (
+                "MODEL_NOT_LOADED",
+                "the log of the node says why; `synapsenet models use NAME` takes another",
+            ),
+            Self::ModelBusy => {
+                ("MODEL_BUSY", "try again in a moment; `synapsenet status` shows what the node is doing")
+            }
+            Self::ModelFailed => {
+                ("MODEL_FAILED", "the log of the node says more; `synapsenet verify` checks what is stored")
+            }
+            Self::GivenUp => ("GIVEN_UP", "ask again, and wait for the answer"),
+            Self::Stopping => {
+                ("STOPPING", "start the node again with `synapsenet run`, then repeat the command")
+            }
+            Self::Fault => {
+                ("FAULT", "the log of the node says more; `synapsenet verify` checks what is stored")
+            }
+        }
+    }
+}
+
+impl CallError {
+    /// What went wrong, for programs.
+    pub fn reason(&self) -> Reason {
+        match self {
+            Self::Invalid(_) => Reason::InvalidRequest,
+            Self::TooManyCalls => Reason::TooManyCalls,
+            Self::NoToken => Reason::TokenNeeded,
+            Self::NoGrain(_) => Reason::GrainNotFound,
+            Self::NotTheAuthor => Reason::NotTheAuthor,
+            Self::NotANote(_) => Reason::NotANote,
+            Self::NoMesh => Reason::NoMesh,
+            Self::NoPeer(_) => Reason::PeerNotFound,
+            Self::NotJoined(_) => Reason::TopicNotJoined,
+            Self::Dial(error) => match error {
+                DialError::BadAddress(_) | DialError::Myself => Reason::InvalidRequest,
+                DialError::Forbidden(_) => Reason::PeerForbidden,
+                DialError::Failed(_) => Reason::PeerUnreachable,
+                DialError::Full => Reason::TooManyPeers,
+                DialError::Stopped => Reason::Stopping,
+            },
+            Self::Mesh(error) => match error {
+                MeshError::TooManyTopics => Reason::TooManyTopics,
+                MeshError::Net(_) => Reason::Stopping,
+                MeshError::Unkept(_) => Reason::Fault,
+            },
+            Self::Models(error) => match error {
+                ModelsError::NotFound(_) => Reason::ModelNotFound,
+                ModelsError::Refused(_) => Reason::ModelRefused,
+                ModelsError::Unusable(_) => Reason::ModelUnusable,
+                ModelsError::Failed(_) => Reason::ModelNotFetched,
+                ModelsError::GivenUp => Reason::GivenUp,
+            },
+            Self::Stopping => Reason::Stopping,
+            Self::Ingest(IngestError::Refused(refusal)) => match refusal {
+                Refusal::NodeFull(_) => Reason::NodeFull,
+                Refusal::Retracted => Reason::GrainRetracted,
+                _ => Reason::GrainRefused,
+            },
+            Self::Ingest(IngestError::Storage(error)) => of_storage(error),
+            Self::Storage(error) => of_storage(error),
+            Self::Ingest(IngestError::Stopped) | Self::Embed(EmbedError::Stopped) => Reason::Stopping,
+            Self::Embed(EmbedError::Busy) => Reason::ModelBusy,
+            Self::Embed(EmbedError::NotLoaded(_)) => Reason::ModelNotLoaded,
+            Self::Embed(EmbedError::Failed(_)) => Reason::ModelFailed,
+            Self::Broken(_) | Self::Index(_) => Reason::Fault,
+        }
+    }
+
+    /// Whether nothing of the kind can succeed before the node has changed: what is left of a batch need not be tried.
+    pub fn ends_a_batch(&self) -> bool {
+        matches!(self.reason(), Reason::DiskFull | Reason::Stopping | Reason::Fault)
+    }
+}
+
+fn of_storage(error: &StorageError) -> Reason {
+    match error {
+        StorageError::Full { .. } => Reason::DiskFull,
+        _ => Reason::Fault,
+    }
+}
+
+impl From<Refusal> for CallError {
+    fn from(refusal: Refusal) -> Self {
+        Self::Ingest(refusal.into())
+    }
+}
+
+impl From<NetError> for CallError {
+    fn from(error: NetError) -> Self {
+        Self::Mesh(error.into())
+    }
+}
+
+impl From<QueryError> for CallError {
+    fn from(error: QueryError) -> Self {
+        match error {
+            QueryError::Embed(error) => error.into(),
+            QueryError::Index(error) => error.into(),
+            QueryError::Storage(error) => error.into(),
+        }
+    }
+}
+
+impl From<SwitchError> for CallError {
+    fn from(error: SwitchError) -> Self {
+        match error {
+            SwitchError::Models(error) => error.into(),
+            SwitchError::Embed(error) => error.into(),
+            SwitchError::Ingest(error) => error.into(),
+            SwitchError::Space(error) => Self::Broken(error),
+        }
+    }
+}
+
+impl From<DocumentError> for CallError {
+    fn from(error: DocumentError) -> Self {
+        match error {
+            DocumentError::Refused(reason) => Self::Invalid(reason),
+            DocumentError::Html(error) => Self::Invalid(error.to_string()),
+            DocumentError::Ingest(error) => error.into(),
+            DocumentError::Storage(error) => error.into(),
+        }
+    }
+}
+
+/// A request that can never succeed, and why.
+pub(crate) fn invalid(reason: impl Into<String>) -> CallError {
+    CallError::Invalid(reason.into())
+}

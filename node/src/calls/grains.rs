@@ -1,0 +1,215 @@
+//! Calls about grains: putting, sharing, withdrawing, looking at them.
+
+use futures::Stream;
+use synapsenet_proto::{Draft, Grain, GrainId, Topic};
+use synapsenet_storage::{ListQuery, Page, Record, View};
+
+use crate::calls::error::invalid;
+use crate::calls::{Call, CallError};
+use crate::memory::document::{self, Added, Document};
+use crate::memory::emergence::{self, Emergence};
+use crate::memory::ingest::{IngestError, Put, Shared, now_ms};
+
+/// Grains on a page at most, and when a list names no number.
+pub(crate) const MAX_PAGE: usize = 1000;
+pub(crate) const DEFAULT_PAGE: usize = 100;
+/// Items of one bulk stream that are being stored at the same time: enough to fill a commit.
+pub(crate) const MAX_PUTS_IN_FLIGHT: usize = 256;
+
+/// A grain that was handed in and is on disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Stored {
+    /// Its id, or that of the grain that says the same and was there already.
+    pub id: GrainId,
+    /// Whether it was not there before.
+    pub is_new: bool,
+    /// Whether it may leave the node.
+    pub shared: bool,
+}
+
+/// How far the node is with what was stored before a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Indexing {
+    /// Grains that search cannot find yet; at least one until all that were stored before the call are found.
+    pub pending: u64,
+    /// Whether all of these are found.
+    pub is_done: bool,
+}
+
+impl Call {
+    /// Seals a draft as this node's author and stores it.
+    ///
+    /// # Errors
+    /// [`CallError`]; then it is not stored.
+    pub async fn put(&self, draft: Draft, share: bool) -> Result<Stored, CallError> {
+        let sealed = Grain::seal(draft, &self.parts.identity, now_ms()).map_err(CallError::from);
+        self.put_grain(sealed, share).await
+    }
+
+    /// Stores a grain that was sealed elsewhere, given as an encoded `SignedGrain`.
+    ///
+    /// # Errors
+    /// [`CallError`]; then it is not stored.
+    pub async fn put_sealed(&self, bytes: &[u8], share: bool) -> Result<Stored, CallError> {
+        self.put_grain(Grain::open(bytes).map_err(CallError::from), share).await
+    }
+
+    async fn put_grain(&self, grain: Result<Grain, CallError>, share: bool) -> Result<Stored, CallError> {
+        if let Err(CallError::Ingest(IngestError::Refused(refusal))) = &grain {
+            self.parts.memory.metrics.refused(refusal);
+        }
+        let grain = grain?;
+        let (id, topic) = (grain.id(), grain.topic().clone());
+        self.check_topic(&topic, share)?;
+        let stored = match self.parts.ingest.put(grain, share).await? {
+            Put::Added => Stored { id, is_new: true, shared: share },
+            Put::Duplicate { id, shared } => Stored { id, is_new: false, shared },
+        };
+        self.take_part(topic, share).await?;
+        Ok(stored)
+    }
+
+    /// Splits a document into grains and stores what is new in it.
+    ///
+    /// # Errors
+    /// [`CallError`]; what was stored before an error is stored, and doing it again goes on.
+    pub async fn add_document(&self, document: Document) -> Result<Added, CallError> {
+        let parts = &self.parts;
+        let (topic, share) = (document.draft.topic.clone(), document.share);
+        self.check_topic(&topic, share)?;
+        let model = parts.memory.current().model.clone();
+        let tokenizer = parts.models.tokenizer(&model).await?;
+        let (memory, identity) = (parts.memory.clone(), parts.identity.clone());
+        let added = document::add(memory, &parts.ingest, identity, (model, tokenizer), document).await?;
+        self.take_part(topic, share).await?;
+        Ok(added)
+    }
+
+    /// Lets a private grain leave the node from now on. Answers its id, and whether it was private before.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub async fn share(&self, id: String) -> Result<(GrainId, bool), CallError> {
+        let grain = self.record(id).await?.grain;
+        if grain.retracted().is_some() {
+            return Err(CallError::NotANote("this is a retraction; it goes where the grain went"));
+        }
+        let (id, topic) = (grain.id(), grain.topic().clone());
+        self.check_topic(&topic, true)?;
+        let is_new = match self.parts.ingest.share(id).await? {
+            Shared::Now => true,
+            Shared::Already => false,
+            Shared::NotFound => return Err(CallError::NoGrain(id.to_string())),
+        };
+        self.take_part(topic, true).await?;
+        Ok((id, is_new))
+    }
+
+    /// Refuses what would be shared on a topic that there is no room for.
+    fn check_topic(&self, topic: &Topic, share: bool) -> Result<(), CallError> {
+        match &self.parts.mesh {
+            Some(mesh) if share => Ok(mesh.check_room(topic)?),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whoever shares something on a topic takes part in it, once it is stored: what was refused has no part in anything.
+    async fn take_part(&self, topic: Topic, share: bool) -> Result<(), CallError> {
+        match &self.parts.mesh {
+            Some(mesh) if share && !mesh.topics().contains(&topic) => {
+                Ok(mesh.subscribe(topic).await.map(drop)?)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Withdraws a grain of this node's own author. Answers the id of the retraction.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub async fn retract(&self, id: String) -> Result<GrainId, CallError> {
+        let parts = &self.parts;
+        let record = self.record(id).await?;
+        if record.grain.author() != parts.identity.author() {
+            return Err(CallError::NotTheAuthor);
+        }
+        if record.grain.retracted().is_some() {
+            return Err(CallError::NotANote("this is a retraction itself, and cannot be withdrawn"));
+        }
+        Ok(document::retract(&parts.ingest, &parts.identity, &record).await?)
+    }
+
+    /// One grain by its id or a beginning of it, with its score where it has a vector.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub async fn get(&self, id: String) -> Result<(Record, Option<Emergence>), CallError> {
+        self.read(move |memory, view| {
+            let record = find_record(view, &id)?;
+            let emergence = emergence::score(memory, view, &record)?;
+            Ok((record, emergence))
+        })
+        .await
+    }
+
+    async fn record(&self, id: String) -> Result<Record, CallError> {
+        self.read(move |_, view| find_record(view, &id)).await
+    }
+
+    /// A page of grains, newest first. A limit of 0 is [`DEFAULT_PAGE`].
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub async fn list(&self, query: ListQuery) -> Result<Page, CallError> {
+        let limit = match query.limit {
+            0 => DEFAULT_PAGE,
+            size if size <= MAX_PAGE => size,
+            size => return Err(invalid(format!("page_size is {size}; at most {MAX_PAGE} are allowed"))),
+        };
+        self.read(move |_, view| Ok(view.list(&ListQuery { limit, ..query })?)).await
+    }
+
+    /// Tells how far the node is, until every grain that was stored before is found by search.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub async fn wait_indexed(
+        &self,
+    ) -> Result<impl Stream<Item = Result<Indexing, CallError>> + Send + use<>, CallError> {
+        let target = self.read(|_, view| Ok(view.last_slot()?)).await?;
+        let (call, progress) = (self.clone(), self.parts.progress.clone());
+        // The state is the receiver and whether anything was told, or None once the last message was.
+        Ok(futures::stream::unfold(Some((progress, false)), move |state| {
+            let _held_until_the_stream_ends = &call;
+            async move {
+                let (mut progress, was_told) = state?;
+                if was_told && progress.changed().await.is_err() {
+                    return Some((Err(CallError::Stopping), None));
+                }
+                let now = *progress.borrow_and_update();
+                let is_done = now.done_slot >= target;
+                let pending = if is_done { 0 } else { now.pending.max(1) };
+                Some((Ok(Indexing { pending, is_done }), (!is_done).then_some((progress, true))))
+            }
+        }))
+    }
+}
+
+/// Finds a record by its whole id or by a beginning of it that is unique.
+fn find_record(view: &View, id: &str) -> Result<Record, CallError> {
+    /// Shorter beginnings name too many grains to be meant.
+    const MIN_PREFIX: usize = 8;
+    let id = id.to_ascii_lowercase();
+    let hex = id.bytes().all(|b| b.is_ascii_hexdigit());
+    if !hex || id.len() < MIN_PREFIX || id.len() > 64 {
+        return Err(invalid(format!(
+            "{id:?} is no id: give 64 hexadecimal digits, or at least {MIN_PREFIX} of them"
+        )));
+    }
+    let record = match view.ids_with_prefix(&id, 2)?.as_slice() {
+        [] => None,
+        [id] => view.slot_of(id)?.map(|slot| view.record(slot)).transpose()?.flatten(),
+        _ => return Err(invalid(format!("more than one id begins with {id}: give more digits"))),
+    };
+    record.ok_or(CallError::NoGrain(id))
+}

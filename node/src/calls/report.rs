@@ -1,0 +1,112 @@
+//! What the node holds and what it is doing.
+
+use std::time::Duration;
+
+use synapsenet_index::Model;
+use synapsenet_net::{Multiaddr, PeerId};
+use synapsenet_proto::{AuthorId, Topic};
+use synapsenet_storage::Counts;
+
+use crate::calls::{Call, CallError};
+use crate::memory::events::SyncProgress;
+use crate::mesh::Mesh;
+use crate::metrics::memory_bytes;
+use crate::models::Presence;
+
+/// Everything that `status` tells.
+pub(crate) struct Report {
+    pub author: AuthorId,
+    pub data_dir: String,
+    pub uptime: Duration,
+    /// What the store holds.
+    pub counts: Counts,
+    /// Notes that search finds.
+    pub searchable: u64,
+    /// Size of the database file.
+    pub storage_bytes: u64,
+    /// Size of the indexes in memory, as they count it.
+    pub index_bytes: u64,
+    /// Resident memory of the process.
+    pub memory_bytes: u64,
+    pub model: ModelReport,
+    pub api_addresses: Vec<String>,
+    pub metrics_address: String,
+    /// Topics that there are grains of, and how many.
+    pub topics: Vec<(Topic, u64)>,
+    /// Notes that the node may hold.
+    pub max_grains: u64,
+    /// None when the node takes no part in a mesh.
+    pub mesh: Option<MeshReport>,
+}
+
+/// The model in use.
+pub(crate) struct ModelReport {
+    pub model: Model,
+    pub presence: Presence,
+    /// Grains that it has no vector of yet.
+    pub to_embed_anew: u64,
+    /// The models that find these, by name.
+    pub former: Vec<String>,
+}
+
+/// This node in the mesh.
+pub(crate) struct MeshReport {
+    pub peer: PeerId,
+    /// Each with `/p2p/`.
+    pub addresses: Vec<Multiaddr>,
+    pub peers: usize,
+    pub max_peers: usize,
+    /// Topics that the node takes part in.
+    pub topics: Vec<Topic>,
+    pub syncs: Vec<SyncProgress>,
+}
+
+impl Call {
+    /// Tells what the node holds and what it is doing.
+    ///
+    /// # Errors
+    /// When the store cannot be read or the node is stopping.
+    pub async fn report(&self) -> Result<Report, CallError> {
+        let (counts, topics) = self.read(|_, view| Ok((view.counts()?, view.topics()?))).await?;
+        let parts = &self.parts;
+        let mesh = match &parts.mesh {
+            Some(mesh) => Some(of_mesh(mesh).await?),
+            None => None,
+        };
+        let spaces = parts.memory.spaces();
+        let model = spaces.current.model.clone();
+        Ok(Report {
+            author: parts.identity.author(),
+            data_dir: parts.data_dir.clone(),
+            uptime: parts.started.elapsed(),
+            counts,
+            searchable: spaces.searchable(counts),
+            storage_bytes: parts.memory.store.size_bytes(),
+            index_bytes: spaces.all().map(|space| space.hnsw.memory_bytes()).sum(),
+            memory_bytes: memory_bytes(),
+            model: ModelReport {
+                presence: parts.models.presence(model.id()),
+                model,
+                to_embed_anew: spaces.to_embed_anew(counts),
+                former: spaces.former.iter().map(|space| space.model.full_name()).collect(),
+            },
+            api_addresses: parts.api_addresses.clone(),
+            metrics_address: parts.metrics_address.clone(),
+            topics,
+            max_grains: parts.max_grains,
+            mesh,
+        })
+    }
+}
+
+async fn of_mesh(mesh: &Mesh) -> Result<MeshReport, CallError> {
+    let status = mesh.net.status().await?;
+    Ok(MeshReport {
+        peer: mesh.net.peer(),
+        addresses: mesh.addresses().await?,
+        peers: status.peers,
+        max_peers: status.max_peers,
+        topics: mesh.topics().into_iter().collect(),
+        syncs: mesh.sync.progress(),
+    })
+}
