@@ -9,7 +9,7 @@ pub(crate) mod events;
 pub(crate) mod indexer;
 pub(crate) mod ingest;
 pub(crate) mod opening;
-pub(crate) mod query;
+pub(crate) mod search;
 pub(crate) mod spaces;
 pub(crate) mod switch;
 

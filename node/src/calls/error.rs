@@ -7,7 +7,7 @@ use synapsenet_storage::StorageError;
 
 use crate::memory::document::DocumentError;
 use crate::memory::ingest::IngestError;
-use crate::memory::query::QueryError;
+use crate::memory::search::SearchError;
 use crate::memory::switch::SwitchError;
 use crate::mesh::MeshError;
 use crate::models::ModelsError;
@@ -20,7 +20,7 @@ pub(crate) enum CallError {
     #[error("{0}")]
     Invalid(String),
     /// As many calls are being served as may be.
-    #[error("as many calls as api.max_calls allows are being served")]
+    #[error("as many calls as api.max_calls allows are being served: try again in a moment")]
     TooManyCalls,
     /// Nobody said who is asking, or said it wrong.
     #[error("send the token from api.token in the node's data folder as `authorization: Bearer TOKEN`")]
@@ -289,12 +289,12 @@ impl From<NetError> for CallError {
     }
 }
 
-impl From<QueryError> for CallError {
-    fn from(error: QueryError) -> Self {
+impl From<SearchError> for CallError {
+    fn from(error: SearchError) -> Self {
         match error {
-            QueryError::Embed(error) => error.into(),
-            QueryError::Index(error) => error.into(),
-            QueryError::Storage(error) => error.into(),
+            SearchError::Embed(error) => error.into(),
+            SearchError::Index(error) => error.into(),
+            SearchError::Storage(error) => error.into(),
         }
     }
 }

@@ -10,9 +10,10 @@ use tokio::sync::mpsc;
 
 use crate::calls::error::invalid;
 use crate::calls::{Call, CallError};
-use crate::memory::query::{self, Answer, MAX_HITS};
+use crate::memory::search::{self, Answer, MAX_HITS};
 use crate::mesh::Mesh;
-use crate::mesh::ask::{MAX_PEER_HITS, MAX_PEERS, PeerOutcome, Question, RemoteHit, ask_peers};
+use crate::mesh::ask::{MAX_PEER_HITS, MAX_PEERS, Question, RemoteHit, ask_peers};
+pub(crate) use crate::mesh::ask::{Outcome, PeerOutcome};
 
 /// Hits when a search names no number.
 const DEFAULT_HITS: usize = 10;
@@ -93,7 +94,7 @@ impl Call {
             None => None,
         };
         let parts = &self.parts;
-        let answer = query::search(parts.memory.clone(), &parts.models, &text, k, filter.clone()).await?;
+        let answer = search::search(parts.memory.clone(), &parts.models, &text, k, filter.clone()).await?;
         let mut found = Found::here(&answer);
         if let Some((mesh, patience)) = mesh {
             self.ask_mesh(&mesh, answer, &mut found, Wish { k, filter, patience }).await;
@@ -139,7 +140,7 @@ struct Wish {
 impl Found {
     /// What an answer of this node says beside its hits.
     fn here(answer: &Answer) -> Self {
-        let model = |asked: &query::Asked| (asked.space.id(), asked.space.model.full_name());
+        let model = |asked: &search::Asked| (asked.space.id(), asked.space.model.full_name());
         Self {
             hits: Vec::new(),
             searched: answer.searched,
@@ -152,7 +153,7 @@ impl Found {
     }
 
     fn take_hits(&mut self, answer: Answer) {
-        let hit = |hit: query::Hit| Hit {
+        let hit = |hit: search::Hit| Hit {
             origin: Origin::Here { shared: hit.record.shared },
             grain: hit.record.grain,
             score: hit.score,

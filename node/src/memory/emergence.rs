@@ -3,7 +3,7 @@
 use synapsenet_storage::{Record, View};
 
 use crate::memory::Memory;
-use crate::memory::query::QueryError;
+use crate::memory::search::SearchError;
 use crate::metrics::timed;
 
 /// Neighbours that are looked at: enough for a mean, few enough to stay near.
@@ -33,7 +33,7 @@ pub(crate) struct Emergence {
 ///
 /// # Errors
 /// When the store or the index cannot be read.
-pub(crate) fn score(memory: &Memory, view: &View, record: &Record) -> Result<Option<Emergence>, QueryError> {
+pub(crate) fn score(memory: &Memory, view: &View, record: &Record) -> Result<Option<Emergence>, SearchError> {
     timed(&memory.metrics.poe_calculation, || {
         let spaces = memory.spaces();
         let Some(space) = spaces.holding(record.slot) else { return Ok(None) };

@@ -20,7 +20,7 @@ use tokio::sync::watch;
 
 use crate::blocking::blocking;
 use crate::memory::Memory;
-use crate::memory::query;
+use crate::memory::search;
 use crate::mesh::sync::MAX_FETCHED_IDS;
 use crate::mesh::sync::items::Span;
 use crate::mesh::sync::session::MAX_FRAME_BYTES;
@@ -173,9 +173,9 @@ impl Inner {
         if vector.values().len() != space.model.dimension() {
             return Err("the vector has another dimension than the model");
         }
-        let asked = [query::Asked { space, vector }];
+        let asked = [search::Asked { space, vector }];
         let hits =
-            query::find(&self.memory.store, &spaces, &asked, question.k as usize, &filter).map_err(fault)?;
+            search::find(&self.memory.store, &spaces, &asked, question.k as usize, &filter).map_err(fault)?;
         let view = self.memory.store.view().map_err(fault)?;
         let mut answer = Grains::default();
         for hit in hits {

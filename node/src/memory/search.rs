@@ -4,43 +4,29 @@
 //! While a model is being changed, the question becomes a vector of each model whose space holds grains, and what the
 //! spaces find is merged: a grain that stands in two counts in the current one.
 
+mod gather;
+mod scale;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use synapsenet_index::{IndexError, Neighbour};
+use synapsenet_index::IndexError;
 use synapsenet_proto::{ModelId, Vector};
-use synapsenet_storage::{Filter, Record, Selection, Slot, StorageError, Store, View};
+use synapsenet_storage::{Filter, Record, StorageError, Store, View};
 
 use crate::blocking::blocking;
 use crate::memory::Memory;
-use crate::memory::spaces::{Backlog, Left, Space, Spaces};
+use crate::memory::spaces::{Space, Spaces};
 use crate::models::Models;
 use crate::models::embedder::EmbedError;
+use gather::{LIMITS, Limits};
+use scale::Ranked;
 
 /// Hits that one search may ask for.
 pub(crate) const MAX_HITS: usize = 1000;
-/// Candidates rescored for each hit asked for: the graph's vectors are coarser than the store's. More than twice as many
-/// found no more on 117,000 real vectors.
-const OVERSAMPLING: usize = 2;
-/// Candidates rescored at least.
-const MIN_CANDIDATES: usize = 20;
-/// Which grains are compared one by one, which misses none, instead of by a walk through the graph.
-#[derive(Debug, Clone, Copy)]
-struct Limits {
-    /// All of a space with at most so many: it takes half a millisecond. A graph misses one in a hundred, more among texts
-    /// that say nearly the same.
-    compared_whole: usize,
-    /// What a filter leaves, when it is at most so many ...
-    brute_force: usize,
-    /// ... or at most this fraction of all: a walk would pass over so many forbidden grains that it is slower.
-    brute_force_fraction: usize,
-}
-
-const LIMITS: Limits = Limits { compared_whole: 2000, brute_force: 10_000, brute_force_fraction: 20 };
-
 /// Why a search has no answer.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum QueryError {
+pub(crate) enum SearchError {
     #[error(transparent)]
     Embed(#[from] EmbedError),
     #[error(transparent)]
@@ -89,18 +75,18 @@ pub(crate) struct Answer {
 /// The `k` grains nearest in meaning to `text` among those that `filter` lets through.
 ///
 /// # Errors
-/// [`QueryError`].
+/// [`SearchError`].
 pub(crate) async fn search(
     memory: Arc<Memory>,
     models: &Models,
     text: &str,
     k: usize,
     filter: Filter,
-) -> Result<Answer, QueryError> {
+) -> Result<Answer, SearchError> {
     let start = Instant::now();
     memory.is_asked();
     let spaces = memory.spaces();
-    let asked = ask(&spaces, models, text).await?;
+    let asked = read_question(&spaces, models, text).await?;
     let embed = start.elapsed();
     blocking(move || {
         let hits = find(&memory.store, &spaces, &asked, k, &filter)?;
@@ -115,7 +101,7 @@ pub(crate) async fn search(
 }
 
 /// The question in each space. A former model that cannot be used leaves its grains out, which the answer shows.
-async fn ask(spaces: &Spaces, models: &Models, text: &str) -> Result<Vec<Asked>, QueryError> {
+async fn read_question(spaces: &Spaces, models: &Models, text: &str) -> Result<Vec<Asked>, SearchError> {
     let of = |space: &Arc<Space>| {
         let space = space.clone();
         async move {
@@ -141,14 +127,14 @@ async fn ask(spaces: &Spaces, models: &Models, text: &str) -> Result<Vec<Asked>,
 /// some of `spaces`, in their order.
 ///
 /// # Errors
-/// [`QueryError`].
+/// [`SearchError`].
 pub(crate) fn find(
     store: &Store,
     spaces: &Spaces,
     asked: &[Asked],
     k: usize,
     filter: &Filter,
-) -> Result<Vec<Hit>, QueryError> {
+) -> Result<Vec<Hit>, SearchError> {
     find_within(LIMITS, store, spaces, asked, k, filter)
 }
 
@@ -159,43 +145,16 @@ fn find_within(
     asked: &[Asked],
     k: usize,
     filter: &Filter,
-) -> Result<Vec<Hit>, QueryError> {
-    let view = store.view()?;
-    // What is done is in the current space before it is taken off this list, which is read before any space is asked; so
-    // nothing is missed, and what is found twice counts once. There is none for a moment after the model was changed.
-    let left = spaces.backlog.clone().filter(|_| asked.len() > 1).map(Backlog::left);
-    let mut found = Vec::with_capacity(asked.len());
-    // The current space comes last: what it is given meanwhile is found there, though the former ones left it out.
-    for at in (0..asked.len()).rev() {
-        let search = Candidates { limits, view: &view, asked: &asked[at], k, filter };
-        let candidates = match &left {
-            _ if at == 0 => search.among_all()?,
-            Some(left) => search.among_former(Some(left), &asked[1..at])?,
-            None => search.among_former(None, &asked[..at])?,
-        };
-        found.push((at, candidates));
-    }
+) -> Result<Vec<Hit>, SearchError> {
+    let found = gather::gather(limits, &store.view()?, spaces, asked, (k, filter))?;
     // A view from before would lack the vectors of what an index was given since.
     let view = store.view()?;
-    let mut ranked = Vec::new();
-    for (at, candidates) in found {
-        let Asked { space, vector } = &asked[at];
-        let scored = rescore(&view, space.id(), vector, candidates)?;
-        // What this score is beside those of the first space.
-        let anchors = spaces.anchors.iter().find(|anchors| at > 0 && anchors.former == space.id());
-        let scale = anchors.and_then(|anchors| anchors.scale(&asked[0].vector, vector));
-        let rank = |score| scale.as_ref().map_or(score, |scale| scale(score));
-        // In several spaces, it counts in the first.
-        ranked.retain(|ranked: &Ranked| scored.iter().all(|(slot, _)| *slot != ranked.slot));
-        let model = space.id();
-        ranked.extend(scored.into_iter().map(|(slot, score)| Ranked {
-            rank: rank(score),
-            slot,
-            score,
-            model,
-        }));
-    }
-    ranked.sort_by(|a, b| b.rank.total_cmp(&a.rank).then(a.slot.cmp(&b.slot)));
+    let ranked = scale::rank(&view, spaces, asked, found)?;
+    load(&view, ranked, k)
+}
+
+/// The grains of the best that the store still has.
+fn load(view: &View, ranked: Vec<Ranked>, k: usize) -> Result<Vec<Hit>, SearchError> {
     let mut hits = Vec::with_capacity(k);
     for Ranked { rank, slot, score, model } in ranked {
         if hits.len() == k {
@@ -214,161 +173,16 @@ fn find_within(
     Ok(hits)
 }
 
-/// A candidate of one space among those of all.
-struct Ranked {
-    /// Its score, brought to the scale of the first space.
-    rank: f32,
-    slot: Slot,
-    score: f32,
-    model: ModelId,
-}
-
-/// A search for candidates in one space.
-struct Candidates<'a> {
-    limits: Limits,
-    view: &'a View,
-    asked: &'a Asked,
-    k: usize,
-    filter: &'a Filter,
-}
-
-impl Candidates<'_> {
-    /// Candidates among all that the space holds.
-    fn among_all(&self) -> Result<Vec<Neighbour>, QueryError> {
-        let Asked { space, vector: question } = self.asked;
-        let hnsw = &space.hnsw;
-        let neighbours = match self.selection()? {
-            Selection::Few(slots) => return self.compare(&slots),
-            Selection::All => hnsw.search(question, self.wanted(), None)?,
-            Selection::Many => {
-                hnsw.search_filtered(question, self.wanted(), &|slot| self.fits(slot), None)?
-            }
-        };
-        if neighbours.len() >= self.k.min(hnsw.len()) && !is_caught(&neighbours) {
-            return Ok(neighbours);
-        }
-        // The walk ended early, among forbidden grains or hundreds that say the same: compare all, so that none is missed.
-        // It takes time in proportion to all grains; it is needed where boilerplate stands in hundreds of documents.
-        match self.view.select(&self.in_full(), usize::MAX)? {
-            Selection::Few(slots) => self.compare(&slots),
-            Selection::All | Selection::Many => Ok(neighbours),
-        }
-    }
-
-    /// Candidates in a former space among what is `left` to be given to the current one, and without what the spaces
-    /// `before` this one hold. Without a list of the former, the current one is among these.
-    fn among_former(&self, left: Option<&Left>, before: &[Asked]) -> Result<Vec<Neighbour>, QueryError> {
-        let Asked { space, vector: question } = self.asked;
-        let is_left = |slot: Slot| left.is_none_or(|left| left.contains(slot));
-        let compare = |mut slots: Vec<Slot>| {
-            for asked in before {
-                slots = asked.space.hnsw.missing(&slots);
-            }
-            self.compare(&slots)
-        };
-        let selection = self.selection()?;
-        let fits = |slot: Slot| matches!(selection, Selection::All) || self.fits(slot);
-        if let Selection::Few(slots) = &selection {
-            return compare(slots.iter().copied().filter(|&slot| is_left(slot)).collect());
-        }
-        if let Some(left) = left.filter(|left| left.len() <= self.few()) {
-            return compare(left.slots().into_iter().filter(|&slot| fits(slot)).collect());
-        }
-        let allow = |slot: Slot| is_left(slot) && fits(slot);
-        let mut neighbours = space.hnsw.search_filtered(question, self.wanted(), &allow, None)?;
-        // Not while the graph is walked: two walks that wait for each other's graph would wait for good.
-        for asked in before {
-            let keys: Vec<Slot> = neighbours.iter().map(|neighbour| neighbour.key).collect();
-            let missing = asked.space.hnsw.missing(&keys);
-            neighbours.retain(|neighbour| missing.contains(&neighbour.key));
-        }
-        let there = left.map_or(space.hnsw.len(), Left::len);
-        if neighbours.len() >= self.k.min(there) && !is_caught(&neighbours) {
-            return Ok(neighbours);
-        }
-        match (left, self.view.select(&self.in_full(), usize::MAX)?) {
-            (None, Selection::Few(slots)) => compare(slots),
-            (Some(left), _) => compare(left.slots().into_iter().filter(|&slot| fits(slot)).collect()),
-            (None, Selection::All | Selection::Many) => Ok(neighbours),
-        }
-    }
-
-    /// The question beside each of these.
-    fn compare(&self, slots: &[Slot]) -> Result<Vec<Neighbour>, QueryError> {
-        Ok(self.asked.space.hnsw.search_among(&self.asked.vector, self.wanted(), slots)?)
-    }
-
-    /// Which grains the filter leaves; of a small space they are always named.
-    fn selection(&self) -> Result<Selection, StorageError> {
-        match self.asked.space.hnsw.len() <= self.limits.compared_whole {
-            true => self.view.select(&self.in_full(), self.few()),
-            false => self.view.select(self.filter, self.few()),
-        }
-    }
-
-    /// The filter in a form that never lets all through unnamed.
-    fn in_full(&self) -> Filter {
-        Filter { created_from_ms: self.filter.created_from_ms.or(Some(0)), ..self.filter.clone() }
-    }
-
-    /// A slot whose record cannot be read is not let through; `verify` finds it.
-    fn fits(&self, slot: Slot) -> bool {
-        self.view.matches(slot, self.filter).unwrap_or(false)
-    }
-
-    /// So many candidates.
-    fn wanted(&self) -> usize {
-        (self.k * OVERSAMPLING).max(MIN_CANDIDATES)
-    }
-
-    /// So many grains are compared one by one.
-    fn few(&self) -> usize {
-        self.limits.brute_force.max(self.asked.space.hnsw.len() / self.limits.brute_force_fraction)
-    }
-}
-
-/// Whether many of the candidates, best first, are one text again and again. A graph links a grain to its nearest, so
-/// hundreds of equal ones link to each other alone: a walk that enters them does not come out, and cuts off what lies
-/// behind them.
-fn is_caught(neighbours: &[Neighbour]) -> bool {
-    /// So many with one score are no chance.
-    const MAX_EQUAL: usize = 8;
-    /// More than the rounding to 8 bits changes between vectors of one text, less than lies between different texts.
-    const TOLERANCE: f32 = 2e-4;
-    let is_equal = |a: &Neighbour, b: &Neighbour| (a.similarity - b.similarity).abs() < TOLERANCE;
-    neighbours.chunk_by(is_equal).any(|equal| equal.len() > MAX_EQUAL)
-}
-
-/// The exact cosine of each candidate, best first; equal scores in the order of arrival.
-fn rescore(
-    view: &View,
-    model: ModelId,
-    question: &Vector,
-    candidates: Vec<Neighbour>,
-) -> Result<Vec<(Slot, f32)>, QueryError> {
-    let mut scored = Vec::with_capacity(candidates.len());
-    for candidate in candidates {
-        let Some(vector) = view.vector(candidate.key, model)? else { continue };
-        match vector.decode().and_then(|vector| question.cosine(&vector)) {
-            Ok(score) => scored.push((candidate.key, score)),
-            Err(error) => {
-                tracing::warn!(slot = candidate.key, %error, "a stored vector is damaged; run `verify`")
-            }
-        }
-    }
-    scored.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
-    Ok(scored)
-}
-
 #[cfg(test)]
 mod tests {
-    use synapsenet_index::Model;
+    use synapsenet_index::{Model, Neighbour};
     use synapsenet_proto::{Draft, Grain};
-    use synapsenet_storage::Change;
+    use synapsenet_storage::{Change, Slot};
 
+    use super::gather::is_caught;
     use super::*;
     use crate::memory::VECTOR_ENCODING;
-    use crate::memory::spaces::Fill;
+    use crate::memory::spaces::{Backlog, Fill};
     use crate::testing::{Fixture, author};
 
     /// Notes, of which each points into a direction of its own.
