@@ -73,7 +73,7 @@ impl Net {
     /// # Errors
     /// [`NetError::Stopped`].
     pub async fn subscribe(&self, topic: Topic) -> Result<bool, NetError> {
-        self.ask_task(|reply| Command::Subscribe { topic, reply }).await
+        self.command(|reply| Command::Subscribe { topic, reply }).await
     }
 
     /// Takes no part in a topic any more. Answers whether it did.
@@ -81,7 +81,7 @@ impl Net {
     /// # Errors
     /// [`NetError::Stopped`].
     pub async fn unsubscribe(&self, topic: Topic) -> Result<bool, NetError> {
-        self.ask_task(|reply| Command::Unsubscribe { topic, reply }).await
+        self.command(|reply| Command::Unsubscribe { topic, reply }).await
     }
 
     /// Announces a grain to the peers of its topic. Answers whether it went to any; none is no error, because
@@ -91,7 +91,7 @@ impl Net {
     /// [`NetError::Stopped`].
     pub async fn publish(&self, announcement: Announcement) -> Result<bool, NetError> {
         let announcement = Box::new(announcement);
-        self.ask_task(|reply| Command::Publish { announcement, reply }).await
+        self.command(|reply| Command::Publish { announcement, reply }).await
     }
 
     /// Asks a connected peer and waits for its answer, at most `patience`.
@@ -119,7 +119,7 @@ impl Net {
     /// # Errors
     /// [`NetError::Stopped`].
     pub async fn peers(&self) -> Result<Vec<PeerStatus>, NetError> {
-        self.ask_task(|reply| Command::Peers { reply }).await
+        self.command(|reply| Command::Peers { reply }).await
     }
 
     /// The connected peers that are subscribed to a topic, best first.
@@ -127,7 +127,7 @@ impl Net {
     /// # Errors
     /// [`NetError::Stopped`].
     pub async fn peers_of(&self, topic: Topic) -> Result<Vec<PeerId>, NetError> {
-        self.ask_task(|reply| Command::PeersOf { topic, reply }).await
+        self.command(|reply| Command::PeersOf { topic, reply }).await
     }
 
     /// How this node stands in the network.
@@ -135,7 +135,7 @@ impl Net {
     /// # Errors
     /// [`NetError::Stopped`].
     pub async fn status(&self) -> Result<NetStatus, NetError> {
-        self.ask_task(|reply| Command::Status { reply }).await
+        self.command(|reply| Command::Status { reply }).await
     }
 
     /// Dials an address and remembers it. Answers who is there once connected.
@@ -159,7 +159,7 @@ impl Net {
     /// # Errors
     /// [`NetError::Stopped`].
     pub async fn remove(&self, peer: PeerId) -> Result<bool, NetError> {
-        self.ask_task(|reply| Command::Remove { peer, reply }).await
+        self.command(|reply| Command::Remove { peer, reply }).await
     }
 
     /// Disconnects a peer and keeps it away: for a time, or without one until [`Net::unban`].
@@ -167,7 +167,7 @@ impl Net {
     /// # Errors
     /// [`NetError::Stopped`].
     pub async fn ban(&self, peer: PeerId, time: Option<Duration>) -> Result<(), NetError> {
-        self.ask_task(|reply| Command::Ban { peer, time, reply }).await
+        self.command(|reply| Command::Ban { peer, time, reply }).await
     }
 
     /// Lets a banned peer come again. Answers whether it was banned.
@@ -175,7 +175,7 @@ impl Net {
     /// # Errors
     /// [`NetError::Stopped`].
     pub async fn unban(&self, peer: PeerId) -> Result<bool, NetError> {
-        self.ask_task(|reply| Command::Unban { peer, reply }).await
+        self.command(|reply| Command::Unban { peer, reply }).await
     }
 
     /// The bans that hold now.
@@ -183,7 +183,7 @@ impl Net {
     /// # Errors
     /// [`NetError::Stopped`].
     pub async fn bans(&self) -> Result<Vec<Ban>, NetError> {
-        self.ask_task(|reply| Command::Bans { reply }).await
+        self.command(|reply| Command::Bans { reply }).await
     }
 
     /// Tells that a peer did something that it should not, found out by whoever uses the swarm.
@@ -211,10 +211,10 @@ impl Net {
     /// # Errors
     /// [`NetError::Stopped`].
     pub async fn saved(&self) -> Result<Saved, NetError> {
-        self.ask_task(|reply| Command::Saved { reply }).await
+        self.command(|reply| Command::Saved { reply }).await
     }
 
-    async fn ask_task<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Result<T, NetError> {
+    async fn command<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Result<T, NetError> {
         let (reply, answer) = oneshot::channel();
         self.commands.send(command(reply)).await.map_err(|_| NetError::Stopped)?;
         answer.await.map_err(|_| NetError::Stopped)

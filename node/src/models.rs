@@ -29,7 +29,7 @@ const MAX_TRIES: usize = 4;
 
 /// What models are loaded with.
 #[derive(Debug, Clone)]
-pub(crate) struct Start {
+pub(crate) struct Options {
     /// The folder of the models that were added.
     pub dir: PathBuf,
     /// Path of the ONNX Runtime library.
@@ -68,7 +68,7 @@ impl Models {
     ///
     /// # Errors
     /// When the folder of models cannot be read. A model in it that is broken is listed as that.
-    pub fn open(start: Start) -> anyhow::Result<Self> {
+    pub fn open(start: Options) -> anyhow::Result<Self> {
         let registry = Arc::new(Registry::open(&start.dir)?);
         Ok(Self { registry, pool: Pool::new(start) })
     }

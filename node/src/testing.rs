@@ -84,7 +84,7 @@ impl Fixture {
 
     /// Models that can be loaded, or that cannot, so that using one fails.
     pub fn models(&self, works: bool) -> Models {
-        let mut start = models_start(&self._dir.path().join("models"), self.memory.metrics.clone());
+        let mut start = models_options(&self._dir.path().join("models"), self.memory.metrics.clone());
         if !works {
             start.library = PathBuf::from("/there/is/no/runtime");
         }
@@ -95,8 +95,8 @@ impl Fixture {
 }
 
 /// Models in this folder, each with one session and one thread, that remember nothing.
-pub(crate) fn models_start(dir: &Path, metrics: Metrics) -> models::Start {
-    models::Start {
+pub(crate) fn models_options(dir: &Path, metrics: Metrics) -> models::Options {
+    models::Options {
         dir: dir.to_owned(),
         library: find_runtime(None).unwrap(),
         compute: Compute { threads: 1, ..Compute::default() },

@@ -47,7 +47,7 @@ pub(crate) fn open(data_dir: &Path, config: &Config) -> anyhow::Result<Opened> {
     let identity = identity::load_or_create(data_dir)?;
     let mut registry = Registry::default();
     let metrics = Metrics::register(&mut registry);
-    let models = Models::open(models_start(config, data_dir, &metrics)?)?;
+    let models = Models::open(models_options(config, data_dir, &metrics)?)?;
     let model = model_in_use(&models, &config.ai)?;
     models.set_in_use(model.id());
     let index_dir = data_dir.join(INDEX);
@@ -116,7 +116,7 @@ fn model_in_use(models: &Models, ai: &AiConfig) -> anyhow::Result<Model> {
     }
 }
 
-fn models_start(config: &Config, data_dir: &Path, metrics: &Metrics) -> anyhow::Result<models::Start> {
+fn models_options(config: &Config, data_dir: &Path, metrics: &Metrics) -> anyhow::Result<models::Options> {
     let ai = &config.ai;
     let configured = (!ai.onnxruntime.is_empty()).then(|| Path::new(&ai.onnxruntime));
     let threads = match ai.threads {
@@ -127,7 +127,7 @@ fn models_start(config: &Config, data_dir: &Path, metrics: &Metrics) -> anyhow::
         0 => threads.div_ceil(THREADS_PER_SESSION),
         sessions => sessions.min(threads),
     };
-    Ok(models::Start {
+    Ok(models::Options {
         dir: data_dir.join(MODELS),
         library: find_runtime(configured)?,
         compute: Compute {

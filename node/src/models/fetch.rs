@@ -71,7 +71,7 @@ impl Hub {
         let mut fetched = read_part(to, &mut hasher).map_err(written)?;
         let mut told = FetchProgress { file: file.name.clone(), fetched, total: file.bytes.unwrap_or(0) };
         if file.bytes.is_none_or(|bytes| fetched < bytes) {
-            let response = self.ask(file, fetched)?;
+            let response = self.request(file, fetched)?;
             let length = response.body().content_length();
             if response.status() == StatusCode::PARTIAL_CONTENT {
                 let range = response.headers().get("content-range").and_then(|range| range.to_str().ok());
@@ -135,7 +135,7 @@ impl Hub {
     }
 
     /// Asks for a file from here on.
-    fn ask(&self, file: &HubFile, from: u64) -> Result<Response<Body>, ModelsError> {
+    fn request(&self, file: &HubFile, from: u64) -> Result<Response<Body>, ModelsError> {
         let url = format!("{}/{}", self.url.trim_end_matches('/'), file.path);
         let mut request = self.agent().get(&url);
         if from > 0 {

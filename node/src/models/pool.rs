@@ -9,7 +9,7 @@ use synapsenet_index::{Embedder, Model, Provider, Runtime, Tokenizer};
 use synapsenet_proto::ModelId;
 use tokio::sync::watch;
 
-use super::{Start, lock};
+use super::{Options, lock};
 use crate::models::embedder::{EmbedError, EmbedderHandle, EmbedderThreads};
 
 /// The models in memory. Cheap to clone.
@@ -19,7 +19,7 @@ pub(super) struct Pool {
 }
 
 struct Inner {
-    start: Start,
+    start: Options,
     places: Mutex<HashMap<ModelId, Place>>,
     /// The model that is never unloaded.
     in_use: Mutex<Option<ModelId>>,
@@ -65,7 +65,7 @@ pub(crate) enum Presence {
 
 impl Pool {
     /// A pool without a model.
-    pub fn new(start: Start) -> Self {
+    pub fn new(start: Options) -> Self {
         let inner = Inner {
             start,
             places: Mutex::default(),
@@ -79,7 +79,7 @@ impl Pool {
     }
 
     /// What models are loaded with.
-    pub fn start(&self) -> &Start {
+    pub fn start(&self) -> &Options {
         &self.inner.start
     }
 

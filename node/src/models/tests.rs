@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 use synapsenet_index::{HubFile, Purpose};
 
 use super::*;
-use crate::testing::{models_start, tiny_model};
+use crate::testing::{models_options, tiny_model};
 
 struct Folder {
     dir: tempfile::TempDir,
@@ -23,8 +23,8 @@ impl Folder {
         self.dir.path().join("models")
     }
 
-    fn start(&self) -> Start {
-        models_start(&self.models(), self.metrics.clone())
+    fn start(&self) -> Options {
+        models_options(&self.models(), self.metrics.clone())
     }
 
     /// A tiny model in a folder that the node does not know.
@@ -68,7 +68,7 @@ async fn a_model_is_loaded_when_it_is_used_first() {
 #[tokio::test]
 async fn five_models_in_turn_keep_within_the_budget_and_the_one_in_use_stays() {
     let folder = Folder::new();
-    let models = Models::open(Start { budget_bytes: 2 * TINY_BYTES + 7, ..folder.start() }).unwrap();
+    let models = Models::open(Options { budget_bytes: 2 * TINY_BYTES + 7, ..folder.start() }).unwrap();
     let mut all = Vec::new();
     for name in ["one", "two", "three", "four", "five"] {
         all.push(models.add(&folder.tiny(name)).await.unwrap());
@@ -92,7 +92,7 @@ async fn five_models_in_turn_keep_within_the_budget_and_the_one_in_use_stays() {
 #[tokio::test]
 async fn a_model_that_does_not_fit_is_refused_with_both_numbers() {
     let folder = Folder::new();
-    let models = Models::open(Start { budget_bytes: TINY_BYTES - 1, ..folder.start() }).unwrap();
+    let models = Models::open(Options { budget_bytes: TINY_BYTES - 1, ..folder.start() }).unwrap();
     let error = models.add(&folder.tiny("fat")).await.unwrap_err().to_string();
     assert!(error.contains("ai.memory_budget") && error.contains("MiB"), "{error}");
     assert!(!folder.models().join("fat-tiny").exists());
@@ -186,7 +186,7 @@ async fn what_is_asked_again_costs_no_run_unless_it_is_switched_off() {
     let folder = Folder::new();
     for (cache_entries, hits) in [(2, 1), (0, 0)] {
         let metrics = Metrics::default();
-        let start = Start { cache_entries, metrics: metrics.clone(), ..folder.start() };
+        let start = Options { cache_entries, metrics: metrics.clone(), ..folder.start() };
         let models = Models::open(start).unwrap();
         let model = match models.find("cached-tiny") {
             Ok(model) => model,
@@ -370,7 +370,7 @@ fn a_server_that_falls_silent_is_given_up_and_what_came_stays() {
 #[tokio::test]
 async fn a_model_that_will_not_fit_is_not_fetched_and_none_twice_at_once() {
     let folder = Folder::new();
-    let models = Models::open(Start { budget_bytes: 100 << 20, ..folder.start() }).unwrap();
+    let models = Models::open(Options { budget_bytes: 100 << 20, ..folder.start() }).unwrap();
     // Nobody is asked: there is no server.
     let hub = || Hub::new("http://127.0.0.1:1");
     let (told, _progress) = watch::channel(FetchProgress::default());

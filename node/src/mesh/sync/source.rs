@@ -124,20 +124,21 @@ pub(super) struct Source {
 impl Source {
     pub async fn reconcile(&self, question: rpc::Reconcile) -> Result<rpc::SyncResponse, Stop> {
         let item = Some(rpc::sync_request::Item::Reconcile(question));
-        match self.ask(Request::Sync(rpc::SyncRequest { item })).await? {
+        match self.ask_patiently(Request::Sync(rpc::SyncRequest { item })).await? {
             Response::Sync(answer) => Ok(answer),
             _ => Err(Stop::failed("the peer answered another question")),
         }
     }
 
     async fn fetch(&self, question: rpc::FetchRequest) -> Result<rpc::FetchResponse, Stop> {
-        match self.ask(Request::Fetch(question)).await? {
+        match self.ask_patiently(Request::Fetch(question)).await? {
             Response::Fetch(answer) => Ok(answer),
             _ => Err(Stop::failed("the peer answered another question")),
         }
     }
 
-    async fn put(&self, question: Request) -> Result<Response, AskError> {
+    /// Asks once. The first question of a comparison has less time: many a peer that seems connected is gone.
+    async fn ask_once(&self, question: Request) -> Result<Response, AskError> {
         let answer = (self.ask)(question);
         if self.round_trips.load(Relaxed) > 0 {
             return answer.await;
@@ -146,13 +147,13 @@ impl Source {
     }
 
     /// Asks, again and again while the peer is busy.
-    async fn ask(&self, question: Request) -> Result<Response, Stop> {
+    async fn ask_patiently(&self, question: Request) -> Result<Response, Stop> {
         let metrics = &self.memory.metrics;
         let is_comparison = matches!(question, Request::Sync(_));
         let mut pause = BUSY_PAUSE;
         for _ in 0..MAX_BUSY {
             let sent = question_bytes(&question);
-            match self.put(question.clone()).await {
+            match self.ask_once(question.clone()).await {
                 Ok(answer) => {
                     let (received, refused) = weigh(&answer);
                     if is_comparison {
