@@ -20,7 +20,7 @@ pub(crate) use process::TestProcess;
 pub(crate) use random::{Random, noise};
 
 /// How long anything may take before a test gives up on it: far more than it needs, so that a slow machine fails nothing.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(180);
 
 /// Waits for something that is going to happen.
 pub(crate) async fn within<T>(what: &str, happening: impl Future<Output = T>) -> T {
