@@ -26,7 +26,7 @@ use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use crate::blocking::blocking;
 use crate::memory::Memory;
-use crate::memory::events::{Events, Happening};
+use crate::memory::events::Events;
 use crate::memory::indexer::Progress;
 use crate::memory::ingest::Ingest;
 use crate::memory::switch::Switch;
@@ -34,6 +34,9 @@ use crate::mesh::Mesh;
 use crate::models::{Hub, Models};
 use access::Right;
 pub(crate) use error::{CallError, Reason};
+// What calls answer with: doors name nothing that lies below this room.
+pub(crate) use crate::memory::events::{Happening, SyncProgress, SyncState};
+pub(crate) use crate::memory::ingest::now_ms;
 
 /// What calls need of the node.
 pub(crate) struct Parts {

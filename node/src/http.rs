@@ -13,15 +13,14 @@ use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::memory::Memory;
-use crate::metrics::memory_bytes;
+use crate::calls::report::Gauges;
 
 /// The content type of OpenMetrics 1.0.
 const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 struct Page {
     registry: Registry,
-    memory: Arc<Memory>,
+    gauges: Gauges,
 }
 
 /// A bound metrics page.
@@ -36,12 +35,12 @@ impl MetricsServer {
     ///
     /// # Errors
     /// When the address cannot be bound.
-    pub async fn bind(address: &str, registry: Registry, memory: Arc<Memory>) -> anyhow::Result<Self> {
+    pub async fn bind(address: &str, registry: Registry, gauges: Gauges) -> anyhow::Result<Self> {
         let listener = TcpListener::bind(address).await.with_context(|| {
             format!("cannot listen on {address} for metrics: choose another with --metrics-listen, or \"\" for none")
         })?;
         let address = listener.local_addr().context("a bound socket has an address")?;
-        let page = Arc::new(Page { registry, memory });
+        let page = Arc::new(Page { registry, gauges });
         let router = Router::new().route("/metrics", get(show)).with_state(page);
         Ok(Self { listener, address, router })
     }
@@ -62,9 +61,7 @@ impl MetricsServer {
 }
 
 async fn show(State(page): State<Arc<Page>>) -> impl IntoResponse {
-    let metrics = &page.memory.metrics;
-    metrics.memory_usage.set(memory_bytes() as i64);
-    metrics.storage_size.set(page.memory.store.size_bytes() as i64);
+    page.gauges.refresh();
     let mut text = String::new();
     match prometheus_client::encoding::text::encode(&mut text, &page.registry) {
         Ok(()) => (StatusCode::OK, [(header::CONTENT_TYPE, CONTENT_TYPE)], text),

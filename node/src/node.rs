@@ -23,6 +23,7 @@ use tokio::task::JoinHandle as TaskHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::blocking::blocking;
+use crate::calls::report::Gauges;
 use crate::calls::{Calls, Parts};
 use crate::config::{Entry, Origin, Settings};
 use crate::http::MetricsServer;
@@ -97,7 +98,7 @@ impl Node {
         let server = RpcServer::bind(data_dir, &config.api).await?;
         let metrics_server = match config.metrics.listen.as_str() {
             "" => None,
-            address => Some(MetricsServer::bind(address, registry, memory.clone()).await?),
+            address => Some(MetricsServer::bind(address, registry, Gauges(memory.clone())).await?),
         };
         let listening = match config.network.enabled {
             true => {

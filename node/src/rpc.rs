@@ -17,10 +17,9 @@ use tokio_stream::wrappers::{BroadcastStream, ReceiverStream};
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::calls::access::Right;
-use crate::calls::grains::{Indexing, MAX_PUTS_IN_FLIGHT, Stored};
+use crate::calls::grains::{Document, Indexing, MAX_PUTS_IN_FLIGHT, Stored};
 use crate::calls::search::Search;
 use crate::calls::{Call, CallError, Calls};
-use crate::memory::document::Document;
 pub(crate) use convert::read_filter;
 use convert::{grain_message, read_draft, read_format, read_page_token};
 use status::status_of;
@@ -55,7 +54,7 @@ impl NodeService for Api {
     async fn put(&self, request: Request<rpc::PutRequest>) -> Reply<rpc::PutResponse> {
         let call = self.begin(&request)?;
         let rpc::PutRequest { draft, share } = request.into_inner();
-        let draft = read_draft(draft).map_err(status_of)?;
+        let draft = call.counted(read_draft(draft)).map_err(status_of)?;
         let stored = call.put(draft, share).await.map_err(status_of)?;
         let Stored { id, shared, .. } = stored;
         let outcome = convert::outcome_message(stored).into();
@@ -206,7 +205,7 @@ impl NodeService for Api {
 async fn put_item(call: &Call, item: rpc::BulkPutRequest) -> Result<Stored, CallError> {
     use rpc::bulk_put_request::Item;
     match item.item {
-        Some(Item::Draft(draft)) => call.put(read_draft(Some(draft))?, item.share).await,
+        Some(Item::Draft(draft)) => call.put(call.counted(read_draft(Some(draft)))?, item.share).await,
         Some(Item::Grain(bytes)) => call.put_sealed(&bytes, item.share).await,
         None => Err(crate::calls::error::invalid("the item is neither a draft nor a grain")),
     }

@@ -124,3 +124,82 @@ fn one_binary_holds_the_tests_and_one_the_benches() {
     ];
     assert_eq!(found, expected.into());
 }
+
+/// The rooms of the node, and which others each may name. Doors come first, what everything stands on last; an arrow that is
+/// not here is argued for in the commit that draws it.
+const ROOMS: [(&str, &[&str]); 7] = [
+    ("cli", &["calls", "node"]),
+    ("rpc", &["calls"]),
+    ("http", &["calls"]),
+    ("calls", &["memory", "mesh", "models"]),
+    ("mesh", &["memory", "models"]),
+    ("memory", &["models"]),
+    ("models", &[]),
+];
+/// What every room may use, and what uses none of them.
+const BASE: [&str; 8] =
+    ["blocking", "config", "data_folder", "filter", "identity", "metrics", "tasks", "testing"];
+/// Joins the rooms, so it may name all.
+const COMPOSITION: [&str; 3] = ["node", "lib", "main"];
+
+/// The sources below a folder, each with the room that it belongs to.
+fn sources(dir: &Path, room: Option<&str>, found: &mut Vec<(String, std::path::PathBuf)>) {
+    for entry in std::fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
+        if path.is_dir() {
+            sources(&path, Some(room.unwrap_or(&name)), found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push((room.unwrap_or(&name).to_owned(), path));
+        }
+    }
+}
+
+/// The rooms that a source names, without what its tests do.
+fn named(source: &str) -> BTreeSet<String> {
+    let code = source.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
+    let lines = code.lines().filter(|line| !line.trim_start().starts_with("//"));
+    let after = |line: &str| {
+        let names = line.split("crate::").skip(1).map(|rest| {
+            let end = rest.find(|c: char| !c.is_ascii_lowercase() && c != '_').unwrap_or(rest.len());
+            rest[..end].to_owned()
+        });
+        names.filter(|name| !name.is_empty()).collect::<Vec<_>>()
+    };
+    lines.flat_map(after).collect()
+}
+
+#[test]
+fn the_rooms_of_the_node_name_only_what_lies_below_them() {
+    let mut found = Vec::new();
+    sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../node/src"), None, &mut found);
+    let is_test =
+        |path: &Path| path.file_stem().is_some_and(|name| name.to_string_lossy().ends_with("tests"));
+    found.retain(|(room, path)| room != "testing" && !is_test(path));
+    let rooms: BTreeSet<&str> = found.iter().map(|(room, _)| room.as_str()).collect();
+    for room in &rooms {
+        let is_known =
+            ROOMS.iter().any(|(known, _)| known == room) || BASE.contains(room) || COMPOSITION.contains(room);
+        assert!(is_known, "the room {room} is new: say here what it may name");
+    }
+    for (room, _) in ROOMS {
+        assert!(rooms.contains(room), "there is no room {room}");
+    }
+    let mut arrows = 0;
+    for (room, path) in found.iter().filter(|(room, _)| !COMPOSITION.contains(&room.as_str())) {
+        let below = ROOMS.iter().find(|(known, _)| known == room).map_or(&[][..], |(_, below)| below);
+        for other in named(&std::fs::read_to_string(path).unwrap()) {
+            arrows += usize::from(other != *room);
+            let is_drawn =
+                other == *room || BASE.contains(&other.as_str()) || below.contains(&other.as_str());
+            assert!(is_drawn, "{} names {other}, which does not lie below {room}", path.display());
+        }
+    }
+    assert!(arrows > 50, "only {arrows} arrows were found: is this the place where they are drawn?");
+}
+
+#[test]
+fn an_arrow_is_seen_wherever_it_stands() {
+    let source = "use crate::memory::Memory;\nfn f() { crate::mesh::g() }\n// crate::calls\n#[cfg(test)]\nmod tests {\n    use crate::rpc;\n}\n";
+    assert_eq!(named(source), ["memory".to_owned(), "mesh".to_owned()].into());
+}

@@ -49,6 +49,52 @@ async fn a_question_reaches_what_others_know() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_known_here_and_what_a_peer_knows_is_one_ranking() {
+    let one = join(&[]).await;
+    let best = one.share("Clean the filter of the heat pump every three months.").await;
+    let last = one.share("The cat sleeps on the warm windowsill.").await;
+    one.wait_indexed().await;
+    let mut config = mesh_config(&one.node.mesh_addresses());
+    config.network.topics = vec!["elsewhere".into()];
+    let two = TestNode::fresh_with(config).await;
+    let between = two.put("The heat pump stands behind the house.").await;
+    two.wait_indexed().await;
+    wait_for("the peer", async || two.peers().await.len() == 1).await;
+    let ask = async |k| {
+        let text = "when to clean the filter of the heat pump".into();
+        let request = rpc::SearchRequest { text, k, mesh: true, mesh_wait_ms: 10_000, ..Default::default() };
+        two.try_search(request).await.unwrap()
+    };
+    let found = ask(10).await;
+    assert_eq!(found.ids(), [best.as_str(), between.as_str(), last.as_str()], "{:?}", found.summary);
+    assert!(found.hits.is_sorted_by(|a, b| a.score >= b.score));
+    let peer = one.node.peer_id().unwrap();
+    let from: Vec<&str> = found.hits.iter().map(|hit| hit.peer_id.as_str()).collect();
+    assert_eq!(from, [peer.as_str(), "", peer.as_str()]);
+    let found = ask(2).await;
+    assert_eq!((found.ids(), found.summary.hits), (vec![best.as_str(), between.as_str()], 2));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_share_that_is_refused_joins_no_topic() {
+    let node = join(&[]).await;
+    let draft = rpc::Draft { text: "A recipe.".into(), topic: "recipes".into(), ..Default::default() };
+    let id = node.put_draft(draft).await;
+    let request = rpc::GetRequest { id: id.clone(), with_signed: true };
+    let signed = node.rpc.clone().get(request).await.unwrap().into_inner().grain.unwrap().signed;
+    node.try_retract(&id).await.unwrap();
+    let item = Some(rpc::bulk_put_request::Item::Grain(signed));
+    let answers = node.bulk_put(vec![rpc::BulkPutRequest { item, share: true }]).await;
+    assert_eq!(answers[0].outcome(), rpc::PutOutcome::Refused, "{}", answers[0].reason);
+    let topics = async || node.status().await.mesh.unwrap().topics;
+    assert_eq!(topics().await, ["commons"]);
+    let draft = rpc::Draft { text: "Another recipe.".into(), topic: "recipes".into(), ..Default::default() };
+    let item = Some(rpc::bulk_put_request::Item::Draft(draft));
+    node.bulk_put(vec![rpc::BulkPutRequest { item, share: true }]).await;
+    assert_eq!(topics().await, ["commons", "recipes"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_node_stops_in_order_while_it_synchronises() {
     let one = join(&[]).await;
     one.bulk_put((0..2000).map(|n| shared(format!("Number {n}."))).collect()).await;

@@ -6,8 +6,10 @@ use synapsenet_storage::{ListQuery, Page, Record, View};
 
 use crate::calls::error::invalid;
 use crate::calls::{Call, CallError};
-use crate::memory::document::{self, Added, Document};
-use crate::memory::emergence::{self, Emergence};
+use crate::memory::document;
+pub(crate) use crate::memory::document::{Added, Document, Format, MAX_DOCUMENT_BYTES};
+use crate::memory::emergence;
+pub(crate) use crate::memory::emergence::Emergence;
 use crate::memory::ingest::{IngestError, Put, Shared, now_ms};
 
 /// Grains on a page at most, and when a list names no number.
@@ -54,11 +56,19 @@ impl Call {
         self.put_grain(Grain::open(bytes).map_err(CallError::from), share).await
     }
 
-    async fn put_grain(&self, grain: Result<Grain, CallError>, share: bool) -> Result<Stored, CallError> {
-        if let Err(CallError::Ingest(IngestError::Refused(refusal))) = &grain {
+    /// Counts a refusal of what was handed in, also when a door found it.
+    ///
+    /// # Errors
+    /// As it was.
+    pub fn counted<T>(&self, result: Result<T, CallError>) -> Result<T, CallError> {
+        if let Err(CallError::Ingest(IngestError::Refused(refusal))) = &result {
             self.parts.memory.metrics.refused(refusal);
         }
-        let grain = grain?;
+        result
+    }
+
+    async fn put_grain(&self, grain: Result<Grain, CallError>, share: bool) -> Result<Stored, CallError> {
+        let grain = self.counted(grain)?;
         let (id, topic) = (grain.id(), grain.topic().clone());
         self.check_topic(&topic, share)?;
         let stored = match self.parts.ingest.put(grain, share).await? {

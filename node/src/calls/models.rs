@@ -10,7 +10,7 @@ use tokio::task::JoinError;
 use crate::calls::error::invalid;
 use crate::calls::{Call, CallError};
 use crate::memory::spaces::Spaces;
-use crate::models::{FetchProgress, Installed, Presence};
+pub(crate) use crate::models::{FetchProgress, Installed, Presence};
 
 /// The longest name or path that a call may carry.
 const MAX_NAME_BYTES: usize = 4096;

@@ -9,8 +9,7 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::mpsc;
 
 use crate::calls::error::invalid;
-use crate::calls::{Call, CallError};
-use crate::memory::events::{Happening, SyncProgress};
+use crate::calls::{Call, CallError, Happening, SyncProgress};
 
 /// Longer bans are for ever.
 const MAX_BAN: Duration = Duration::from_secs(100 * 365 * 24 * 3600);

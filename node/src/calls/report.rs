@@ -1,5 +1,6 @@
 //! What the node holds and what it is doing.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use synapsenet_index::Model;
@@ -7,8 +8,8 @@ use synapsenet_net::{Multiaddr, PeerId};
 use synapsenet_proto::{AuthorId, Topic};
 use synapsenet_storage::Counts;
 
-use crate::calls::{Call, CallError};
-use crate::memory::events::SyncProgress;
+use crate::calls::{Call, CallError, SyncProgress};
+use crate::memory::Memory;
 use crate::mesh::Mesh;
 use crate::metrics::memory_bytes;
 use crate::models::Presence;
@@ -109,4 +110,16 @@ async fn of_mesh(mesh: &Mesh) -> Result<MeshReport, CallError> {
         topics: mesh.topics().into_iter().collect(),
         syncs: mesh.sync.progress(),
     })
+}
+
+/// What the metrics page measures anew each time it is asked for.
+pub(crate) struct Gauges(pub Arc<Memory>);
+
+impl Gauges {
+    /// Measures.
+    pub fn refresh(&self) {
+        let metrics = &self.0.metrics;
+        metrics.memory_usage.set(memory_bytes() as i64);
+        metrics.storage_size.set(self.0.store.size_bytes() as i64);
+    }
 }

@@ -10,8 +10,8 @@ use synapsenet_proto::rpc::DocumentFormat;
 
 use super::failure::Failure;
 use super::secrets;
+use crate::calls::grains::MAX_DOCUMENT_BYTES;
 use crate::data_folder::{is_data_folder, is_part_of_one};
-use crate::memory::document::MAX_DOCUMENT_BYTES;
 
 /// How much of a file is looked at to see whether it is text at all: as much as git looks at.
 const SNIFF_BYTES: usize = 8000;

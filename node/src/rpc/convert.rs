@@ -6,18 +6,13 @@ use synapsenet_proto::{AuthorId, Draft, Grain, Kind, MAX_SOURCE_URI_BYTES, MAX_T
 use synapsenet_storage::{BadPosition, Filter, Position, Record};
 use tokio_stream::wrappers::errors::BroadcastStreamRecvError;
 
-use crate::calls::CallError;
 use crate::calls::error::invalid;
-use crate::calls::grains::Stored;
+use crate::calls::grains::{Emergence, Format, Stored};
+use crate::calls::models::Presence;
 use crate::calls::report::{MeshReport, ModelReport, Report};
-use crate::calls::search::{Found, Hit, Origin};
+use crate::calls::search::{Found, Hit, Origin, Outcome, PeerOutcome};
 use crate::calls::verify::Verified;
-use crate::memory::document::Format;
-use crate::memory::emergence::Emergence;
-use crate::memory::events::{Happening, SyncProgress, SyncState};
-use crate::memory::ingest::now_ms;
-use crate::mesh::ask::{Outcome, PeerOutcome};
-use crate::models::Presence;
+use crate::calls::{CallError, Happening, SyncProgress, SyncState, now_ms};
 
 /// A stored grain as a client sees it.
 pub(super) fn grain_message(record: &Record, with_signed: bool) -> rpc::Grain {

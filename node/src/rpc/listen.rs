@@ -19,9 +19,9 @@ use tonic::{Request, Status};
 
 use super::status::status_of;
 use crate::calls::access::{Right, Token};
+use crate::calls::grains::MAX_DOCUMENT_BYTES;
 use crate::config::ApiConfig;
 use crate::data_folder::SOCKET;
-use crate::memory::document::MAX_DOCUMENT_BYTES;
 use crate::rpc::Api;
 
 /// The largest request: a document and what is said about it.

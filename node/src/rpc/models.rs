@@ -9,8 +9,7 @@ use tonic::{Request, Response};
 
 use super::status::status_of;
 use super::{Api, PROGRESS_QUEUE, Reply, ReplyStream};
-use crate::calls::models::{ModelState, Role};
-use crate::models::{FetchProgress, Installed, Presence};
+use crate::calls::models::{FetchProgress, Installed, ModelState, Presence, Role};
 
 #[tonic::async_trait]
 impl ModelService for Api {

@@ -27,7 +27,9 @@ pub(super) fn status_of(error: CallError) -> Status {
 
 fn code_of(reason: Reason) -> Code {
     match reason {
-        Reason::InvalidRequest | Reason::GrainRefused | Reason::ModelUnusable => Code::InvalidArgument,
+        Reason::InvalidRequest | Reason::GrainRefused | Reason::NotANote | Reason::ModelUnusable => {
+            Code::InvalidArgument
+        }
         Reason::TokenNeeded => Code::Unauthenticated,
         Reason::NotTheAuthor => Code::PermissionDenied,
         Reason::GrainNotFound | Reason::PeerNotFound | Reason::ModelNotFound => Code::NotFound,
@@ -37,7 +39,6 @@ fn code_of(reason: Reason) -> Code {
         | Reason::TooManyPeers
         | Reason::ModelBusy => Code::ResourceExhausted,
         Reason::GrainRetracted
-        | Reason::NotANote
         | Reason::NoMesh
         | Reason::PeerForbidden
         | Reason::PeerUnreachable

@@ -142,11 +142,13 @@ impl Client {
         let mut rpc = self.rpc.clone();
         within("the index", async {
             let mut stream = rpc.wait_indexed(rpc::WaitIndexedRequest {}).await.unwrap().into_inner();
-            let mut last = None;
+            let mut is_done = false;
             while let Some(progress) = stream.message().await.unwrap() {
-                last = Some(progress.pending);
+                assert!(!is_done, "nothing comes after the end");
+                is_done = progress.finished;
+                assert_eq!(is_done, progress.pending == 0, "until the end, something is pending");
             }
-            assert_eq!(last, Some(0), "the last message says that nothing is pending");
+            assert!(is_done, "the last message says that all are found");
         })
         .await;
     }
