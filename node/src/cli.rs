@@ -14,11 +14,11 @@ mod grains;
 mod inputs;
 mod maintenance;
 mod models;
-mod node;
 mod output;
 mod own_node;
 mod peers;
 mod record;
+mod run;
 mod search;
 mod secrets;
 mod share;
@@ -115,7 +115,7 @@ struct Global {
 enum Command {
     /// Start a node and keep it running
     #[command(after_help = EXIT_CODES)]
-    Run(node::RunArgs),
+    Run(run::RunArgs),
     /// Remember texts, files and folders
     #[command(after_help = EXIT_CODES)]
     Add(add::AddArgs),
@@ -271,7 +271,7 @@ async fn dispatch(cli: Cli) -> Result<Exit, Failure> {
     let Cli { global, command } = cli;
     let mut context = Context::new(global)?;
     let exit = match command {
-        Command::Run(args) => node::run(args, &mut context).await,
+        Command::Run(args) => run::run(args, &mut context).await,
         Command::Add(args) => add::run(args, &mut context).await,
         Command::Search(args) => search::run(args, &mut context).await,
         Command::Get(args) => grains::get(args, &mut context).await,

@@ -4,8 +4,8 @@
 use super::Context;
 use super::client::{Address, Client, Target, connect, is_answering};
 use super::failure::{Exit, Failure};
-use super::node::{log_to_stderr, start_failure};
 use super::output::Output;
+use super::run::{log_to_stderr, start_failure};
 use crate::config::{Flag, Settings};
 use crate::node::Node;
 
