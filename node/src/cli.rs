@@ -7,6 +7,7 @@ mod add;
 mod allocation;
 mod bulk;
 mod client;
+mod context;
 mod export_file;
 mod failure;
 mod filter;
@@ -29,7 +30,6 @@ mod topics;
 mod transfer;
 mod watch;
 
-use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::error::ErrorKind;
@@ -38,9 +38,8 @@ use clap_complete::Shell;
 use serde::Serialize;
 use synapsenet_index::{TELEMETRY_OFF, restart_with};
 
-use crate::config::{Settings, default_data_dir};
-use crate::data_folder::SOCKET;
-use client::{Address, Target};
+use crate::config::Settings;
+use context::{Context, Global};
 use failure::{Exit, Failure};
 use output::{Output, tell, tell_failure};
 
@@ -76,39 +75,6 @@ struct Cli {
 
 fn long_help_end() -> String {
     format!("{EXAMPLES}\n{EXIT_CODES}")
-}
-
-/// Options that every command takes.
-#[derive(Debug, clap::Args)]
-#[command(next_help_heading = "Global options")]
-struct Global {
-    /// Folder of the node: its grains, key, token and socket [default: the XDG data folder]
-    #[arg(long, global = true, value_name = "DIR", env = "SYNAPSENET_DATA_DIR", hide_env_values = true)]
-    data_dir: Option<PathBuf>,
-    /// Configuration file [default: config.toml in the data folder]
-    #[arg(long, global = true, value_name = "FILE", env = "SYNAPSENET_CONFIG", hide_env_values = true)]
-    config: Option<PathBuf>,
-    /// Where the node listens: unix:PATH, http://HOST:PORT or https://HOST:PORT [default: the data folder's socket]
-    #[arg(long, global = true, value_name = "ADDRESS", env = "SYNAPSENET_API", hide_env_values = true)]
-    api: Option<Address>,
-    /// File with the node's token, for TCP [default: api.token in the data folder]
-    #[arg(
-        long,
-        global = true,
-        value_name = "FILE",
-        env = "SYNAPSENET_API_TOKEN_FILE",
-        hide_env_values = true
-    )]
-    api_token_file: Option<PathBuf>,
-    /// Certificate of the node, or of who signed it, in PEM; for https
-    #[arg(long, global = true, value_name = "FILE", env = "SYNAPSENET_API_CA", hide_env_values = true)]
-    api_ca: Option<PathBuf>,
-    /// Write one JSON object a line
-    #[arg(long, global = true)]
-    json: bool,
-    /// Write results and errors only
-    #[arg(short, long, global = true)]
-    quiet: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -193,13 +159,6 @@ enum ConfigCommand {
     /// Show every setting and where its value comes from, as TOML
     #[command(after_help = EXIT_CODES)]
     Show,
-}
-
-/// What every command works with.
-struct Context {
-    target: Target,
-    config: Option<PathBuf>,
-    out: Output,
 }
 
 /// Runs the program with the arguments of this process.
@@ -297,32 +256,6 @@ async fn dispatch(cli: Cli) -> Result<Exit, Failure> {
     let flushed = context.out.flush();
     let exit = exit?;
     flushed.map(|()| exit)
-}
-
-impl Context {
-    fn new(global: Global) -> Result<Self, Failure> {
-        let default = default_data_dir();
-        let named = global.data_dir.is_some();
-        let data_dir = match global.data_dir {
-            Some(dir) => std::path::absolute(&dir).map_err(|error| {
-                Failure::usage(format!("--data-dir {}: {error}", dir.display()), "name a folder")
-            })?,
-            None => default?,
-        };
-        let option = if named { format!(" --data-dir {}", quoted(&data_dir)) } else { String::new() };
-        let explicit = global.api.is_some();
-        let address = global.api.unwrap_or_else(|| Address::Unix(data_dir.join(SOCKET)));
-        let (token_file, ca_file) = (global.api_token_file, global.api_ca);
-        let target = Target { address, explicit, token_file, ca_file, data_dir, option };
-        Ok(Self { target, config: global.config, out: Output::new(global.json, global.quiet) })
-    }
-}
-
-/// A path as a shell takes it.
-fn quoted(path: &Path) -> String {
-    let path = path.display().to_string();
-    let plain = |c: char| c.is_alphanumeric() || "/._-+:@%,".contains(c);
-    if path.chars().all(plain) { path } else { format!("'{}'", path.replace('\'', r"'\''")) }
 }
 
 /// One setting, for scripts.
@@ -445,15 +378,5 @@ mod tests {
         ] {
             assert!(parse(line).is_err(), "{line}");
         }
-    }
-
-    #[test]
-    fn a_hint_can_be_pasted_into_a_shell() {
-        assert_eq!(quoted(Path::new("/a/b-c.d")), "/a/b-c.d");
-        assert_eq!(quoted(Path::new("/a b/it's")), r"'/a b/it'\''s'");
-        let global = parse("status --data-dir /tmp/x").unwrap().global;
-        let target = Context::new(global).unwrap().target;
-        assert_eq!(target.command("run"), "synapsenet run --data-dir /tmp/x");
-        assert_eq!(target.address.to_string(), "unix:/tmp/x/api.sock");
     }
 }

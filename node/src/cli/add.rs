@@ -15,9 +15,9 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Status};
 
-use super::Context;
 use super::bulk::{self, FirstProblems};
 use super::client::{Client, call, connect};
+use super::context::Context;
 use super::failure::{Exit, Failure};
 use super::filter::parse_topic;
 use super::inputs::{Input, Item, Problem, Rules};

@@ -7,8 +7,8 @@ use serde::Serialize;
 use synapsenet_proto::rpc;
 use tonic::Code;
 
-use super::Context;
 use super::client::{Client, call, connect};
+use super::context::Context;
 use super::failure::{Exit, Failure};
 use super::filter::{FilterArgs, parse_id};
 use super::output::{FAINT, Output, STRONG, can_ask, one_line, printable, short_id};

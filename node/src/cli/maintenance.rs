@@ -4,7 +4,7 @@ use indicatif::HumanBytes;
 use serde::Serialize;
 use synapsenet_proto::rpc;
 
-use super::Context;
+use super::context::Context;
 use super::failure::{Exit, Failure};
 use super::output::{Unit, WRONG, plural, printable};
 use super::own_node::{Missing, with_node};

@@ -8,8 +8,8 @@ use serde::Serialize;
 use synapsenet_proto::rpc;
 use tonic::{Code, Request, Status};
 
-use super::Context;
 use super::client::{ModelClient, call, connect_models};
+use super::context::Context;
 use super::failure::{Exit, Failure};
 use super::output::{FAINT, Output, Unit, can_ask, plural, printable};
 use super::peers::table;

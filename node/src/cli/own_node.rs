@@ -1,8 +1,8 @@
 //! A node for the time of one command: what works on the data folder talks to the node that runs there, and starts one
 //! inside this process when none does. So there is one way to the data, and one lock on it.
 
-use super::Context;
 use super::client::{Address, Client, Target, connect, is_answering};
+use super::context::Context;
 use super::failure::{Exit, Failure};
 use super::output::Output;
 use super::run::{log_to_stderr, start_failure};

@@ -6,8 +6,8 @@ use serde::Serialize;
 use synapsenet_proto::rpc;
 use tonic::{Code, Status};
 
-use super::Context;
 use super::client::{MeshClient, call, connect_mesh};
+use super::context::Context;
 use super::failure::{Exit, Failure};
 use super::output::{FAINT, Output, one_line, plural, printable};
 use super::time;

@@ -8,8 +8,8 @@ use serde::Serialize;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
-use super::Context;
 use super::client::is_answering;
+use super::context::Context;
 use super::failure::{Exit, Failure};
 use super::output::{FAINT, STRONG};
 use crate::config::{ConfigError, Flag, Settings};

@@ -9,8 +9,8 @@ use synapsenet_proto::rpc;
 use synapsenet_proto::rpc::search_response::Item;
 use tonic::Request;
 
-use super::Context;
 use super::client::{ANSWER_TIMEOUT, connect};
+use super::context::Context;
 use super::failure::{Exit, Failure};
 use super::filter::FilterArgs;
 use super::output::{FAINT, Output, SCORE, STRONG, one_line, paragraph, plural, printable, short_id};

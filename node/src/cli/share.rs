@@ -4,8 +4,8 @@ use clap::Args;
 use serde::Serialize;
 use synapsenet_proto::rpc;
 
-use super::Context;
 use super::client::{call, connect};
+use super::context::Context;
 use super::failure::{Exit, Failure};
 use super::filter::parse_id;
 use super::grains::{ask, find, tell_and_go_on};

@@ -4,8 +4,8 @@ use indicatif::{HumanBytes, HumanCount};
 use serde::Serialize;
 use synapsenet_proto::rpc;
 
-use super::Context;
 use super::client::{call, connect};
+use super::context::Context;
 use super::failure::{Exit, Failure};
 use super::output::{FAINT, Output, plural, printable};
 use super::time;

@@ -5,8 +5,8 @@ use indicatif::{HumanBytes, HumanCount};
 use serde::Serialize;
 use synapsenet_proto::{Topic, rpc};
 
-use super::Context;
 use super::client::{call, connect_mesh};
+use super::context::Context;
 use super::failure::{Exit, Failure};
 use super::filter::parse_topic;
 use super::output::{FAINT, Output, Unit, plural, printable};

@@ -9,9 +9,9 @@ use data_encoding::BASE64;
 use serde::{Deserialize, Serialize};
 use synapsenet_proto::rpc;
 
-use super::Context;
 use super::bulk::{self, Answer, FirstProblems, Item};
 use super::client::{Client, call};
+use super::context::Context;
 use super::export_file::ExportFile;
 use super::failure::{Exit, Failure};
 use super::output::{Output, Unit, plural, printable};

@@ -6,8 +6,8 @@ use serde::Serialize;
 use synapsenet_proto::rpc;
 use synapsenet_proto::rpc::watch_response::Event;
 
-use super::Context;
 use super::client::connect;
+use super::context::Context;
 use super::failure::{Exit, Failure};
 use super::output::{FAINT, plural, printable, short_id};
 use super::peers::shown_id;
