@@ -13,7 +13,7 @@ use super::failure::{Exit, Failure};
 use super::filter::{FilterArgs, parse_id};
 use super::output::{FAINT, Output, STRONG, can_ask, one_line, printable, short_id};
 use super::record::{DetailRecord, GrainRecord};
-use super::search::place;
+use super::source::place;
 use super::time;
 
 /// Grains asked for at once: a page of them is well below the largest answer, and quick.

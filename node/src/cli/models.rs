@@ -11,8 +11,7 @@ use tonic::{Code, Request, Status};
 use super::client::{ModelClient, call, connect_models};
 use super::context::Context;
 use super::failure::{Exit, Failure};
-use super::output::{FAINT, Output, Unit, can_ask, plural, printable};
-use super::peers::table;
+use super::output::{FAINT, Output, Unit, can_ask, plural, printable, table};
 
 /// Arguments of `models`.
 #[derive(Debug, Args)]

@@ -29,6 +29,8 @@ const MAX_COLUMNS: usize = 100;
 const MIN_COLUMNS: usize = 40;
 /// Digits of an id that are shown in lists: 48 bits, so that two of a million grains differ with near certainty.
 pub(crate) const SHORT_ID_DIGITS: usize = 12;
+/// Characters of a peer's id that are shown in lists: its end, because all of these ids begin alike.
+pub(crate) const SHORT_PEER_CHARS: usize = 8;
 
 /// Where output goes and in which form. Colours are stripped where no terminal shows them and where NO_COLOR is set.
 pub(crate) struct Output {
@@ -240,10 +242,45 @@ pub(crate) fn short_id(id: &str) -> &str {
     id.get(..SHORT_ID_DIGITS).unwrap_or(id)
 }
 
+/// A peer's id as lists show it.
+pub(crate) fn shown_id(id: &str, wide: bool) -> String {
+    let cut = id.len().saturating_sub(SHORT_PEER_CHARS);
+    if wide || cut == 0 || !id.is_char_boundary(cut) { id.to_owned() } else { format!("…{}", &id[cut..]) }
+}
+
 /// "1 grain", "2 grains".
 pub(crate) fn plural(count: u64, one: &str) -> String {
     let number = indicatif::HumanCount(count);
     if count == 1 { format!("{number} {one}") } else { format!("{number} {one}s") }
+}
+
+/// Rows under a head, each column as wide as it needs.
+pub(crate) fn table<const N: usize>(
+    head: [&str; N],
+    rows: Vec<[String; N]>,
+    out: &mut Output,
+) -> Result<(), Failure> {
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let width = textwrap::core::display_width;
+    let widths: [usize; N] = std::array::from_fn(|column| {
+        let cells = rows.iter().map(|row| width(&row[column]));
+        cells.max().unwrap_or(0).max(width(head[column]))
+    });
+    let line = |cells: [&str; N]| {
+        let mut line = String::new();
+        for (cell, column) in cells.iter().zip(widths) {
+            line.push_str(cell);
+            line.push_str(&" ".repeat(column.saturating_sub(width(cell)) + 2));
+        }
+        line.trim_end().to_owned()
+    };
+    out.line(format_args!("{FAINT}{}{FAINT:#}", line(head)))?;
+    for row in &rows {
+        out.line(line(row.each_ref().map(String::as_str)))?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -281,5 +318,12 @@ mod tests {
     fn short_ids_are_the_beginning_of_ids() {
         assert_eq!(short_id(&"ab".repeat(32)), "abababababab");
         assert_eq!(short_id("ab"), "ab");
+    }
+
+    #[test]
+    fn ids_are_shown_by_their_end() {
+        assert_eq!(shown_id("12D3KooWABCDEFGH", false), "…ABCDEFGH");
+        assert_eq!(shown_id("12D3KooWABCDEFGH", true), "12D3KooWABCDEFGH");
+        assert_eq!(shown_id("short", false), "short");
     }
 }

@@ -9,11 +9,8 @@ use tonic::{Code, Status};
 use super::client::{MeshClient, call, connect_mesh};
 use super::context::Context;
 use super::failure::{Exit, Failure};
-use super::output::{FAINT, Output, one_line, plural, printable};
+use super::output::{FAINT, Output, SHORT_PEER_CHARS, one_line, plural, printable, shown_id, table};
 use super::time;
-
-/// Characters of a peer's id that are shown in lists: its end, because all of these ids begin alike.
-const SHORT_CHARS: usize = 8;
 
 /// Arguments of `peers`.
 #[derive(Debug, Args)]
@@ -170,11 +167,11 @@ fn done(event: &'static str, peer_id: &str, out: &mut Output) -> Result<Exit, Fa
 /// The peer that is meant by its id or by the end of it.
 async fn find(client: &mut MeshClient, given: String) -> Result<String, Failure> {
     let ending = given.trim_start_matches('…');
-    if ending.len() < SHORT_CHARS {
+    if ending.len() < SHORT_PEER_CHARS {
         return Err(Failure::usage(
             format!("{given:?} is too short to name a peer"),
             format!(
-                "give its id, or the last {SHORT_CHARS} characters of it, as `synapsenet peers` shows them"
+                "give its id, or the last {SHORT_PEER_CHARS} characters of it, as `synapsenet peers` shows them"
             ),
         ));
     }
@@ -301,12 +298,6 @@ impl<'a> PeerRecord<'a> {
     }
 }
 
-/// The id as lists show it.
-pub(crate) fn shown_id(id: &str, wide: bool) -> String {
-    let cut = id.len().saturating_sub(SHORT_CHARS);
-    if wide || cut == 0 || !id.is_char_boundary(cut) { id.to_owned() } else { format!("…{}", &id[cut..]) }
-}
-
 /// A multiaddress as people write addresses, when it is of the usual kind.
 fn shown_address(address: &str, wide: bool) -> String {
     let parts: Vec<_> = address.split('/').skip(1).collect();
@@ -319,35 +310,6 @@ fn shown_address(address: &str, wide: bool) -> String {
         }
         _ => printable(address).into_owned(),
     }
-}
-
-/// Rows under a head, each column as wide as it needs.
-pub(crate) fn table<const N: usize>(
-    head: [&str; N],
-    rows: Vec<[String; N]>,
-    out: &mut Output,
-) -> Result<(), Failure> {
-    if rows.is_empty() {
-        return Ok(());
-    }
-    let width = textwrap::core::display_width;
-    let widths: [usize; N] = std::array::from_fn(|column| {
-        let cells = rows.iter().map(|row| width(&row[column]));
-        cells.max().unwrap_or(0).max(width(head[column]))
-    });
-    let line = |cells: [&str; N]| {
-        let mut line = String::new();
-        for (cell, column) in cells.iter().zip(widths) {
-            line.push_str(cell);
-            line.push_str(&" ".repeat(column.saturating_sub(width(cell)) + 2));
-        }
-        line.trim_end().to_owned()
-    };
-    out.line(format_args!("{FAINT}{}{FAINT:#}", line(head)))?;
-    for row in &rows {
-        out.line(line(row.each_ref().map(String::as_str)))?;
-    }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -363,12 +325,5 @@ mod tests {
             "/ip4/1.2.3.4/tcp/1/p2p/12D3/p2p-circuit"
         );
         assert_eq!(shown_address("/ip4/10.0.0.1/tcp/7716", true), "/ip4/10.0.0.1/tcp/7716");
-    }
-
-    #[test]
-    fn ids_are_shown_by_their_end() {
-        assert_eq!(shown_id("12D3KooWABCDEFGH", false), "…ABCDEFGH");
-        assert_eq!(shown_id("12D3KooWABCDEFGH", true), "12D3KooWABCDEFGH");
-        assert_eq!(shown_id("short", false), "short");
     }
 }

@@ -13,8 +13,9 @@ use super::client::{ANSWER_TIMEOUT, connect};
 use super::context::Context;
 use super::failure::{Exit, Failure};
 use super::filter::FilterArgs;
-use super::output::{FAINT, Output, SCORE, STRONG, one_line, paragraph, plural, printable, short_id};
-use super::peers::shown_id;
+use super::output::{
+    FAINT, Output, SCORE, STRONG, one_line, paragraph, plural, printable, short_id, shown_id,
+};
 use super::record::HitRecord;
 use super::source;
 
@@ -129,7 +130,7 @@ fn show_hit(rank: u32, hit: &rpc::Hit, full: bool, out: &mut Output) -> Result<(
 
 /// What a grain is called and where it is from, in at most `columns`.
 fn heading(grain: &rpc::Grain, columns: usize) -> String {
-    let place = place(grain);
+    let place = source::place(grain);
     let mut title = one_line(&grain.title, columns);
     let file = grain.source.as_ref().map(|source| source::display(&source.uri));
     if file.is_some_and(|file| Path::new(&*file).file_name().is_some_and(|name| name == title.as_str())) {
@@ -145,14 +146,6 @@ fn heading(grain: &rpc::Grain, columns: usize) -> String {
         }
         (false, _) => format!("{STRONG}{title}{STRONG:#}"),
     }
-}
-
-/// Where a grain was taken from, for people; empty when it was not taken from anywhere.
-pub(crate) fn place(grain: &rpc::Grain) -> String {
-    let Some(source) = &grain.source else { return String::new() };
-    let place = source::display(&source.uri);
-    // Parts are counted from 1 for people.
-    one_line(&format!("{place} #{}", u64::from(source.ordinal) + 1), usize::MAX / 8)
 }
 
 /// The end of a path says more than its beginning.

@@ -5,6 +5,10 @@ use std::fmt::Write;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
+use synapsenet_proto::rpc;
+
+use super::output::one_line;
+
 /// The URI of a file or folder. `path` must be absolute. Bytes that would end or change a URI are percent-encoded;
 /// letters of any script stay readable (an IRI, RFC 3987), which also keeps deep paths within the limit of a source.
 pub(crate) fn file_uri(path: &Path) -> String {
@@ -51,6 +55,14 @@ pub(crate) fn display(uri: &str) -> Cow<'_, str> {
         }
     }
     Cow::Owned(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// Where a grain was taken from, for people; empty when it was not taken from anywhere.
+pub(crate) fn place(grain: &rpc::Grain) -> String {
+    let Some(source) = &grain.source else { return String::new() };
+    let place = display(&source.uri);
+    // Parts are counted from 1 for people.
+    one_line(&format!("{place} #{}", u64::from(source.ordinal) + 1), usize::MAX / 8)
 }
 
 /// What `--source` means: a URI's beginning as it is; the path of a file or folder that exists as its URI, a folder

@@ -9,8 +9,7 @@ use super::client::{call, connect_mesh};
 use super::context::Context;
 use super::failure::{Exit, Failure};
 use super::filter::parse_topic;
-use super::output::{FAINT, Output, Unit, plural, printable};
-use super::peers::{shown_id, table};
+use super::output::{FAINT, Output, Unit, plural, printable, shown_id, table};
 
 /// Arguments of `topics`.
 #[derive(Debug, Args)]

@@ -9,8 +9,7 @@ use synapsenet_proto::rpc::watch_response::Event;
 use super::client::connect;
 use super::context::Context;
 use super::failure::{Exit, Failure};
-use super::output::{FAINT, plural, printable, short_id};
-use super::peers::shown_id;
+use super::output::{FAINT, plural, printable, short_id, shown_id};
 use super::time;
 use super::topics::{SyncRecord, describe_sync};
 
