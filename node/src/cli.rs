@@ -15,6 +15,7 @@ mod grains;
 mod inputs;
 mod maintenance;
 mod models;
+mod net;
 mod output;
 mod own_node;
 mod peers;
@@ -25,6 +26,7 @@ mod secrets;
 mod share;
 mod source;
 mod status;
+mod sync;
 mod time;
 mod topics;
 mod transfer;
@@ -114,10 +116,10 @@ enum Command {
     Topics(topics::TopicsArgs),
     /// Fetch what peers have and this node has not, now
     #[command(after_help = EXIT_CODES)]
-    Sync(topics::SyncArgs),
+    Sync(sync::SyncArgs),
     /// Look at the network
     #[command(subcommand, after_help = EXIT_CODES)]
-    Net(topics::NetCommand),
+    Net(net::NetCommand),
     /// Show embedding models; use, add, fetch or remove them
     #[command(after_help = EXIT_CODES)]
     Models(models::ModelsArgs),
@@ -240,9 +242,9 @@ async fn dispatch(cli: Cli) -> Result<Exit, Failure> {
         Command::Id => status::id(&mut context).await,
         Command::Share(args) => share::run(args, &mut context).await,
         Command::Peers(args) => peers::run(args, &mut context).await,
-        Command::Topics(args) => topics::topics(args, &mut context).await,
-        Command::Sync(args) => topics::sync(args, &mut context).await,
-        Command::Net(topics::NetCommand::Status) => topics::net_status(&mut context).await,
+        Command::Topics(args) => topics::run(args, &mut context).await,
+        Command::Sync(args) => sync::run(args, &mut context).await,
+        Command::Net(net::NetCommand::Status) => net::status(&mut context).await,
         Command::Models(args) => models::run(args, &mut context).await,
         Command::Watch => watch::run(&mut context).await,
         Command::Verify => maintenance::verify(&mut context).await,

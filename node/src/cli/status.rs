@@ -8,8 +8,8 @@ use super::client::{call, connect};
 use super::context::Context;
 use super::failure::{Exit, Failure};
 use super::output::{FAINT, Output, plural, printable};
+use super::sync::{SyncRecord, describe_sync};
 use super::time;
-use super::topics::{SyncRecord, describe_sync};
 
 /// Topics that `status` shows to people.
 const SHOWN_TOPICS: usize = 12;

@@ -10,8 +10,8 @@ use super::client::connect;
 use super::context::Context;
 use super::failure::{Exit, Failure};
 use super::output::{FAINT, plural, printable, short_id, shown_id};
+use super::sync::{SyncRecord, describe_sync};
 use super::time;
-use super::topics::{SyncRecord, describe_sync};
 
 /// Something that happened, for scripts.
 #[derive(Debug, Serialize)]
