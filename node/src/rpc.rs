@@ -4,7 +4,7 @@ mod convert;
 pub(crate) mod listen;
 mod mesh;
 mod models;
-mod status;
+pub(crate) mod status;
 
 use std::pin::Pin;
 

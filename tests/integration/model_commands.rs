@@ -106,14 +106,20 @@ async fn the_commands_list_use_add_and_remove_models() {
     assert!(added.out.contains(SINES), "{}", added.out);
     run(&["models", "use", SINES]).await.ended_with(0);
     node.wait_embedded_anew().await;
-    run(&["models", "remove", SINES]).await.ended_with(4).assert_told("in use", "models list");
+    run(&["models", "remove", SINES]).await.ended_with(4).assert_told("in use", "synapsenet models`");
     run(&["models", "use", W8]).await.ended_with(0);
     node.wait_embedded_anew().await;
     let removed = run(&["models", "remove", SINES, "--json"]).await.ended_with(0).records();
     assert_eq!(removed[0]["dropped_vectors"], 1);
-    run(&["models", "show", SINES]).await.ended_with(1).assert_told("no model", "models list");
-    run(&["models", "remove", W8]).await.ended_with(4).assert_told("part of the program", "models list");
-    run(&["models", "remove", INT8]).await.ended_with(4).assert_told("part of the program", "models list");
+    run(&["models", "show", SINES]).await.ended_with(1).assert_told("no model", "synapsenet models`");
+    run(&["models", "remove", W8])
+        .await
+        .ended_with(4)
+        .assert_told("part of the program", "synapsenet models`");
+    run(&["models", "remove", INT8])
+        .await
+        .ended_with(4)
+        .assert_told("part of the program", "synapsenet models`");
     let table = run(&["models"]).await.ended_with(0).out;
     assert!(table.contains("in use, loaded on cpu") && table.contains("fetchable, "), "{table}");
     assert_eq!(node.search("Where is the salt?").await.best().text, "Salt is in the upper cupboard.");
@@ -130,7 +136,7 @@ async fn without_a_network_fetching_a_model_says_what_to_do() {
     let failed = run(&["models", "fetch", "snowflake-arctic-embed-xs"]).await.ended_with(1);
     failed.assert_told("not fetched", "models add DIR");
     let unknown = run(&["models", "fetch", "nobody"]).await.ended_with(1);
-    unknown.assert_told("bge-small-en-v1.5-fp32", "models list");
+    unknown.assert_told("bge-small-en-v1.5-fp32", "synapsenet models`");
     run(&["models", "fetch", W8]).await.ended_with(1);
 }
 

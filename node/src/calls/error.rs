@@ -175,7 +175,7 @@ impl Reason {
             ),
             Self::PeerUnreachable => (
                 "PEER_UNREACHABLE",
-                "check the address, and that the node there runs and can be reached from here",
+                "check that the node there runs, and its address with `synapsenet id` there; a firewall may drop it",
             ),
             Self::TooManyPeers => {
                 ("TOO_MANY_PEERS", "try again in a moment; `synapsenet status` shows what the node is doing")
@@ -193,7 +193,8 @@ impl Reason {
             }
             Self::ModelNotFetched => (
                 "MODEL_NOT_FETCHED",
-                "check the connection to the hub (ai.hub), then fetch it again: it goes on where it was",
+                "check the connection to the hub (ai.hub) and fetch it again: it goes on where it was; or copy the files from \
+                 elsewhere and use `synapsenet models add DIR`",
             ),
             Self::ModelNotLoaded => (
                 "MODEL_NOT_LOADED",

@@ -10,6 +10,7 @@ use clap::Args;
 use futures::StreamExt;
 use indicatif::ProgressBar;
 use serde::Serialize;
+use synapsenet_proto::rpc::ErrorReason;
 use synapsenet_proto::{MAX_TEXT_BYTES, Topic, rpc};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -18,7 +19,7 @@ use tonic::{Code, Status};
 use super::bulk::{self, FirstProblems};
 use super::client::{Client, call, connect};
 use super::context::Context;
-use super::failure::{Exit, Failure};
+use super::failure::{Exit, Failure, reason_of};
 use super::filter::parse_topic;
 use super::inputs::{Input, Item, Problem, Rules};
 use super::output::{Output, Unit, printable};
@@ -318,11 +319,17 @@ async fn patiently<T, F: Future<Output = Result<T, Status>>>(
 ) -> Result<T, Status> {
     for pause in BUSY_PAUSES {
         match ask().await {
-            Err(status) if status.code() == Code::ResourceExhausted => tokio::time::sleep(pause).await,
+            Err(status) if is_busy(&status) => tokio::time::sleep(pause).await,
             answer => return answer,
         }
     }
     ask().await
+}
+
+/// Whether it is worth waiting: one that is full stays full.
+fn is_busy(status: &Status) -> bool {
+    let is_full = matches!(reason_of(status), Some(ErrorReason::NodeFull | ErrorReason::DiskFull));
+    status.code() == Code::ResourceExhausted && !is_full
 }
 
 /// A refusal of one item does not stop the others; a node that is full or gone does.

@@ -3,9 +3,15 @@
 use std::error::Error;
 use std::io;
 
+use synapsenet_proto::rpc::ErrorReason;
 use tonic::{Code, Status};
+use tonic_types::StatusExt;
 
 use crate::config::ConfigError;
+use crate::rpc::status::{DOMAIN, HINT};
+
+/// The hint where nothing more is known.
+const LOG_SAYS_MORE: &str = "the log of the node says more";
 
 /// The exit codes. They are documented in `--help` and never change their meaning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -105,39 +111,82 @@ impl From<Status> for Failure {
             "" => format!("the node answered {:?} without a reason", status.code()),
             message => message.to_owned(),
         };
-        if is_connection_loss(&status) {
-            let hint = "see its log, start it again with `synapsenet run`, then repeat the command";
-            return Self::unreachable(format!("the connection to the node broke: {message}"), hint);
-        }
-        match status.code() {
-            Code::NotFound => Self::incomplete(message, "`synapsenet list` shows the grains that there are"),
-            Code::InvalidArgument | Code::OutOfRange => {
-                Self::usage(message, "change what was asked; --help says what each argument takes")
+        match ErrorInfo::of(&status) {
+            Some(info) => info.into_failure(message, status.code()),
+            None if is_connection_loss(&status) => {
+                let hint = "see its log, start it again with `synapsenet run`, then repeat the command";
+                Self::unreachable(format!("the connection to the node broke: {message}"), hint)
             }
-            Code::Unauthenticated => {
-                Self::refused(message, "name the file with this node's token: --api-token-file DIR/api.token")
-            }
-            Code::PermissionDenied => {
-                Self::refused(message, "`synapsenet id` shows who this node's author is")
-            }
-            Code::ResourceExhausted => Self::refused(
-                message,
-                "try again in a moment; `synapsenet status` shows what the node is doing",
-            ),
-            Code::DeadlineExceeded | Code::Cancelled => Self::refused(
-                format!("the node did not answer in time: {message}"),
-                "try again; `synapsenet status` shows what the node is doing",
-            ),
-            Code::FailedPrecondition => {
-                Self::refused(message, "`synapsenet status` shows what state the node is in")
-            }
-            Code::Unimplemented => Self::refused(
-                message,
-                "the node is of another version than this program: update the older one",
-            ),
-            _ => Self::refused(message, "the log of the node says more"),
+            None => of_another(status.code(), message),
         }
     }
+}
+
+/// What a node says of an error beside its words: why, for programs, and what to do next.
+struct ErrorInfo {
+    reason: ErrorReason,
+    hint: String,
+}
+
+impl ErrorInfo {
+    /// None when the status is not of a node: a proxy made it, or the connection, or a node too old to say more.
+    fn of(status: &Status) -> Option<Self> {
+        let mut info = status.get_details_error_info().filter(|info| info.domain == DOMAIN)?;
+        // A newer node has reasons that this program does not know. Its hint is as good.
+        let reason = ErrorReason::from_str_name(&format!("ERROR_REASON_{}", info.reason));
+        let hint = info.metadata.remove(HINT).unwrap_or_else(|| LOG_SAYS_MORE.to_owned());
+        Some(Self { reason: reason.unwrap_or_default(), hint })
+    }
+
+    fn into_failure(self, message: String, code: Code) -> Failure {
+        let exit = match self.reason {
+            ErrorReason::Stopping => Exit::Unreachable,
+            // What was asked is in order, and could not be done with what it names.
+            ErrorReason::PeerUnreachable | ErrorReason::ModelNotFetched | ErrorReason::ModelUnusable => {
+                Exit::Incomplete
+            }
+            _ => exit_of(code),
+        };
+        Failure::Told { exit, message, hint: self.hint }
+    }
+}
+
+/// Why a node did not do what it was asked, when it says so.
+pub(crate) fn reason_of(status: &Status) -> Option<ErrorReason> {
+    ErrorInfo::of(status).map(|info| info.reason)
+}
+
+fn exit_of(code: Code) -> Exit {
+    match code {
+        Code::NotFound => Exit::Incomplete,
+        Code::InvalidArgument | Code::OutOfRange => Exit::Usage,
+        _ => Exit::Refused,
+    }
+}
+
+/// A status that carries no reason of ours: all that is known is its code.
+fn of_another(code: Code, message: String) -> Failure {
+    let (message, hint) = match code {
+        Code::NotFound => (message, "check that --api names a synapsenet node"),
+        Code::InvalidArgument | Code::OutOfRange => {
+            (message, "change what was asked; --help says what each argument takes")
+        }
+        Code::Unauthenticated | Code::PermissionDenied => {
+            (message, "name the file with this node's token: --api-token-file DIR/api.token")
+        }
+        Code::ResourceExhausted => {
+            (message, "try again in a moment; `synapsenet status` shows what the node is doing")
+        }
+        Code::DeadlineExceeded | Code::Cancelled => (
+            format!("the node did not answer in time: {message}"),
+            "try again; `synapsenet status` shows what the node is doing",
+        ),
+        Code::Unimplemented => {
+            (message, "the node is of another version than this program: update the older one")
+        }
+        _ => (message, LOG_SAYS_MORE),
+    };
+    Failure::Told { exit: exit_of(code), message, hint: hint.to_owned() }
 }
 
 /// Whether a status was made on this side because nobody is there any more.
@@ -175,6 +224,48 @@ mod tests {
         assert_eq!(exit(Code::Unauthenticated), Exit::Refused);
         assert_eq!(exit(Code::DeadlineExceeded), Exit::Refused);
         assert_eq!(exit(Code::Internal), Exit::Refused);
+    }
+
+    /// A status as a node of any version makes it.
+    fn status(code: Code, reason: &str, domain: &str) -> Status {
+        let metadata = std::collections::HashMap::from([(HINT.to_owned(), "do this".to_owned())]);
+        let details = tonic_types::ErrorDetails::with_error_info(reason, domain, metadata);
+        Status::with_error_details(code, "words that nobody reads", details)
+    }
+
+    fn told(status: Status) -> (Exit, String, String) {
+        match Failure::from(status) {
+            Failure::Told { exit, message, hint } => (exit, message, hint),
+            Failure::PipeClosed => panic!("it must be told"),
+        }
+    }
+
+    #[test]
+    fn the_reason_decides_how_a_command_ends_and_the_node_says_what_to_do() {
+        for (code, reason, exit) in [
+            (Code::FailedPrecondition, "PEER_UNREACHABLE", Exit::Incomplete),
+            (Code::FailedPrecondition, "PEER_FORBIDDEN", Exit::Refused),
+            (Code::Unavailable, "MODEL_NOT_FETCHED", Exit::Incomplete),
+            (Code::InvalidArgument, "MODEL_UNUSABLE", Exit::Incomplete),
+            (Code::InvalidArgument, "GRAIN_REFUSED", Exit::Usage),
+            (Code::NotFound, "MODEL_NOT_FOUND", Exit::Incomplete),
+            (Code::Unavailable, "STOPPING", Exit::Unreachable),
+            (Code::Cancelled, "GIVEN_UP", Exit::Refused),
+            (Code::FailedPrecondition, "SOMETHING_NEW", Exit::Refused),
+        ] {
+            let expected = (exit, "words that nobody reads".to_owned(), "do this".to_owned());
+            assert_eq!(told(status(code, reason, DOMAIN)), expected, "{reason}");
+        }
+    }
+
+    #[test]
+    fn a_status_of_somebody_else_is_told_by_its_code() {
+        let foreign = told(status(Code::Unavailable, "MODEL_NOT_FETCHED", "proxy.example"));
+        assert_eq!(foreign.0, Exit::Unreachable);
+        assert!(foreign.1.starts_with("the connection to the node broke"), "{}", foreign.1);
+        let foreign = told(status(Code::ResourceExhausted, "QUOTA", "proxy.example"));
+        assert!(foreign.0 == Exit::Refused && foreign.2.starts_with("try again"), "{}", foreign.2);
+        assert_eq!(reason_of(&Status::not_found("x")), None);
     }
 
     #[test]

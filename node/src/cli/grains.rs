@@ -4,12 +4,11 @@ use std::io::{self, BufRead, Write};
 
 use clap::Args;
 use serde::Serialize;
-use synapsenet_proto::rpc;
-use tonic::Code;
+use synapsenet_proto::rpc::{self, ErrorReason};
 
 use super::client::{Client, call, connect};
 use super::context::Context;
-use super::failure::{Exit, Failure};
+use super::failure::{Exit, Failure, reason_of};
 use super::filter::{FilterArgs, parse_id};
 use super::output::{FAINT, Output, STRONG, can_ask, one_line, printable, short_id};
 use super::record::{DetailRecord, GrainRecord};
@@ -223,7 +222,7 @@ pub(super) async fn find(
         match client.get(call(rpc::GetRequest { id, with_signed: false })).await {
             Ok(response) => grains.extend(response.into_inner().grain),
             Err(status) => {
-                let failure = if status.code() == Code::InvalidArgument {
+                let failure = if reason_of(&status) == Some(ErrorReason::InvalidRequest) {
                     Failure::incomplete(status.message(), "`synapsenet list --json` shows whole ids")
                 } else {
                     status.into()

@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 use indicatif::{HumanBytes, HumanCount};
 use serde::Serialize;
 use synapsenet_proto::rpc;
-use tonic::{Code, Request, Status};
+use tonic::Request;
 
 use super::client::{ModelClient, call, connect_models};
 use super::context::Context;
@@ -164,13 +164,13 @@ pub(crate) async fn run(args: ModelsArgs, context: &mut Context) -> Result<Exit,
         ModelsCommand::Remove { name, yes } => {
             ask(&format!("Remove the model {name} and all vectors of it?"), yes)?;
             let request = Request::new(rpc::RemoveModelRequest { name: name.clone() });
-            let dropped = client.remove_model(request).await.map_err(explain)?.into_inner().dropped_vectors;
+            let dropped = client.remove_model(request).await?.into_inner().dropped_vectors;
             done("removed", &name, dropped, out)
         }
         ModelsCommand::Drop { name, yes } => {
             ask(&format!("Drop all vectors of the model {name}?"), yes)?;
             let request = Request::new(rpc::DropVectorsRequest { name: name.clone() });
-            let dropped = client.drop_vectors(request).await.map_err(explain)?.into_inner().dropped_vectors;
+            let dropped = client.drop_vectors(request).await?.into_inner().dropped_vectors;
             done("dropped", &name, dropped, out)
         }
     }
@@ -188,25 +188,6 @@ fn ask(question: &str, yes: bool) -> Result<(), Failure> {
         return Ok(());
     }
     Err(Failure::incomplete("nothing was changed", "answer y, or give --yes"))
-}
-
-/// What went wrong with a model, and what to do about it.
-fn explain(status: Status) -> Failure {
-    let message = status.message().to_owned();
-    match status.code() {
-        Code::NotFound => Failure::incomplete(message, "`synapsenet models list` shows all of them"),
-        Code::InvalidArgument => {
-            Failure::incomplete(message, "the node goes on as before; put it right and try again")
-        }
-        Code::FailedPrecondition => {
-            Failure::refused(message, "`synapsenet models list` shows how they stand")
-        }
-        Code::Unavailable if message.contains("not fetched") => Failure::incomplete(
-            message,
-            "check the connection, or copy the files from elsewhere and use `synapsenet models add DIR`",
-        ),
-        _ => status.into(),
-    }
 }
 
 async fn list(client: &mut ModelClient, out: &mut Output) -> Result<Exit, Failure> {
@@ -250,7 +231,7 @@ fn describe_state(model: &rpc::Model) -> String {
 async fn show(client: &mut ModelClient, name: Option<String>, out: &mut Output) -> Result<Exit, Failure> {
     let model = match name {
         Some(name) => {
-            let response = client.get_model(call(rpc::GetModelRequest { name })).await.map_err(explain)?;
+            let response = client.get_model(call(rpc::GetModelRequest { name })).await?;
             response.into_inner().model.unwrap_or_default()
         }
         None => {
@@ -295,7 +276,7 @@ async fn use_model(client: &mut ModelClient, name: String, out: &mut Output) -> 
     let spinner = out.spinner("loading the model");
     let response = client.use_model(Request::new(rpc::UseModelRequest { name })).await;
     spinner.finish_and_clear();
-    let rpc::UseModelResponse { model, changed } = response.map_err(explain)?.into_inner();
+    let rpc::UseModelResponse { model, changed } = response?.into_inner();
     let model = model.unwrap_or_default();
     if out.is_json() {
         out.record(&DoneRecord {
@@ -326,7 +307,7 @@ async fn add(client: &mut ModelClient, dir: PathBuf, out: &mut Output) -> Result
     let spinner = out.spinner("copying and trying the model");
     let response = client.add_model(Request::new(rpc::AddModelRequest { path })).await;
     spinner.finish_and_clear();
-    added(&response.map_err(explain)?.into_inner().model.unwrap_or_default(), out)
+    added(&response?.into_inner().model.unwrap_or_default(), out)
 }
 
 fn added(model: &rpc::Model, out: &mut Output) -> Result<Exit, Failure> {
@@ -341,11 +322,11 @@ fn added(model: &rpc::Model, out: &mut Output) -> Result<Exit, Failure> {
 
 async fn fetch(client: &mut ModelClient, name: String, out: &mut Output) -> Result<Exit, Failure> {
     let response = client.fetch_model(Request::new(rpc::FetchModelRequest { name })).await;
-    let mut messages = response.map_err(explain)?.into_inner();
+    let mut messages = response?.into_inner();
     let mut bar = out.bar("", 0, Unit::Bytes);
     let mut file = String::new();
     let mut fetched = None;
-    while let Some(message) = messages.message().await.map_err(explain)? {
+    while let Some(message) = messages.message().await? {
         if message.model.is_some() {
             fetched = message.model;
             continue;

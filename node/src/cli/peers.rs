@@ -4,7 +4,6 @@ use clap::{Args, Subcommand};
 use indicatif::HumanBytes;
 use serde::Serialize;
 use synapsenet_proto::rpc;
-use tonic::{Code, Status};
 
 use super::client::{MeshClient, call, connect_mesh};
 use super::context::Context;
@@ -109,49 +108,25 @@ pub(crate) async fn run(args: PeersArgs, context: &mut Context) -> Result<Exit, 
     let Some(command) = args.command else { return list(&args, &mut client, out).await };
     match command {
         PeersCommand::Add { address } => {
-            let response = client.add_peer(call(rpc::AddPeerRequest { address })).await.map_err(explain)?;
+            let response = client.add_peer(call(rpc::AddPeerRequest { address })).await?;
             done("connected", &response.into_inner().peer_id, out)
         }
         PeersCommand::Remove { peer } => {
             let peer_id = find(&mut client, peer).await?;
-            client
-                .remove_peer(call(rpc::RemovePeerRequest { peer_id: peer_id.clone() }))
-                .await
-                .map_err(explain)?;
+            client.remove_peer(call(rpc::RemovePeerRequest { peer_id: peer_id.clone() })).await?;
             done("removed", &peer_id, out)
         }
         PeersCommand::Ban { peer, seconds } => {
             let peer_id = find(&mut client, peer).await?;
             let request = rpc::BanPeerRequest { peer_id: peer_id.clone(), seconds };
-            client.ban_peer(call(request)).await.map_err(explain)?;
+            client.ban_peer(call(request)).await?;
             done("banned", &peer_id, out)
         }
         PeersCommand::Unban { peer } => {
             let peer_id = find(&mut client, peer).await?;
-            client
-                .unban_peer(call(rpc::UnbanPeerRequest { peer_id: peer_id.clone() }))
-                .await
-                .map_err(explain)?;
+            client.unban_peer(call(rpc::UnbanPeerRequest { peer_id: peer_id.clone() })).await?;
             done("unbanned", &peer_id, out)
         }
-    }
-}
-
-/// What went wrong with a peer, and what to do about it.
-fn explain(status: Status) -> Failure {
-    let message = status.message().to_owned();
-    match status.code() {
-        Code::NotFound => {
-            Failure::incomplete(message, "`synapsenet peers --known --banned` lists all of them")
-        }
-        Code::FailedPrecondition if message.starts_with("no connection") => Failure::incomplete(
-            message,
-            "check that the other node runs, and its address with `synapsenet id` there; a firewall may drop it",
-        ),
-        Code::FailedPrecondition => {
-            Failure::refused(message, "`synapsenet net status` tells how the node stands")
-        }
-        _ => status.into(),
     }
 }
 
@@ -180,7 +155,7 @@ async fn find(client: &mut MeshClient, given: String) -> Result<String, Failure>
         return Ok(ending.to_owned());
     }
     let request = rpc::ListPeersRequest { with_known: true, with_banned: true };
-    let all = client.list_peers(call(request)).await.map_err(explain)?.into_inner();
+    let all = client.list_peers(call(request)).await?.into_inner();
     let ids = all.peers.into_iter().map(|peer| peer.peer_id);
     let ids = ids.chain(all.known.into_iter().map(|peer| peer.peer_id));
     let ids = ids.chain(all.banned.into_iter().map(|peer| peer.peer_id));
@@ -195,7 +170,7 @@ async fn find(client: &mut MeshClient, given: String) -> Result<String, Failure>
 
 async fn list(args: &PeersArgs, client: &mut MeshClient, out: &mut Output) -> Result<Exit, Failure> {
     let request = rpc::ListPeersRequest { with_known: args.known, with_banned: args.banned };
-    let response = client.list_peers(call(request)).await.map_err(explain)?.into_inner();
+    let response = client.list_peers(call(request)).await?.into_inner();
     if args.known {
         show_known(&response.known, args.wide, out)?;
     }
