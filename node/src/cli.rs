@@ -7,6 +7,7 @@ mod add;
 mod allocation;
 mod bulk;
 mod client;
+mod confirm;
 mod context;
 mod export_file;
 mod failure;

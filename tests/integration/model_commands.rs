@@ -106,17 +106,23 @@ async fn the_commands_list_use_add_and_remove_models() {
     assert!(added.out.contains(SINES), "{}", added.out);
     run(&["models", "use", SINES]).await.ended_with(0);
     node.wait_embedded_anew().await;
-    run(&["models", "remove", SINES]).await.ended_with(4).assert_told("in use", "synapsenet models`");
+    // A script that does not say that it is sure is refused, as it is for `retract` and `share`.
+    run(&["models", "remove", INT8]).await.ended_with(2).assert_told("no terminal", "--yes");
+    run(&["models", "drop", INT8]).await.ended_with(2).assert_told("no terminal", "--yes");
+    run(&["models", "remove", SINES, "--yes"])
+        .await
+        .ended_with(4)
+        .assert_told("in use", "synapsenet models`");
     run(&["models", "use", W8]).await.ended_with(0);
     node.wait_embedded_anew().await;
-    let removed = run(&["models", "remove", SINES, "--json"]).await.ended_with(0).records();
+    let removed = run(&["models", "remove", SINES, "--yes", "--json"]).await.ended_with(0).records();
     assert_eq!(removed[0]["dropped_vectors"], 1);
     run(&["models", "show", SINES]).await.ended_with(1).assert_told("no model", "synapsenet models`");
-    run(&["models", "remove", W8])
+    run(&["models", "remove", W8, "--yes"])
         .await
         .ended_with(4)
         .assert_told("part of the program", "synapsenet models`");
-    run(&["models", "remove", INT8])
+    run(&["models", "remove", INT8, "--yes"])
         .await
         .ended_with(4)
         .assert_told("part of the program", "synapsenet models`");

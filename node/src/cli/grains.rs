@@ -1,16 +1,15 @@
 //! `get`, `list` and `retract`: single grains.
 
-use std::io::{self, BufRead, Write};
-
 use clap::Args;
 use serde::Serialize;
 use synapsenet_proto::rpc::{self, ErrorReason};
 
 use super::client::{Client, call, connect};
+use super::confirm::Consent;
 use super::context::Context;
 use super::failure::{Exit, Failure, reason_of};
 use super::filter::{FilterArgs, parse_id};
-use super::output::{FAINT, Output, STRONG, can_ask, one_line, printable, short_id};
+use super::output::{FAINT, Output, STRONG, one_line, printable, short_id};
 use super::record::{DetailRecord, GrainRecord};
 use super::source::place;
 use super::time;
@@ -175,12 +174,7 @@ struct RetractionRecord<'a> {
 
 /// Runs `retract`.
 pub(crate) async fn retract(args: RetractArgs, context: &mut Context) -> Result<Exit, Failure> {
-    if !args.yes && !can_ask() {
-        return Err(Failure::usage(
-            "retracting asks first, and there is no terminal to ask on",
-            "give --yes when you are sure: a retraction cannot be taken back",
-        ));
-    }
+    let consent = Consent::of(args.yes, "retracting", "a retraction cannot be taken back")?;
     let mut client = connect(&context.target).await?;
     let json = context.out.is_json();
     let (grains, mut exit) = find(&mut client, args.ids, json).await?;
@@ -188,9 +182,7 @@ pub(crate) async fn retract(args: RetractArgs, context: &mut Context) -> Result<
         return Ok(exit);
     }
     let these = if grains.len() == 1 { "this grain" } else { "these grains" };
-    if !args.yes && !ask(&grains, &format!("Retract {these}? The text goes for good."))? {
-        return Err(Failure::incomplete("nothing was retracted", "answer y to retract, or give --yes"));
-    }
+    consent.confirm(&named(&grains), &format!("Retract {these}? The text goes for good."))?;
     for grain in &grains {
         let request = rpc::RetractRequest { id: grain.id.clone() };
         match client.retract(call(request)).await {
@@ -245,22 +237,11 @@ pub(super) fn tell_and_go_on(failure: Failure, json: bool) -> Result<Exit, Failu
     }
 }
 
-/// Shows grains and asks about them.
-pub(super) fn ask(grains: &[rpc::Grain], question: &str) -> Result<bool, Failure> {
-    let mut stderr = anstream::stderr();
-    let mut answer = || -> io::Result<String> {
-        for grain in grains {
-            let words = if grain.title.is_empty() { &grain.text } else { &grain.title };
-            writeln!(stderr, "  {STRONG}{}{STRONG:#}  {}", short_id(&grain.id), one_line(words, 60))?;
-        }
-        write!(stderr, "{question} [y/N] ")?;
-        stderr.flush()?;
-        let mut answer = String::new();
-        io::stdin().lock().read_line(&mut answer)?;
-        Ok(answer)
+/// Grains as a question names them, a line each.
+pub(super) fn named(grains: &[rpc::Grain]) -> Vec<String> {
+    let line = |grain: &rpc::Grain| {
+        let words = if grain.title.is_empty() { &grain.text } else { &grain.title };
+        format!("{STRONG}{}{STRONG:#}  {}", short_id(&grain.id), one_line(words, 60))
     };
-    let answer = answer().map_err(|error| {
-        Failure::incomplete(format!("cannot ask: {error}"), "give --yes when you are sure")
-    })?;
-    Ok(matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
+    grains.iter().map(line).collect()
 }

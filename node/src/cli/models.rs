@@ -9,9 +9,10 @@ use synapsenet_proto::rpc;
 use tonic::Request;
 
 use super::client::{ModelClient, call, connect_models};
+use super::confirm::Consent;
 use super::context::Context;
 use super::failure::{Exit, Failure};
-use super::output::{FAINT, Output, Unit, can_ask, plural, printable, table};
+use super::output::{FAINT, Output, Unit, plural, printable, table};
 
 /// Arguments of `models`.
 #[derive(Debug, Args)]
@@ -153,41 +154,34 @@ fn role_word(role: rpc::ModelRole) -> &'static str {
 
 /// Runs `models`.
 pub(crate) async fn run(args: ModelsArgs, context: &mut Context) -> Result<Exit, Failure> {
+    let command = args.command.unwrap_or(ModelsCommand::List);
+    let again = "its vectors have to be computed again";
+    let consent = match &command {
+        ModelsCommand::Remove { yes, .. } => Consent::of(*yes, "removing a model", again)?,
+        ModelsCommand::Drop { yes, .. } => Consent::of(*yes, "dropping vectors", again)?,
+        _ => Consent::Given,
+    };
     let mut client = connect_models(&context.target).await?;
     let out = &mut context.out;
-    match args.command.unwrap_or(ModelsCommand::List) {
+    match command {
         ModelsCommand::List | ModelsCommand::Fetch { name: None } => list(&mut client, out).await,
         ModelsCommand::Show { name } => show(&mut client, name, out).await,
         ModelsCommand::Use { name } => use_model(&mut client, name, out).await,
         ModelsCommand::Add { dir } => add(&mut client, dir, out).await,
         ModelsCommand::Fetch { name: Some(name) } => fetch(&mut client, name, out).await,
-        ModelsCommand::Remove { name, yes } => {
-            ask(&format!("Remove the model {name} and all vectors of it?"), yes)?;
+        ModelsCommand::Remove { name, .. } => {
+            consent.confirm(&[], &format!("Remove the model {name} and all vectors of it?"))?;
             let request = Request::new(rpc::RemoveModelRequest { name: name.clone() });
             let dropped = client.remove_model(request).await?.into_inner().dropped_vectors;
             done("removed", &name, dropped, out)
         }
-        ModelsCommand::Drop { name, yes } => {
-            ask(&format!("Drop all vectors of the model {name}?"), yes)?;
+        ModelsCommand::Drop { name, .. } => {
+            consent.confirm(&[], &format!("Drop all vectors of the model {name}?"))?;
             let request = Request::new(rpc::DropVectorsRequest { name: name.clone() });
             let dropped = client.drop_vectors(request).await?.into_inner().dropped_vectors;
             done("dropped", &name, dropped, out)
         }
     }
-}
-
-/// Asks on a terminal, and takes a script at its word.
-fn ask(question: &str, yes: bool) -> Result<(), Failure> {
-    if yes || !can_ask() {
-        return Ok(());
-    }
-    anstream::eprint!("{question} [y/N] ");
-    let mut answer = String::new();
-    std::io::stdin().read_line(&mut answer)?;
-    if matches!(answer.trim(), "y" | "Y" | "yes") {
-        return Ok(());
-    }
-    Err(Failure::incomplete("nothing was changed", "answer y, or give --yes"))
 }
 
 async fn list(client: &mut ModelClient, out: &mut Output) -> Result<Exit, Failure> {

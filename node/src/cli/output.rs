@@ -147,11 +147,6 @@ pub(crate) enum Unit {
     Bytes,
 }
 
-/// Whether somebody can be asked: the question goes to standard error, the answer comes from standard input.
-pub(crate) fn can_ask() -> bool {
-    io::stdin().is_terminal() && io::stderr().is_terminal()
-}
-
 /// An error as a line for scripts.
 #[derive(Serialize)]
 struct FailureRecord<'a> {

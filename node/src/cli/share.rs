@@ -5,11 +5,12 @@ use serde::Serialize;
 use synapsenet_proto::rpc;
 
 use super::client::{call, connect};
+use super::confirm::Consent;
 use super::context::Context;
 use super::failure::{Exit, Failure};
 use super::filter::parse_id;
-use super::grains::{ask, find, tell_and_go_on};
-use super::output::{Output, can_ask, short_id};
+use super::grains::{find, named, tell_and_go_on};
+use super::output::{Output, short_id};
 
 /// Arguments of `share`.
 #[derive(Debug, Args)]
@@ -32,22 +33,15 @@ struct ShareRecord<'a> {
 
 /// Runs `share`.
 pub(crate) async fn run(args: ShareArgs, context: &mut Context) -> Result<Exit, Failure> {
-    if !args.yes && !can_ask() {
-        return Err(Failure::usage(
-            "sharing asks first, and there is no terminal to ask on",
-            "give --yes when you are sure: what peers have cannot be called back",
-        ));
-    }
+    let consent = Consent::of(args.yes, "sharing", "what peers have cannot be called back")?;
     let mut client = connect(&context.target).await?;
     let json = context.out.is_json();
     let (grains, mut exit) = find(&mut client, args.ids, json).await?;
     let private: Vec<_> = grains.iter().filter(|grain| !grain.shared).cloned().collect();
-    if !args.yes && !private.is_empty() {
+    if !private.is_empty() {
         let question =
             "Share with every peer of their topics, for good? Titles, tags and the paths of files go along.";
-        if !ask(&private, question)? {
-            return Err(Failure::incomplete("nothing was shared", "answer y to share, or give --yes"));
-        }
+        consent.confirm(&named(&private), question)?;
     }
     for grain in &grains {
         match client.share(call(rpc::ShareRequest { id: grain.id.clone() })).await {
