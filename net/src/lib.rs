@@ -13,6 +13,7 @@
 //! | Is a message welcome, and what does misbehaving cost? | `verdict`, `score` |
 //! | Whom to dial, when, after how many failures? | `dial` |
 //! | How many bytes went where, and how many may? | `meter` |
+//! | How much may pass in a time? | `bucket` |
 //!
 //! This crate refuses to know the store and the index: bytes come in, a verdict or an [`Event`] goes out. The swarm's task
 //! never waits for whoever uses it: when the queue of events is full, announcements are dropped and counted, and questions
@@ -21,6 +22,7 @@
 #![warn(missing_docs)]
 
 mod behaviour;
+mod bucket;
 mod codec;
 mod config;
 mod dial;
@@ -36,6 +38,7 @@ mod task;
 mod transport;
 mod verdict;
 
+pub use bucket::Bucket;
 pub use config::{Config, Layer};
 pub use dial::{KnownPeer, Saved};
 pub use error::{AskError, DialError, NetError};
@@ -44,5 +47,5 @@ pub use handle::{Net, peer_of};
 pub use libp2p::{Multiaddr, PeerId, identity::Keypair};
 pub use meter::{PROTOCOLS, Traffic};
 pub use metrics::Metrics;
-pub use score::{Ban, Buckets, Offence};
+pub use score::{Ban, Offence};
 pub use status::{Direction, NetStatus, PeerStatus, Transport};

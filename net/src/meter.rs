@@ -15,6 +15,8 @@ use std::time::{Duration, Instant};
 use futures::{AsyncRead, AsyncWrite};
 use libp2p::core::muxing::{StreamMuxer, StreamMuxerBox, StreamMuxerEvent, SubstreamBox};
 
+use crate::bucket::Bucket;
+
 /// The protocols that traffic is counted by.
 pub const PROTOCOLS: [&str; 9] =
     ["gossip", "sync", "fetch", "search", "kademlia", "identify", "ping", "relay", "other"];
@@ -77,54 +79,38 @@ impl Count {
 #[derive(Debug)]
 pub(crate) struct Meter {
     pub(crate) all: Count,
-    upload: Option<Mutex<Bucket>>,
-    download: Option<Mutex<Bucket>>,
+    upload: Option<Mutex<Cap>>,
+    download: Option<Mutex<Cap>>,
 }
 
 impl Meter {
     /// Caps in bytes a second.
     pub(crate) fn new(upload: Option<u64>, download: Option<u64>) -> Arc<Self> {
-        let bucket = |rate: Option<u64>| rate.map(|rate| Mutex::new(Bucket::new(rate, Instant::now())));
-        Arc::new(Self { all: Count::default(), upload: bucket(upload), download: bucket(download) })
+        let cap = |rate: Option<u64>| rate.map(|rate| Mutex::new(Cap::new(rate, Instant::now())));
+        Arc::new(Self { all: Count::default(), upload: cap(upload), download: cap(download) })
     }
 }
 
-/// A token bucket of bytes: fills with `rate` a second, up to `burst`.
+/// A cap on bytes: so many a second, in bursts of a quarter of that.
 #[derive(Debug)]
-struct Bucket {
-    rate: u64,
-    burst: u64,
-    tokens: u64,
-    filled: Instant,
-}
+struct Cap(Bucket);
 
-impl Bucket {
+impl Cap {
     fn new(rate: u64, now: Instant) -> Self {
-        let burst = (rate / 4).max(MIN_BURST);
-        Self { rate: rate.max(1), burst, tokens: burst, filled: now }
+        Self(Bucket::new(rate.max(1) as f64, (rate / 4).max(MIN_BURST) as f64, now))
     }
 
     /// Takes up to `wanted` bytes; when there are none, says how long to wait.
     fn take(&mut self, wanted: u64, now: Instant) -> Result<u64, Duration> {
-        let passed = now.saturating_duration_since(self.filled);
-        let new =
-            (passed.as_nanos() * u128::from(self.rate) / 1_000_000_000).min(u128::from(self.burst)) as u64;
-        if new > 0 {
-            self.tokens = (self.tokens + new).min(self.burst);
-            self.filled = now;
+        match self.0.take_up_to(wanted, now) {
+            0 => Err(self.0.time_for(wanted.min(1 << 10) as f64).max(MIN_WAIT)),
+            taken => Ok(taken),
         }
-        if self.tokens == 0 {
-            let some = wanted.min(1 << 10);
-            return Err(Duration::from_secs_f64(some as f64 / self.rate as f64).max(MIN_WAIT));
-        }
-        let taken = wanted.min(self.tokens);
-        self.tokens -= taken;
-        Ok(taken)
     }
 
     /// Gives back what was taken and not used.
     fn give_back(&mut self, bytes: u64) {
-        self.tokens = (self.tokens + bytes).min(self.burst);
+        self.0.give_back(bytes);
     }
 }
 
@@ -237,18 +223,18 @@ fn protocol_in(head: &[u8]) -> Option<usize> {
 
 /// Takes bytes from a cap, waiting for them when there are none.
 fn poll_take(
-    bucket: Option<&Mutex<Bucket>>,
+    cap: Option<&Mutex<Cap>>,
     wait: &mut Option<Pin<Box<tokio::time::Sleep>>>,
     wanted: usize,
     cx: &mut Context<'_>,
 ) -> Poll<usize> {
-    let Some(bucket) = bucket else { return Poll::Ready(wanted) };
+    let Some(cap) = cap else { return Poll::Ready(wanted) };
     loop {
         if let Some(sleep) = wait {
             ready!(sleep.as_mut().poll(cx));
             *wait = None;
         }
-        let taken = lock(bucket).take(wanted as u64, Instant::now());
+        let taken = lock(cap).take(wanted as u64, Instant::now());
         match taken {
             Ok(bytes) => return Poll::Ready(bytes as usize),
             Err(time) => *wait = Some(Box::pin(tokio::time::sleep(time))),
@@ -256,15 +242,15 @@ fn poll_take(
     }
 }
 
-fn give_back(bucket: Option<&Mutex<Bucket>>, bytes: usize) {
-    if let Some(bucket) = bucket {
-        lock(bucket).give_back(bytes as u64);
+fn give_back(cap: Option<&Mutex<Cap>>, bytes: usize) {
+    if let Some(cap) = cap {
+        lock(cap).give_back(bytes as u64);
     }
 }
 
-fn lock(bucket: &Mutex<Bucket>) -> std::sync::MutexGuard<'_, Bucket> {
-    // A bucket is whole between any two of its lines.
-    bucket.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock(cap: &Mutex<Cap>) -> std::sync::MutexGuard<'_, Cap> {
+    // A cap is whole between any two of its lines.
+    cap.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl AsyncRead for Substream {
@@ -273,11 +259,11 @@ impl AsyncRead for Substream {
         if buf.is_empty() {
             return Pin::new(&mut this.inner).poll_read(cx, buf);
         }
-        let bucket = this.meter.download.as_ref();
-        let room = ready!(poll_take(bucket, &mut this.download_wait, buf.len(), cx));
+        let cap = this.meter.download.as_ref();
+        let room = ready!(poll_take(cap, &mut this.download_wait, buf.len(), cx));
         let read = Pin::new(&mut this.inner).poll_read(cx, &mut buf[..room]);
         let used = if let Poll::Ready(Ok(read)) = &read { *read } else { 0 };
-        give_back(bucket, room - used);
+        give_back(cap, room - used);
         this.count(&buf[..used], false);
         read
     }
@@ -289,11 +275,11 @@ impl AsyncWrite for Substream {
         if buf.is_empty() {
             return Pin::new(&mut this.inner).poll_write(cx, buf);
         }
-        let bucket = this.meter.upload.as_ref();
-        let room = ready!(poll_take(bucket, &mut this.upload_wait, buf.len(), cx));
+        let cap = this.meter.upload.as_ref();
+        let room = ready!(poll_take(cap, &mut this.upload_wait, buf.len(), cx));
         let written = Pin::new(&mut this.inner).poll_write(cx, &buf[..room]);
         let used = if let Poll::Ready(Ok(written)) = &written { *written } else { 0 };
-        give_back(bucket, room - used);
+        give_back(cap, room - used);
         this.count(&buf[..used], true);
         written
     }
@@ -325,23 +311,23 @@ mod tests {
         #[test]
         fn a_cap_holds_over_any_time(rate in 1u64..10_000_000, steps in proptest::collection::vec((0u64..200, 1u64..100_000), 1..200)) {
             let start = Instant::now();
-            let mut bucket = Bucket::new(rate, start);
+            let mut cap = Cap::new(rate, start);
             let (mut now, mut taken) = (start, 0);
             for (wait_ms, wanted) in steps {
                 now += Duration::from_millis(wait_ms);
-                taken += bucket.take(wanted, now).unwrap_or(0);
+                taken += cap.take(wanted, now).unwrap_or(0);
             }
-            let allowed = (now - start).as_secs_f64() * rate as f64 + bucket.burst as f64;
+            let allowed = (now - start).as_secs_f64() * rate as f64 + (rate / 4).max(MIN_BURST) as f64;
             prop_assert!(taken as f64 <= allowed + 1.0, "{taken} of {allowed}");
         }
 
         #[test]
         fn a_cap_lets_through_what_is_allowed_in_the_end(rate in 100u64..1_000_000) {
             let start = Instant::now();
-            let mut bucket = Bucket::new(rate, start);
+            let mut cap = Cap::new(rate, start);
             let (mut now, mut taken) = (start, 0);
             while now < start + Duration::from_secs(20) {
-                match bucket.take(10_000, now) {
+                match cap.take(10_000, now) {
                     Ok(bytes) => taken += bytes,
                     Err(wait) => now += wait,
                 }

@@ -1,11 +1,10 @@
-//! What misbehaving costs: penalties that fade, bans that grow, and the buckets that bound how much anybody may send.
+//! What misbehaving costs: penalties that fade and bans that grow.
 //!
 //! A peer collects penalties; they halve every [`HALF_LIFE`]. At [`BAN_AT`] it is disconnected and banned, each time for
 //! twice as long as the time before. Gossipsub is told the penalties, too, so that a peer on its way there loses its place
 //! in the mesh of a topic first.
 
 use std::collections::HashMap;
-use std::hash::Hash;
 use std::time::{Duration, Instant};
 
 use libp2p::PeerId;
@@ -213,51 +212,6 @@ impl Bans {
     }
 }
 
-/// Token buckets by key, for at most so many keys: the ones longest unused give way, which can only be to their good.
-#[derive(Debug)]
-pub struct Buckets<K> {
-    rate: f64,
-    burst: f64,
-    max_keys: usize,
-    buckets: HashMap<K, (f64, Instant)>,
-}
-
-impl<K: Eq + Hash + Copy> Buckets<K> {
-    /// `rate` tokens a second, at most `burst` at once.
-    #[must_use]
-    pub fn new(rate: f64, burst: f64, max_keys: usize) -> Self {
-        Self { rate, burst, max_keys, buckets: HashMap::new() }
-    }
-
-    /// Takes a token; false when there is none.
-    pub fn take(&mut self, key: K, now: Instant) -> bool {
-        if self.buckets.len() >= self.max_keys && !self.buckets.contains_key(&key) {
-            self.make_room(now);
-        }
-        let (tokens, filled) = self.buckets.entry(key).or_insert((self.burst, now));
-        let passed = now.saturating_duration_since(*filled).as_secs_f64();
-        *tokens = (*tokens + passed * self.rate).min(self.burst);
-        *filled = now;
-        let has = *tokens >= 1.0;
-        if has {
-            *tokens -= 1.0;
-        }
-        has
-    }
-
-    /// Drops the buckets that are full again, and if none is, the older half.
-    fn make_room(&mut self, now: Instant) {
-        let time_to_fill = Duration::from_secs_f64(self.burst / self.rate);
-        self.buckets.retain(|_, (_, filled)| now.saturating_duration_since(*filled) < time_to_fill);
-        if self.buckets.len() >= self.max_keys {
-            let mut times: Vec<Instant> = self.buckets.values().map(|(_, filled)| *filled).collect();
-            times.sort();
-            let middle = times[times.len() / 2];
-            self.buckets.retain(|_, (_, filled)| *filled > middle);
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -325,35 +279,5 @@ mod tests {
             bans.by_hand(PeerId::random(), Some(Duration::from_millis(n)), 0);
         }
         assert_eq!(bans.bans.len(), MAX_BANS);
-    }
-
-    proptest! {
-        #[test]
-        fn a_bucket_lets_through_its_rate_and_no_more(steps in proptest::collection::vec((0u8..50, 0u64..300), 1..400)) {
-            let start = Instant::now();
-            let mut buckets = Buckets::new(10.0, 20.0, 8);
-            let mut passed: HashMap<u8, u32> = HashMap::new();
-            let mut now = start;
-            for (key, wait) in steps {
-                now += Duration::from_millis(wait);
-                // One key is looked at; the others push each other out.
-                if buckets.take(key % 4, now) {
-                    *passed.entry(key % 4).or_default() += 1;
-                }
-                prop_assert!(buckets.buckets.len() <= 8);
-            }
-            let allowed = 20.0 + 10.0 * (now - start).as_secs_f64();
-            prop_assert!(passed.values().all(|&count| f64::from(count) <= allowed));
-        }
-
-        #[test]
-        fn many_keys_stay_within_bounds(keys in proptest::collection::vec(any::<u32>(), 1..500)) {
-            let mut buckets = Buckets::new(1.0, 5.0, 16);
-            let now = Instant::now();
-            for key in keys {
-                buckets.take(key, now);
-                prop_assert!(buckets.buckets.len() <= 16);
-            }
-        }
     }
 }

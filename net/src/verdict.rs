@@ -7,7 +7,8 @@ use std::time::Instant;
 use libp2p::PeerId;
 use synapsenet_proto::{Announcement, AuthorId, GrainId, MAX_ANNOUNCEMENT_BYTES, Refusal};
 
-use crate::score::{Buckets, Offence};
+use crate::bucket::Buckets;
+use crate::score::Offence;
 
 /// Announcements a second that one peer may pass on, and how many at once. A peer passes on what all authors behind it say.
 const PEER_RATE: (f64, f64) = (1000.0, 8000.0);

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use synapsenet_net::PeerId;
+use synapsenet_net::{Bucket, PeerId};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Answers computed at the same time: some milliseconds of work each, and the people at this node have work, too.
@@ -28,26 +28,6 @@ pub(super) enum Kind {
 /// messages in a few seconds; 50 full fetches are more than any line here carries; a search costs milliseconds.
 const RATES: [(f64, f64); 3] = [(20.0, 60.0), (50.0, 100.0), (2.0, 10.0)];
 
-/// Lets a peer ask so often (a token bucket).
-#[derive(Debug, Clone, Copy)]
-struct Bucket {
-    tokens: f64,
-    filled: Instant,
-}
-
-impl Bucket {
-    fn take(&mut self, (rate, burst): (f64, f64), now: Instant) -> bool {
-        let since = now.saturating_duration_since(self.filled).as_secs_f64();
-        self.tokens = (self.tokens + since * rate).min(burst);
-        self.filled = now;
-        let is_full_enough = self.tokens >= 1.0;
-        if is_full_enough {
-            self.tokens -= 1.0;
-        }
-        is_full_enough
-    }
-}
-
 struct Caller {
     buckets: [Bucket; 3],
     turns: Arc<Semaphore>,
@@ -56,7 +36,7 @@ struct Caller {
 
 impl Caller {
     fn new(now: Instant) -> Self {
-        let buckets = RATES.map(|(_, burst)| Bucket { tokens: burst, filled: now });
+        let buckets = RATES.map(|(rate, burst)| Bucket::new(rate, burst, now));
         Self { buckets, turns: Arc::new(Semaphore::new(MAX_ANSWERS_PER_PEER)), seen: now }
     }
 }
@@ -99,7 +79,7 @@ impl Turnstile {
         }
         let caller = callers.entry(peer).or_insert_with(|| Caller::new(now));
         caller.seen = now;
-        let is_in = caller.buckets[kind as usize].take(RATES[kind as usize], now);
+        let is_in = caller.buckets[kind as usize].take(now);
         is_in.then(|| caller.turns.clone())
     }
 }
