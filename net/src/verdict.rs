@@ -5,7 +5,7 @@ use std::collections::{HashSet, VecDeque};
 use std::time::Instant;
 
 use libp2p::PeerId;
-use synapsenet_proto::{Announcement, AuthorId, GrainId, MAX_ANNOUNCEMENT_BYTES, Refusal};
+use synapsenet_proto::{Announcement, AuthorId, GrainId, MAX_ANNOUNCEMENT_BYTES, MAX_CLOCK_SKEW_MS, Refusal};
 
 use crate::bucket::Buckets;
 use crate::score::Offence;
@@ -20,8 +20,6 @@ const MAX_RATED: usize = 4096;
 /// Ids of grains that were announced lately: far more than gossipsub's own memory of a minute holds at full rate, and
 /// 3 MB.
 const MAX_SEEN: usize = 32_768;
-/// How far ahead of this node's clock a grain may be dated, in milliseconds. The same as at the one door.
-const MAX_CLOCK_SKEW_MS: u64 = 10 * 60 * 1000;
 
 /// What becomes of a message.
 #[derive(Debug, Clone, PartialEq, Eq)]

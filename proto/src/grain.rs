@@ -37,6 +37,10 @@ pub const MAX_RELATION_BYTES: usize = 64;
 /// The relation by which a retraction names the grain that it withdraws.
 pub const RETRACTS: &str = "retracts";
 
+/// How far ahead of a node's clock a grain may be dated, in milliseconds: clocks of home machines drift by minutes when
+/// they lose their time server. Whoever takes a grain in or passes it on holds it against the same limit.
+pub const MAX_CLOCK_SKEW_MS: u64 = 10 * 60 * 1000;
+
 /// The rules by which this program seals.
 const BODY_VERSION: u32 = 1;
 

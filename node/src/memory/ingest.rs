@@ -32,9 +32,6 @@ use writer::Writer;
 const QUEUE: usize = 1024;
 /// Changes in one commit: a commit of this many takes some tens of milliseconds, which bounds a single caller's wait.
 const MAX_COMMIT: usize = 1024;
-/// How far ahead of this node's clock a grain may be dated, in milliseconds: clocks of home machines drift by
-/// minutes when they lose their time server.
-const MAX_CLOCK_SKEW_MS: u64 = 10 * 60 * 1000;
 
 /// Why a change was not made.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -332,7 +329,7 @@ pub(crate) fn now_ms() -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use synapsenet_proto::{Identity, ModelId, Vector};
+    use synapsenet_proto::{Identity, MAX_CLOCK_SKEW_MS, ModelId, Vector};
 
     use super::*;
     use crate::memory::events::Happening;

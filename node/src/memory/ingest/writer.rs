@@ -3,14 +3,11 @@
 use std::sync::Arc;
 
 use synapsenet_net::PeerId;
-use synapsenet_proto::{Announcement, AuthorId, Grain, GrainId, Kind, Refusal, Topic};
+use synapsenet_proto::{Announcement, AuthorId, Grain, GrainId, Kind, MAX_CLOCK_SKEW_MS, Refusal, Topic};
 use synapsenet_storage::{Change, Counts, Outcome, StorageError};
 use tokio::sync::{Notify, mpsc};
 
-use super::{
-    Command, IngestError, Limits, MAX_CLOCK_SKEW_MS, MAX_COMMIT, Origin, Put, Reply, Via, now_ms,
-    storage_error,
-};
+use super::{Command, IngestError, Limits, MAX_COMMIT, Origin, Put, Reply, Via, now_ms, storage_error};
 use crate::memory::Memory;
 use crate::memory::announcer::Announcer;
 use crate::memory::events::{Events, Happening};
