@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use synapsenet::{Config, Node, Settings};
+use synapsenet::{Config, Node, SOCKET, Settings};
 use synapsenet_benches::{connect, sample_texts};
 use synapsenet_index::{
     Compute, Embedder, Hnsw, HnswOptions, Model, Provider, Purpose, Runtime, Tokenized, Tokenizer,
@@ -223,7 +223,7 @@ fn search(c: &mut Criterion) {
     config.metrics.listen.clear();
     config.network.enabled = false;
     let node = tokio.block_on(Node::start(Settings::from(config), dir.path())).expect("a node starts");
-    let mut client = tokio.block_on(connect(dir.path().join("api.sock"))).expect("the node answers");
+    let mut client = tokio.block_on(connect(dir.path().join(SOCKET))).expect("the node answers");
     let put_and_wait = |texts: Vec<String>| {
         let mut client = client.clone();
         tokio.block_on(async move {

@@ -14,8 +14,8 @@ pub(crate) const MODELS: &str = "models";
 pub(crate) const IDENTITY: &str = "identity.seed";
 /// What lets a client in over TCP.
 pub(crate) const TOKEN: &str = "api.token";
-/// Where clients on this machine come in.
-pub(crate) const SOCKET: &str = "api.sock";
+/// The unix socket on which clients on this machine come in.
+pub const SOCKET: &str = "api.sock";
 /// Addresses of peers, bans, topics.
 pub(crate) const MESH: &str = "mesh.json";
 /// The configuration.

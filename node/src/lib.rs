@@ -22,4 +22,5 @@ mod rpc;
 mod testing;
 
 pub use config::{Config, ConfigError, Settings};
+pub use data_folder::SOCKET;
 pub use node::Node;

@@ -11,6 +11,7 @@ use std::time::Instant;
 
 use anyhow::{Context, bail};
 use futures::StreamExt;
+use synapsenet::SOCKET;
 use synapsenet_benches::{Arguments, channel, connect, project_dir, quantile, sample_texts, texts_in};
 use synapsenet_index::{Compute, Embedder, Model, Purpose, Runtime, Tokenizer, find_runtime};
 use synapsenet_proto::rpc::model_service_client::ModelServiceClient;
@@ -136,7 +137,7 @@ impl Node {
         if !line.contains("\"ready\"") {
             bail!("the node did not start: {line}");
         }
-        let client = connect(data_dir.join("api.sock")).await?;
+        let client = connect(data_dir.join(SOCKET)).await?;
         Ok((Self { process }, client, milliseconds))
     }
 
@@ -158,7 +159,7 @@ impl Drop for Node {
 
 /// Has the running node use a model that it does not know yet.
 async fn use_model(data_dir: &Path, dir: &Path, model: &Model) -> anyhow::Result<()> {
-    let mut models = ModelServiceClient::new(channel(data_dir.join("api.sock")).await?);
+    let mut models = ModelServiceClient::new(channel(data_dir.join(SOCKET)).await?);
     let path = dir.canonicalize()?.display().to_string();
     // A folder that was measured before has it already.
     match models.add_model(rpc::AddModelRequest { path }).await {

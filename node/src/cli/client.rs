@@ -363,7 +363,7 @@ mod tests {
     #[tokio::test]
     async fn a_missing_node_is_told_with_the_command_that_starts_it() {
         let dir = tempfile::tempdir().unwrap();
-        let address = format!("unix:{}", dir.path().join("api.sock").display());
+        let address = format!("unix:{}", dir.path().join(crate::data_folder::SOCKET).display());
         let failure = connect(&target(&address, None, dir.path())).await.unwrap_err();
         let Failure::Told { exit, message, hint } = failure else { panic!("it must be told") };
         assert_eq!(exit, super::super::failure::Exit::Unreachable);

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
 use futures::future::try_join_all;
-use synapsenet::{Config, Node, Settings};
+use synapsenet::{Config, Node, SOCKET, Settings};
 use synapsenet_benches::channel;
 use synapsenet_proto::rpc;
 use synapsenet_proto::rpc::mesh_service_client::MeshServiceClient;
@@ -53,7 +53,7 @@ impl Member {
         let dir = tempfile::tempdir().context("cannot make a folder for a node")?;
         let data = dir.path().join("data");
         let node = Node::start(Settings::from(config), &data).await.context("a node does not start")?;
-        let channel = channel(data.join("api.sock")).await?;
+        let channel = channel(data.join(SOCKET)).await?;
         let (client, mesh) = (NodeServiceClient::new(channel.clone()), MeshServiceClient::new(channel));
         Ok(Self { node, client, mesh, _dir: dir })
     }
