@@ -83,7 +83,7 @@ pub(crate) fn build(config: &Config, key: &Keypair, meter: &Arc<Meter>) -> Resul
 
     // Dns comes around those that dial names, and inside of what counts.
     let direct = quic.or_transport(tcp).map(|either, _| either.into_inner());
-    let named = dns::tokio::Transport::system(direct).map_err(|error| setup(&error))?;
+    let named = with_names(direct, dns::tokio::Transport::system(()).map(drop))?;
     let all = relayed.or_transport(named).map(|either, _| either.into_inner());
 
     let layered = match &config.layer {
@@ -97,4 +97,56 @@ pub(crate) fn build(config: &Config, key: &Keypair, meter: &Arc<Meter>) -> Resul
         (peer, StreamMuxerBox::new(Metered::new(muxer, meter.clone(), count)))
     });
     Ok(Parts { transport: metered.boxed(), relay, counts })
+}
+
+/// Looks up the names in addresses that `direct` is to dial. `system` is whether the system says whom to ask for them
+/// (/etc/resolv.conf): where it does not, a mesh has use for addresses that are numbers all the same.
+fn with_names<T>(direct: T, system: std::io::Result<()>) -> Result<dns::tokio::Transport<T>, NetError> {
+    let Err(error) = system else {
+        return dns::tokio::Transport::system(direct).map_err(|error| NetError::Setup(error.to_string()));
+    };
+    tracing::warn!(%error, "no name server is known: names in addresses of peers are not looked up before the next start");
+    let nobody = dns::ResolverConfig::from_parts(None, Vec::new(), Vec::new());
+    Ok(dns::tokio::Transport::custom(direct, nobody, dns::ResolverOpts::default()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use futures::StreamExt;
+    use libp2p::core::transport::{DialOpts, ListenerId, TransportEvent};
+    use libp2p::core::{Endpoint, transport::PortUse};
+    use libp2p::{Multiaddr, Transport as _};
+
+    use super::*;
+
+    /// Far longer than anything here takes.
+    const PATIENCE: Duration = Duration::from_secs(120);
+
+    async fn dial(
+        transport: &mut dns::tokio::Transport<tcp::tokio::Transport>,
+        address: Multiaddr,
+    ) -> io::Result<()> {
+        let options = DialOpts { role: Endpoint::Dialer, port_use: PortUse::New };
+        let dialling = transport.dial(address, options).map_err(io::Error::other)?;
+        tokio::time::timeout(PATIENCE, dialling).await?.map(drop).map_err(io::Error::other)
+    }
+
+    #[tokio::test]
+    async fn without_a_name_server_addresses_that_are_numbers_are_dialled() {
+        let tcp = tcp::tokio::Transport::new(tcp::Config::default());
+        // What the library answers on a machine whose /etc/resolv.conf is missing or empty.
+        let unreadable = Err(io::Error::other("no nameservers found in config"));
+        let mut transport = with_names(tcp, unreadable).unwrap();
+
+        let mut listener = tcp::tokio::Transport::new(tcp::Config::default());
+        listener.listen_on(ListenerId::next(), "/ip4/127.0.0.1/tcp/0".parse().unwrap()).unwrap();
+        let mut listener = listener.boxed();
+        let Some(TransportEvent::NewAddress { listen_addr, .. }) = listener.next().await else {
+            panic!("it listens")
+        };
+        dial(&mut transport, listen_addr).await.unwrap();
+        assert!(dial(&mut transport, "/dns4/peer.example/tcp/1".parse().unwrap()).await.is_err());
+    }
 }
