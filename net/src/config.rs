@@ -16,6 +16,8 @@ pub type Layer =
 pub struct Config {
     /// Addresses to listen on. A port of 0 takes a free one.
     pub listen: Vec<Multiaddr>,
+    /// Whether an address of a family that this machine has not (IPv6, say) is passed over: for addresses that nobody chose.
+    pub listen_where_possible: bool,
     /// Where others reach this node, when it is known: told to peers without being tested.
     pub external: Vec<Multiaddr>,
     /// Peers to begin with, with or without `/p2p/PEER`. They are dialled again whenever too few peers are connected.
@@ -56,6 +58,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             listen: Vec::new(),
+            listen_where_possible: false,
             external: Vec::new(),
             bootstrap: Vec::new(),
             reserved: Vec::new(),

@@ -1,6 +1,7 @@
 //! Whom to dial, and when: the address book. A plain state machine; time comes as an argument.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use libp2p::multiaddr::Protocol;
@@ -11,8 +12,9 @@ use crate::score::Ban;
 
 /// Peers whose addresses are remembered.
 const MAX_PEERS: usize = 1000;
-/// Addresses remembered for one peer: TCP and QUIC over IPv4 and IPv6, at home and outside.
-const MAX_ADDRESSES: usize = 8;
+/// Addresses remembered for one peer: TCP and QUIC over IPv4 and IPv6, on its own machine, at home and outside, with room for
+/// a second network.
+const MAX_ADDRESSES: usize = 16;
 /// The wait after a first failure. It doubles with each one ...
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 /// ... up to this, ...
@@ -229,14 +231,17 @@ pub(crate) fn split(address: &Multiaddr) -> (Multiaddr, Option<PeerId>) {
     }
 }
 
-/// Whether an address could lead somewhere: "any address" does not.
+/// Whether an address could lead somewhere: "any address" does not, nor does a link-local one of IPv6, for which one would
+/// have to know the interface.
 pub(crate) fn is_dialable(address: &Multiaddr) -> bool {
-    let is_unspecified = crate::gate::ip_of(address).is_some_and(|ip| ip.is_unspecified());
+    let leads_nowhere =
+        |ip: IpAddr| ip.is_unspecified() || matches!(ip, IpAddr::V6(ip) if ip.is_unicast_link_local());
+    let is_nowhere = crate::gate::ip_of(address).is_some_and(leads_nowhere);
     let has_transport = address.iter().any(|part| {
         matches!(part, Protocol::Tcp(port) | Protocol::Udp(port) if port != 0)
             || matches!(part, Protocol::Memory(_) | Protocol::P2pCircuit)
     });
-    has_transport && !is_unspecified && address.iter().count() <= 12
+    has_transport && !is_nowhere && address.iter().count() <= 12
 }
 
 #[cfg(test)]
@@ -292,7 +297,8 @@ mod tests {
     fn addresses_that_lead_nowhere_are_not_kept() {
         let (now, me) = (Instant::now(), PeerId::random());
         let mut book = AddressBook::new(me, &[], now);
-        for nowhere in ["/ip4/0.0.0.0/tcp/1", "/ip4/192.0.2.1/tcp/0", "/ip4/192.0.2.1"] {
+        for nowhere in ["/ip4/0.0.0.0/tcp/1", "/ip4/192.0.2.1/tcp/0", "/ip4/192.0.2.1", "/ip6/fe80::1/tcp/1"]
+        {
             book.add(PeerId::random(), nowhere.parse().unwrap(), now);
         }
         book.add(me, address(1), now);

@@ -6,6 +6,7 @@ mod peers;
 mod swarm_events;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -18,6 +19,7 @@ use libp2p::request_response::OutboundRequestId;
 use libp2p::swarm::{self, SwarmEvent};
 use libp2p::{Multiaddr, PeerId, Swarm};
 use prost::Message;
+use socket2::{Domain, Socket, Type};
 use synapsenet_proto::{Announcement, Identity, Topic};
 use tokio::sync::{mpsc, oneshot};
 
@@ -188,10 +190,18 @@ impl Task {
     pub(crate) async fn listen(&mut self) -> Result<Vec<Multiaddr>, NetError> {
         let mut waiting = HashMap::new();
         for address in self.config.listen.clone() {
+            if self.config.listen_where_possible && !has_family_of(&address) {
+                tracing::info!(%address, "this machine has no addresses of this family; nothing listens there");
+                continue;
+            }
             let failed = |reason: String| NetError::Listen { address: address.clone(), reason };
             is_free(&address).map_err(|error| failed(error.to_string()))?;
             let id = self.swarm.listen_on(address.clone()).map_err(|error| failed(error.to_string()))?;
             waiting.insert(id, address);
+        }
+        if let (true, Some(address)) = (waiting.is_empty(), self.config.listen.first().cloned()) {
+            let reason = "this machine has no addresses of any of these families".to_owned();
+            return Err(NetError::Listen { address, reason });
         }
         let deadline = tokio::time::Instant::now() + MAX_LISTEN;
         while !waiting.is_empty() {
@@ -369,10 +379,26 @@ impl Task {
 /// connection to any of them.
 fn is_free(address: &Multiaddr) -> std::io::Result<()> {
     let port = address.iter().find_map(|part| if let Protocol::Tcp(port) = part { Some(port) } else { None });
-    match (ip_of(address), port) {
-        (Some(ip), Some(port)) if port != 0 => std::net::TcpListener::bind((ip, port)).map(drop),
-        _ => Ok(()),
+    let (Some(ip), Some(port)) = (ip_of(address), port.filter(|port| *port != 0)) else { return Ok(()) };
+    let address = SocketAddr::new(ip, port);
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    if address.is_ipv6() {
+        // As libp2p listens: IPv4 has a socket of its own on the same port.
+        socket.set_only_v6(true)?;
     }
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(1)
+}
+
+/// Whether this machine has addresses of the family of this one. Loopback has one of each family that is switched on.
+fn has_family_of(address: &Multiaddr) -> bool {
+    let loopback: IpAddr = match ip_of(address) {
+        Some(IpAddr::V4(_)) => Ipv4Addr::LOCALHOST.into(),
+        Some(IpAddr::V6(_)) => Ipv6Addr::LOCALHOST.into(),
+        None => return true,
+    };
+    std::net::UdpSocket::bind((loopback, 0)).is_ok()
 }
 
 /// The time in milliseconds since 1970-01-01 UTC.

@@ -103,7 +103,8 @@ pub(crate) struct Listening {
 }
 
 impl Listening {
-    /// Starts the swarm and joins the topics. `may_move`: nobody chose the ports, so others are taken when they are in use.
+    /// Starts the swarm and joins the topics. `may_move`: nobody chose the addresses, so other ports are taken when they are in
+    /// use, and families that the machine has not are passed over.
     /// `layer` is put between the swarm and its connections, by tests.
     ///
     /// # Errors
@@ -117,7 +118,7 @@ impl Listening {
         layer: Option<Layer>,
     ) -> anyhow::Result<Self> {
         let state = State::load(data_dir)?;
-        let swarm = Config { layer, ..config.to_swarm()? };
+        let swarm = Config { layer, listen_where_possible: may_move, ..config.to_swarm()? };
         let start = |swarm| Net::start(swarm, identity, state.saved(), metrics.clone());
         let (net, events, task) = match start(swarm.clone()).await {
             Err(NetError::Listen { address, reason }) if may_move => {
@@ -244,9 +245,10 @@ impl Mesh {
     }
 }
 
-/// Each address once, with the node's id, loopback last.
+/// Each address once, with the node's id, loopback last. Link-local ones of IPv6 mean nothing on another machine.
 fn dialable(addresses: impl Iterator<Item = Multiaddr>, net: &Net) -> Vec<Multiaddr> {
     let mut seen = BTreeSet::new();
+    let addresses = addresses.filter(|address| !address.to_string().starts_with("/ip6/fe80:"));
     let with_peer = |address: Multiaddr| address.with_p2p(net.peer()).unwrap_or_else(|address| address);
     let mut addresses: Vec<Multiaddr> =
         addresses.map(with_peer).filter(|address| seen.insert(address.clone())).collect();

@@ -17,7 +17,7 @@ use crate::verdict::Verdict;
 use crate::{DialError, Event, Request, Response};
 
 /// Addresses of a peer that are taken over from what it says about itself.
-const MAX_IDENTIFIED: usize = 8;
+const MAX_IDENTIFIED: usize = 16;
 
 impl Task {
     pub(super) fn on_swarm(&mut self, event: SwarmEvent<BehaviourEvent>) {

@@ -56,6 +56,25 @@ fn config() -> Config {
     Config { listen: vec!["/ip4/127.0.0.1/tcp/0".parse().unwrap()], ..Config::default() }
 }
 
+#[tokio::test]
+async fn a_node_listens_on_ipv4_and_ipv6_of_one_port_as_far_as_the_machine_has_them() {
+    // Nobody listens on a port that was just given back.
+    let port = std::net::TcpListener::bind("0.0.0.0:0").unwrap().local_addr().unwrap().port();
+    let listen = ["/ip4/0.0.0.0/tcp/", "/ip6/::/tcp/"];
+    let listen = listen.iter().map(|start| format!("{start}{port}").parse().unwrap()).collect();
+    let node = Node::start(7, Config { listen, listen_where_possible: true, ..Config::default() }).await;
+    let listens_on = |family: &str| {
+        let listening = node.net.listening().iter().map(ToString::to_string);
+        listening
+            .filter(|address| address.starts_with(family) && address.ends_with(&port.to_string()))
+            .count()
+            > 0
+    };
+    assert!(listens_on("/ip4/"), "{:?}", node.net.listening());
+    let has_ipv6 = std::net::UdpSocket::bind("[::1]:0").is_ok();
+    assert_eq!(listens_on("/ip6/"), has_ipv6, "{:?}", node.net.listening());
+}
+
 async fn wait_for(what: &str, mut condition: impl AsyncFnMut() -> bool) {
     let wait = async {
         let mut interval = tokio::time::interval(Duration::from_millis(50));

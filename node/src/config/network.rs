@@ -10,6 +10,14 @@ use toml::Value;
 /// Topics that a node may take part in: peers listen to no more of one node.
 pub(crate) const MAX_TOPICS: usize = 256;
 
+/// Where a node listens for peers unless somebody says otherwise: the families that the machine has not are passed over.
+const LISTEN: [&str; 4] = [
+    "/ip4/0.0.0.0/tcp/7716",
+    "/ip4/0.0.0.0/udp/7716/quic-v1",
+    "/ip6/::/tcp/7716",
+    "/ip6/::/udp/7716/quic-v1",
+];
+
 /// The mesh. Private grains never leave the node, whatever is set here.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -64,7 +72,7 @@ impl Default for NetworkConfig {
         Self {
             enabled: true,
             profile: "lan".into(),
-            listen: vec!["/ip4/0.0.0.0/tcp/7716".into(), "/ip4/0.0.0.0/udp/7716/quic-v1".into()],
+            listen: LISTEN.map(str::to_owned).into(),
             external: Vec::new(),
             bootstrap: Vec::new(),
             reserved: Vec::new(),
@@ -161,6 +169,7 @@ impl NetworkConfig {
         };
         Ok(synapsenet_net::Config {
             listen: parse(&self.listen),
+            listen_where_possible: false,
             external: parse(&self.external),
             bootstrap: parse(&self.bootstrap),
             reserved: parse(&self.reserved),
