@@ -312,6 +312,16 @@ mod tests {
     }
 
     #[test]
+    fn the_variables_of_options_are_known_to_the_configuration() {
+        let command = Cli::command();
+        let mut variables: Vec<_> = command.get_arguments().filter_map(clap::Arg::get_env).collect();
+        variables.sort();
+        let mut known = crate::config::OF_OPTIONS;
+        known.sort();
+        assert_eq!(variables, known);
+    }
+
+    #[test]
     fn the_documented_command_lines_are_taken() {
         for line in [
             "run --api-listen 127.0.0.1:0 --metrics-listen 127.0.0.1:0",

@@ -5,23 +5,26 @@
 //! refused wherever they stand.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fmt;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use synapsenet_index::Provider;
 use toml::{Table, Value};
 
 use crate::data_folder::CONFIG;
+use environment::Variable;
 
+mod environment;
 mod network;
 mod sections;
 
+#[cfg(test)]
+pub(crate) use environment::OF_OPTIONS;
 pub(crate) use network::MAX_TOPICS;
 pub use network::NetworkConfig;
 pub use sections::{AiConfig, ApiConfig, Config, LogConfig, MetricsConfig, StorageConfig};
-
-/// Environment variables with this beginning and a double underscore are settings.
-const ENV_PREFIX: &str = "SYNAPSENET_";
 
 /// Why a configuration is refused. Each message names the key, where it stands, and what is expected.
 #[derive(Debug, thiserror::Error)]
@@ -49,6 +52,14 @@ pub enum ConfigError {
         key: String,
         /// Where it was set.
         origin: Origin,
+    },
+    /// A variable of this program in the environment that sets nothing, or is no text.
+    #[error("the environment variable {name} {reason}")]
+    BadVariable {
+        /// Its name.
+        name: String,
+        /// What is wrong with it and what to set instead.
+        reason: String,
     },
     /// A value of the wrong type.
     #[error("{key} is {value:?} ({origin}) and must be {expected}")]
@@ -144,22 +155,28 @@ impl Settings {
         let default_file = data_dir.join(CONFIG);
         let file = match file {
             Some(file) => Some(file.to_owned()),
-            None => default_file.exists().then_some(default_file),
+            // One that is there and may not be looked at is an error, not the same as none.
+            None => match default_file.try_exists() {
+                Ok(true) => Some(default_file),
+                Ok(false) => None,
+                Err(source) => return Err(ConfigError::Unreadable { path: default_file, source }),
+            },
         };
-        Self::layer(file.as_deref(), std::env::vars(), flags)
+        Self::layer(file.as_deref(), std::env::vars_os(), flags)
     }
 
     fn layer(
         file: Option<&Path>,
-        environment: impl Iterator<Item = (String, String)>,
+        environment: impl Iterator<Item = (OsString, OsString)>,
         flags: Vec<Flag>,
     ) -> Result<Self, ConfigError> {
         let mut settings = Self::defaults();
         if let Some(path) = file {
             settings.apply_file(path)?;
         }
-        for (name, text) in environment {
-            if let Some(key) = key_of_variable(&name) {
+        for variable in environment {
+            if let Some(Variable { name, key, text }) = environment::read(variable, settings.entries.keys())?
+            {
                 settings.set_text(&key, &text, Origin::Environment(name))?;
             }
         }
@@ -200,9 +217,11 @@ impl Settings {
     }
 
     fn apply_file(&mut self, path: &Path) -> Result<(), ConfigError> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
-        let table: Table = toml::from_str(&text)
+        let unreadable = |source| ConfigError::Unreadable { path: path.to_owned(), source };
+        let text = String::from_utf8(std::fs::read(path).map_err(unreadable)?)
+            .map_err(|_| unreadable(io::Error::other("it is not UTF-8; save it as UTF-8, not as UTF-16")))?;
+        // The mark that editors on Windows put before the first letter says nothing in UTF-8.
+        let table: Table = toml::from_str(text.strip_prefix('\u{feff}').unwrap_or(&text))
             .map_err(|error| ConfigError::NotToml { path: path.to_owned(), message: error.to_string() })?;
         for (section, values) in table {
             let Value::Table(values) = values else {
@@ -361,12 +380,6 @@ impl From<Config> for Settings {
     }
 }
 
-/// `SYNAPSENET_STORAGE__HNSW_M` is `storage.hnsw_m`; variables without a double underscore belong to flags.
-fn key_of_variable(name: &str) -> Option<String> {
-    let (section, key) = name.strip_prefix(ENV_PREFIX)?.split_once("__")?;
-    Some(format!("{}.{}", section.to_lowercase(), key.to_lowercase()))
-}
-
 /// The data folder when none is named: `synapsenet` in the user's data folder (XDG).
 ///
 /// # Errors
@@ -390,7 +403,7 @@ mod tests {
             std::fs::write(&path, text).unwrap();
             path
         });
-        let environment = environment.iter().map(|(name, value)| (name.to_string(), value.to_string()));
+        let environment = environment.iter().map(|(name, value)| (name.into(), value.into()));
         Settings::layer(path.as_deref(), environment, flags)
     }
 
@@ -430,7 +443,20 @@ mod tests {
         assert!(refusal(Some("[storage]\nhnsw = 1\n"), &[]).contains("storage.hnsw"));
         assert!(refusal(Some("[stroage]\nhnsw_m = 1\n"), &[]).contains("stroage"));
         assert!(refusal(Some("hnsw_m = 1\n"), &[]).contains("hnsw_m"));
-        assert!(refusal(None, &[("SYNAPSENET_STORAGE__HNSW", "1")]).contains("storage.hnsw"));
+        assert!(refusal(None, &[("SYNAPSENET_STORAGE__HNSW", "1")]).contains("SYNAPSENET_STORAGE__HNSW"));
+        assert!(refusal(None, &[("SYNAPSENET_NETWORK_MDNS", "1")]).contains("SYNAPSENET_NETWORK__MDNS"));
+    }
+
+    #[test]
+    fn a_file_is_read_as_editors_on_windows_write_it() {
+        let settings = layer(Some("\u{feff}[log]\r\nlevel = \"warn\"\r\n"), &[], vec![]).unwrap();
+        assert_eq!(settings.config.log.level, "warn");
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("config.toml");
+        let utf_16 = "\u{feff}[log]\n".encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<_>>();
+        std::fs::write(&path, utf_16).unwrap();
+        let error = Settings::layer(Some(&path), std::iter::empty(), vec![]).unwrap_err().to_string();
+        assert!(error.contains("config.toml") && error.contains("UTF-8"), "{error}");
     }
 
     #[test]
