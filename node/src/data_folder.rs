@@ -49,6 +49,18 @@ pub(crate) fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
     sync_folder_of(path)
 }
 
+/// Whether the file system of a folder keeps who may read a file. On FAT and exFAT every file has the mode that was chosen
+/// when they were mounted.
+///
+/// # Errors
+/// What the system says.
+pub(crate) fn keeps_modes(dir: &Path) -> io::Result<bool> {
+    use std::os::unix::fs::PermissionsExt;
+    // It is made with mode 0600.
+    let file = tempfile::NamedTempFile::new_in(dir)?;
+    Ok(file.as_file().metadata()?.permissions().mode() & 0o077 == 0)
+}
+
 /// Makes the names in the folder of `path` durable.
 ///
 /// # Errors

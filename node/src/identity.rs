@@ -25,23 +25,36 @@ pub(crate) fn load_or_create(data_dir: &Path) -> anyhow::Result<Identity> {
 }
 
 fn load(path: &Path, text: &[u8]) -> anyhow::Result<Identity> {
+    refuse_open(path, data_folder::keeps_modes)?;
+    let seed = HEXLOWER_PERMISSIVE.decode(text.trim_ascii()).ok().map(Zeroizing::new);
+    match seed.as_ref().and_then(|seed| seed.as_slice().try_into().ok()) {
+        Some(seed) => Ok(Identity::from_seed(seed)),
+        None => bail!(
+            "the identity {} is damaged: it must be 64 hexadecimal digits; restore it from a backup",
+            path.display()
+        ),
+    }
+}
+
+/// Refuses an identity that others can read, and says what can be done about it where it lies.
+fn refuse_open(path: &Path, keeps_modes: impl Fn(&Path) -> io::Result<bool>) -> anyhow::Result<()> {
     let shown = path.display();
-    let mode =
-        std::fs::metadata(path).with_context(|| format!("cannot look at {shown}"))?.permissions().mode();
-    if mode & 0o077 != 0 {
+    let looking = || format!("cannot look at {shown}");
+    let mode = std::fs::metadata(path).with_context(looking)?.permissions().mode();
+    if mode & 0o077 == 0 {
+        return Ok(());
+    }
+    if keeps_modes(path.parent().unwrap_or(Path::new("."))).with_context(looking)? {
         bail!(
             "the identity {shown} can be read by others (mode {:03o}): whoever read it can sign in this node's name; \
              if nobody did, run `chmod 600 {shown}`",
             mode & 0o777
         );
     }
-    let seed = HEXLOWER_PERMISSIVE.decode(text.trim_ascii()).ok().map(Zeroizing::new);
-    match seed.as_ref().and_then(|seed| seed.as_slice().try_into().ok()) {
-        Some(seed) => Ok(Identity::from_seed(seed)),
-        None => bail!(
-            "the identity {shown} is damaged: it must be 64 hexadecimal digits; restore it from a backup"
-        ),
-    }
+    bail!(
+        "the identity {shown} can be read by others, because its file system keeps no permissions, as FAT and exFAT do not: \
+         name a --data-dir on another, or mount this one for you alone (uid= and umask=077)"
+    )
 }
 
 fn create(path: &Path) -> anyhow::Result<Identity> {
@@ -49,6 +62,11 @@ fn create(path: &Path) -> anyhow::Result<Identity> {
     getrandom::fill(seed.as_mut_slice()).context("the system gave no random bytes for a new identity")?;
     data_folder::write_new(path, HEXLOWER.encode(seed.as_slice()).as_bytes())
         .with_context(|| format!("cannot write the identity {}", path.display()))?;
+    if let Err(refusal) = refuse_open(path, data_folder::keeps_modes) {
+        // Nobody has used it. The next start makes another, and says the same.
+        std::fs::remove_file(path).with_context(|| format!("cannot remove {}", path.display()))?;
+        return Err(refusal);
+    }
     let identity = Identity::from_seed(&seed);
     tracing::info!(author = %identity.author(), path = %path.display(), "made a new identity");
     Ok(identity)
@@ -84,5 +102,17 @@ mod tests {
         data_folder::write_new(&path, b"not hex").unwrap();
         assert!(load_or_create(dir.path()).unwrap_err().to_string().contains("restore it"));
         assert_eq!(std::fs::read(&path).unwrap(), b"not hex");
+    }
+
+    #[test]
+    fn where_the_file_system_keeps_no_modes_nobody_is_told_to_change_one() {
+        let dir = tempfile::tempdir().unwrap();
+        load_or_create(dir.path()).unwrap();
+        let path = dir.path().join(IDENTITY);
+        // As it looks on FAT and exFAT, whatever it was made with.
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let message = refuse_open(&path, |_| Ok(false)).unwrap_err().to_string();
+        assert!(message.contains("FAT") && !message.contains("chmod"), "{message}");
+        assert!(data_folder::keeps_modes(dir.path()).unwrap());
     }
 }

@@ -45,6 +45,11 @@ pub enum StorageError {
     /// There is no space left for the file.
     #[error("the disk is full: free some space and start the node again; what was acknowledged is safe")]
     Full(#[source] io::Error),
+    /// The system does not let this user read or write the file or its folder.
+    #[error(
+        "the database may not be used ({0}): start the node as the user whom its folder belongs to, or use another data folder"
+    )]
+    Denied(#[source] io::Error),
     /// Reading or writing the file failed.
     #[error("the disk failed ({0}): check it, then start the node again; what was acknowledged is safe")]
     Io(#[source] io::Error),
@@ -74,6 +79,7 @@ impl StorageError {
             | Self::NotADatabase
             | Self::Damaged(_)
             | Self::Full(_)
+            | Self::Denied(_)
             | Self::Io(_)
             | Self::Closed
             | Self::Other(_) => true,
@@ -90,6 +96,7 @@ impl From<io::Error> for StorageError {
     fn from(error: io::Error) -> Self {
         match error.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::Full(error),
+            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => Self::Denied(error),
             // What redb answers for a file that does not begin as its files do, and only for that.
             io::ErrorKind::InvalidData => Self::NotADatabase,
             _ => Self::Io(error),
@@ -126,3 +133,18 @@ macro_rules! from_redb {
 
 from_redb!(StorageError, DatabaseError, TransactionError, TableError, CommitError, CompactionError);
 from_redb!(SetDurabilityError);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_permission_that_is_missing_is_not_a_disk_that_failed() {
+        for kind in [io::ErrorKind::PermissionDenied, io::ErrorKind::ReadOnlyFilesystem] {
+            let error = StorageError::from(redb::Error::Io(kind.into()));
+            assert!(matches!(error, StorageError::Denied(_)) && error.is_fatal(), "{error}");
+            assert!(!error.to_string().contains("disk"), "{error}");
+        }
+        assert!(matches!(StorageError::from(io::Error::other("x")), StorageError::Io(_)));
+    }
+}

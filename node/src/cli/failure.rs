@@ -98,10 +98,14 @@ impl From<io::Error> for Failure {
 
 impl From<ConfigError> for Failure {
     fn from(error: ConfigError) -> Self {
-        Self::usage(
-            error.to_string(),
-            "set it right where it was set; `synapsenet config show` lists all values",
-        )
+        let hint = match error {
+            ConfigError::Unreadable { .. } => "let this user read it, or name another with --config FILE",
+            ConfigError::NotToml { .. } => "correct it there; README.md lists the sections and keys",
+            ConfigError::BadVariable { .. } => "unset it, or set the one that is meant",
+            ConfigError::NoDataDir => "--data-dir goes before or after the command",
+            _ => "set it right where it was set; `synapsenet config show` lists all values",
+        };
+        Self::usage(error.to_string(), hint)
     }
 }
 

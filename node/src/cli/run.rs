@@ -1,10 +1,14 @@
 //! `run`: the node itself.
 
-use std::io::{self, IsTerminal};
+use std::error::Error;
+use std::io::{self, ErrorKind, IsTerminal};
 
 use clap::Args;
 use sd_notify::NotifyState;
 use serde::Serialize;
+use synapsenet_index::IndexError;
+use synapsenet_net::NetError;
+use synapsenet_storage::StorageError;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -14,7 +18,16 @@ use super::failure::{Exit, Failure};
 use super::output::{FAINT, STRONG};
 use crate::config::{ConfigError, Flag, Settings};
 use crate::data_folder::SOCKET;
+use crate::models::ModelsError;
 use crate::node::Node;
+
+/// What to do about a failure where nothing more is known ...
+const SEE_CONFIG: &str = "`synapsenet config show` lists the settings and where each came from";
+/// ... about a full disk ...
+const MAKE_ROOM: &str = "make room on the disk of the data folder, then start the node again";
+/// ... and about what the system does not let this user do.
+const MAY_NOT: &str =
+    "start it as the user who may use what is named, or name another: --data-dir DIR, or a port above 1023";
 
 /// Arguments of `run`.
 #[derive(Debug, Args)]
@@ -224,12 +237,41 @@ pub(crate) fn log_to_stderr(level: &str, format: &str) -> Result<(), Failure> {
     Ok(())
 }
 
-/// A node that could not start or go on. The error itself says what to do.
+/// A node that could not start or go on.
 pub(crate) fn start_failure(error: &anyhow::Error) -> Failure {
-    Failure::incomplete(
-        format!("{error:#}"),
-        "`synapsenet config show` lists the settings and where each came from",
-    )
+    let hint = error.chain().find_map(hint_for).unwrap_or(SEE_CONFIG);
+    Failure::incomplete(format!("{error:#}"), hint)
+}
+
+/// What to do about a cause of a failure, where it is of a kind that has an answer.
+fn hint_for(cause: &(dyn Error + 'static)) -> Option<&'static str> {
+    if let Some(error) = cause.downcast_ref::<StorageError>() {
+        return Some(match error {
+            StorageError::AlreadyOpen => "use that node, stop it, or start another one with --data-dir DIR",
+            StorageError::Full(_) => MAKE_ROOM,
+            StorageError::Denied(_) => MAY_NOT,
+            StorageError::Io(_) | StorageError::Closed => "see what the log of the system says of the disk",
+            StorageError::UnknownVersion { .. } | StorageError::NotADatabase => {
+                "--data-dir DIR names another data folder"
+            }
+            _ => "`synapsenet verify` says what can be read; keep a copy of the data folder",
+        });
+    }
+    if cause.is::<IndexError>() || cause.is::<ModelsError>() {
+        return Some(
+            "`synapsenet config show` lists the settings of the model (ai.*) and where each came from",
+        );
+    }
+    if let Some(NetError::Listen { .. }) = cause.downcast_ref() {
+        return Some("choose other addresses with --listen, or start without a mesh: --offline");
+    }
+    match cause.downcast_ref::<io::Error>()?.kind() {
+        ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => Some(MAY_NOT),
+        ErrorKind::AddrInUse => Some("stop what listens there, or choose another address or port"),
+        ErrorKind::AddrNotAvailable => Some("choose an address that this machine has"),
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Some(MAKE_ROOM),
+        _ => None,
+    }
 }
 
 async fn explain_start(error: &anyhow::Error, context: &Context) -> Failure {
@@ -261,6 +303,25 @@ mod tests {
         let json = serde_json::to_string(&record).unwrap();
         let expected = r#"{"event":"ready","api":["unix:/a"],"metrics":null,"data_dir":"/d","author":"ab","peer_id":"12D3","addresses":["/ip4/127.0.0.1/tcp/1/p2p/12D3"]}"#;
         assert_eq!(json, expected);
+    }
+
+    #[test]
+    fn each_kind_of_failure_has_a_hint_of_its_own() {
+        let hint = |error: anyhow::Error| match start_failure(&error.context("cannot do this")) {
+            Failure::Told { hint, .. } => hint,
+            Failure::PipeClosed => panic!("it must be told"),
+        };
+        let of_io = |kind: ErrorKind| hint(anyhow::Error::new(io::Error::from(kind)));
+        assert_eq!(hint(StorageError::Denied(ErrorKind::PermissionDenied.into()).into()), MAY_NOT);
+        assert_eq!(hint(StorageError::Full(ErrorKind::StorageFull.into()).into()), MAKE_ROOM);
+        assert!(hint(StorageError::AlreadyOpen.into()).contains("stop it"));
+        assert_eq!(of_io(ErrorKind::PermissionDenied), MAY_NOT);
+        assert!(of_io(ErrorKind::AddrInUse).contains("another address"));
+        assert!(of_io(ErrorKind::AddrNotAvailable).contains("this machine has"));
+        let listen =
+            NetError::Listen { address: "/ip4/1.2.3.4/tcp/1".parse().unwrap(), reason: String::new() };
+        assert!(hint(listen.into()).contains("--listen"));
+        assert_eq!(hint(anyhow::anyhow!("anything")), SEE_CONFIG);
     }
 
     #[test]

@@ -1,11 +1,13 @@
 //! Where the API listens: always on a unix socket in the data folder, and on TCP for those who hold the token.
 
+use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context;
+use rustix::io::Errno;
 use synapsenet_proto::rpc::mesh_service_server::MeshServiceServer;
 use synapsenet_proto::rpc::model_service_server::ModelServiceServer;
 use synapsenet_proto::rpc::node_service_server::NodeServiceServer;
@@ -60,15 +62,14 @@ impl RpcServer {
         let socket_path = data_dir.join(SOCKET);
         let shown = socket_path.display().to_string();
         match std::fs::remove_file(&socket_path) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
                 return Err(error).with_context(|| format!("cannot remove the old socket {shown}"));
             }
             _ => {}
         }
-        let socket = UnixListener::bind(&socket_path).with_context(|| {
-            format!(
-                "cannot listen on {shown} (a socket's path has at most 107 bytes): name a shorter --data-dir"
-            )
+        let socket = UnixListener::bind(&socket_path).map_err(|error| {
+            let why = no_socket(&socket_path, &error);
+            anyhow::Error::new(error).context(format!("cannot listen on {shown}: {why}"))
         })?;
         std::fs::set_permissions(&socket_path, std::fs::Permissions::from_mode(0o600))
             .with_context(|| format!("cannot make {shown} private"))?;
@@ -122,6 +123,23 @@ impl RpcServer {
         // A socket that cannot be removed is removed at the next start.
         let _ = std::fs::remove_file(&self.socket_path);
         result
+    }
+}
+
+/// Why a socket cannot be made, and the way out.
+fn no_socket(path: &Path, error: &io::Error) -> String {
+    match (Errno::from_io_error(error), error.kind()) {
+        (_, ErrorKind::InvalidInput) | (Some(Errno::NAMETOOLONG), _) => {
+            let bytes = path.as_os_str().len();
+            format!("a socket's path has at most 107 bytes, and this one has {bytes}; name a shorter --data-dir")
+        }
+        (Some(Errno::PERM | Errno::OPNOTSUPP | Errno::NOSYS), _) => {
+            "the file system there holds no sockets, as FAT and exFAT do not; name a --data-dir on another".into()
+        }
+        (_, ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem) => {
+            "this user may not write there; start the node as the owner of the folder, or name another --data-dir".into()
+        }
+        _ => "name another --data-dir".into(),
     }
 }
 
@@ -199,4 +217,26 @@ fn read_tls(config: &ApiConfig) -> anyhow::Result<ServerTlsConfig> {
         .tls_config(tls.clone())
         .with_context(|| format!("cannot use {} with {} for TLS", config.tls_cert, config.tls_key))?;
     Ok(tls)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_socket_that_cannot_be_made_is_told_with_its_reason() {
+        let why = |errno: Errno| no_socket(Path::new("/usb/api.sock"), &errno.into());
+        // What FAT and exFAT answer: the length of the path has nothing to do with it.
+        assert!(
+            why(Errno::PERM).contains("FAT") && !why(Errno::PERM).contains("107"),
+            "{}",
+            why(Errno::PERM)
+        );
+        assert!(why(Errno::OPNOTSUPP).contains("FAT"));
+        assert!(why(Errno::ACCESS).contains("this user may not write"), "{}", why(Errno::ACCESS));
+        assert!(why(Errno::ROFS).contains("this user may not write"));
+        let long = format!("/{}", "x".repeat(200));
+        let error = std::os::unix::net::UnixListener::bind(&long).unwrap_err();
+        assert!(no_socket(Path::new(&long), &error).contains("at most 107 bytes, and this one has 201"));
+    }
 }
