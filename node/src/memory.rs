@@ -97,7 +97,7 @@ impl Memory {
     }
 
     /// Notes that somebody asks something just now.
-    pub fn is_asked(&self) {
+    pub fn note_question(&self) {
         let now = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
         // 0 is never.
         self.asked_ms.store(now.max(1), Ordering::Relaxed);
@@ -109,8 +109,8 @@ impl Memory {
         self.spaces.send_modify(|_| {});
     }
 
-    /// Whether [`Memory::look_again`] was called since this was asked.
-    pub fn takes_up_again(&self) -> bool {
+    /// Whether [`Memory::look_again`] was called since this was; forgets that it was.
+    pub fn take_look_again(&self) -> bool {
         self.looks_again.swap(false, Ordering::Relaxed)
     }
 

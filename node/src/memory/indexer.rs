@@ -137,7 +137,7 @@ impl Indexer {
     /// one, which the next call takes into the indexes.
     async fn round(&mut self) -> Result<bool, IndexerError> {
         let start = Instant::now();
-        if self.memory.takes_up_again() {
+        if self.memory.take_look_again() {
             self.taken = 0;
         }
         let (memory, taken, own) = (self.memory.clone(), self.taken, self.own());

@@ -84,7 +84,7 @@ pub(crate) async fn search(
     filter: Filter,
 ) -> Result<Answer, SearchError> {
     let start = Instant::now();
-    memory.is_asked();
+    memory.note_question();
     let spaces = memory.spaces();
     let asked = read_question(&spaces, models, text).await?;
     let embed = start.elapsed();
