@@ -22,7 +22,7 @@ use anyhow::Context;
 use synapsenet_net::{
     Config, Event, Layer, Metrics, Multiaddr, Net, NetError, Offence, Request, Response, peer_of,
 };
-use synapsenet_proto::{Announcement, AuthorId, Identity, Topic, rpc};
+use synapsenet_proto::{AuthorId, Identity, Topic, rpc};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -31,6 +31,7 @@ use tokio_util::sync::CancellationToken;
 use crate::blocking::blocking;
 use crate::config::{MAX_TOPICS, NetworkConfig};
 use crate::memory::Memory;
+use crate::memory::announcer::Outgoing;
 use crate::memory::events::{Events, Happening};
 use crate::memory::ingest::Ingest;
 use crate::mesh::serve::Serve;
@@ -76,7 +77,7 @@ pub(crate) struct Parts {
     pub ingest: Ingest,
     pub events: Events,
     /// Own grains that are to be announced.
-    pub announcements: mpsc::Receiver<Announcement>,
+    pub announcements: mpsc::Receiver<Outgoing>,
     /// Authors whose claims turned out false.
     pub false_claims: mpsc::Receiver<AuthorId>,
     pub stop: CancellationToken,
@@ -283,8 +284,8 @@ impl Loop {
                     }
                     self.on_event(event);
                 }
-                Some(announcement) = self.parts.announcements.recv() => {
-                    self.mesh.net.publish(announcement).await?;
+                Some(outgoing) = self.parts.announcements.recv() => {
+                    self.mesh.net.publish(outgoing.into_announcement()).await?;
                 }
                 Some(author) = self.parts.false_claims.recv() => {
                     if let Some(peer) = peer_of(&author) {

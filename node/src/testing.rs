@@ -14,7 +14,7 @@ use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use crate::memory::Memory;
-use crate::memory::announcer::{Announcer, MAX_OUTBOX};
+use crate::memory::announcer::{Announcer, MAX_OUTBOX, Outgoing};
 use crate::memory::events::Events;
 use crate::memory::ingest::{self, Ingest, Limits};
 use crate::memory::spaces::{Fill, Space, Spaces};
@@ -29,7 +29,7 @@ pub(crate) struct Fixture {
     pub events: Events,
     pub changed: Arc<Notify>,
     /// What was to be announced.
-    pub announced: mpsc::Receiver<Announcement>,
+    pub announced: mpsc::Receiver<Outgoing>,
     models: Mutex<Vec<ModelsEnd>>,
     _dir: TempDir,
 }

@@ -1,5 +1,5 @@
 //! This node's own part in claims: it vouches for the vectors of its own grains, and hands what may leave the node to
-//! the mesh.
+//! the mesh. What leaves goes as an [`Outgoing`], which a private grain cannot become.
 
 use std::sync::Arc;
 
@@ -13,7 +13,44 @@ use crate::memory::Memory;
 pub(crate) const MAX_OUTBOX: usize = 1024;
 
 /// Where grains go that are to be announced.
-pub(crate) type Outbox = mpsc::Sender<Announcement>;
+pub(crate) type Outbox = mpsc::Sender<Outgoing>;
+
+/// A grain that may leave the node. Only a shared record becomes one, and what is shared is never made private again: so
+/// whoever holds one need not check.
+#[derive(Debug, Clone)]
+pub(crate) struct Outgoing {
+    slot: Slot,
+    grain: Grain,
+    claim: Option<Claim>,
+}
+
+impl Outgoing {
+    /// The way out for a record. None when it is private.
+    pub fn of(record: Record) -> Option<Self> {
+        let Record { slot, grain, shared, .. } = record;
+        shared.then_some(Self { slot, grain, claim: None })
+    }
+
+    /// Where it lies.
+    pub fn slot(&self) -> Slot {
+        self.slot
+    }
+
+    /// The grain itself.
+    pub fn grain(&self) -> &Grain {
+        &self.grain
+    }
+
+    /// The same, with what its author claims about its vector.
+    pub fn with_claim(self, claim: Claim) -> Self {
+        Self { claim: Some(claim), ..self }
+    }
+
+    /// What peers get.
+    pub fn into_announcement(self) -> Announcement {
+        Announcement { grain: self.grain, claim: self.claim }
+    }
+}
 
 /// Seals claims and announces grains. Cheap to clone.
 #[derive(Clone)]
@@ -25,12 +62,10 @@ pub(crate) struct Announcer {
 
 /// A stored grain that may leave the node and was not announced with a claim yet.
 pub(crate) struct Offer {
-    /// Where it lies.
-    pub slot: Slot,
     /// The claim that is to be stored, when it is new.
     pub new_claim: Option<Vec<u8>>,
     /// What is to be announced.
-    pub announcement: Announcement,
+    pub outgoing: Outgoing,
 }
 
 impl Announcer {
@@ -44,11 +79,6 @@ impl Announcer {
         self.identity.author()
     }
 
-    /// Whether a grain is one that this node vouches for: its own, and free to leave.
-    pub fn vouches_for(&self, record: &Record) -> bool {
-        record.shared && self.is_own(&record.grain)
-    }
-
     /// Whether this node sealed a grain.
     pub fn is_own(&self, grain: &Grain) -> bool {
         grain.author() == self.author()
@@ -60,9 +90,9 @@ impl Announcer {
     }
 
     /// Hands a grain to the mesh, never waiting for it.
-    pub fn announce(&self, announcement: Announcement) {
+    pub fn announce(&self, outgoing: Outgoing) {
         // A full outbox, or none: synchronisation delivers.
-        if self.outbox.try_send(announcement).is_ok() {
+        if self.outbox.try_send(outgoing).is_ok() {
             self.memory.metrics.announced_grains.inc();
         }
     }
@@ -74,23 +104,43 @@ impl Announcer {
     /// When the store cannot be read.
     pub fn offer(&self, id: &GrainId) -> Result<Option<Offer>, StorageError> {
         let view = self.memory.store.view()?;
-        let Some(Record { slot, grain, .. }) = view.shared_record(id)? else { return Ok(None) };
-        if grain.retracted().is_some() {
-            let announcement = Announcement { grain, claim: None };
-            return Ok(Some(Offer { slot, new_claim: None, announcement }));
+        let Some(outgoing) = view.shared_record(id)?.and_then(Outgoing::of) else { return Ok(None) };
+        let slot = outgoing.slot();
+        if outgoing.grain().retracted().is_some() {
+            return Ok(Some(Offer { new_claim: None, outgoing }));
         }
         if view.claim(slot)?.is_some() {
             return Ok(None);
         }
-        if !self.is_own(&grain) {
-            let announcement = Announcement { grain, claim: None };
-            return Ok(Some(Offer { slot, new_claim: None, announcement }));
+        if !self.is_own(outgoing.grain()) {
+            return Ok(Some(Offer { new_claim: None, outgoing }));
         }
         let Some(vector) = view.vector(slot, self.memory.current().id())? else { return Ok(None) };
         // A damaged vector is found by `verify`; nothing is claimed about it.
         let Ok(vector) = vector.decode() else { return Ok(None) };
-        let claim = self.claim(grain.id(), &vector);
+        let claim = self.claim(*id, &vector);
         let new_claim = Some(claim.to_bytes());
-        Ok(Some(Offer { slot, new_claim, announcement: Announcement { grain, claim: Some(claim) } }))
+        Ok(Some(Offer { new_claim, outgoing: outgoing.with_claim(claim) }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{Fixture, author, note};
+
+    #[tokio::test]
+    async fn a_private_grain_cannot_leave_and_a_shared_one_can() {
+        let node = Fixture::new();
+        let (private, shared) = (note(&author(0), "a secret"), note(&author(0), "a song"));
+        node.ingest.put(private.clone(), false).await.unwrap();
+        node.ingest.put(shared.clone(), true).await.unwrap();
+        let record = |id| node.view().record(node.slot_of(id)).unwrap().unwrap();
+        assert!(Outgoing::of(record(private.id())).is_none());
+        let outgoing = Outgoing::of(record(shared.id())).unwrap();
+        assert_eq!((outgoing.slot(), outgoing.grain()), (node.slot_of(shared.id()), &shared));
+        assert_eq!(outgoing.into_announcement(), Announcement { grain: shared, claim: None });
+        node.ingest.share(private.id()).await.unwrap();
+        assert!(Outgoing::of(record(private.id())).is_some());
     }
 }

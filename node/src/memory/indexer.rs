@@ -20,12 +20,13 @@ use std::time::Instant;
 
 use futures::StreamExt;
 use synapsenet_index::{Model, Purpose, Tokenized, plan_batches};
-use synapsenet_proto::{Announcement, AuthorId, Grain, GrainId, Vector};
+use synapsenet_proto::{AuthorId, Grain, GrainId, Vector};
 use synapsenet_storage::{Change, Slot, StorageError};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::blocking::blocking;
+use crate::memory::announcer::Outgoing;
 use crate::memory::claims::{Dice, Plain, Round};
 use crate::memory::ingest::{Ingest, IngestError};
 use crate::memory::spaces::{Space, SpaceError};
@@ -214,7 +215,7 @@ impl Indexer {
         let mut vectors = self.vectors(model, texts).await?;
         let mut failed = Vec::new();
         let mut changes = Vec::with_capacity(vectors.len());
-        let mut announcements = Vec::new();
+        let mut announced = Vec::new();
         let mut private: Vec<GrainId> = Vec::new();
         for Plain { record, had_claim } in notes {
             let slot = record.slot;
@@ -223,19 +224,23 @@ impl Indexer {
                 continue;
             };
             changes.push(Change::AddVector { slot, vector: vector.encode(VECTOR_ENCODING) });
-            if announcer.vouches_for(&record) {
-                let claim = announcer.claim(record.grain.id(), &vector);
-                changes.push(Change::AddClaim { slot, claim: claim.to_bytes() });
-                // With a claim for an earlier model, it was announced long ago.
-                if !had_claim {
-                    announcements.push(Announcement { grain: record.grain, claim: Some(claim) });
-                }
-            } else if announcer.is_own(&record.grain) {
-                private.push(record.grain.id());
+            if !announcer.is_own(&record.grain) {
+                continue;
+            }
+            let id = record.grain.id();
+            let Some(outgoing) = Outgoing::of(record) else {
+                private.push(id);
+                continue;
+            };
+            let claim = announcer.claim(id, &vector);
+            changes.push(Change::AddClaim { slot, claim: claim.to_bytes() });
+            // With a claim for an earlier model, it was announced long ago.
+            if !had_claim {
+                announced.push(outgoing.with_claim(claim));
             }
         }
         self.ingest.apply(changes).await?;
-        announcements.into_iter().for_each(|announcement| announcer.announce(announcement));
+        announced.into_iter().for_each(|outgoing| announcer.announce(outgoing));
         self.offer_shared_meanwhile(private, shared_seq).await?;
         Ok(failed)
     }
@@ -482,7 +487,8 @@ mod tests {
         assert!(node.announced.try_recv().is_err());
         indexer.settle(&model, round).await.unwrap();
 
-        let announced = [node.announced.try_recv().unwrap(), node.announced.try_recv().unwrap()];
+        let mut next = || node.announced.try_recv().unwrap().into_announcement();
+        let announced = [next(), next()];
         assert_eq!([announced[0].grain.id(), announced[1].grain.id()], [shared.id(), late.id()]);
         for announcement in announced {
             let slot = node.slot_of(announcement.grain.id());

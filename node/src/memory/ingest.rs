@@ -288,9 +288,9 @@ impl Ingest {
         let offer = blocking(move || announcer.offer(&id)).await.map_err(storage_error)?;
         let Some(offer) = offer.filter(|offer| !only_new || offer.new_claim.is_some()) else { return Ok(()) };
         if let Some(claim) = offer.new_claim {
-            self.apply(vec![Change::AddClaim { slot: offer.slot, claim }]).await?;
+            self.apply(vec![Change::AddClaim { slot: offer.outgoing.slot(), claim }]).await?;
         }
-        self.announcer.announce(offer.announcement);
+        self.announcer.announce(offer.outgoing);
         Ok(())
     }
 
@@ -424,7 +424,7 @@ mod tests {
         assert!(node.announced.try_recv().is_err());
         let withdrawn = retraction(&shared, &author(0));
         node.ingest.put(withdrawn.clone(), true).await.unwrap();
-        assert_eq!(node.announced.try_recv().unwrap().grain, withdrawn);
+        assert_eq!(node.announced.try_recv().unwrap().grain(), &withdrawn);
         node.ingest.receive(without_claim(retraction(&shared, &author(1))), peer(1)).await.unwrap();
         assert!(node.announced.try_recv().is_err(), "a peer's retraction is the mesh's own business");
     }
@@ -439,7 +439,7 @@ mod tests {
         node.ingest.apply(vec![Change::AddVector { slot, vector }]).await.unwrap();
 
         assert_eq!(node.ingest.share(grain.id()).await.unwrap(), Shared::Now);
-        let announced = node.announced.try_recv().unwrap();
+        let announced = node.announced.try_recv().unwrap().into_announcement();
         let claim = announced.claim.unwrap();
         assert!(claim.vector().decode().unwrap().cosine(&node.vector(3)).unwrap() > 0.999);
         assert_eq!(node.view().claim(slot).unwrap(), Some(claim.to_bytes()));

@@ -15,11 +15,12 @@ use negentropy::Negentropy;
 use prost::Message;
 use synapsenet_net::{PeerId, Request, Response};
 use synapsenet_proto::{EncodedVector, Encoding, GrainId, ModelId, Topic, Vector, rpc};
-use synapsenet_storage::{Filter, Record, StorageError, View};
+use synapsenet_storage::{Filter, StorageError, View};
 use tokio::sync::watch;
 
 use crate::blocking::blocking;
 use crate::memory::Memory;
+use crate::memory::announcer::Outgoing;
 use crate::memory::search;
 use crate::mesh::sync::MAX_FETCHED_IDS;
 use crate::mesh::sync::items::Span;
@@ -144,9 +145,9 @@ impl Inner {
         let view = self.memory.store.view().map_err(fault)?;
         let mut answer = Grains::default();
         for id in ids {
-            match view.shared_record(&GrainId::from_bytes(*id)) {
-                Ok(Some(record)) => {
-                    if !answer.add(&view, &record, model).map_err(fault)? {
+            match view.shared_record(&GrainId::from_bytes(*id)).map(|record| record.and_then(Outgoing::of)) {
+                Ok(Some(outgoing)) => {
+                    if !answer.add(&view, &outgoing, model).map_err(fault)? {
                         break;
                     }
                 }
@@ -180,7 +181,8 @@ impl Inner {
         let mut answer = Grains::default();
         for hit in hits {
             // The filter let only shared ones through; this is the last door before the network.
-            if hit.record.shared && !answer.add(&view, &hit.record, Some(model)).map_err(fault)? {
+            let Some(outgoing) = Outgoing::of(hit.record) else { continue };
+            if !answer.add(&view, &outgoing, Some(model)).map_err(fault)? {
                 break;
             }
         }
@@ -214,13 +216,20 @@ struct Grains {
 
 impl Grains {
     /// Adds a grain, with its author's claim when that is about `model`. False when it does not fit any more.
-    fn add(&mut self, view: &View, record: &Record, model: Option<ModelId>) -> Result<bool, StorageError> {
+    fn add(
+        &mut self,
+        view: &View,
+        outgoing: &Outgoing,
+        model: Option<ModelId>,
+    ) -> Result<bool, StorageError> {
         let claim = match model {
-            Some(_) => view.claim(record.slot)?.and_then(|claim| rpc::Claim::decode(claim.as_slice()).ok()),
+            Some(_) => {
+                view.claim(outgoing.slot())?.and_then(|claim| rpc::Claim::decode(claim.as_slice()).ok())
+            }
             None => None,
         };
         let claim = claim.filter(|claim| model.is_some_and(|model| claim.model == model.as_bytes()));
-        let message = rpc::Announcement { grain: record.grain.as_bytes().to_vec(), claim };
+        let message = rpc::Announcement { grain: outgoing.grain().as_bytes().to_vec(), claim };
         self.bytes += message.encoded_len() + GRAIN_OVERHEAD;
         let fits = self.bytes <= MAX_ANSWER_BYTES;
         if fits {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use synapsenet_net::PeerId;
-use synapsenet_proto::{Announcement, AuthorId, Grain, GrainId, Kind, MAX_CLOCK_SKEW_MS, Refusal, Topic};
+use synapsenet_proto::{AuthorId, Grain, GrainId, Kind, MAX_CLOCK_SKEW_MS, Refusal, Topic};
 use synapsenet_storage::{Change, Counts, Outcome, StorageError};
 use tokio::sync::{Notify, mpsc};
 
@@ -37,7 +37,7 @@ struct Arrival {
     shared: bool,
     peer: Option<(PeerId, Via)>,
     /// A retraction of this node's that may leave it: announced once it is on disk.
-    announce: Option<Grain>,
+    announce: bool,
 }
 
 impl Arrival {
@@ -47,7 +47,7 @@ impl Arrival {
             Origin::Here { shared } => (*shared, None),
             Origin::Peer { peer, via, .. } => (true, Some((*peer, *via))),
         };
-        let announce = (retraction && shared && peer.is_none()).then(|| grain.clone());
+        let announce = retraction && shared && peer.is_none();
         let (id, topic, author) = (grain.id(), grain.topic().clone(), grain.author());
         Self { id, topic, author, retraction, shared, peer, announce }
     }
@@ -220,8 +220,13 @@ impl Writer {
         let Arrival { id, topic, author, retraction, peer, announce, .. } = arrival;
         let peer = peer.map(|(peer, _)| peer);
         self.events.tell(Happening::GrainAdded { id, topic, author, retraction, peer });
-        if let Some(grain) = announce {
-            self.announcer.announce(Announcement { grain, claim: None });
+        if announce {
+            match self.announcer.offer(&id) {
+                Ok(Some(offer)) => self.announcer.announce(offer.outgoing),
+                Ok(None) => {}
+                // Synchronisation delivers.
+                Err(error) => tracing::warn!(%error, "a retraction is not announced"),
+            }
         }
     }
 }
