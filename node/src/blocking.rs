@@ -1,13 +1,13 @@
 //! The one way from an async task to work that blocks: the disk, the index, a long computation.
 
-/// Runs `work` on tokio's pool for blocking work and waits for it. A panic inside goes on in the caller.
+use crate::tasks::joined;
+
+/// Runs `work` on tokio's pool for blocking work and waits for it. A panic inside goes on in the caller: in a part of the
+/// node it is the failure of that part, in a call it ends the call.
 pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(value) => value,
-        Err(error) => match error.try_into_panic() {
-            Ok(panic) => std::panic::resume_unwind(panic),
-            // Work is only cancelled before it starts, when the runtime shuts down; the caller goes with it.
-            Err(_) => std::future::pending().await,
-        },
+    match joined(tokio::task::spawn_blocking(work).await) {
+        Some(value) => value,
+        // Work is only cancelled before it starts, when the runtime shuts down; the caller goes with it.
+        None => std::future::pending().await,
     }
 }

@@ -18,6 +18,7 @@ mod metrics;
 mod models;
 pub mod node;
 mod rpc;
+mod tasks;
 #[cfg(test)]
 mod testing;
 

@@ -36,6 +36,7 @@ use crate::memory::events::{Events, Happening};
 use crate::memory::ingest::Ingest;
 use crate::mesh::serve::Serve;
 use crate::mesh::sync::Sync;
+use crate::tasks::joined;
 use kept::{Kept, State};
 
 /// How often addresses and bans are saved. What is younger is found out again ...
@@ -157,8 +158,12 @@ impl Mesh {
         let mesh = Self { net, sync, state: Arc::new(Mutex::new(state)), topics };
         let running = Loop { mesh: mesh.clone(), serve, parts };
         let run = async move {
-            running.run(net_events).await?;
-            task.await.context("the swarm's task panicked")
+            let net = running.mesh.net.clone();
+            let ran = running.run(net_events).await;
+            net.stop().await;
+            // Its panic is the reason why the loop ended, and goes on here.
+            joined(task.await);
+            ran
         };
         let syncing = async move {
             syncing.await;
@@ -300,7 +305,6 @@ impl Loop {
             }
         }
         self.save().await;
-        self.mesh.net.stop().await;
         Ok(())
     }
 
@@ -320,7 +324,8 @@ impl Loop {
                     reply.send(Response::Sync(rpc::SyncResponse::default()));
                     return;
                 }
-                // The swarm bounds how many of these there are, and `serve` how many work.
+                // The swarm bounds how many of these there are, and `serve` how many work. A panic is the peer's to bear: it
+                // gets no answer, and could bring the node down otherwise.
                 let serve = self.serve.clone();
                 tokio::spawn(async move { reply.send(serve.answer(peer, request).await) });
             }

@@ -18,6 +18,7 @@ use tokio::sync::watch;
 use crate::blocking::blocking;
 use crate::metrics::Metrics;
 use crate::models::embedder::EmbedError;
+use crate::tasks::Alarm;
 pub(crate) use fetch::{FetchProgress, Hub};
 use pool::Pool;
 pub(crate) use pool::Presence;
@@ -44,6 +45,8 @@ pub(crate) struct Options {
     pub cache_entries: usize,
     /// Where runs are timed and loaded models are counted.
     pub metrics: Metrics,
+    /// Told when a thread that computes panics.
+    pub alarm: Alarm,
 }
 
 /// The models of a node: those on disk, and the pool of those in memory. Cheap to clone.

@@ -1,4 +1,4 @@
-//! The node: builds the parts, spawns the tasks, and stops them in order. Start reading here.
+//! The node: builds the parts, runs them under supervision (see `tasks`), and stops them in order. Start reading here.
 //!
 //! ```text
 //!  gRPC --rpc--> ingest --one transaction--> store --log--> indexer --> HNSW
@@ -14,12 +14,12 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context, anyhow, bail};
+use anyhow::anyhow;
 use synapsenet_net::Layer;
 use tokio::sync::{Notify, mpsc};
-use tokio::task::JoinHandle as TaskHandle;
+use tokio::time::timeout_at;
 use tokio_util::sync::CancellationToken;
 
 use crate::blocking::blocking;
@@ -38,9 +38,14 @@ use crate::mesh::{self, Listening, Mesh};
 use crate::models::{Hub, Models, ModelsEnd};
 use crate::rpc::Api;
 use crate::rpc::listen::RpcServer;
+use crate::tasks::{Alarm, Tasks};
 
-/// Failures that may wait to be reported: the first one stops the node.
-const FAILURES: usize = 8;
+/// How long a node may take to stop: a little less than the minute after which its service manager kills it. Calls have five
+/// seconds to end, a run of the model takes some seconds at most, and saving the index of a million grains about ten.
+const MAX_STOP: Duration = Duration::from_secs(50);
+/// How much of that those may take who serve others, and only have to let go: a part that is stuck must not cost the time in
+/// which the index is saved.
+const MAX_STOP_SERVING: Duration = Duration::from_secs(15);
 
 /// A running node. Dropping it without [`Node::stop`] loses no acknowledged grain, but the next start is slower.
 pub struct Node {
@@ -48,10 +53,8 @@ pub struct Node {
     metrics_address: Option<SocketAddr>,
     author: String,
     mesh: Option<Mesh>,
-    stop_serving: CancellationToken,
-    serving: Vec<TaskHandle<()>>,
-    stop_indexing: CancellationToken,
-    indexing: TaskHandle<()>,
+    serving: Tasks,
+    indexing: Tasks,
     ingest: Ingest,
     ingest_thread: JoinHandle<()>,
     models: ModelsEnd,
@@ -88,8 +91,9 @@ impl Node {
         let started = Instant::now();
         let may_move = settings.origin("network.listen") == Some(&Origin::Default);
         let config = settings.config.clone();
-        let (dir, open_config) = (data_dir.to_owned(), config.clone());
-        let opened = blocking(move || open(&dir, &open_config)).await?;
+        let (alarm, failures) = Alarm::new();
+        let (dir, open_config, hearing) = (data_dir.to_owned(), config.clone(), alarm.clone());
+        let opened = blocking(move || open(&dir, &open_config, &hearing)).await?;
         let Opened { memory, identity, mut registry, models } = opened;
         let net_metrics = synapsenet_net::Metrics::register(&mut registry);
         let (memory, identity) = (Arc::new(memory), Arc::new(identity));
@@ -110,10 +114,9 @@ impl Node {
         let api_addresses = server.addresses();
         let metrics_address = metrics_server.as_ref().map(MetricsServer::address);
 
-        let (failed, failures) = mpsc::channel(FAILURES);
+        let (mut serving, mut indexing) = (Tasks::new(alarm.clone()), Tasks::new(alarm.clone()));
         let changed = Arc::new(Notify::new());
         let max_grains = config.storage.hnsw_max_elements as u64;
-        let ingest_ended = CancellationToken::new();
         let events = Events::new();
         // Without a mesh, nobody takes what comes out of these.
         let (outbox, announcements) = mpsc::channel(MAX_OUTBOX);
@@ -124,7 +127,7 @@ impl Node {
             events: events.clone(),
             limits: Limits { max_notes: max_grains, quota_bytes: config.storage.quota_bytes },
             changed: changed.clone(),
-            ended: ingest_ended.clone(),
+            alarm,
         });
         let (indexer, progress) = Indexer::new(indexer::Parts {
             memory: memory.clone(),
@@ -134,11 +137,10 @@ impl Node {
             false_claims,
         });
         let switch = Switch::new(memory.clone(), models.clone(), ingest.clone(), config.ai.model.clone());
-        let (stop_serving, stop_indexing) = (CancellationToken::new(), CancellationToken::new());
         let (mesh, mesh_tasks) = listening
             .map(|listening| {
                 let (memory, ingest, events) = (memory.clone(), ingest.clone(), events.clone());
-                let (false_claims, stop) = (false_claims_found, stop_serving.clone());
+                let (false_claims, stop) = (false_claims_found, serving.stopping());
                 let parts = mesh::Parts { memory, ingest, events, announcements, false_claims, stop };
                 Mesh::new(listening, parts)
             })
@@ -148,7 +150,7 @@ impl Node {
             memory: memory.clone(),
             ingest: ingest.clone(),
             events,
-            stopping: stop_serving.clone(),
+            stopping: serving.stopping(),
             models: models.clone(),
             switch: switch.clone(),
             hub: Hub::new(&config.ai.hub),
@@ -162,37 +164,23 @@ impl Node {
         };
         let api = Api::new(Calls::new(parts, config.api.max_calls));
 
-        let mut serving =
-            vec![spawn("the API", &failed, &stop_serving, server.run(api, stop_serving.clone()))];
+        serving.run("the API", server.run(api, serving.stopping()));
         if let Some(server) = metrics_server {
-            serving.push(spawn("the metrics page", &failed, &stop_serving, server.run(stop_serving.clone())));
+            serving.run("the metrics page", server.run(serving.stopping()));
         }
         if let Some(tasks) = mesh_tasks {
-            serving.push(spawn("the mesh", &failed, &stop_serving, tasks.mesh));
-            serving.push(spawn("synchronisation", &failed, &stop_serving, tasks.sync));
+            serving.run("the mesh", tasks.mesh);
+            serving.run("synchronisation", tasks.sync);
         }
-        let warmed = warm(models.clone(), memory.current(), stop_serving.clone());
-        serving.push(spawn("the model", &failed, &stop_serving, warmed));
-        serving.push(spawn("the store's writer", &failed, &stop_serving, {
-            let stop = stop_serving.clone();
-            async move {
-                tokio::select! {
-                    () = ingest_ended.cancelled() => Err(anyhow!("the database cannot be written any more; see the log")),
-                    () = stop.cancelled() => Ok(()),
-                }
-            }
-        }));
-        let run = indexer.run(stop_indexing.clone());
-        let run = async { run.await.map_err(anyhow::Error::from) };
-        let indexing = spawn("the indexer", &failed, &stop_indexing, run);
+        serving.run("the model", warm(models.clone(), memory.current(), serving.stopping()));
+        let stop = indexing.stopping();
+        indexing.run("the indexer", async { Ok(indexer.run(stop).await?) });
         Ok(Self {
             api_addresses,
             metrics_address,
             author: identity.author().to_string(),
             mesh,
-            stop_serving,
             serving,
-            stop_indexing,
             indexing,
             ingest,
             ingest_thread,
@@ -255,50 +243,46 @@ impl Node {
         self.failures.recv().await.unwrap_or_else(|| anyhow!("every task of the node ended"))
     }
 
-    /// Stops in order: no more calls, the indexer ends its round and saves the index, ingest drains, the model ends.
+    /// Stops in order: no more calls, the indexer ends its run of the model and saves the index, ingest drains, the models
+    /// end. Each of these is done whatever became of those before it, within 50 seconds for all.
     ///
     /// # Errors
-    /// When a part failed before or while it was stopped.
-    pub async fn stop(mut self) -> anyhow::Result<()> {
-        self.stop_serving.cancel();
-        for task in self.serving.drain(..) {
-            task.await.context("a serving task panicked")?;
+    /// Everything that failed before or while it was stopped, and which parts had not ended when the time was over: what
+    /// they still do is cut off when the process exits.
+    pub async fn stop(self) -> anyhow::Result<()> {
+        self.stop_within(MAX_STOP_SERVING, MAX_STOP).await
+    }
+
+    async fn stop_within(mut self, serving: Duration, all: Duration) -> anyhow::Result<()> {
+        let now = tokio::time::Instant::now();
+        let deadline = now + all;
+        let mut stuck = self.serving.stop(now + serving).await;
+        stuck.extend(self.indexing.stop(deadline).await);
+        let (ingest, thread, models) = (self.ingest, self.ingest_thread, self.models);
+        let drained = async move {
+            ingest.stop().await;
+            // It catches its own panic.
+            blocking(move || drop(thread.join())).await;
+        };
+        if timeout_at(deadline, drained).await.is_err() {
+            stuck.push("ingest");
         }
-        self.stop_indexing.cancel();
-        (&mut self.indexing).await.context("the indexer panicked")?;
-        self.ingest.stop().await;
-        let (ingest, models) = (self.ingest_thread, self.models);
-        let ended = blocking(move || {
-            drop(models);
-            ingest.join()
-        });
-        if ended.await.is_err() {
-            bail!("a thread of the node panicked; its message is in the log");
+        // Not waited for before the others have ended, because they use it.
+        if timeout_at(deadline, blocking(move || drop(models))).await.is_err() {
+            stuck.push("the model");
         }
-        match self.failures.try_recv() {
-            Ok(failure) => Err(failure),
-            Err(_) => Ok(()),
-        }
+        let failures = std::iter::from_fn(|| self.failures.try_recv().ok());
+        summed_up(failures.collect(), &stuck)
     }
 }
 
-/// Runs a part as a task. When it ends before `stop`, or with an error, that is reported as a failure of the node.
-fn spawn(
-    name: &'static str,
-    failed: &mpsc::Sender<anyhow::Error>,
-    stop: &CancellationToken,
-    part: impl Future<Output = anyhow::Result<()>> + Send + 'static,
-) -> TaskHandle<()> {
-    let (failed, stop) = (failed.clone(), stop.clone());
-    tokio::spawn(async move {
-        let failure = match part.await {
-            Ok(()) if stop.is_cancelled() => return,
-            Ok(()) => anyhow!("{name} ended unasked"),
-            Err(error) => error.context(format!("{name} failed")),
-        };
-        // When the queue is full the node is stopping for an earlier failure already.
-        let _ = failed.try_send(failure);
-    })
+/// One error for everything that went wrong.
+fn summed_up(failures: Vec<anyhow::Error>, stuck: &[&str]) -> anyhow::Result<()> {
+    let mut all: Vec<String> = failures.iter().map(|failure| format!("{failure:#}")).collect();
+    if !stuck.is_empty() {
+        all.push(format!("not stopped in time, and cut off: {}", stuck.join(", ")));
+    }
+    if all.is_empty() { Ok(()) } else { Err(anyhow!("{}", all.join("; also: "))) }
 }
 
 /// Loads the model in use, now that the node serves; ends with an error when it cannot be loaded.
@@ -310,5 +294,58 @@ async fn warm(models: Models, space: Arc<Space>, stop: CancellationToken) -> any
             Ok(())
         }
         () = stop.cancelled() => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+
+    /// A node that nobody else meets, and its folder.
+    async fn node() -> (Node, tempfile::TempDir) {
+        let dir = tempfile::tempdir().unwrap();
+        let mut config = Config::default();
+        config.api.listen = String::new();
+        config.metrics.listen = String::new();
+        config.network.enabled = false;
+        let node = Node::start(Settings::from(config), &dir.path().join("data")).await.unwrap();
+        (node, dir)
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_part_that_panics_stops_the_node_with_its_words() {
+        let (mut node, _dir) = node().await;
+        node.indexing.run("the odd one", async { panic!("a bug") });
+        assert_eq!(node.failed().await.to_string(), "the odd one panicked: a bug");
+        node.stop().await.unwrap();
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_part_that_is_stuck_is_named_and_the_others_are_stopped_all_the_same() {
+        let (mut node, _dir) = node().await;
+        node.serving.run("the deaf one", std::future::pending());
+        let stop = node.serving.stopping();
+        node.serving.run("the bad one", async move {
+            stop.cancelled().await;
+            Err(anyhow!("no luck"))
+        });
+        let stopped = node.stop_within(Duration::from_secs(3), Duration::from_secs(300)).await;
+        let told = stopped.unwrap_err().to_string();
+        assert!(told.starts_with("the bad one failed: no luck; also: not stopped in time"), "{told}");
+        assert!(told.contains("the deaf one"), "{told}");
+        assert!(!told.contains("indexer") && !told.contains("ingest") && !told.contains("model"), "{told}");
+    }
+
+    #[test]
+    fn everything_that_went_wrong_is_told_and_so_is_what_did_not_end() {
+        assert!(summed_up(Vec::new(), &[]).is_ok());
+        let error =
+            summed_up(vec![anyhow!("the mesh failed"), anyhow!("the API failed")], &["ingest", "the model"]);
+        let told = error.unwrap_err().to_string();
+        assert_eq!(
+            told,
+            "the mesh failed; also: the API failed; also: not stopped in time, and cut off: ingest, the model"
+        );
     }
 }

@@ -11,7 +11,6 @@ use synapsenet_proto::{Announcement, Claim, Draft, Grain, GrainId, Identity, Mod
 use synapsenet_storage::{Slot, Store, StoreOptions, View};
 use tempfile::TempDir;
 use tokio::sync::{Notify, mpsc};
-use tokio_util::sync::CancellationToken;
 
 use crate::memory::Memory;
 use crate::memory::announcer::{Announcer, MAX_OUTBOX, Outgoing};
@@ -20,6 +19,7 @@ use crate::memory::ingest::{self, Ingest, Limits};
 use crate::memory::spaces::{Fill, Space, Spaces};
 use crate::metrics::Metrics;
 use crate::models::{self, Models, ModelsEnd};
+use crate::tasks::Alarm;
 
 /// A store with all that hangs on it. Its ingest thread ends with it.
 pub(crate) struct Fixture {
@@ -58,7 +58,7 @@ impl Fixture {
             events: events.clone(),
             limits: Limits { max_notes: 100_000, quota_bytes },
             changed: changed.clone(),
-            ended: CancellationToken::new(),
+            alarm: Alarm::new().0,
         });
         Self { memory, ingest, identity, events, changed, announced, models: Mutex::default(), _dir: dir }
     }
@@ -104,6 +104,7 @@ pub(crate) fn models_options(dir: &Path, metrics: Metrics) -> models::Options {
         budget_bytes: 1 << 30,
         cache_entries: 0,
         metrics,
+        alarm: Alarm::new().0,
     }
 }
 

@@ -16,16 +16,17 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use anyhow::Context;
 use synapsenet_net::PeerId;
 use synapsenet_proto::{Announcement, Grain, GrainId, Refusal};
 use synapsenet_storage::{Change, Counts, Outcome, StorageError};
 use tokio::sync::{Notify, mpsc, oneshot};
-use tokio_util::sync::CancellationToken;
 
 use crate::blocking::blocking;
 use crate::memory::Memory;
 use crate::memory::announcer::Announcer;
 use crate::memory::events::Events;
+use crate::tasks::Alarm;
 use writer::Writer;
 
 /// Changes that may wait: at 36 KiB a grain with its claim at most 36 MiB.
@@ -155,8 +156,8 @@ pub(crate) struct Start {
     pub limits: Limits,
     /// Told after each commit.
     pub changed: Arc<Notify>,
-    /// Cancelled when the thread ends, asked or not.
-    pub ended: CancellationToken,
+    /// Told when the thread cannot go on.
+    pub alarm: Alarm,
 }
 
 /// The way to the ingest thread. Cheap to clone.
@@ -178,15 +179,11 @@ impl Ingest {
     /// Starts the thread.
     pub fn start(start: Start) -> (Self, JoinHandle<()>) {
         let (queue, commands) = mpsc::channel(QUEUE);
-        let Start { memory, announcer, events, limits, changed, ended } = start;
+        let Start { memory, announcer, events, limits, changed, alarm } = start;
         let ingest = Self { queue, memory: memory.clone(), announcer: announcer.clone(), limits };
         let writer = Writer { memory, announcer, events, limits, changed };
-        let run = move || {
-            let _ended = ended.drop_guard();
-            writer.run(commands);
-        };
-        let thread = std::thread::Builder::new().name("ingest".into()).spawn(run);
-        (ingest, thread.expect("the system starts a thread at start-up"))
+        let run = move || writer.run(commands).context("the database cannot be written any more");
+        (ingest, alarm.thread("ingest", run))
     }
 
     /// What seals claims and announces grains in the name of this node.

@@ -16,6 +16,7 @@ use crate::memory::Memory;
 use crate::memory::spaces::{Fill, MAX_FORMER, Space, Spaces};
 use crate::metrics::Metrics;
 use crate::models::{self, Models};
+use crate::tasks::Alarm;
 
 /// Searches that walk the index at the same time; more wait for each other.
 const MAX_CONCURRENT_SEARCHES: usize = 16;
@@ -34,11 +35,12 @@ pub(crate) struct Opened {
     pub models: Models,
 }
 
-/// Opens everything in the data folder: the store first, because its lock proves that nobody else uses the folder.
+/// Opens everything in the data folder: the store first, because its lock proves that nobody else uses the folder. Threads
+/// that are started later raise the `alarm` when they panic.
 ///
 /// # Errors
 /// When the folder or something in it cannot be used; the message says what to do.
-pub(crate) fn open(data_dir: &Path, config: &Config) -> anyhow::Result<Opened> {
+pub(crate) fn open(data_dir: &Path, config: &Config, alarm: &Alarm) -> anyhow::Result<Opened> {
     make_private_dir(data_dir)?;
     let options = StoreOptions { cache_bytes: config.storage.cache_bytes };
     let database = data_dir.join(DATABASE);
@@ -47,7 +49,7 @@ pub(crate) fn open(data_dir: &Path, config: &Config) -> anyhow::Result<Opened> {
     let identity = identity::load_or_create(data_dir)?;
     let mut registry = Registry::default();
     let metrics = Metrics::register(&mut registry);
-    let models = Models::open(models_options(config, data_dir, &metrics)?)?;
+    let models = Models::open(models_options(config, data_dir, &metrics, alarm)?)?;
     let model = model_in_use(&models, &config.ai)?;
     models.set_in_use(model.id());
     let index_dir = data_dir.join(INDEX);
@@ -116,7 +118,12 @@ fn model_in_use(models: &Models, ai: &AiConfig) -> anyhow::Result<Model> {
     }
 }
 
-fn models_options(config: &Config, data_dir: &Path, metrics: &Metrics) -> anyhow::Result<models::Options> {
+fn models_options(
+    config: &Config,
+    data_dir: &Path,
+    metrics: &Metrics,
+    alarm: &Alarm,
+) -> anyhow::Result<models::Options> {
     let ai = &config.ai;
     let configured = (!ai.onnxruntime.is_empty()).then(|| Path::new(&ai.onnxruntime));
     let threads = match ai.threads {
@@ -141,6 +148,7 @@ fn models_options(config: &Config, data_dir: &Path, metrics: &Metrics) -> anyhow
         budget_bytes: ai.memory_budget,
         cache_entries: ai.cache_entries,
         metrics: metrics.clone(),
+        alarm: alarm.clone(),
     })
 }
 

@@ -14,6 +14,7 @@ use synapsenet_proto::Vector;
 use tokio::sync::oneshot;
 
 use crate::metrics::{Metrics, timed};
+use crate::tasks::Alarm;
 
 /// Questions that may wait: at some 5 ms each, more would not be answered within a second.
 const MAX_WAITING_QUESTIONS: usize = 128;
@@ -62,7 +63,7 @@ impl Drop for EmbedderThreads {
     fn drop(&mut self) {
         drop(self.stop.take());
         for thread in self.threads.drain(..) {
-            // Its panic was told when it happened.
+            // It catches its own panic, and tells of it.
             let _ = thread.join();
         }
     }
@@ -89,12 +90,14 @@ struct Shared {
 }
 
 impl EmbedderHandle {
-    /// Starts a thread for each session. `cache_entries` vectors of questions are kept, and as many of documents.
+    /// Starts a thread for each session. `cache_entries` vectors of questions are kept, and as many of documents. A thread
+    /// that panics raises the `alarm`.
     pub fn start(
         tokenizer: Tokenizer,
         sessions: Vec<Embedder>,
         cache_entries: usize,
         metrics: Metrics,
+        alarm: &Alarm,
     ) -> (Self, EmbedderThreads) {
         let provider = sessions.first().map_or(Provider::Cpu, Embedder::provider);
         let (questions, question_jobs) = bounded(MAX_WAITING_QUESTIONS);
@@ -104,8 +107,10 @@ impl EmbedderHandle {
             let (questions, documents) = (question_jobs.clone(), document_jobs.clone());
             let (stopped, metrics) = (stopped.clone(), metrics.clone());
             let worker = Worker { session, questions, documents, stopped, metrics };
-            let thread = std::thread::Builder::new().name("embedder".into()).spawn(move || worker.run());
-            thread.expect("the system starts a thread")
+            alarm.thread("embedder", move || {
+                worker.run();
+                Ok(())
+            })
         };
         let threads = sessions.into_iter().map(start).collect();
         let cache = || NonZeroUsize::new(cache_entries).map(|entries| Mutex::new(LruCache::new(entries)));

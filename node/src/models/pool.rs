@@ -182,8 +182,13 @@ impl Pool {
         let tokenizer = Tokenizer::new(model)?;
         let sessions = (0..start.sessions).map(|_| Embedder::new(&runtime, &graph, &start.compute));
         let sessions = sessions.collect::<Result<Vec<_>, _>>()?;
-        let (handle, threads) =
-            EmbedderHandle::start(tokenizer, sessions, start.cache_entries, start.metrics.clone());
+        let (handle, threads) = EmbedderHandle::start(
+            tokenizer,
+            sessions,
+            start.cache_entries,
+            start.metrics.clone(),
+            &start.alarm,
+        );
         start.metrics.models_loaded.inc();
         let (provider, ms) = (handle.provider(), began.elapsed().as_millis() as u64);
         tracing::info!(model = model.full_name(), %provider, ms, "the model is loaded");
@@ -279,7 +284,7 @@ impl Pool {
             std::mem::take(&mut *lock(&self.inner.loaders))
         };
         for loader in loaders {
-            // Its panic was told when it happened.
+            // Its panic was the error of whoever waited for the model.
             let _ = loader.join();
         }
         let places = std::mem::take(&mut *lock(&self.inner.places));

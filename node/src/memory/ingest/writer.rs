@@ -71,19 +71,16 @@ impl Waiting {
 }
 
 impl Writer {
-    /// Works until the queue ends, or the store can be written no more.
-    pub fn run(self, mut commands: mpsc::Receiver<Command>) {
+    /// Works until the queue ends.
+    ///
+    /// # Errors
+    /// Why the store can be read or written no more.
+    pub fn run(self, mut commands: mpsc::Receiver<Command>) -> Result<(), Arc<StorageError>> {
         while let Some(first) = commands.blocking_recv() {
             let mut next = Some(first);
             let mut changes = Vec::new();
             let mut waiting = Vec::new();
-            let mut held = match self.held() {
-                Ok(held) => held,
-                Err(error) => {
-                    tracing::error!(%error, "the store cannot be read; the node stops");
-                    return;
-                }
-            };
+            let mut held = self.held()?;
             while let Some(command) = next {
                 match command {
                     Command::Put { grain, origin, reply } => match self.admit(&grain, &origin, held) {
@@ -112,10 +109,11 @@ impl Writer {
                 }
                 next = if changes.len() < MAX_COMMIT { commands.try_recv().ok() } else { None };
             }
-            if !changes.is_empty() && !self.commit(changes, waiting) {
-                return;
+            if !changes.is_empty() {
+                self.commit(changes, waiting)?;
             }
         }
+        Ok(())
     }
 
     fn held(&self) -> Result<Counts, StorageError> {
@@ -150,20 +148,23 @@ impl Writer {
         }
     }
 
-    /// Writes all of it in one transaction and answers everybody. False when the store can be written no more.
-    fn commit(&self, changes: Vec<Change>, waiting: Vec<Waiting>) -> bool {
+    /// Writes all of it in one transaction and answers everybody.
+    ///
+    /// # Errors
+    /// Why the store can be written no more.
+    fn commit(&self, changes: Vec<Change>, waiting: Vec<Waiting>) -> Result<(), Arc<StorageError>> {
         // Only needed when one damaged record spoils the transaction of all; a copy of a grain shares its bytes.
         let copy = if waiting.len() > 1 { changes.clone() } else { Vec::new() };
         match timed(&self.memory.metrics.commit, || self.memory.store.write(changes)) {
             Ok(outcomes) => {
                 self.reply(outcomes, waiting);
                 self.changed.notify_one();
-                true
+                Ok(())
             }
             Err(error) if !error.is_fatal() && !copy.is_empty() => {
                 tracing::warn!(%error, "a commit failed; its parts are written one by one");
                 let mut changes = copy.into_iter();
-                waiting.into_iter().all(|waiting| {
+                waiting.into_iter().try_for_each(|waiting| {
                     let part = changes.by_ref().take(waiting.changes()).collect();
                     self.commit(part, vec![waiting])
                 })
@@ -173,7 +174,7 @@ impl Writer {
                 tracing::error!(%error, fatal, "a commit failed; nothing of it is stored");
                 let error = Arc::new(error);
                 waiting.into_iter().for_each(|waiting| waiting.fail(&error));
-                !fatal
+                if fatal { Err(error) } else { Ok(()) }
             }
         }
     }

@@ -20,6 +20,7 @@ use crate::memory::Memory;
 use crate::memory::events::Events;
 use crate::memory::events::{SyncProgress, SyncState};
 use crate::memory::ingest::Ingest;
+use crate::tasks::joined;
 
 /// How long an answer is waited for: as long as the swarm gives the largest one.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -101,7 +102,7 @@ impl Task {
             tokio::select! {
                 Some(command) = commands.recv() => self.on_command(command).await,
                 Some(pulled) = self.pulls.join_next() => self.on_pulled(pulled).await,
-                Some(_) = self.news.join_next() => {}
+                Some(told) = self.news.join_next() => joined(told).unwrap_or_default(),
                 Ok(()) = self.parts.topics.changed() => self.on_topics(),
                 () = tokio::time::sleep_until(wake.into()) => self.on_timers().await,
                 () = stop.cancelled() => break,
@@ -195,14 +196,8 @@ impl Task {
     }
 
     async fn on_pulled(&mut self, pulled: Result<Pulled, JoinError>) {
-        let pulled = match pulled {
-            Ok(pulled) => pulled,
-            Err(error) => match error.try_into_panic() {
-                Ok(panic) => std::panic::resume_unwind(panic),
-                // Only this task cancels one, when it ends.
-                Err(_) => return,
-            },
-        };
+        // Only this task cancels one, when it ends.
+        let Some(pulled) = joined(pulled) else { return };
         let Pulled { progress, added, offence, lacks } = pulled;
         let pair = (progress.topic.clone(), progress.peer);
         let now = Instant::now();
