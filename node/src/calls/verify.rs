@@ -28,13 +28,14 @@ impl Call {
     /// Checks every record and the indexes against the store. Tells how far it is, as far as whoever listens keeps up, and at
     /// the end what it found.
     pub fn verify(&self, told: mpsc::Sender<Result<Verified, CallError>>) {
-        let call = self.clone();
-        // Not awaited: it ends when everything is checked.
-        drop(tokio::task::spawn_blocking(move || {
-            let last = verify(&call.parts.memory, &told);
+        let (call, progress) = (self.clone(), told.clone());
+        let verifying = tokio::task::spawn_blocking(move || verify(&call.parts.memory, &progress));
+        // It ends when everything is checked.
+        tokio::spawn(async move {
+            let last = verifying.await.unwrap_or_else(|error| Err(CallError::Broken(error.into())));
             // A client that hung up no longer wants to know.
-            let _ = told.blocking_send(last);
-        }));
+            let _ = told.send(last).await;
+        });
     }
 }
 
