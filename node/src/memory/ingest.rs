@@ -296,6 +296,9 @@ impl Ingest {
     /// # Errors
     /// [`IngestError`]; then none is made.
     pub async fn apply(&self, changes: Vec<Change>) -> Result<Vec<Outcome>, IngestError> {
+        if changes.is_empty() {
+            return Ok(Vec::new());
+        }
         self.ask(|reply| Command::Apply { changes, reply }).await
     }
 
@@ -401,6 +404,11 @@ mod tests {
         let grain = Grain::seal(draft, &author(1), now_ms() + 2 * MAX_CLOCK_SKEW_MS).unwrap();
         let refused = node.ingest.receive(without_claim(grain), peer(1)).await;
         assert!(matches!(refused, Err(IngestError::Refused(Refusal::FromTheFuture(_)))), "{refused:?}");
+    }
+
+    #[tokio::test]
+    async fn nothing_to_change_is_no_reason_to_end() {
+        assert_eq!(Fixture::new().ingest.apply(Vec::new()).await.unwrap(), Vec::new());
     }
 
     #[tokio::test]
