@@ -135,6 +135,7 @@ impl Node {
             ingest: ingest.clone(),
             changed,
             false_claims,
+            stop: indexing.stopping(),
         });
         let switch = Switch::new(memory.clone(), models.clone(), ingest.clone(), config.ai.model.clone());
         let (mesh, mesh_tasks) = listening
@@ -173,8 +174,7 @@ impl Node {
             serving.run("synchronisation", tasks.sync);
         }
         serving.run("the model", warm(models.clone(), memory.current(), serving.stopping()));
-        let stop = indexing.stopping();
-        indexing.run("the indexer", async { Ok(indexer.run(stop).await?) });
+        indexing.run("the indexer", async { Ok(indexer.run().await?) });
         Ok(Self {
             api_addresses,
             metrics_address,

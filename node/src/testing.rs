@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
+use prometheus_client::registry::Registry;
 use sha2::Digest;
 use synapsenet_index::{Compute, HnswOptions, Model, find_runtime};
 use synapsenet_net::{PeerId, peer_of};
@@ -11,6 +12,7 @@ use synapsenet_proto::{Announcement, Claim, Draft, Grain, GrainId, Identity, Mod
 use synapsenet_storage::{Slot, Store, StoreOptions, View};
 use tempfile::TempDir;
 use tokio::sync::{Notify, mpsc};
+use tokio_util::sync::CancellationToken;
 
 use crate::memory::Memory;
 use crate::memory::announcer::{Announcer, MAX_OUTBOX, Outgoing};
@@ -28,8 +30,11 @@ pub(crate) struct Fixture {
     pub identity: Arc<Identity>,
     pub events: Events,
     pub changed: Arc<Notify>,
+    /// Stops an indexer of it.
+    pub stop: CancellationToken,
     /// What was to be announced.
     pub announced: mpsc::Receiver<Outgoing>,
+    registry: Registry,
     models: Mutex<Vec<ModelsEnd>>,
     _dir: TempDir,
 }
@@ -48,7 +53,9 @@ impl Fixture {
         let index_dir = dir.path().join("index");
         let space = Space::open(&store, model, &index_dir, options, Fill::Now).unwrap();
         let spaces = Spaces::one(Arc::new(space));
-        let memory = Arc::new(Memory::new(store, spaces, index_dir, options, Metrics::default()));
+        let mut registry = Registry::default();
+        let metrics = Metrics::register(&mut registry);
+        let memory = Arc::new(Memory::new(store, spaces, index_dir, options, metrics));
         let identity = Arc::new(author(0));
         let (outbox, announced) = mpsc::channel(MAX_OUTBOX);
         let (events, changed) = (Events::new(), Arc::new(Notify::new()));
@@ -60,7 +67,8 @@ impl Fixture {
             changed: changed.clone(),
             alarm: Alarm::new().0,
         });
-        Self { memory, ingest, identity, events, changed, announced, models: Mutex::default(), _dir: dir }
+        let (stop, models) = (CancellationToken::new(), Mutex::default());
+        Self { memory, ingest, identity, events, changed, stop, announced, registry, models, _dir: dir }
     }
 
     pub fn view(&self) -> View {
@@ -80,6 +88,19 @@ impl Fixture {
         let mut values = vec![0.01; self.memory.current().model.dimension()];
         values[towards] = 1.0;
         Vector::new(self.model(), values).unwrap()
+    }
+
+    /// How often a model was run.
+    pub fn runs(&self) -> u64 {
+        let mut page = String::new();
+        prometheus_client::encoding::text::encode(&mut page, &self.registry).unwrap();
+        let count = page.lines().find_map(|line| line.strip_prefix("syn_embedding_seconds_count "));
+        count.unwrap().parse().unwrap()
+    }
+
+    /// Ends the models that were made of it, after what they were given.
+    pub fn end_models(&self) {
+        self.models.lock().unwrap().clear();
     }
 
     /// Models that can be loaded, or that cannot, so that using one fails.

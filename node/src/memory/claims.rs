@@ -24,12 +24,24 @@ const AUDITED_SHARE: u16 = 1311;
 /// A claim is right from this cosine on. The packing to 8 bits and different processors cost less than 0.001; another
 /// sentence is below 0.9.
 pub(crate) const MIN_COSINE: f32 = 0.98;
-/// Notes embedded in one round: enough to sort by length, and a second or two of work to repeat after a crash.
+/// Notes embedded in one round: enough to sort by length.
 pub(crate) const MAX_EMBEDDED: usize = 512;
+/// Tokens embedded in one round, at a guess (see [`tokens_in`]): a few seconds of work on two cores, which a crash repeats and
+/// which others wait for. Short texts come to no more than this before they are [`MAX_EMBEDDED`].
+pub(crate) const MAX_ROUND_TOKENS: usize = 16 << 10;
+/// Bytes of text for a token, on average, of prose in English. Of noise, or where a letter takes three bytes, it is half of
+/// that; then a round takes twice as long.
+const BYTES_PER_TOKEN: usize = 4;
 /// Notes taken in one round when claims spare their embedding: one commit of some 2 MiB.
 const MAX_BELIEVED: usize = 4096;
-/// Pending notes read at once: at 32 KiB a grain at most 8 MiB.
-const PAGE: usize = 256;
+/// Pending notes read at once: few enough that of long ones not many are read in vain.
+const PAGE: usize = 64;
+
+/// A guess at how many tokens a note has, without a tokenizer: nothing needs a model that is believed by its claim.
+pub(crate) fn tokens_in(grain: &Grain) -> usize {
+    let draft = &grain.body().draft;
+    (draft.title.len() + draft.text.len()).div_ceil(BYTES_PER_TOKEN)
+}
 
 /// Decides by chance, so that no author can foretell which of its claims are compared.
 pub(crate) struct Dice {
@@ -108,6 +120,8 @@ pub(crate) struct Round {
     pub shared_seq: u64,
     believed: Vec<Believed>,
     authors: HashMap<AuthorId, Author>,
+    /// At a guess, of what is to be embedded.
+    tokens: usize,
 }
 
 /// What follows from the vectors of the audited notes.
@@ -144,6 +158,7 @@ impl Round {
                 round.last = Some(record.slot);
                 round.take(model, &view, own, record, dice)?;
                 if round.plain.len() + round.audits.len() >= MAX_EMBEDDED
+                    || round.tokens >= MAX_ROUND_TOKENS
                     || round.believed.len() >= MAX_BELIEVED
                 {
                     return Ok(round);
@@ -165,6 +180,7 @@ impl Round {
         let claim = claim.filter(|claim| claim.vector().model() == model.id());
         let claim = claim.and_then(|claim| Some((claim.vector().decode().ok()?, claim)));
         let Some((claimed, claim)) = claim else {
+            self.tokens += tokens_in(&record.grain);
             self.plain.push(Plain { record, had_claim: bytes.is_some() });
             return Ok(());
         };
@@ -182,6 +198,7 @@ impl Round {
         let is_new = agreed.saturating_add(author.audits) < MIN_AGREED;
         if must_audit || key != own && (is_new || dice.says_audit()) {
             author.audits += 1;
+            self.tokens += tokens_in(&grain);
             self.audits.push(Audit { slot, grain, claimed });
         } else {
             self.believed.push(Believed { slot, author: key, vector: claim.vector().clone() });

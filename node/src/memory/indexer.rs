@@ -79,6 +79,8 @@ pub(crate) struct Indexer {
     /// Takes the authors whose claims turned out false.
     false_claims: mpsc::Sender<AuthorId>,
     dice: Dice,
+    /// Cancelled when it is to stop.
+    stop: CancellationToken,
 }
 
 /// What an indexer is made of.
@@ -90,23 +92,26 @@ pub(crate) struct Parts {
     pub changed: Arc<Notify>,
     /// Takes the authors of claims that turned out false, if anybody wants to know.
     pub false_claims: mpsc::Sender<AuthorId>,
+    /// Cancelled when it is to stop.
+    pub stop: CancellationToken,
 }
 
 impl Indexer {
     /// Makes the loop, and where its progress is told.
     pub fn new(parts: Parts) -> (Self, watch::Receiver<Progress>) {
         let (progress, watched) = watch::channel(Progress::default());
-        let Parts { memory, models, ingest, changed, false_claims } = parts;
+        let Parts { memory, models, ingest, changed, false_claims, stop } = parts;
         let dice = Dice::new();
-        let indexer = Self { memory, models, ingest, changed, progress, taken: 0, false_claims, dice };
+        let indexer = Self { memory, models, ingest, changed, progress, taken: 0, false_claims, dice, stop };
         (indexer, watched)
     }
 
-    /// Runs until `stop`; then ends its round, saves the index and returns.
+    /// Runs until it is to stop; then stores what the model has given so far, saves the index and returns.
     ///
     /// # Errors
     /// What it cannot go on after: the node has to stop.
-    pub async fn run(mut self, stop: CancellationToken) -> Result<(), IndexerError> {
+    pub async fn run(mut self) -> Result<(), IndexerError> {
+        let stop = self.stop.clone();
         let mut spaces = self.memory.watch_spaces();
         loop {
             while !stop.is_cancelled() {
@@ -123,7 +128,7 @@ impl Indexer {
                 self.save().await?;
             }
             spaces.mark_unchanged();
-            if self.embed_anew(&stop).await? {
+            if self.embed_anew().await? {
                 continue;
             }
             tokio::select! {
@@ -263,7 +268,8 @@ impl Indexer {
         Ok(())
     }
 
-    /// Computes the vectors of these passages. One that the model fails on has none in the answer.
+    /// Computes the vectors of these passages. One that the model fails on has none in the answer, nor have those that it has
+    /// not come to when the indexer is to stop: the runs under way are left to themselves then.
     async fn vectors(
         &self,
         model: &Model,
@@ -272,7 +278,10 @@ impl Indexer {
         if notes.is_empty() {
             return Ok(HashMap::new());
         }
-        let tokenizer = self.models.tokenizer(model).await?;
+        let Some(tokenizer) = self.stop.run_until_cancelled(self.models.tokenizer(model)).await else {
+            return Ok(HashMap::new());
+        };
+        let tokenizer = tokenizer?;
         let (slots, texts): (Vec<Slot>, Vec<Tokenized>) = blocking(move || {
             let tokenize = |text: &str| tokenizer.tokenize(text, Purpose::Document);
             notes.iter().map(|(slot, text)| (*slot, tokenize(text))).unzip()
@@ -285,7 +294,8 @@ impl Indexer {
             let texts = batch.iter().map(|&at| texts[at].clone()).collect();
             self.embed_batch(model, slots, texts)
         });
-        let mut runs = futures::stream::iter(runs).buffer_unordered(MAX_BATCHES_IN_FLIGHT);
+        let runs = futures::stream::iter(runs).buffer_unordered(MAX_BATCHES_IN_FLIGHT);
+        let mut runs = std::pin::pin!(runs.take_until(self.stop.cancelled()));
         let mut vectors = HashMap::with_capacity(lengths.len());
         while let Some(run) = runs.next().await {
             vectors.extend(run?);
@@ -410,6 +420,7 @@ mod tests {
                 ingest: self.ingest.clone(),
                 changed: self.changed.clone(),
                 false_claims,
+                stop: self.stop.clone(),
             });
             (indexer, liars)
         }
@@ -466,6 +477,37 @@ mod tests {
         assert!(kept.cosine(&truth).unwrap() < 0.8);
         assert_eq!(view.author_standing(&author(1).author()).unwrap().agreed, 1);
         assert!(node.is_searchable(lie.grain.id()) && node.is_searchable(honest.grain.id()));
+    }
+
+    #[tokio::test]
+    async fn long_texts_come_a_few_at_a_time_and_a_stop_is_heard_between_two_runs_and_loses_none() {
+        const TEXTS: usize = 40;
+        let node = Fixture::new();
+        let long = |n: usize| format!("Chapter {n}. {}", "It rained again, and nobody came. ".repeat(480));
+        let changes = (0..TEXTS).map(|n| Change::Put {
+            grain: note(&author(0), &long(n)),
+            shared: false,
+            received_ms: 0,
+            claim: None,
+            once: true,
+        });
+        node.ingest.apply(changes.collect()).await.unwrap();
+        let models = node.models(true);
+        let (indexer, _liars) = node.indexer(&models);
+        let indexing = tokio::spawn(indexer.run());
+        while node.runs() == 0 {
+            tokio::task::yield_now().await;
+        }
+        let before = node.runs();
+        node.stop.cancel();
+        indexing.await.unwrap().unwrap();
+        drop(models);
+        node.end_models();
+        let after = node.runs();
+        assert!(after - before <= 1 + MAX_BATCHES_IN_FLIGHT as u64, "{} runs after the stop", after - before);
+        let counts = node.view().counts().unwrap();
+        assert_eq!(counts.pending + counts.vectors, TEXTS as u64);
+        assert!(counts.pending >= TEXTS as u64 - after);
     }
 
     #[tokio::test]

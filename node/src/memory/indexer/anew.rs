@@ -6,16 +6,17 @@ use std::time::Duration;
 
 use synapsenet_proto::Vector;
 use synapsenet_storage::{Slot, View};
-use tokio_util::sync::CancellationToken;
 
 use super::{Indexer, IndexerError, apply_log};
 use crate::blocking::blocking;
 use crate::memory::Memory;
-use crate::memory::claims::Plain;
+use crate::memory::claims::{Plain, tokens_in};
 use crate::memory::spaces::{Anchors, Backlog, Space, Spaces};
 
-/// Grains of one step: some hundred milliseconds of work, after which new ones and the wish to stop are seen.
+/// Grains of one step ...
 const STEP: usize = 64;
+/// ... and tokens, at a guess: some hundred milliseconds of work, after which new ones are seen. Short texts are as many.
+const MAX_STEP_TOKENS: usize = 2048;
 /// Nothing is embedded anew until so long after a question ...
 const QUIET: Duration = Duration::from_millis(150);
 /// ... but for questions without end it is not held up longer than this for a step.
@@ -26,11 +27,13 @@ struct Step {
     /// To be embedded.
     notes: Vec<Plain>,
     shared_seq: u64,
+    /// How many of those that were asked for it deals with.
+    taken: usize,
 }
 
 impl Indexer {
     /// Embeds some grains anew. True when there may be more to do.
-    pub(super) async fn embed_anew(&mut self, stop: &CancellationToken) -> Result<bool, IndexerError> {
+    pub(super) async fn embed_anew(&mut self) -> Result<bool, IndexerError> {
         let spaces = self.memory.spaces();
         let metrics = &self.memory.metrics;
         if spaces.is_complete {
@@ -43,10 +46,10 @@ impl Indexer {
         if backlog.remaining().is_empty() {
             return self.let_former_go(&spaces).await;
         }
-        self.wait_for_quiet(stop).await;
+        self.wait_for_quiet().await;
         let slots: Vec<Slot> = backlog.remaining().iter().take(STEP).copied().collect();
         let (memory, current, wanted) = (self.memory.clone(), spaces.current.clone(), slots.clone());
-        let Step { notes, shared_seq } =
+        let Step { notes, shared_seq, taken } =
             blocking(move || read_step(&memory.store.view()?, &current, &wanted)).await?;
         let count = notes.len() as u64;
         let failed = match notes.is_empty() {
@@ -58,7 +61,11 @@ impl Indexer {
             },
         };
         apply_log(self.memory.clone()).await?;
-        backlog.advance(slots.len(), &failed);
+        if self.stop.is_cancelled() {
+            // What was not embedded is no failure, and found missing after the next start.
+            return Ok(true);
+        }
+        backlog.advance(taken, &failed);
         self.memory.metrics.embedded_anew.inc_by(count);
         self.find_anchors(&spaces, &backlog).await?;
         self.publish(None).await?;
@@ -107,7 +114,7 @@ impl Indexer {
     }
 
     /// Waits until nobody has asked anything for a moment.
-    async fn wait_for_quiet(&self, stop: &CancellationToken) {
+    async fn wait_for_quiet(&self) {
         let quiet = async {
             while let Some(left) = self.memory.quiet_for().and_then(|quiet| QUIET.checked_sub(quiet))
                 && !left.is_zero()
@@ -117,7 +124,7 @@ impl Indexer {
         };
         tokio::select! {
             _ = tokio::time::timeout(MAX_HELD_UP, quiet) => {}
-            () = stop.cancelled() => {}
+            () = self.stop.cancelled() => {}
         }
     }
 
@@ -130,18 +137,26 @@ impl Indexer {
     }
 }
 
-/// Puts what has a vector already into the index, and reads what has none.
+/// Puts what has a vector already into the index, and reads what has none, as much as a step may have.
 fn read_step(view: &View, current: &Space, slots: &[Slot]) -> Result<Step, IndexerError> {
-    let shared_seq = view.shared_seq()?;
-    let mut notes = Vec::new();
-    for slot in current.take_stored(view, slots)? {
+    let (shared_seq, taken) = (view.shared_seq()?, slots.len());
+    let mut step = Step { notes: Vec::new(), shared_seq, taken };
+    let mut tokens = 0;
+    // The step before may have put in some that it did not deal with.
+    let missing: Vec<Slot> = slots.iter().copied().filter(|slot| !current.hnsw.contains(*slot)).collect();
+    for slot in current.take_stored(view, &missing)? {
+        if tokens >= MAX_STEP_TOKENS {
+            step.taken = slots.iter().take_while(|other| **other != slot).count();
+            break;
+        }
         // It may have been withdrawn since the list was made.
         if let Some(record) = view.record(slot)? {
             let had_claim = view.claim(slot)?.is_some();
-            notes.push(Plain { record, had_claim });
+            tokens += tokens_in(&record.grain);
+            step.notes.push(Plain { record, had_claim });
         }
     }
-    Ok(Step { notes, shared_seq })
+    Ok(step)
 }
 
 fn find_anchors(memory: &Memory, spaces: &Spaces, slots: &[Slot]) -> Result<Vec<Arc<Anchors>>, IndexerError> {
