@@ -1,5 +1,7 @@
-//! A disk that fails at any write or flush: what was acknowledged is there after opening again, and fits together.
+//! A disk that fails at any write or flush: what was acknowledged is there after opening again, and fits together. When the
+//! disk was only full, the store opens itself again and goes on.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::sync::{Arc, Mutex};
 
@@ -8,6 +10,9 @@ use synapsenet_proto::{GrainId, ModelId};
 
 use crate::testing::*;
 use crate::{Change, IndexEvent, ListQuery, Slot, StorageError, Store, StoreOptions};
+
+/// Bytes of a block of the disk.
+const BLOCK: usize = 4096;
 
 /// What a write or a change of length does to a file.
 #[derive(Debug, Clone)]
@@ -44,6 +49,10 @@ struct Disk {
     /// Whether everything fails after that, or only that one.
     stays_broken: bool,
     failed: bool,
+    /// How many blocks it has; without a limit when this is none.
+    blocks: Option<usize>,
+    /// Those that were ever written to.
+    taken: BTreeSet<usize>,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -91,7 +100,24 @@ impl Disk {
         Ok(())
     }
 
+    /// As a file system that gives a block to a file when that is written to for the first time.
+    fn take_blocks(&mut self, step: &Step) -> io::Result<()> {
+        match step {
+            Step::SetLen(length) => self.taken.retain(|block| block * BLOCK < *length),
+            Step::Write { at, bytes } => {
+                let wanted = at / BLOCK..(at + bytes.len()).div_ceil(BLOCK);
+                let new = wanted.clone().filter(|block| !self.taken.contains(block)).count();
+                if new > 0 && self.blocks.is_some_and(|blocks| self.taken.len() + new > blocks) {
+                    return Err(io::ErrorKind::StorageFull.into());
+                }
+                self.taken.extend(wanted);
+            }
+        }
+        Ok(())
+    }
+
     fn step(&mut self, step: Step) -> io::Result<()> {
+        self.take_blocks(&step)?;
         let result = self.operate();
         if result.is_ok() {
             step.apply(&mut self.seen);
@@ -177,26 +203,46 @@ fn contents() -> Vec<Content> {
     contents
 }
 
-/// Runs the workload until the disk fails; gives the number of commits that were acknowledged, or none when the store
-/// could not even be made.
+/// Runs the workload until the disk fails for good; gives the number of commits that were acknowledged, or none when the
+/// store could not even be made.
 fn run(disk: &FailingDisk) -> Option<usize> {
     let store = match Store::with_backend(disk.clone(), &StoreOptions::default()) {
         Ok(store) => store,
         Err(error) => {
-            assert!(error.is_fatal(), "{error:?}");
+            assert!(error.is_fatal() || matches!(error, StorageError::Full(_)), "{error:?}");
             return None;
         }
     };
     for (done, changes) in workload().into_iter().enumerate() {
         if let Err(error) = store.write(changes) {
-            assert!(matches!(error, StorageError::Full(_)), "{error:?}");
-            assert!(error.is_fatal());
+            // The first operation that fails says that the disk is full, and the others that it is gone.
+            assert!(error.is_fatal() || matches!(error, StorageError::Full(_)), "{error:?}");
             let next = store.write(workload().swap_remove(0)).unwrap_err();
-            assert!(matches!(next, StorageError::Closed) && next.is_fatal(), "{next:?}");
+            assert!(next.is_fatal(), "{next:?}");
             return Some(done);
         }
     }
     Some(workload().len())
+}
+
+/// Runs the workload on a disk that fails once; what was refused then is tried again. False when the store could not even be
+/// made.
+fn run_through(disk: &FailingDisk, contents: &[Content], story: &str) -> bool {
+    let Ok(store) = Store::with_backend(disk.clone(), &StoreOptions::default()) else { return false };
+    for (done, changes) in workload().into_iter().enumerate() {
+        if let Err(error) = store.write(changes.clone()) {
+            assert!(matches!(error, StorageError::Full(_)) && !error.is_fatal(), "{story}: {error:?}");
+            let found = content(&store);
+            if found == contents[done] {
+                store.write(changes).unwrap();
+            } else {
+                assert_eq!(found, contents[done + 1], "{story}: all of a commit, or nothing");
+            }
+        }
+        assert_eq!(content(&store), contents[done + 1], "{story}");
+    }
+    assert_whole(&store);
+    true
 }
 
 fn assert_survived(file: Vec<u8>, acknowledged: Option<usize>, contents: &[Content], story: &str) {
@@ -244,12 +290,71 @@ fn a_power_failure_at_any_operation_loses_nothing_that_was_acknowledged() {
 }
 
 #[test]
-fn one_failed_operation_closes_the_store_and_opening_it_again_finds_everything() {
+fn a_disk_that_is_full_for_a_moment_at_any_operation_costs_one_refusal() {
     let contents = contents();
     for n in 0..operations() {
+        let story = format!("operation {n}");
         let disk = FailingDisk::new(Vec::new(), n, false);
-        let acknowledged = run(&disk);
+        let acknowledged = run_through(&disk, &contents, &story).then_some(workload().len());
         let file = disk.0.lock().unwrap().seen.clone();
-        assert_survived(file, acknowledged, &contents, &format!("operation {n}"));
+        assert_survived(file, acknowledged, &contents, &story);
+    }
+}
+
+/// A note that nothing makes smaller.
+fn noise(n: u64) -> Change {
+    let mut bytes = [0; 4096];
+    blake3::Hasher::new().update(&n.to_le_bytes()).finalize_xof().fill(&mut bytes);
+    let text: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    put_change(&note(&text, n), true)
+}
+
+#[test]
+fn a_store_on_a_full_disk_is_read_as_before_and_written_again_once_there_is_room() {
+    // Each of these is full at another step of a commit.
+    for blocks in 120..160 {
+        let disk = FailingDisk::new(Vec::new(), u64::MAX, false);
+        let store = Store::with_backend(disk.clone(), &StoreOptions::default()).unwrap();
+        disk.0.lock().unwrap().blocks = Some(blocks);
+        let mut acknowledged = 0;
+        while store.write(vec![noise(acknowledged)]).is_ok() {
+            acknowledged += 1;
+            assert!(acknowledged < 200, "{blocks} blocks are full at last");
+        }
+        assert!(acknowledged > 0, "{blocks} blocks hold a note");
+        for other in 0..3 {
+            let refused = store.write(vec![noise(1_000 + other)]);
+            match refused {
+                // A smaller commit may still have found room.
+                Ok(_) => acknowledged += 1,
+                Err(error) => {
+                    assert!(matches!(error, StorageError::Full(_)) && !error.is_fatal(), "{error:?}");
+                }
+            }
+            assert_eq!(store.view().unwrap().counts().unwrap().notes, acknowledged, "{blocks} blocks");
+        }
+        disk.0.lock().unwrap().blocks = None;
+        store.write(vec![noise(2_000)]).unwrap();
+        assert_eq!(store.view().unwrap().counts().unwrap().notes, acknowledged + 1);
+        assert_whole(&store);
+    }
+}
+
+#[test]
+fn a_view_that_was_open_when_the_disk_was_full_errs_and_the_next_one_does_not() {
+    let disk = FailingDisk::new(Vec::new(), u64::MAX, false);
+    // So little is kept in memory that a view has to read.
+    let store = Store::with_backend(disk.clone(), &StoreOptions { cache_bytes: 0 }).unwrap();
+    for n in 0..20 {
+        store.write(vec![noise(n)]).unwrap();
+    }
+    let view = store.view().unwrap();
+    disk.0.lock().unwrap().blocks = Some(0);
+    assert!(matches!(store.write(vec![noise(100)]), Err(StorageError::Full(_))));
+    let failed = (1..=20).find_map(|slot| view.record(slot).err()).unwrap();
+    assert!(matches!(failed, StorageError::Closed), "{failed:?}");
+    let view = store.view().unwrap();
+    for slot in 1..=20 {
+        assert!(view.record(slot).unwrap().is_some());
     }
 }

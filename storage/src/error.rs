@@ -7,7 +7,8 @@ use crate::Slot;
 /// Why the store could not be opened, read or written.
 ///
 /// After an I/O error redb refuses everything until the file is closed and opened again, because it can no longer know
-/// which of its pages reached the disk: see [`StorageError::is_fatal`].
+/// which of its pages reached the disk. When the disk is only full the store does that by itself; else see
+/// [`StorageError::is_fatal`].
 #[derive(Debug, thiserror::Error)]
 pub enum StorageError {
     /// Another process (or this one, a second time) has the file open.
@@ -42,8 +43,8 @@ pub enum StorageError {
         /// What is wrong with it.
         why: String,
     },
-    /// There is no space left for the file.
-    #[error("the disk is full: free some space and start the node again; what was acknowledged is safe")]
+    /// There is no space left for the file. The store goes on, and takes changes again when there is.
+    #[error("the disk is full: make room on it; what was acknowledged is safe")]
     Full(#[source] io::Error),
     /// The system does not let this user read or write the file or its folder.
     #[error(
@@ -53,8 +54,11 @@ pub enum StorageError {
     /// Reading or writing the file failed.
     #[error("the disk failed ({0}): check it, then start the node again; what was acknowledged is safe")]
     Io(#[source] io::Error),
-    /// An earlier read or write failed, and the file must be opened again before anything else can be done.
-    #[error("an earlier disk error closed the database: start the node again; what was acknowledged is safe")]
+    /// Another read or write failed meanwhile, and the file must be opened again before anything else can be done. A view
+    /// that was open when the disk was full says so, too: a new one does not.
+    #[error(
+        "a disk error closed the database: ask again, or start the node again; what was acknowledged is safe"
+    )]
     Closed,
     /// Views stayed open for too long, so the file could not be compacted.
     #[error(
@@ -74,11 +78,10 @@ impl StorageError {
     #[must_use]
     pub fn is_fatal(&self) -> bool {
         match self {
-            Self::AlreadyOpen | Self::DamagedRecord { .. } | Self::Busy => false,
+            Self::AlreadyOpen | Self::DamagedRecord { .. } | Self::Full(_) | Self::Busy => false,
             Self::UnknownVersion { .. }
             | Self::NotADatabase
             | Self::Damaged(_)
-            | Self::Full(_)
             | Self::Denied(_)
             | Self::Io(_)
             | Self::Closed

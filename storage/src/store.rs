@@ -1,13 +1,15 @@
 //! The file as a whole: opening it, changing it, looking at it, compacting it.
 
-use std::fs::OpenOptions;
+mod place;
+
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 use std::time::{Duration, Instant};
 
-use redb::{Builder, Database, Durability, ReadableDatabase, StorageBackend};
+use redb::{Database, Durability, ReadableDatabase, StorageBackend};
 
+use self::place::{Place, Shared};
 use crate::tables::{self, ReadTables, WriteTables};
 use crate::write::Writer;
 use crate::{Change, Outcome, StorageError, View};
@@ -39,16 +41,20 @@ pub struct Store {
 }
 
 struct Inner {
-    /// Locked for writing only by `compact`, which is the one thing that needs redb for itself.
-    db: RwLock<Database>,
+    /// Locked for writing only by what needs redb for itself: `compact`, and opening the file again. None when there was not
+    /// even room for that.
+    db: RwLock<Option<Database>>,
+    /// Held by whoever writes until it is known what came of it, and the file is open again if the disk was full: who finds it
+    /// closed waits for this and looks again.
+    writing: Mutex<()>,
     gate: Arc<Gate>,
-    /// The file; none when the bytes are kept elsewhere.
-    path: Option<PathBuf>,
+    place: Place,
+    options: StoreOptions,
 }
 
 impl std::fmt::Debug for Store {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Store").field("path", &self.inner.path).finish()
+        f.debug_struct("Store").field("place", &self.inner.place).finish()
     }
 }
 
@@ -61,10 +67,9 @@ impl Store {
     /// [`StorageError::Damaged`], or an error of the disk.
     pub fn open(path: &Path, options: &StoreOptions) -> Result<Self, StorageError> {
         if std::fs::metadata(path).map_or(true, |file| file.len() == 0) {
-            create(path, options)?;
+            place::create(path, options)?;
         }
-        let db = builder(options).open(path)?;
-        Self::with_database(db, Some(path.to_owned()))
+        Self::in_place(Place::File(path.to_owned()), options)
     }
 
     /// Opens the store whose bytes `backend` keeps, or makes it there when it is empty: for tests with backends that
@@ -73,12 +78,14 @@ impl Store {
     /// # Errors
     /// As [`Store::open`].
     pub fn with_backend(backend: impl StorageBackend, options: &StoreOptions) -> Result<Self, StorageError> {
-        Self::with_database(builder(options).create_with_backend(backend)?, None)
+        Self::in_place(Place::Backend(Shared(Arc::new(backend))), options)
     }
 
-    fn with_database(db: Database, path: Option<PathBuf>) -> Result<Self, StorageError> {
+    fn in_place(place: Place, options: &StoreOptions) -> Result<Self, StorageError> {
+        let db = place.open(options)?;
         tables::prepare(&db)?;
-        Ok(Self { inner: Arc::new(Inner { db: RwLock::new(db), gate: Arc::default(), path }) })
+        let (db, writing, gate) = (RwLock::new(Some(db)), Mutex::default(), Arc::default());
+        Ok(Self { inner: Arc::new(Inner { db, writing, gate, place, options: options.clone() }) })
     }
 
     /// Applies all changes, in order, in one transaction that is on disk when this returns; gives an outcome for each,
@@ -88,9 +95,23 @@ impl Store {
     ///
     /// # Errors
     /// None of the changes is applied. When the error [is fatal](StorageError::is_fatal), whether they are in the file
-    /// (all of them or none) shows when it is opened again, and until then every call gives an error.
+    /// (all of them or none) shows when it is opened again, and until then every call gives an error. When it is
+    /// [`StorageError::Full`], the file has been opened again: it can be read, and written once there is room.
     pub fn write(&self, changes: Vec<Change>) -> Result<Vec<Outcome>, StorageError> {
+        let _writing = self.writing();
+        if self.database().is_none() {
+            self.reopen()?;
+        }
+        let written = self.commit(changes);
+        if let Err(StorageError::Full(_)) = &written {
+            self.reopen()?;
+        }
+        written
+    }
+
+    fn commit(&self, changes: Vec<Change>) -> Result<Vec<Outcome>, StorageError> {
         let db = self.database();
+        let db = db.as_ref().ok_or_else(no_room_to_open)?;
         let mut txn = db.begin_write()?;
         txn.set_durability(Durability::Immediate)?;
         // The state of redb's page allocator goes into each commit, so that a store which was killed opens without
@@ -115,9 +136,30 @@ impl Store {
     /// # Errors
     /// An error of the disk.
     pub fn view(&self) -> Result<View, StorageError> {
+        match self.view_now() {
+            Err(StorageError::Closed) => {
+                // Perhaps the disk was full for somebody who writes, and who opens the file again.
+                drop(self.writing());
+                self.view_now()
+            }
+            viewed => viewed,
+        }
+    }
+
+    fn view_now(&self) -> Result<View, StorageError> {
         let pass = self.inner.gate.enter();
-        let txn = self.database().begin_read()?;
+        let txn = self.database().as_ref().ok_or_else(no_room_to_open)?.begin_read()?;
         Ok(View::new(ReadTables::open(&txn)?, pass))
+    }
+
+    /// Whether the disk has room for some more changes now. Asked when it was full: it writes a megabyte to find out.
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        let room = self.inner.place.make_sure_of_room();
+        if let Err(error) = &room {
+            tracing::debug!(%error, "there is no room on the disk");
+        }
+        room.is_ok()
     }
 
     /// Moves what is stored together and gives the rest of the file back to the system; gives the size before and
@@ -127,74 +169,57 @@ impl Store {
     /// [`StorageError::Busy`] when views stayed open for so long, or an error of the disk.
     pub fn compact(&self) -> Result<(u64, u64), StorageError> {
         let _closed = self.inner.gate.close(MAX_COMPACT_WAIT)?;
-        let mut db = self.inner.db.write().unwrap_or_else(PoisonError::into_inner);
+        let _writing = self.writing();
         let before = self.size_bytes();
-        while db.compact()? {}
+        let compacted = self.compact_alone();
+        if let Err(StorageError::Full(_)) = &compacted {
+            self.reopen()?;
+        }
+        compacted?;
         Ok((before, self.size_bytes()))
+    }
+
+    fn compact_alone(&self) -> Result<(), StorageError> {
+        let mut db = self.inner.db.write().unwrap_or_else(PoisonError::into_inner);
+        let db = db.as_mut().ok_or_else(no_room_to_open)?;
+        while db.compact()? {}
+        Ok(())
     }
 
     /// The size of the file in bytes; 0 for a store that was opened with a backend.
     #[must_use]
     pub fn size_bytes(&self) -> u64 {
-        let size = |path: &PathBuf| std::fs::metadata(path).map(|metadata| metadata.len()).ok();
-        self.inner.path.as_ref().and_then(size).unwrap_or(0)
+        match &self.inner.place {
+            Place::File(path) => std::fs::metadata(path).map_or(0, |metadata| metadata.len()),
+            Place::Backend(_) => 0,
+        }
     }
 
-    fn database(&self) -> RwLockReadGuard<'_, Database> {
+    /// Closes the file and opens it again. Whoever calls it holds `writing`, and no transaction is open for writing.
+    ///
+    /// # Errors
+    /// What keeps it from being opened. When that is the full disk once more, the next write tries again.
+    fn reopen(&self) -> Result<(), StorageError> {
+        let mut db = self.inner.db.write().unwrap_or_else(PoisonError::into_inner);
+        // redb opens no file that is open.
+        drop(db.take());
+        *db = Some(self.inner.place.open(&self.inner.options)?);
+        Ok(())
+    }
+
+    fn writing(&self) -> MutexGuard<'_, ()> {
+        self.inner.writing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn database(&self) -> RwLockReadGuard<'_, Option<Database>> {
         // A panic inside redb is caught by redb's own checks; the lock adds nothing to them.
         self.inner.db.read().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn builder(options: &StoreOptions) -> Builder {
-    let mut builder = Database::builder();
-    builder.set_cache_size(options.cache_bytes);
-    builder
-}
-
-/// Makes an empty store in the file `path`. It is made under another name first and given its own when it is whole: redb
-/// does not open a file of its own whose first writing was cut off.
-fn create(path: &Path, options: &StoreOptions) -> Result<(), StorageError> {
-    let mut unfinished = path.as_os_str().to_owned();
-    unfinished.push(".new");
-    let unfinished = PathBuf::from(unfinished);
-    let db = match create_private(&unfinished, options) {
-        // Another process is about to make the same store.
-        Err(StorageError::AlreadyOpen) => return Err(StorageError::AlreadyOpen),
-        Err(_) if unfinished.exists() => {
-            tracing::debug!(file = %unfinished.display(), "removing what an interrupted first start left");
-            std::fs::remove_file(&unfinished)?;
-            create_private(&unfinished, options)?
-        }
-        other => other?,
-    };
-    tables::prepare(&db)?;
-    db.close()?;
-    std::fs::rename(&unfinished, path)?;
-    // A name is on disk when its folder is; elsewhere than on Unix a folder cannot be flushed.
-    #[cfg(unix)]
-    if let Some(folder) = path.parent() {
-        let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
-        std::fs::File::open(folder)?.sync_all()?;
-    }
-    Ok(())
-}
-
-/// Opens or makes a database in a file that only its owner can read: redb would let others read it.
-fn create_private(path: &Path, options: &StoreOptions) -> Result<Database, StorageError> {
-    let mut open = OpenOptions::new();
-    open.write(true).create_new(true);
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::OpenOptionsExt;
-        open.mode(0o600);
-    }
-    match open.open(path) {
-        Ok(_) => {}
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-        Err(error) => return Err(error.into()),
-    }
-    Ok(builder(options).create(path)?)
+/// What is said of a file that could not be opened again for lack of room.
+fn no_room_to_open() -> StorageError {
+    StorageError::Full(io::ErrorKind::StorageFull.into())
 }
 
 /// Counts the open views, and keeps new ones out while the file is compacted.

@@ -274,7 +274,7 @@ fn a_damaged_record_is_an_error_of_its_own_and_verify_names_it() {
             (bytes[0], bytes[1], bytes[18]) = ((random.below(4)) as u8, random.below(3) as u8, 0);
         }
         let db = store.database();
-        let txn = db.begin_write().unwrap();
+        let txn = db.as_ref().unwrap().begin_write().unwrap();
         WriteTables::open(&txn).unwrap().records.insert(slot, bytes.as_slice()).unwrap();
         txn.commit().unwrap();
         drop(db);
