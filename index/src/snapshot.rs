@@ -58,6 +58,17 @@ struct Description {
 
 /// Writes `index` into `dir`. Nobody changes it meanwhile.
 pub(crate) fn save(dir: &Path, index: &Index, shape: &Shape, seq: u64) -> Result<(), IndexError> {
+    let saved = save_beside(dir, index, shape, seq);
+    if saved.is_err() {
+        // What is half written is of no use, and may be what fills the disk. That it stays costs space alone.
+        for partial in [PARTIAL_GRAPH, PARTIAL_DESCRIPTION] {
+            let _ = fs::remove_file(dir.join(partial));
+        }
+    }
+    saved
+}
+
+fn save_beside(dir: &Path, index: &Index, shape: &Shape, seq: u64) -> Result<(), IndexError> {
     fs::create_dir_all(dir).map_err(IndexError::file(dir))?;
     let partial = dir.join(PARTIAL_GRAPH);
     let name = partial.to_str().ok_or_else(|| {
