@@ -173,6 +173,11 @@ impl Node {
             serving.run("the mesh", tasks.mesh);
             serving.run("synchronisation", tasks.sync);
         }
+        let (ingest_too, stop) = (ingest.clone(), serving.stopping());
+        serving.run("the watch over the disk", async {
+            ingest_too.look_for_room(stop).await;
+            Ok(())
+        });
         serving.run("the model", warm(models.clone(), memory.current(), serving.stopping()));
         indexing.run("the indexer", async { Ok(indexer.run().await?) });
         Ok(Self {

@@ -111,32 +111,71 @@ impl Indexer {
     /// # Errors
     /// What it cannot go on after: the node has to stop.
     pub async fn run(mut self) -> Result<(), IndexerError> {
-        let stop = self.stop.clone();
         let mut spaces = self.memory.watch_spaces();
-        loop {
-            while !stop.is_cancelled() {
-                self.look_for_backlog().await?;
-                if !self.round().await? {
-                    break;
-                }
-            }
-            if stop.is_cancelled() {
-                apply_log(self.memory.clone()).await?;
-                return self.save().await;
-            }
-            if self.memory.spaces().all().any(|space| space.applied() >= space.saved() + SNAPSHOT_EVERY) {
-                self.save().await?;
-            }
+        while !self.stop.is_cancelled() {
             spaces.mark_unchanged();
-            if self.embed_anew().await? {
-                continue;
+            match self.work().await {
+                Ok(()) => {}
+                Err(error) if self.was_disk_full(&error).await => {
+                    self.wait_for_room().await;
+                    continue;
+                }
+                Err(error) => return Err(error),
             }
             tokio::select! {
                 () = self.changed.notified() => {}
                 _ = spaces.changed() => {}
-                () = stop.cancelled() => {}
+                () = self.stop.cancelled() => {}
             }
         }
+        match self.finish().await {
+            Err(error) if self.was_disk_full(&error).await => Ok(()),
+            finished => finished,
+        }
+    }
+
+    /// Does what there is to do, until nothing is left or it is to stop.
+    async fn work(&mut self) -> Result<(), IndexerError> {
+        while !self.stop.is_cancelled() {
+            self.look_for_backlog().await?;
+            if self.round().await? {
+                continue;
+            }
+            if self.memory.spaces().all().any(|space| space.applied() >= space.saved() + SNAPSHOT_EVERY) {
+                self.save().await?;
+            }
+            if !self.embed_anew().await? {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    async fn finish(&self) -> Result<(), IndexerError> {
+        apply_log(self.memory.clone()).await?;
+        self.save().await
+    }
+
+    /// Whether an error only means that the disk is full, or was when a view was open: then what was under way is done again
+    /// once there is room.
+    async fn was_disk_full(&self, error: &IndexerError) -> bool {
+        let error = match error {
+            IndexerError::Storage(error) | IndexerError::Space(SpaceError::Storage(error)) => error,
+            IndexerError::Ingest(IngestError::Storage(error)) => error,
+            _ => return false,
+        };
+        let memory = self.memory.clone();
+        match error {
+            StorageError::Full(_) => true,
+            StorageError::Closed => blocking(move || memory.store.view().is_ok()).await,
+            _ => false,
+        }
+    }
+
+    async fn wait_for_room(&self) {
+        let mut is_full = self.ingest.watch_disk();
+        // When the thread that writes has ended, the node stops.
+        self.stop.run_until_cancelled(is_full.wait_for(|is_full| !is_full)).await;
     }
 
     /// Takes one round of pending grains into the store's log, and the round before into the indexes. True when there was
@@ -161,11 +200,15 @@ impl Indexer {
         self.taken = last;
         // While these are embedded, the indexes take in what the round before stored.
         let (settled, applied) = tokio::join!(self.settle(&space.model, round), applying);
-        applied?;
+        let settled = applied.and(settled);
         match settled {
             // It was unloaded because another is in use now, and cannot come back: its grains are that one's to read.
             Err(error) if self.is_out_of_use(&space, &error) => self.taken = taken,
-            settled => settled?,
+            Err(error) => {
+                self.taken = taken;
+                return Err(error);
+            }
+            Ok(()) => {}
         }
         self.publish(Some(taken)).await?;
         self.memory.metrics.batches.inc();
@@ -368,8 +411,15 @@ impl Indexer {
         });
         match saved.await {
             Ok(Some(up_to)) => {
-                self.ingest.apply(vec![Change::PruneIndexLog { up_to }]).await?;
                 tracing::info!(grains = self.memory.spaces().held(), "the index is saved");
+                match self.ingest.apply(vec![Change::PruneIndexLog { up_to }]).await {
+                    Err(IngestError::Storage(error)) if matches!(*error, StorageError::Full(_)) => {
+                        tracing::warn!(
+                            "the disk is full; the log before the saved index is kept until it is saved again"
+                        );
+                    }
+                    pruned => drop(pruned?),
+                }
             }
             Ok(None) => {}
             Err(error) => {

@@ -8,19 +8,23 @@
 //! Rules that need state are checked here (the clock, the capacity, the quota of peers); a [`Grain`] in hand is already
 //! well-formed and signed. While one commit is being written, the next changes gather in the queue and share the commit
 //! after it. Whoever is told of what came in ([`Events`], the mesh) is told after the commit.
+//!
+//! A full disk is no failure: every change is refused for it, what is stored can be read, and once there is room the thread
+//! takes up again by itself.
 
 mod writer;
 
 use std::fmt;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context;
 use synapsenet_net::PeerId;
 use synapsenet_proto::{Announcement, Grain, GrainId, Refusal};
 use synapsenet_storage::{Change, Counts, Outcome, StorageError};
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio_util::sync::CancellationToken;
 
 use crate::blocking::blocking;
 use crate::memory::Memory;
@@ -34,13 +38,18 @@ const QUEUE: usize = 1024;
 /// Changes in one commit: a commit of this many takes some tens of milliseconds, which bounds a single caller's wait.
 const MAX_COMMIT: usize = 1024;
 
+/// How often it is looked whether a disk that was full has room again: soon enough for somebody who has just made some, and
+/// nothing beside what a node does all the time.
+const LOOK_FOR_ROOM: Duration = Duration::from_secs(1);
+
 /// Why a change was not made.
 #[derive(Debug, Clone, thiserror::Error)]
 pub(crate) enum IngestError {
     /// The grain breaks a rule.
     #[error(transparent)]
     Refused(#[from] Refusal),
-    /// The store could not write. The grain is not stored.
+    /// The store could not write. The grain is not stored. With [`StorageError::Full`] it can be tried again when there is
+    /// room.
     #[error("not stored: {0}")]
     Storage(Arc<StorageError>),
     /// The node is stopping.
@@ -111,9 +120,20 @@ impl Origin {
 type Reply<T> = oneshot::Sender<Result<T, IngestError>>;
 
 enum Command {
-    Put { grain: Box<Grain>, origin: Origin, reply: Reply<Put> },
-    Apply { changes: Vec<Change>, reply: Reply<Vec<Outcome>> },
-    Compact { reply: Reply<(u64, u64)> },
+    Put {
+        grain: Box<Grain>,
+        origin: Origin,
+        reply: Reply<Put>,
+    },
+    Apply {
+        changes: Vec<Change>,
+        reply: Reply<Vec<Outcome>>,
+    },
+    Compact {
+        reply: Reply<(u64, u64)>,
+    },
+    /// Looks whether a disk that was full has room again.
+    LookForRoom,
     Stop,
 }
 
@@ -167,6 +187,7 @@ pub(crate) struct Ingest {
     memory: Arc<Memory>,
     announcer: Announcer,
     limits: Limits,
+    is_full: watch::Receiver<bool>,
 }
 
 impl fmt::Debug for Ingest {
@@ -180,8 +201,9 @@ impl Ingest {
     pub fn start(start: Start) -> (Self, JoinHandle<()>) {
         let (queue, commands) = mpsc::channel(QUEUE);
         let Start { memory, announcer, events, limits, changed, alarm } = start;
-        let ingest = Self { queue, memory: memory.clone(), announcer: announcer.clone(), limits };
-        let writer = Writer { memory, announcer, events, limits, changed };
+        let (full, is_full) = watch::channel(false);
+        let ingest = Self { queue, memory: memory.clone(), announcer: announcer.clone(), limits, is_full };
+        let writer = Writer { memory, announcer, events, limits, changed, full, failed: None };
         let run = move || writer.run(commands).context("the database cannot be written any more");
         (ingest, alarm.thread("ingest", run))
     }
@@ -197,11 +219,38 @@ impl Ingest {
     /// When the store cannot be read.
     pub async fn has_room_for_peers(&self) -> Result<bool, StorageError> {
         let (memory, limits) = (self.memory.clone(), self.limits);
+        if self.is_disk_full() {
+            return Ok(false);
+        }
         blocking(move || {
             let held = memory.store.view()?.counts()?;
             Ok(limits.check(&memory, held, true).is_ok())
         })
         .await
+    }
+
+    /// Whether the disk is full, so that nothing can be changed; what is stored can be read.
+    pub fn is_disk_full(&self) -> bool {
+        *self.is_full.borrow()
+    }
+
+    /// Tells whoever waits when the disk is full, and when it has room again.
+    pub fn watch_disk(&self) -> watch::Receiver<bool> {
+        self.is_full.clone()
+    }
+
+    /// Has it looked, while the disk is full, whether there is room again. Runs until `stop`: a part of the node.
+    pub async fn look_for_room(self, stop: CancellationToken) {
+        let mut is_full = self.is_full.clone();
+        let looking = async {
+            // The other end is the thread's; without it nothing can be changed any more.
+            while is_full.wait_for(|is_full| *is_full).await.is_ok() {
+                tokio::time::sleep(LOOK_FOR_ROOM).await;
+                let _ = self.queue.send(Command::LookForRoom).await;
+            }
+            std::future::pending::<()>().await;
+        };
+        stop.run_until_cancelled(looking).await;
     }
 
     /// Lets the thread end once everything before this in the queue is on disk. What comes later is answered

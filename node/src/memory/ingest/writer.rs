@@ -1,13 +1,14 @@
 //! The thread that writes: gathers changes, checks the rules that need state, commits, and tells what came of it.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use synapsenet_net::PeerId;
 use synapsenet_proto::{AuthorId, Grain, GrainId, Kind, MAX_CLOCK_SKEW_MS, Refusal, Topic};
 use synapsenet_storage::{Change, Counts, Outcome, StorageError};
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, watch};
 
-use super::{Command, IngestError, Limits, MAX_COMMIT, Origin, Put, Reply, Via, now_ms, storage_error};
+use super::{Command, IngestError, LOOK_FOR_ROOM, Limits, MAX_COMMIT, Origin, Put, Reply, Via, now_ms};
 use crate::memory::Memory;
 use crate::memory::announcer::Announcer;
 use crate::memory::events::{Events, Happening};
@@ -20,6 +21,10 @@ pub(super) struct Writer {
     pub events: Events,
     pub limits: Limits,
     pub changed: Arc<Notify>,
+    /// Whether the disk is full, for whoever wants to know.
+    pub full: watch::Sender<bool>,
+    /// When writing failed last because it was.
+    pub failed: Option<Instant>,
 }
 
 /// Who waits for which part of a commit's outcomes.
@@ -75,45 +80,127 @@ impl Writer {
     ///
     /// # Errors
     /// Why the store can be read or written no more.
-    pub fn run(self, mut commands: mpsc::Receiver<Command>) -> Result<(), Arc<StorageError>> {
+    pub fn run(mut self, mut commands: mpsc::Receiver<Command>) -> Result<(), Arc<StorageError>> {
         while let Some(first) = commands.blocking_recv() {
-            let mut next = Some(first);
-            let mut changes = Vec::new();
-            let mut waiting = Vec::new();
-            let mut held = self.held()?;
-            while let Some(command) = next {
-                match command {
-                    Command::Put { grain, origin, reply } => match self.admit(&grain, &origin, held) {
-                        Ok(()) => {
-                            match grain.kind() {
-                                Kind::Note => held.notes += 1,
-                                Kind::Retraction => held.retractions += 1,
-                            }
-                            let put = Box::new(Arrival::new(&grain, &origin));
-                            waiting.push(Waiting::Put { put, reply });
-                            changes.push(put_change(*grain, origin));
-                        }
-                        Err(refusal) => {
-                            self.refuse(&refusal, &origin);
-                            answer(reply, Err(refusal.into()));
-                        }
-                    },
-                    Command::Apply { changes: more, reply } => {
-                        waiting.push(Waiting::Apply { count: more.len(), reply });
-                        changes.extend(more);
-                    }
-                    Command::Stop => commands.close(),
-                    Command::Compact { reply } => {
-                        answer(reply, self.memory.store.compact().map_err(storage_error))
-                    }
-                }
-                next = if changes.len() < MAX_COMMIT { commands.try_recv().ok() } else { None };
-            }
-            if !changes.is_empty() {
-                self.commit(changes, waiting)?;
+            let held = match self.take_up_again() {
+                Ok(()) => self.held(),
+                Err(error) => Err(error),
+            };
+            match held {
+                Ok(held) => self.write(first, held, &mut commands)?,
+                Err(error) if error.is_fatal() => return Err(Arc::new(error)),
+                Err(error) => self.turn_away(first, &Arc::new(error), &mut commands)?,
             }
         }
         Ok(())
+    }
+
+    /// Writes what waits, as much of it as fits into one commit.
+    fn write(
+        &mut self,
+        first: Command,
+        mut held: Counts,
+        commands: &mut mpsc::Receiver<Command>,
+    ) -> Result<(), Arc<StorageError>> {
+        let mut next = Some(first);
+        let mut changes = Vec::new();
+        let mut waiting = Vec::new();
+        while let Some(command) = next {
+            match command {
+                Command::Put { grain, origin, reply } => match self.admit(&grain, &origin, held) {
+                    Ok(()) => {
+                        match grain.kind() {
+                            Kind::Note => held.notes += 1,
+                            Kind::Retraction => held.retractions += 1,
+                        }
+                        let put = Box::new(Arrival::new(&grain, &origin));
+                        waiting.push(Waiting::Put { put, reply });
+                        changes.push(put_change(*grain, origin));
+                    }
+                    Err(refusal) => {
+                        self.refuse(&refusal, &origin);
+                        answer(reply, Err(refusal.into()));
+                    }
+                },
+                Command::Apply { changes: more, reply } => {
+                    waiting.push(Waiting::Apply { count: more.len(), reply });
+                    changes.extend(more);
+                }
+                Command::Stop => commands.close(),
+                Command::Compact { reply } => self.compact(reply)?,
+                // That was done before this was called.
+                Command::LookForRoom => {}
+            }
+            next = if changes.len() < MAX_COMMIT { commands.try_recv().ok() } else { None };
+        }
+        if changes.is_empty() { Ok(()) } else { self.commit(changes, waiting) }
+    }
+
+    fn compact(&mut self, reply: Reply<(u64, u64)>) -> Result<(), Arc<StorageError>> {
+        let compacted = self.memory.store.compact().map_err(Arc::new);
+        let told = compacted.clone().map_err(IngestError::Storage);
+        answer(reply, told);
+        match compacted {
+            Err(error) if error.is_fatal() => Err(error),
+            Err(error) if matches!(*error, StorageError::Full(_)) => {
+                self.note_full();
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Answers whoever wants something changed while the disk is full. Compacting may make room.
+    fn turn_away(
+        &mut self,
+        command: Command,
+        full: &Arc<StorageError>,
+        commands: &mut mpsc::Receiver<Command>,
+    ) -> Result<(), Arc<StorageError>> {
+        match command {
+            Command::Put { origin, reply, .. } => {
+                if let Origin::Peer { via, .. } = origin {
+                    self.memory.metrics.received(via.label(), "refused");
+                }
+                answer(reply, Err(IngestError::Storage(full.clone())));
+            }
+            Command::Apply { reply, .. } => answer(reply, Err(IngestError::Storage(full.clone()))),
+            Command::Compact { reply } => return self.compact(reply),
+            Command::LookForRoom => {}
+            Command::Stop => commands.close(),
+        }
+        Ok(())
+    }
+
+    /// Looks whether a disk that was full has room again, unless that was tried just now.
+    ///
+    /// # Errors
+    /// [`StorageError::Full`] when it has none, or another error of the store.
+    fn take_up_again(&mut self) -> Result<(), StorageError> {
+        if !*self.full.borrow() {
+            return Ok(());
+        }
+        let is_too_soon = self.failed.is_some_and(|failed| failed.elapsed() < LOOK_FOR_ROOM);
+        if is_too_soon || !self.memory.store.has_room() {
+            return Err(StorageError::Full(std::io::ErrorKind::StorageFull.into()));
+        }
+        // Only a commit shows it.
+        self.memory.store.write(Vec::new()).inspect_err(|_| self.failed = Some(Instant::now()))?;
+        self.full.send_replace(false);
+        tracing::info!("the disk has room again; changes are taken");
+        // Whoever was turned away tries again, and what was refused may be there after all.
+        self.changed.notify_one();
+        Ok(())
+    }
+
+    /// Notes that the disk is full.
+    fn note_full(&mut self) {
+        self.failed = Some(Instant::now());
+        if !self.full.send_replace(true) {
+            tracing::warn!(
+                "the disk is full: no change is taken until there is room; what is stored can be read"
+            );
+        }
     }
 
     fn held(&self) -> Result<Counts, StorageError> {
@@ -152,13 +239,19 @@ impl Writer {
     ///
     /// # Errors
     /// Why the store can be written no more.
-    fn commit(&self, changes: Vec<Change>, waiting: Vec<Waiting>) -> Result<(), Arc<StorageError>> {
+    fn commit(&mut self, changes: Vec<Change>, waiting: Vec<Waiting>) -> Result<(), Arc<StorageError>> {
         // Only needed when one damaged record spoils the transaction of all; a copy of a grain shares its bytes.
         let copy = if waiting.len() > 1 { changes.clone() } else { Vec::new() };
         match timed(&self.memory.metrics.commit, || self.memory.store.write(changes)) {
             Ok(outcomes) => {
                 self.reply(outcomes, waiting);
                 self.changed.notify_one();
+                Ok(())
+            }
+            Err(error @ StorageError::Full(_)) => {
+                let error = Arc::new(error);
+                waiting.into_iter().for_each(|waiting| waiting.fail(&error));
+                self.note_full();
                 Ok(())
             }
             Err(error) if !error.is_fatal() && !copy.is_empty() => {

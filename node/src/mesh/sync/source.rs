@@ -10,6 +10,7 @@ use futures::future::{BoxFuture, join_all};
 use prost::Message;
 use synapsenet_net::{AskError, Offence, PeerId, Request, Response};
 use synapsenet_proto::{Announcement, GrainId, Refusal, Topic, rpc};
+use synapsenet_storage::StorageError;
 
 use crate::blocking::blocking;
 use crate::memory::Memory;
@@ -194,7 +195,7 @@ impl Source {
                     missing.push(Wanted { id, tries: 0 });
                 }
             }
-            Ok::<_, synapsenet_storage::StorageError>(missing)
+            Ok::<_, StorageError>(missing)
         });
         missing.await.map_err(Stop::failed)
     }
@@ -238,6 +239,10 @@ impl Source {
                         Refusal::FromTheFuture(_) => {}
                         _ => self.refused.insert(id),
                     }
+                }
+                Err(IngestError::Storage(error)) if matches!(*error, StorageError::Full(_)) => {
+                    batch.refused += 1;
+                    batch.is_full = true;
                 }
                 Err(error) => return Err(Stop::failed(error)),
             }

@@ -239,7 +239,7 @@ impl Task {
         }
         if progress.quota_reached && !self.is_full {
             tracing::warn!(
-                "this node takes no more grains from peers: raise storage.quota_bytes or storage.hnsw_max_elements"
+                "this node takes no more grains from peers: raise storage.quota_bytes or storage.hnsw_max_elements, or make room on its disk"
             );
         }
         if progress.quota_reached {
