@@ -73,6 +73,11 @@ impl Calls {
         Self { parts: Arc::new(parts), places: Arc::new(Semaphore::new(max_calls)) }
     }
 
+    /// Tells whoever waits when the disk is full, so that nothing can be changed, and when it can again.
+    pub fn watch_disk(&self) -> watch::Receiver<bool> {
+        self.parts.ingest.watch_disk()
+    }
+
     /// Takes a place among the calls being served, for somebody with this right.
     ///
     /// # Errors

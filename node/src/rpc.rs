@@ -42,6 +42,11 @@ impl Api {
         Self { calls }
     }
 
+    /// The calls behind it.
+    fn calls(&self) -> &Calls {
+        &self.calls
+    }
+
     /// Begins the call of a request, with the right that the listener gave it.
     fn begin<T>(&self, request: &Request<T>) -> Result<Call, Status> {
         let right = request.extensions().get::<Right>().copied().ok_or(CallError::NoToken);

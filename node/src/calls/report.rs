@@ -14,6 +14,10 @@ use crate::mesh::Mesh;
 use crate::metrics::memory_bytes;
 use crate::models::Presence;
 
+/// Why a node is read-only that cannot write.
+const DISK_FULL: &str =
+    "the disk is full: make room on the disk of the data folder; the node then goes on by itself";
+
 /// Everything that `status` tells.
 pub(crate) struct Report {
     pub author: AuthorId,
@@ -36,6 +40,8 @@ pub(crate) struct Report {
     pub topics: Vec<(Topic, u64)>,
     /// Notes that the node may hold.
     pub max_grains: u64,
+    /// Why nothing can be changed now. None when it can.
+    pub read_only_reason: Option<&'static str>,
     /// None when the node takes no part in a mesh.
     pub mesh: Option<MeshReport>,
 }
@@ -95,6 +101,7 @@ impl Call {
             metrics_address: parts.metrics_address.clone(),
             topics,
             max_grains: parts.max_grains,
+            read_only_reason: parts.ingest.is_disk_full().then_some(DISK_FULL),
             mesh,
         })
     }

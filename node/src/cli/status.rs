@@ -26,6 +26,7 @@ struct StatusRecord<'a> {
     pending: u64,
     searchable: u64,
     max_grains: u64,
+    read_only_reason: Option<&'a str>,
     storage_bytes: u64,
     index_bytes: u64,
     memory_bytes: u64,
@@ -78,6 +79,7 @@ impl<'a> StatusRecord<'a> {
             pending: status.pending,
             searchable: status.searchable,
             max_grains: status.max_grains,
+            read_only_reason: Some(status.read_only_reason.as_str()).filter(|reason| !reason.is_empty()),
             storage_bytes: status.storage_bytes,
             index_bytes: status.index_bytes,
             memory_bytes: status.memory_bytes,
@@ -132,6 +134,9 @@ fn show_status(
     field("data", &format!("{} ({} on disk)", status.data_dir, HumanBytes(status.storage_bytes)))?;
     let (grains, retractions) = (plural(status.grains, "grain"), plural(status.retractions, "retraction"));
     field("holds", &format!("{grains} of at most {}, {retractions}", HumanCount(status.max_grains)))?;
+    if !status.read_only_reason.is_empty() {
+        field("read-only", &status.read_only_reason)?;
+    }
     let searchable = HumanCount(status.searchable);
     field(
         "search",

@@ -265,6 +265,7 @@ pub(super) fn report_message(report: Report) -> rpc::StatusResponse {
         metrics_address: report.metrics_address,
         topics: report.topics.into_iter().map(topic).collect(),
         max_grains: report.max_grains,
+        read_only_reason: report.read_only_reason.unwrap_or_default().to_owned(),
         mesh: report.mesh.map(mesh_status),
     }
 }

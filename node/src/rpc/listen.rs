@@ -12,12 +12,16 @@ use synapsenet_proto::rpc::mesh_service_server::MeshServiceServer;
 use synapsenet_proto::rpc::model_service_server::ModelServiceServer;
 use synapsenet_proto::rpc::node_service_server::NodeServiceServer;
 use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::watch;
 use tokio_stream::wrappers::{TcpListenerStream, UnixListenerStream};
 use tokio_util::sync::CancellationToken;
 use tonic::service::interceptor::InterceptedService;
 use tonic::service::{Interceptor, Routes};
 use tonic::transport::{Identity as TlsIdentity, Server, ServerTlsConfig};
 use tonic::{Request, Status};
+use tonic_health::ServingStatus;
+use tonic_health::pb::health_server::{Health, HealthServer};
+use tonic_health::server::HealthReporter;
 
 use super::status::status_of;
 use crate::calls::access::{Right, Token};
@@ -36,6 +40,8 @@ const MAX_STREAMS: u32 = 256;
 const KEEPALIVE: Duration = Duration::from_secs(60);
 /// How long open calls may go on when the node stops.
 const MAX_GOODBYE: Duration = Duration::from_secs(5);
+/// The name under which health tells whether something can be changed.
+const WRITES: &str = "synapsenet.v1.writes";
 
 /// Bound listeners of the API.
 pub(crate) struct RpcServer {
@@ -92,7 +98,9 @@ impl RpcServer {
     /// # Errors
     /// When a listener breaks.
     pub async fn run(self, api: Api, stop: CancellationToken) -> anyhow::Result<()> {
-        let for_socket = routes(api.clone(), Guard(None)).await?;
+        let (reporter, health) = tonic_health::server::health_reporter();
+        let telling = tell_health(reporter, api.calls().watch_disk());
+        let for_socket = routes(api.clone(), Guard(None), health.clone())?;
         let socket = async {
             let stopped = stop.clone().cancelled_owned();
             let server = builder().add_routes(for_socket);
@@ -104,7 +112,7 @@ impl RpcServer {
             if let Some(tls) = tcp.tls {
                 builder = builder.tls_config(tls).context("the TLS certificate or key cannot be used")?;
             }
-            let server = builder.add_routes(routes(api, Guard(Some(tcp.token))).await?);
+            let server = builder.add_routes(routes(api, Guard(Some(tcp.token)), health)?);
             let stopped = stop.clone().cancelled_owned();
             Ok(server.serve_with_incoming_shutdown(TcpListenerStream::new(tcp.listener), stopped).await?)
         };
@@ -115,6 +123,7 @@ impl RpcServer {
         };
         let result = tokio::select! {
             result = serving => result,
+            () = telling => Ok(()),
             () = overdue => {
                 tracing::info!("some calls were still open after the time for goodbye");
                 Ok(())
@@ -167,11 +176,7 @@ fn builder() -> Server {
 }
 
 /// The services, and reflection, for those whom the guard lets in; health for everybody.
-async fn routes(api: Api, guard: Guard) -> anyhow::Result<Routes> {
-    let (health, health_service) = tonic_health::server::health_reporter();
-    health.set_serving::<NodeServiceServer<Api>>().await;
-    health.set_serving::<MeshServiceServer<Api>>().await;
-    health.set_serving::<ModelServiceServer<Api>>().await;
+fn routes(api: Api, guard: Guard, health: HealthServer<impl Health>) -> anyhow::Result<Routes> {
     let reflection = tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(synapsenet_proto::rpc::FILE_DESCRIPTOR_SET)
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
@@ -184,7 +189,23 @@ async fn routes(api: Api, guard: Guard) -> anyhow::Result<Routes> {
         .add_service(InterceptedService::new(mesh, guard.clone()))
         .add_service(InterceptedService::new(models, guard.clone()))
         .add_service(InterceptedService::new(reflection, guard))
-        .add_service(health_service))
+        .add_service(health))
+}
+
+/// Tells that the services are there, and as it changes, whether something can be changed. Never ends.
+async fn tell_health(health: HealthReporter, mut is_disk_full: watch::Receiver<bool>) {
+    health.set_serving::<NodeServiceServer<Api>>().await;
+    health.set_serving::<MeshServiceServer<Api>>().await;
+    health.set_serving::<ModelServiceServer<Api>>().await;
+    loop {
+        let is_full = *is_disk_full.borrow_and_update();
+        let writes = if is_full { ServingStatus::NotServing } else { ServingStatus::Serving };
+        health.set_service_status(WRITES, writes).await;
+        if is_disk_full.changed().await.is_err() {
+            // Nobody writes any more: the node is stopping.
+            std::future::pending::<()>().await;
+        }
+    }
 }
 
 /// Gives a request the right that the token in it stands for; everybody who can open the socket may do everything.
