@@ -12,6 +12,7 @@
 //! | Is each metric recorded where it happens? | `metrics` |
 //! | Who is let in, and by which door? | `access` |
 //! | Do real processes start, stop and die without losing anything? | `processes` |
+//! | Does a part that fails stop the node, and say what it was? | `supervision` |
 //! | What if the disk, the index, the model or the library is not as it should be? | `damage` |
 //! | Which models are there, and is nothing lost or mixed when they change? | `models` |
 //! | Do the commands, the configuration and the hub decide about models as they should? | `model_commands` |
@@ -46,5 +47,6 @@ mod integration {
     mod requests;
     mod retractions;
     mod schema;
+    mod supervision;
     mod transfer;
 }
