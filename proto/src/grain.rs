@@ -7,6 +7,8 @@
 //! The bytes that the author signed are the bytes that travel and are stored; nothing is ever encoded again, so no
 //! canonical encoding exists to get wrong.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use prost::Message;
 
@@ -43,6 +45,9 @@ pub const MAX_CLOCK_SKEW_MS: u64 = 10 * 60 * 1000;
 
 /// The rules by which this program seals.
 const BODY_VERSION: u32 = 1;
+/// The rule by which a note becomes its vector: [`Grain::passage`], and how a model reads a passage that is longer than its
+/// window. Whoever changes any of it changes this number.
+pub const PASSAGE_RULE: u32 = 1;
 
 hex_id! {
     /// The name of a grain: the BLAKE3 hash of its body; shown as 64 lower-case hexadecimal digits.
@@ -247,6 +252,18 @@ impl Grain {
     #[must_use]
     pub fn text(&self) -> &str {
         &self.body.draft.text
+    }
+
+    /// The words of a note that a model reads, by rule [`PASSAGE_RULE`]: the text, when the title is empty or the text begins
+    /// with the title, byte for byte; else the title, a line feed and the text.
+    #[must_use]
+    pub fn passage(&self) -> Cow<'_, str> {
+        let Draft { title, text, .. } = &self.body.draft;
+        if text.starts_with(title.as_str()) {
+            Cow::Borrowed(text)
+        } else {
+            Cow::Owned(format!("{title}\n{text}"))
+        }
     }
 
     /// The grain that it withdraws, when it is a retraction.

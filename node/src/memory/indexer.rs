@@ -20,7 +20,7 @@ use std::time::Instant;
 
 use futures::StreamExt;
 use synapsenet_index::{Model, Purpose, Tokenized, plan_batches};
-use synapsenet_proto::{AuthorId, Grain, GrainId, Vector};
+use synapsenet_proto::{AuthorId, GrainId, Vector};
 use synapsenet_storage::{Change, Slot, StorageError};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -230,7 +230,8 @@ impl Indexer {
     async fn settle(&mut self, model: &Model, mut round: Round) -> Result<(), IndexerError> {
         let shared_seq = round.shared_seq;
         let plain = std::mem::take(&mut round.plain);
-        let audited = round.audits.iter().map(|audit| (audit.slot, passage(&audit.grain))).collect();
+        let audited =
+            round.audits.iter().map(|audit| (audit.slot, audit.grain.passage().into_owned())).collect();
         let vectors = self.vectors(model, audited).await?;
         let verdict = round.judge(&self.memory, self.own(), vectors);
         if let Some(first) = verdict.again_from {
@@ -259,7 +260,8 @@ impl Indexer {
         shared_seq: u64,
     ) -> Result<Vec<Slot>, IndexerError> {
         let announcer = self.ingest.announcer();
-        let texts = notes.iter().map(|note| (note.record.slot, passage(&note.record.grain))).collect();
+        let texts =
+            notes.iter().map(|note| (note.record.slot, note.record.grain.passage().into_owned())).collect();
         let mut vectors = self.vectors(model, texts).await?;
         let mut failed = Vec::new();
         let mut changes = Vec::with_capacity(vectors.len());
@@ -441,16 +443,6 @@ async fn apply_log(memory: Arc<Memory>) -> Result<(), IndexerError> {
         Ok(())
     })
     .await
-}
-
-/// The words of a grain that the model reads: the title, unless the text begins with it, and the text.
-pub(crate) fn passage(grain: &Grain) -> String {
-    let draft = &grain.body().draft;
-    if draft.title.is_empty() || draft.text.starts_with(&draft.title) {
-        draft.text.clone()
-    } else {
-        format!("{}\n{}", draft.title, draft.text)
-    }
 }
 
 #[cfg(test)]

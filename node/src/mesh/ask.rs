@@ -25,7 +25,6 @@ use tokio::sync::mpsc;
 use crate::blocking::blocking;
 use crate::memory::Memory;
 use crate::memory::claims::{MIN_AGREED, MIN_COSINE};
-use crate::memory::indexer::passage;
 use crate::models::Models;
 
 /// Peers asked with one question: more would cost the network more than they add to what the best ones know.
@@ -364,7 +363,7 @@ impl Weighing {
             let model = &self.question.model;
             // What the model cannot embed, or has no time for, has no score.
             let Ok(tokenizer) = models.tokenizer(model).await else { continue };
-            let tokenized = tokenizer.tokenize(&passage(grain), Purpose::Document);
+            let tokenized = tokenizer.tokenize(&grain.passage(), Purpose::Document);
             if let Ok(mut computed) = models.documents(model, &[tokenized]).await
                 && let Some(vector) = computed.pop()
             {

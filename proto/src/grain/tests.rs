@@ -141,6 +141,25 @@ fn a_fingerprint_tells_words_apart_and_not_times_or_places() {
     assert_ne!(fingerprint("a text", NOW, 0), seal("a text").body().fingerprint());
 }
 
+/// What rule 1 says never changes: claims are signed for vectors of these words.
+#[test]
+fn a_passage_is_the_title_and_the_text_unless_the_text_begins_with_the_title() {
+    assert_eq!(PASSAGE_RULE, 1, "another rule has another number, and this test stays for the old one");
+    let cases = [
+        ("", "a text", "a text"),
+        ("", "\na text ", "\na text "),
+        ("Title", "a text", "Title\na text"),
+        ("Title", "Title: a text", "Title: a text"),
+        ("Title", "title: a text", "Title\ntitle: a text"),
+        (" Title", "Title", " Title\nTitle"),
+        ("a text", "a text", "a text"),
+    ];
+    for (title, text, passage) in cases {
+        let draft = Draft { title: title.into(), ..draft(text) };
+        assert_eq!(Grain::seal(draft, &identity(), NOW).unwrap().passage(), passage);
+    }
+}
+
 #[test]
 fn topics_are_checked() {
     for good in ["commons", "a", "0.x_y-z", &"a".repeat(64)] {
