@@ -110,7 +110,7 @@ impl Judge {
 mod tests {
     use proptest::prelude::*;
     use prost::Message;
-    use synapsenet_proto::{Draft, Grain, Identity};
+    use synapsenet_proto::{Draft, Grain, Identity, rpc};
 
     use super::*;
 
@@ -154,6 +154,24 @@ mod tests {
         assert!(
             matches!(judge(&mut judge_, &good), Verdict::Accept(_)),
             "none of these keeps the good one out"
+        );
+    }
+
+    /// A node of a later version vouches for its grains by a rule that came after this program. Whoever passes that on is
+    /// honest, and those behind this node may know the rule: the message goes on, as it is.
+    #[test]
+    fn a_claim_of_an_unknown_rule_is_passed_on_and_nobodys_fault() {
+        let mut message = rpc::Announcement::decode(bytes("hello", NOW).as_slice()).unwrap();
+        message.claim = Some(rpc::Claim { passage_rule: 2, vector: vec![3; 400], ..Default::default() });
+        let Verdict::Accept(accepted) = judge(&mut Judge::new(), &message.encode_to_vec()) else {
+            panic!("an honest forwarder was not believed")
+        };
+        assert_eq!(accepted.claim, None, "here it is of no use");
+        message.claim.as_mut().unwrap().passage_rule = 1;
+        assert_eq!(
+            judge(&mut Judge::new(), &message.encode_to_vec()),
+            Verdict::Reject(Offence::Forged),
+            "one of this rule is judged"
         );
     }
 

@@ -4,7 +4,8 @@ use prost::Message;
 
 use crate::identity::CLAIM_CONTEXT;
 use crate::{
-    EncodedVector, Encoding, Grain, GrainId, Identity, MAX_GRAIN_BYTES, ModelId, Refusal, Vector, rpc,
+    EncodedVector, Encoding, Grain, GrainId, Identity, MAX_GRAIN_BYTES, ModelId, PASSAGE_RULE, Refusal,
+    Vector, rpc,
 };
 
 /// The longest encoded vector in a claim: one byte for the encoding, a scale, and a byte for each of 4096 components.
@@ -12,8 +13,8 @@ const MAX_VECTOR_BYTES: usize = 1 + 4 + crate::MAX_DIMENSION;
 /// A whole announcement: the largest grain, the largest claim, and what protobuf puts around them.
 pub const MAX_ANNOUNCEMENT_BYTES: usize = 48 * 1024;
 
-/// A vector (of the encoding [`Encoding::I8`]) that the author of a grain vouches for: its signature is checked, whether
-/// the vector is the model's is not.
+/// A vector (of the encoding [`Encoding::I8`]) that the author of a grain vouches for, made by the rule [`PASSAGE_RULE`]: its
+/// signature is checked, whether the vector is the model's is not.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Claim {
     vector: EncodedVector,
@@ -29,24 +30,29 @@ impl Claim {
         Self { vector, signature }
     }
 
-    /// Checks a claim that came with `grain`: shape, size and signature.
+    /// Checks a claim that came with `grain`: shape, size and signature. A claim of another rule is none to this program:
+    /// nothing else about it can be judged here, and whoever passes it on, to those who know the rule, does no wrong.
     ///
     /// # Errors
     /// [`Refusal::BadClaim`].
-    pub fn open(claim: rpc::Claim, grain: &Grain) -> Result<Self, Refusal> {
+    pub fn open(claim: rpc::Claim, grain: &Grain) -> Result<Option<Self>, Refusal> {
+        if claim.passage_rule != PASSAGE_RULE {
+            return Ok(None);
+        }
         let claim = Self::read(claim)?;
         let signed = signed_bytes(grain.id(), &claim.vector);
         grain.author().verify(CLAIM_CONTEXT, &signed, &claim.signature).map_err(|_| Refusal::BadClaim)?;
-        Ok(claim)
+        Ok(Some(claim))
     }
 
     /// Reads bytes that [`Claim::to_bytes`] gave and that were kept where only this program writes: the signature is
     /// not checked again.
     ///
     /// # Errors
-    /// [`Refusal::BadClaim`].
+    /// [`Refusal::BadClaim`], also for a claim of another rule, which is of no use.
     pub fn reopen(bytes: &[u8]) -> Result<Self, Refusal> {
-        Self::read(rpc::Claim::decode(bytes).map_err(|_| Refusal::BadClaim)?)
+        let claim = rpc::Claim::decode(bytes).map_err(|_| Refusal::BadClaim)?;
+        if claim.passage_rule == PASSAGE_RULE { Self::read(claim) } else { Err(Refusal::BadClaim) }
     }
 
     fn read(claim: rpc::Claim) -> Result<Self, Refusal> {
@@ -78,6 +84,7 @@ impl Claim {
     #[must_use]
     pub fn to_message(&self) -> rpc::Claim {
         rpc::Claim {
+            passage_rule: PASSAGE_RULE,
             model: self.vector.model().as_bytes().to_vec(),
             vector: self.vector.as_bytes().to_vec(),
             signature: self.signature.to_vec(),
@@ -85,8 +92,10 @@ impl Claim {
     }
 }
 
-fn signed_bytes(grain: GrainId, vector: &EncodedVector) -> Vec<u8> {
-    [grain.as_bytes(), vector.model().as_bytes(), vector.as_bytes()].concat()
+/// What is signed. The parts before the vector have fixed lengths, so no two claims have the same bytes.
+pub(crate) fn signed_bytes(grain: GrainId, vector: &EncodedVector) -> Vec<u8> {
+    let rule = PASSAGE_RULE.to_le_bytes();
+    [&grain.as_bytes()[..], vector.model().as_bytes(), &rule, vector.as_bytes()].concat()
 }
 
 /// A grain and, where its author vouches for a vector, that: what travels between nodes.
@@ -94,7 +103,7 @@ fn signed_bytes(grain: GrainId, vector: &EncodedVector) -> Vec<u8> {
 pub struct Announcement {
     /// The grain.
     pub grain: Grain,
-    /// The vector that its author vouches for.
+    /// The vector that its author vouches for. None, too, when it came with a claim of a rule that is not known here.
     pub claim: Option<Claim>,
 }
 
@@ -119,7 +128,7 @@ impl Announcement {
     pub fn from_message(message: rpc::Announcement) -> Result<Self, Refusal> {
         let grain = Grain::open(&message.grain)?;
         let claim = message.claim.map(|claim| Claim::open(claim, &grain)).transpose()?;
-        Ok(Self { grain, claim })
+        Ok(Self { grain, claim: claim.flatten() })
     }
 
     /// The message, for the wire.
@@ -202,7 +211,68 @@ mod tests {
         }
     }
 
+    /// Version 2 of what is signed never changes: announcements that lie in stores are made of it.
+    #[test]
+    fn the_rule_is_signed_between_the_model_and_the_vector() {
+        let vector = EncodedVector::from_bytes(MODEL, vec![2, 0, 0, 0, 1]);
+        let signed = signed_bytes(GrainId::from_bytes([7; 32]), &vector);
+        assert_eq!(signed, [&[7; 32][..], &[9; 32], &[1, 0, 0, 0], &[2, 0, 0, 0, 1]].concat());
+    }
+
+    /// A rule that comes after this program: its claims are signed and encoded in ways that are not known here. They go
+    /// through the mesh in announcements of nodes that do know them, and whoever passes them on is no forger.
+    #[test]
+    fn a_claim_of_another_rule_is_none_and_spoils_nothing() {
+        let sent = announcement(&Identity::from_seed(&[1; 32]), "a text");
+        for rule in [0, 2, u32::MAX] {
+            let mut message = sent.to_message();
+            let claim = message.claim.as_mut().unwrap();
+            claim.passage_rule = rule;
+            assert_eq!(Claim::reopen(&claim.encode_to_vec()), Err(Refusal::BadClaim));
+            let unknown = rpc::Claim { passage_rule: rule, vector: vec![200; 77], ..Default::default() };
+            for claim in [claim.clone(), unknown] {
+                let message = rpc::Announcement { claim: Some(claim), ..message.clone() };
+                let opened = Announcement::open(&message.encode_to_vec()).unwrap();
+                assert_eq!(opened, Announcement { claim: None, ..sent.clone() });
+            }
+        }
+    }
+
+    /// The claims of before there were rules, as they still lie in stores and in the field of announcements that they had.
+    #[test]
+    fn a_claim_without_a_rule_is_none() {
+        let model = [&[0x0a, 32][..], &[9; 32]].concat();
+        let claim = [&model[..], &[0x12, 6, 2, 0, 0, 0, 63, 1, 0x1a, 64], &[5; 64]].concat();
+        assert_eq!(Claim::reopen(&claim), Err(Refusal::BadClaim));
+        let grain = grain(&Identity::from_seed(&[1; 32]), "a text");
+        let mut bytes = Announcement { grain: grain.clone(), claim: None }.to_message().encode_to_vec();
+        bytes.extend([&[0x12, claim.len() as u8][..], &claim].concat());
+        assert_eq!(Announcement::open(&bytes), Ok(Announcement { grain, claim: None }));
+    }
+
     proptest! {
+        #[test]
+        fn whatever_a_claim_of_another_rule_holds_the_grain_is_welcome(
+            rule in 2..=u32::MAX, model: Vec<u8>, vector: Vec<u8>, signature: Vec<u8>,
+        ) {
+            let grain = grain(&Identity::from_seed(&[1; 32]), "some words");
+            let claim = Some(rpc::Claim { passage_rule: rule, model, vector, signature });
+            let message = rpc::Announcement { grain: grain.as_bytes().to_vec(), claim };
+            prop_assert_eq!(Announcement::from_message(message), Ok(Announcement { grain, claim: None }));
+        }
+
+        #[test]
+        fn arbitrary_bytes_as_a_claim_of_this_rule_are_refused(
+            model in proptest::collection::vec(any::<u8>(), 0..40),
+            vector in proptest::collection::vec(any::<u8>(), 0..100),
+            signature in proptest::collection::vec(any::<u8>(), 60..70),
+        ) {
+            let grain = grain(&Identity::from_seed(&[1; 32]), "some words");
+            let claim = Some(rpc::Claim { passage_rule: PASSAGE_RULE, model, vector, signature });
+            let message = rpc::Announcement { grain: grain.as_bytes().to_vec(), claim };
+            prop_assert_eq!(Announcement::from_message(message), Err(Refusal::BadClaim));
+        }
+
         #[test]
         fn arbitrary_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..2000)) {
             prop_assert!(Announcement::open(&bytes).is_err());

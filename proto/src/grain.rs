@@ -46,7 +46,7 @@ pub const MAX_CLOCK_SKEW_MS: u64 = 10 * 60 * 1000;
 /// The rules by which this program seals.
 const BODY_VERSION: u32 = 1;
 /// The rule by which a note becomes its vector: [`Grain::passage`], and how a model reads a passage that is longer than its
-/// window. Whoever changes any of it changes this number.
+/// window. `Claim` in `schema/synapsenet/v1/mesh.proto` states all of it. Whoever changes any of it changes this number.
 pub const PASSAGE_RULE: u32 = 1;
 
 hex_id! {

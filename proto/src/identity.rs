@@ -10,8 +10,8 @@ use crate::hex::hex_id;
 
 /// Separates signatures over grains from every other use of the same key.
 pub(crate) const GRAIN_CONTEXT: &str = "synapsenet v1 grain signature";
-/// Separates signatures over claims.
-pub(crate) const CLAIM_CONTEXT: &str = "synapsenet v1 vector claim";
+/// Separates signatures over claims. The first version did not sign by which rule a grain became its vector.
+pub(crate) const CLAIM_CONTEXT: &str = "synapsenet v2 vector claim";
 
 hex_id! {
     /// An author's ed25519 public key, 32 bytes; shown as 64 lower-case hexadecimal digits. Whether the bytes are a usable

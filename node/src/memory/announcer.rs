@@ -109,7 +109,8 @@ impl Announcer {
         if outgoing.grain().retracted().is_some() {
             return Ok(Some(Offer { new_claim: None, outgoing }));
         }
-        if view.claim(slot)?.is_some() {
+        // A claim of another rule, made before this program, says nothing to anybody.
+        if view.claim(slot)?.is_some_and(|claim| Claim::reopen(&claim).is_ok()) {
             return Ok(None);
         }
         if !self.is_own(outgoing.grain()) {

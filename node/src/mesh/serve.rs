@@ -14,7 +14,7 @@ use std::sync::Arc;
 use negentropy::Negentropy;
 use prost::Message;
 use synapsenet_net::{PeerId, Request, Response};
-use synapsenet_proto::{EncodedVector, Encoding, GrainId, ModelId, Topic, Vector, rpc};
+use synapsenet_proto::{Claim, EncodedVector, Encoding, GrainId, ModelId, Topic, Vector, rpc};
 use synapsenet_storage::{Filter, StorageError, View};
 use tokio::sync::watch;
 
@@ -223,12 +223,12 @@ impl Grains {
         model: Option<ModelId>,
     ) -> Result<bool, StorageError> {
         let claim = match model {
-            Some(_) => {
-                view.claim(outgoing.slot())?.and_then(|claim| rpc::Claim::decode(claim.as_slice()).ok())
-            }
+            // One of another rule, made before this program, is of no use to anybody.
+            Some(_) => view.claim(outgoing.slot())?.and_then(|claim| Claim::reopen(&claim).ok()),
             None => None,
         };
-        let claim = claim.filter(|claim| model.is_some_and(|model| claim.model == model.as_bytes()));
+        let claim =
+            claim.filter(|claim| model == Some(claim.vector().model())).map(|claim| claim.to_message());
         let message = rpc::Announcement { grain: outgoing.grain().as_bytes().to_vec(), claim };
         self.bytes += message.encoded_len() + GRAIN_OVERHEAD;
         let fits = self.bytes <= MAX_ANSWER_BYTES;

@@ -1,8 +1,9 @@
 use std::collections::BTreeSet;
 
 use proptest::prelude::*;
+use prost::Message;
 use synapsenet_net::{Request, Response};
-use synapsenet_proto::{Announcement, Draft, Encoding, Grain, GrainId, Topic, rpc};
+use synapsenet_proto::{Announcement, Claim, Draft, Encoding, Grain, GrainId, Topic, rpc};
 use synapsenet_storage::Change;
 use tokio::sync::watch;
 
@@ -89,6 +90,28 @@ async fn claims_are_given_to_those_who_can_use_them() {
     for model in [&[][..], &[9; 32]] {
         assert_eq!(fetch(&serve, &[id], model).unwrap()[0].claim, None);
     }
+}
+
+#[tokio::test]
+async fn a_claim_of_another_rule_is_given_to_nobody_and_makes_room_for_one_of_this() {
+    let mut node = Fixture::new();
+    let note = note(&author(0), "a text");
+    let id = note.id();
+    put_searchable(&node, &note, 1, true).await;
+    let claim = Claim::seal(id, &node.vector(1), &author(0)).to_message();
+    let former = rpc::Claim { passage_rule: 0, ..claim };
+    let stored = Change::AddClaim { slot: node.slot_of(id), claim: former.encode_to_vec() };
+    node.ingest.apply(vec![stored]).await.unwrap();
+    let serve = serve(&node);
+    assert_eq!(fetch(&serve, &[id], node.model().as_bytes()).unwrap()[0].claim, None);
+    let found = serve.inner.search(question(&node, 1, 1)).unwrap().grains;
+    assert_eq!((found.len(), found[0].claim.as_ref()), (1, None));
+
+    // Whoever shares it once more vouches for it by this rule.
+    node.ingest.offer(id, true).await.unwrap();
+    let announced = node.announced.try_recv().unwrap().into_announcement();
+    assert!(announced.claim.is_some());
+    assert_eq!(fetch(&serve, &[id], node.model().as_bytes()).unwrap(), [announced]);
 }
 
 #[tokio::test]
