@@ -122,7 +122,7 @@ impl Behaviour {
                 MAX_QUESTION_STREAMS,
             ),
             search: questions(
-                "/synapsenet/search/1",
+                "/synapsenet/search/2",
                 MAX_QUESTION_BYTES,
                 MAX_SEARCH_BYTES,
                 MAX_QUESTION_STREAMS,

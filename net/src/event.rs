@@ -54,7 +54,7 @@ pub enum Request {
     Sync(rpc::SyncRequest),
     /// Give me these grains. On /synapsenet/fetch/1.
     Fetch(rpc::FetchRequest),
-    /// Which of your grains are near to this? On /synapsenet/search/1.
+    /// Which of your grains are near to this? On /synapsenet/search/2.
     Search(rpc::Question),
 }
 

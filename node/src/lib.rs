@@ -10,6 +10,7 @@ mod calls;
 pub mod cli;
 pub mod config;
 mod data_folder;
+mod filter;
 mod http;
 mod identity;
 mod memory;

@@ -20,7 +20,7 @@ use crate::calls::access::Right;
 use crate::calls::grains::{Document, Indexing, MAX_PUTS_IN_FLIGHT, Stored};
 use crate::calls::search::Search;
 use crate::calls::{Call, CallError, Calls};
-pub(crate) use convert::read_filter;
+use crate::filter;
 use convert::{grain_message, read_draft, read_format, read_page_token};
 use status::status_of;
 
@@ -136,7 +136,7 @@ impl NodeService for Api {
         let call = self.begin(&request)?;
         let request = request.into_inner();
         let query = ListQuery {
-            filter: read_filter(request.filter).map_err(status_of)?,
+            filter: filter::read_client(request.filter).map_err(|error| status_of(error.into()))?,
             after: read_page_token(&request.page_token).map_err(status_of)?,
             limit: request.page_size as usize,
             with_retractions: request.with_retractions,
@@ -154,7 +154,7 @@ impl NodeService for Api {
         let call = self.begin(&request)?;
         let rpc::SearchRequest { text, k, filter, mesh, mesh_wait_ms } = request.into_inner();
         let wait = std::time::Duration::from_millis(mesh_wait_ms.into());
-        let filter = read_filter(filter).map_err(status_of)?;
+        let filter = filter::read_client(filter).map_err(|error| status_of(error.into()))?;
         let search = Search { text, k: k as usize, filter, mesh: mesh.then_some(wait) };
         let found = call.search(search).await.map_err(status_of)?;
         let messages = convert::search_messages(found);

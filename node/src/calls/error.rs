@@ -5,6 +5,7 @@ use synapsenet_net::{DialError, NetError};
 use synapsenet_proto::Refusal;
 use synapsenet_storage::StorageError;
 
+use crate::filter::FilterError;
 use crate::memory::document::DocumentError;
 use crate::memory::ingest::IngestError;
 use crate::memory::search::SearchError;
@@ -275,6 +276,12 @@ fn of_storage(error: &StorageError) -> Reason {
     match error {
         StorageError::Full { .. } => Reason::DiskFull,
         _ => Reason::Fault,
+    }
+}
+
+impl From<FilterError> for CallError {
+    fn from(error: FilterError) -> Self {
+        Self::Invalid(error.to_string())
     }
 }
 

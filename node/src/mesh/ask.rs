@@ -23,6 +23,7 @@ use synapsenet_storage::{Filter, StorageError, View};
 use tokio::sync::mpsc;
 
 use crate::blocking::blocking;
+use crate::filter;
 use crate::memory::Memory;
 use crate::memory::claims::{MIN_AGREED, MIN_COSINE};
 use crate::models::Models;
@@ -179,22 +180,11 @@ async fn choose(net: &Net, filter: &Filter) -> Result<Vec<PeerId>, NetError> {
 
 fn question_message(question: &Question, k: usize) -> rpc::Question {
     let vector = question.vector.encode(Encoding::I8);
-    let filter = &question.filter;
-    let filter = rpc::Filter {
-        topic: filter.topic.as_ref().map(ToString::to_string).unwrap_or_default(),
-        tags: filter.tags.clone(),
-        author: filter.author.map(|author| author.to_string()).unwrap_or_default(),
-        created_from_ms: filter.created_from_ms,
-        created_before_ms: filter.created_before_ms,
-        lang: filter.lang.clone().unwrap_or_default(),
-        // A path on this machine is nobody's business. What does not fit is left out here.
-        source_prefix: String::new(),
-    };
     rpc::Question {
         model: vector.model().as_bytes().to_vec(),
         vector: vector.as_bytes().to_vec(),
         k: k as u32,
-        filter: Some(filter),
+        filter: Some(filter::write_peer(&question.filter)),
     }
 }
 
@@ -384,6 +374,7 @@ impl Weighing {
 
 #[cfg(test)]
 mod tests {
+    use prost::Message;
     use synapsenet_proto::{Claim, Draft, Identity, Topic};
     use synapsenet_storage::{Change, Standing};
 
@@ -428,8 +419,9 @@ mod tests {
             ..Filter::default()
         };
         let question = weighing(&node, filter, 3).question;
-        let told = question_message(&question, 3).filter.unwrap();
-        assert_eq!((told.source_prefix.as_str(), told.lang.as_str()), ("", "en"));
+        let told = question_message(&question, 3);
+        assert_eq!(told.filter.as_ref().map(|filter| filter.lang.as_str()), Some("en"));
+        assert!(!told.encode_to_vec().windows(8).any(|bytes| bytes == b"/home/me"));
     }
 
     #[tokio::test]

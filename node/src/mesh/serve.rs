@@ -15,10 +15,11 @@ use negentropy::Negentropy;
 use prost::Message;
 use synapsenet_net::{PeerId, Request, Response};
 use synapsenet_proto::{Claim, EncodedVector, Encoding, GrainId, ModelId, Topic, Vector, rpc};
-use synapsenet_storage::{Filter, StorageError, View};
+use synapsenet_storage::{StorageError, View};
 use tokio::sync::watch;
 
 use crate::blocking::blocking;
+use crate::filter;
 use crate::memory::Memory;
 use crate::memory::announcer::Outgoing;
 use crate::memory::search;
@@ -26,7 +27,6 @@ use crate::mesh::sync::MAX_FETCHED_IDS;
 use crate::mesh::sync::items::Span;
 use crate::mesh::sync::session::MAX_FRAME_BYTES;
 use crate::mesh::sync::source::BUSY;
-use crate::rpc::read_filter;
 use catalogue::Catalogues;
 use turnstile::{Kind, Turnstile};
 
@@ -168,8 +168,7 @@ impl Inner {
         if question.k == 0 || question.k > MAX_HITS {
             return Err("k is from 1 to 64");
         }
-        let filter = read_filter(question.filter).map_err(|_| "the filter cannot be read")?;
-        let filter = Filter { shared_only: true, ..filter };
+        let filter = filter::read_peer(question.filter).map_err(|_| "the filter cannot be read")?;
         let vector = read_vector(model, question.vector)?;
         if vector.values().len() != space.model.dimension() {
             return Err("the vector has another dimension than the model");

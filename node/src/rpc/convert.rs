@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use synapsenet_proto::{AuthorId, Draft, Grain, Kind, MAX_SOURCE_URI_BYTES, MAX_TAGS, ModelId, Topic, rpc};
-use synapsenet_storage::{BadPosition, Filter, Position, Record};
+use synapsenet_proto::{Draft, Grain, Kind, ModelId, Topic, rpc};
+use synapsenet_storage::{BadPosition, Position, Record};
 use tokio_stream::wrappers::errors::BroadcastStreamRecvError;
 
 use crate::calls::error::invalid;
@@ -73,38 +73,6 @@ pub(super) fn read_format(format: rpc::DocumentFormat) -> Result<Format, CallErr
             Err(invalid("the document's format is not given: say plain, Markdown or HTML"))
         }
     }
-}
-
-/// Reads a filter; what is empty is no condition.
-pub(crate) fn read_filter(filter: Option<rpc::Filter>) -> Result<Filter, CallError> {
-    let filter = filter.unwrap_or_default();
-    if filter.tags.len() > MAX_TAGS {
-        return Err(invalid(format!(
-            "the filter has {} tags; no grain has more than {MAX_TAGS}",
-            filter.tags.len()
-        )));
-    }
-    if filter.source_prefix.len() > MAX_SOURCE_URI_BYTES {
-        return Err(invalid(format!(
-            "source_prefix is longer than any source ({MAX_SOURCE_URI_BYTES} bytes)"
-        )));
-    }
-    let given = |text: String| (!text.is_empty()).then_some(text);
-    let author = given(filter.author).map(|author| {
-        author
-            .parse::<AuthorId>()
-            .map_err(|_| invalid(format!("{author:?} is no author: give 64 hexadecimal digits")))
-    });
-    Ok(Filter {
-        topic: given(filter.topic).map(Topic::new).transpose()?,
-        tags: filter.tags,
-        author: author.transpose()?,
-        created_from_ms: filter.created_from_ms,
-        created_before_ms: filter.created_before_ms,
-        lang: given(filter.lang),
-        source_prefix: given(filter.source_prefix),
-        shared_only: false,
-    })
 }
 
 /// Reads the place where the page before ended; empty for the first page.
@@ -313,14 +281,5 @@ mod tests {
                 prop_assert_eq!(position.map(|position| position.to_string()), Some(token.to_lowercase()));
             }
         }
-    }
-
-    #[test]
-    fn a_wrong_filter_is_refused_with_the_reason() {
-        let reason = |filter| read_filter(Some(filter)).unwrap_err().to_string();
-        assert!(reason(rpc::Filter { topic: "No".into(), ..Default::default() }).contains("topic"));
-        assert!(reason(rpc::Filter { author: "me".into(), ..Default::default() }).contains("64 hexadecimal"));
-        assert!(reason(rpc::Filter { tags: vec!["t".into(); 17], ..Default::default() }).contains("17 tags"));
-        assert!(read_filter(None).unwrap().is_empty());
     }
 }

@@ -198,7 +198,7 @@ fn behaviour(key: &identity::Keypair) -> Behaviour {
         gossip: gossipsub::Behaviour::new(MessageAuthenticity::Anonymous, config).unwrap(),
         sync: questions("/synapsenet/sync/1"),
         fetch: questions("/synapsenet/fetch/1"),
-        search: questions("/synapsenet/search/1"),
+        search: questions("/synapsenet/search/2"),
     }
 }
 

@@ -166,9 +166,9 @@ async fn wrong_questions_are_refused() {
         rpc::Question { vector: vec![], ..good.clone() },
         rpc::Question { vector: short, ..good.clone() },
         rpc::Question { vector: node.vector(1).encode(Encoding::F16).as_bytes().to_vec(), ..good.clone() },
-        with_filter(rpc::Filter { topic: "No".into(), ..Default::default() }),
-        with_filter(rpc::Filter { author: "me".into(), ..Default::default() }),
-        with_filter(rpc::Filter { tags: vec!["t".into(); 17], ..Default::default() }),
+        with_filter(rpc::QuestionFilter { topic: "No".into(), ..Default::default() }),
+        with_filter(rpc::QuestionFilter { author: b"me".into(), ..Default::default() }),
+        with_filter(rpc::QuestionFilter { tags: vec!["t".into(); 17], ..Default::default() }),
     ];
     for question in refused_search {
         assert!(serve.inner.search(question.clone()).is_err(), "{:?} {}", question.filter, question.k);

@@ -1,0 +1,203 @@
+//! Which notes are meant, as clients and as peers say it.
+//!
+//! Clients and peers have messages of their own: a client may ask by all that is known here, a peer only by what every
+//! node knows alike. What neither a grain nor a filter can hold is refused, in both.
+
+use synapsenet_proto::{
+    AuthorId, MAX_LANG_BYTES, MAX_SOURCE_URI_BYTES, MAX_TAG_BYTES, MAX_TAGS, Refusal, Topic, rpc,
+};
+use synapsenet_storage::Filter;
+
+/// Why a message is no filter.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum FilterError {
+    /// The topic is not in the allowed form.
+    #[error(transparent)]
+    Topic(Refusal),
+    /// More tags than a grain has.
+    #[error("the filter has {0} tags; no grain has more than {MAX_TAGS}")]
+    TooManyTags(usize),
+    /// A tag that no grain has.
+    #[error("a tag of the filter has {0} bytes; no tag has more than {MAX_TAG_BYTES}")]
+    LongTag(usize),
+    /// A client's author is not one.
+    #[error("{0:?} is no author: give 64 hexadecimal digits")]
+    AuthorText(String),
+    /// A peer's author is not one.
+    #[error("an author has 32 bytes, not {0}")]
+    AuthorBytes(usize),
+    /// A language that no grain has.
+    #[error("the language of the filter has {0} bytes; none has more than {MAX_LANG_BYTES}")]
+    LongLang(usize),
+    /// A source that no grain has.
+    #[error("source_prefix is longer than any source ({MAX_SOURCE_URI_BYTES} bytes)")]
+    LongSource,
+}
+
+/// Reads a client's filter. What is empty is no condition.
+///
+/// # Errors
+/// [`FilterError`].
+pub(crate) fn read_client(filter: Option<rpc::Filter>) -> Result<Filter, FilterError> {
+    let filter = filter.unwrap_or_default();
+    if filter.source_prefix.len() > MAX_SOURCE_URI_BYTES {
+        return Err(FilterError::LongSource);
+    }
+    let author = given(filter.author)
+        .map(|author| author.parse::<AuthorId>().map_err(|_| FilterError::AuthorText(author)));
+    Ok(Filter {
+        topic: topic(filter.topic)?,
+        tags: tags(filter.tags)?,
+        author: author.transpose()?,
+        created_from_ms: filter.created_from_ms,
+        created_before_ms: filter.created_before_ms,
+        lang: lang(filter.lang)?,
+        source_prefix: given(filter.source_prefix),
+        shared_only: false,
+    })
+}
+
+/// Reads the filter of a peer's question. What is empty is no condition; but whatever a peer asks, it is about what may
+/// leave the node.
+///
+/// # Errors
+/// [`FilterError`].
+pub(crate) fn read_peer(filter: Option<rpc::QuestionFilter>) -> Result<Filter, FilterError> {
+    let filter = filter.unwrap_or_default();
+    let author = match filter.author.as_slice() {
+        [] => None,
+        bytes => {
+            let bytes = bytes.try_into().map_err(|_| FilterError::AuthorBytes(bytes.len()))?;
+            Some(AuthorId::from_bytes(bytes))
+        }
+    };
+    Ok(Filter {
+        topic: topic(filter.topic)?,
+        tags: tags(filter.tags)?,
+        author,
+        created_from_ms: filter.created_from_ms,
+        created_before_ms: filter.created_before_ms,
+        lang: lang(filter.lang)?,
+        source_prefix: None,
+        shared_only: true,
+    })
+}
+
+/// Writes the filter of a question to peers. A path on this machine is nobody's business: what does not fit it is left out
+/// of the answers here.
+pub(crate) fn write_peer(filter: &Filter) -> rpc::QuestionFilter {
+    rpc::QuestionFilter {
+        topic: filter.topic.as_ref().map(ToString::to_string).unwrap_or_default(),
+        tags: filter.tags.clone(),
+        author: filter.author.map(|author| author.as_bytes().to_vec()).unwrap_or_default(),
+        created_from_ms: filter.created_from_ms,
+        created_before_ms: filter.created_before_ms,
+        lang: filter.lang.clone().unwrap_or_default(),
+    }
+}
+
+fn given(text: String) -> Option<String> {
+    (!text.is_empty()).then_some(text)
+}
+
+fn topic(name: String) -> Result<Option<Topic>, FilterError> {
+    given(name).map(Topic::new).transpose().map_err(FilterError::Topic)
+}
+
+fn tags(tags: Vec<String>) -> Result<Vec<String>, FilterError> {
+    if tags.len() > MAX_TAGS {
+        return Err(FilterError::TooManyTags(tags.len()));
+    }
+    match tags.iter().find(|tag| tag.len() > MAX_TAG_BYTES) {
+        Some(long) => Err(FilterError::LongTag(long.len())),
+        None => Ok(tags),
+    }
+}
+
+fn lang(lang: String) -> Result<Option<String>, FilterError> {
+    if lang.len() > MAX_LANG_BYTES { Err(FilterError::LongLang(lang.len())) } else { Ok(given(lang)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use prost::Message;
+
+    use super::*;
+
+    #[test]
+    fn a_wrong_filter_of_a_client_is_refused_with_the_reason() {
+        let reason = |filter| read_client(Some(filter)).unwrap_err().to_string();
+        let filter = rpc::Filter::default;
+        assert!(reason(rpc::Filter { topic: "No".into(), ..filter() }).contains("topic"));
+        assert!(reason(rpc::Filter { author: "me".into(), ..filter() }).contains("64 hexadecimal"));
+        assert!(reason(rpc::Filter { tags: vec!["t".into(); 17], ..filter() }).contains("17 tags"));
+        assert!(reason(rpc::Filter { tags: vec!["t".repeat(65)], ..filter() }).contains("65 bytes"));
+        assert!(reason(rpc::Filter { lang: "l".repeat(36), ..filter() }).contains("36 bytes"));
+        assert!(reason(rpc::Filter { source_prefix: "s".repeat(1025), ..filter() }).contains("source"));
+        assert!(read_client(None).unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_wrong_filter_of_a_peer_is_refused() {
+        let error = |filter| read_peer(Some(filter)).unwrap_err();
+        let filter = rpc::QuestionFilter::default;
+        assert!(matches!(
+            error(rpc::QuestionFilter { topic: "No".into(), ..filter() }),
+            FilterError::Topic(_)
+        ));
+        for bytes in [1, 31, 33, 64] {
+            let author = vec![7; bytes];
+            assert_eq!(error(rpc::QuestionFilter { author, ..filter() }), FilterError::AuthorBytes(bytes));
+        }
+        let tags = vec!["t".into(); 17];
+        assert_eq!(error(rpc::QuestionFilter { tags, ..filter() }), FilterError::TooManyTags(17));
+        let tags = vec!["t".repeat(65)];
+        assert_eq!(error(rpc::QuestionFilter { tags, ..filter() }), FilterError::LongTag(65));
+        let lang = "l".repeat(36);
+        assert_eq!(error(rpc::QuestionFilter { lang, ..filter() }), FilterError::LongLang(36));
+    }
+
+    #[test]
+    fn whatever_a_peer_asks_is_about_what_may_leave_the_node() {
+        let shared = Filter { shared_only: true, ..Filter::default() };
+        assert_eq!(read_peer(None), Ok(shared.clone()));
+        assert_eq!(read_peer(Some(rpc::QuestionFilter::default())), Ok(shared));
+    }
+
+    proptest! {
+        #[test]
+        fn a_peer_reads_what_was_asked(
+            topic in proptest::option::of("[a-z0-9][a-z0-9._-]{0,63}"),
+            tags in proptest::collection::vec("[a-zäöü ]{1,20}", 0..=MAX_TAGS),
+            author in proptest::option::of(any::<[u8; 32]>()),
+            created_from_ms: Option<u64>,
+            created_before_ms: Option<u64>,
+            lang in proptest::option::of("[a-zA-Z0-9-]{1,35}"),
+            source_prefix in proptest::option::of("[a-z/]{1,20}"),
+        ) {
+            let asked = Filter {
+                topic: topic.map(|name| Topic::new(name).unwrap()),
+                tags,
+                author: author.map(AuthorId::from_bytes),
+                created_from_ms,
+                created_before_ms,
+                lang,
+                source_prefix,
+                shared_only: false,
+            };
+            let bytes = write_peer(&asked).encode_to_vec();
+            let read = read_peer(Some(rpc::QuestionFilter::decode(bytes.as_slice()).unwrap()));
+            prop_assert_eq!(read, Ok(Filter { source_prefix: None, shared_only: true, ..asked }));
+        }
+
+        #[test]
+        fn any_message_of_a_peer_is_read_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+            if let Ok(filter) = rpc::QuestionFilter::decode(bytes.as_slice())
+                && let Ok(read) = read_peer(Some(filter))
+            {
+                prop_assert!(read.shared_only && read.tags.len() <= MAX_TAGS);
+            }
+        }
+    }
+}
