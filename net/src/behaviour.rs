@@ -23,35 +23,46 @@ use crate::gate::Gate;
 use crate::{Config, NetError};
 
 /// Says which network this is, and who speaks.
-const PROTOCOL: &str = "/synapsenet/1";
+pub(crate) const PROTOCOL: &str = "/synapsenet/1";
 const AGENT: &str = concat!("synapsenet/", env!("CARGO_PKG_VERSION"));
+/// The protocols on which peers ask each other, and where they find each other.
+pub(crate) const SYNC_PROTOCOL: &str = "/synapsenet/sync/1";
+pub(crate) const FETCH_PROTOCOL: &str = "/synapsenet/fetch/1";
+pub(crate) const SEARCH_PROTOCOL: &str = "/synapsenet/search/2";
+pub(crate) const KADEMLIA_PROTOCOL: &str = "/synapsenet/kad/1";
+/// Separates the keys of providers from other uses of a topic's name.
+pub(crate) const PROVIDER_CONTEXT: &str = "synapsenet v1 topic providers";
+/// Bytes of a hash that name a message.
+pub(crate) const MESSAGE_ID_BYTES: usize = 20;
+/// A whole gossipsub message: an announcement with what gossipsub puts around it.
+pub(crate) const MAX_GOSSIP_BYTES: usize = 64 << 10;
 /// Two peers may dial each other at the same moment, and a hole punch makes one more.
-const MAX_CONNECTIONS_PER_PEER: u32 = 3;
+pub(crate) const MAX_CONNECTIONS_PER_PEER: u32 = 3;
 /// Handshakes under way: they cost a key exchange each.
-const MAX_PENDING: u32 = 64;
+pub(crate) const MAX_PENDING: u32 = 64;
 /// A ping takes at most so long. libp2p sends one every 15 s and keeps the first of several failures to itself, so a line
 /// that was cut is noticed after two: 45 to 60 s.
-const MAX_PING_TIME: Duration = Duration::from_secs(15);
+pub(crate) const MAX_PING_TIME: Duration = Duration::from_secs(15);
 /// Topics that one peer may subscribe to, and subscriptions in one message.
-const MAX_TOPICS: usize = 256;
+pub(crate) const MAX_TOPICS: usize = 256;
 /// A negentropy frame of 1 MiB with what stands around it.
-const MAX_SYNC_BYTES: u64 = (1 << 20) + (64 << 10);
+pub(crate) const MAX_SYNC_BYTES: u64 = (1 << 20) + (64 << 10);
 /// Grains of 2 MiB with what stands around them.
-const MAX_FETCH_BYTES: u64 = (2 << 20) + (256 << 10);
+pub(crate) const MAX_FETCH_BYTES: u64 = (2 << 20) + (256 << 10);
 /// 64 grains, the largest there are.
-const MAX_SEARCH_BYTES: u64 = 64 * MAX_ANNOUNCEMENT_BYTES as u64 + (64 << 10);
+pub(crate) const MAX_SEARCH_BYTES: u64 = 64 * MAX_ANNOUNCEMENT_BYTES as u64 + (64 << 10);
 /// A question to fetch or search: 512 ids, or a vector and a filter.
-const MAX_QUESTION_BYTES: u64 = 32 << 10;
+pub(crate) const MAX_QUESTION_BYTES: u64 = 32 << 10;
 /// A question takes at most so long, its answer included: as long as the largest answer takes over 1 Mbit/s.
-const MAX_ANSWER_TIME: Duration = Duration::from_secs(30);
+pub(crate) const MAX_ANSWER_TIME: Duration = Duration::from_secs(30);
 /// Streams of one question protocol that a connection may have open: what a peer can make this node hold is this times
 /// the largest question.
-const MAX_QUESTION_STREAMS: usize = 8;
+pub(crate) const MAX_QUESTION_STREAMS: usize = 8;
 /// Sync messages are large, and there is one session at a time.
-const MAX_SYNC_STREAMS: usize = 2;
+pub(crate) const MAX_SYNC_STREAMS: usize = 2;
 /// Peers of a topic that provide it, and topics provided for: what Kademlia may keep here.
-const MAX_PROVIDERS: usize = 20;
-const MAX_PROVIDED: usize = 1024;
+pub(crate) const MAX_PROVIDERS: usize = 20;
+pub(crate) const MAX_PROVIDED: usize = 1024;
 
 type Questions<Q, A> = request_response::Behaviour<Protobuf<Q, A>>;
 
@@ -114,19 +125,9 @@ impl Behaviour {
             ping: ping::Behaviour::new(ping::Config::new().with_timeout(MAX_PING_TIME)),
             kademlia: kademlia(me),
             gossip: gossip()?,
-            sync: questions("/synapsenet/sync/1", MAX_SYNC_BYTES, MAX_SYNC_BYTES, MAX_SYNC_STREAMS),
-            fetch: questions(
-                "/synapsenet/fetch/1",
-                MAX_QUESTION_BYTES,
-                MAX_FETCH_BYTES,
-                MAX_QUESTION_STREAMS,
-            ),
-            search: questions(
-                "/synapsenet/search/2",
-                MAX_QUESTION_BYTES,
-                MAX_SEARCH_BYTES,
-                MAX_QUESTION_STREAMS,
-            ),
+            sync: questions(SYNC_PROTOCOL, MAX_SYNC_BYTES, MAX_SYNC_BYTES, MAX_SYNC_STREAMS),
+            fetch: questions(FETCH_PROTOCOL, MAX_QUESTION_BYTES, MAX_FETCH_BYTES, MAX_QUESTION_STREAMS),
+            search: questions(SEARCH_PROTOCOL, MAX_QUESTION_BYTES, MAX_SEARCH_BYTES, MAX_QUESTION_STREAMS),
             mdns: mdns.into(),
             upnp: config.upnp.then(upnp::tokio::Behaviour::default).into(),
             autonat_client: config.autonat.then(autonat::v2::client::Behaviour::default).into(),
@@ -156,7 +157,7 @@ where
 /// Kademlia finds peers and the peers of a topic. It keeps no content: records are refused, providers are filtered by the
 /// task.
 fn kademlia(me: PeerId) -> kad::Behaviour<MemoryStore> {
-    let mut config = kad::Config::new(StreamProtocol::new("/synapsenet/kad/1"));
+    let mut config = kad::Config::new(StreamProtocol::new(KADEMLIA_PROTOCOL));
     config
         .set_record_filtering(kad::StoreInserts::FilterBoth)
         .set_query_timeout(Duration::from_secs(20))
@@ -175,15 +176,14 @@ fn kademlia(me: PeerId) -> kad::Behaviour<MemoryStore> {
 }
 
 /// Gossipsub 1.3 without signatures of its own: grains are signed by their authors, and who passes one on is nobody's
-/// business. A message is named by the hash of all its bytes, so that a forged copy does not keep the real one out.
+/// business.
 fn gossip() -> Result<gossipsub::Behaviour, NetError> {
     let setup = |error: &dyn std::fmt::Display| NetError::Setup(error.to_string());
     let config = gossipsub::ConfigBuilder::default()
         .validation_mode(ValidationMode::Anonymous)
         .validate_messages()
-        .message_id_fn(|message| MessageId::from(blake3::hash(&message.data).as_bytes()[..20].to_vec()))
-        // An announcement with what gossipsub puts around it.
-        .max_transmit_size(64 << 10)
+        .message_id_fn(|message| message_id(&message.data))
+        .max_transmit_size(MAX_GOSSIP_BYTES)
         // Messages are flooded to every peer of the topic by their publisher: slower lines lose less that way, and a
         // publisher is known to be one only by its author key, which the grain names anyway.
         .flood_publish(true)
@@ -245,6 +245,11 @@ pub(crate) fn topic_scoring() -> gossipsub::TopicScoreParams {
     }
 }
 
+/// The name of a message: the hash of all its bytes, so that a forged copy does not keep the real one out.
+pub(crate) fn message_id(data: &[u8]) -> MessageId {
+    MessageId::from(blake3::hash(data).as_bytes()[..MESSAGE_ID_BYTES].to_vec())
+}
+
 /// The name of a topic on the wire.
 pub(crate) fn gossip_topic(topic: &Topic) -> IdentTopic {
     IdentTopic::new(topic.as_str())
@@ -252,5 +257,5 @@ pub(crate) fn gossip_topic(topic: &Topic) -> IdentTopic {
 
 /// The key under which the peers of a topic are found.
 pub(crate) fn topic_key(topic: &Topic) -> kad::RecordKey {
-    kad::RecordKey::new(&blake3::derive_key("synapsenet v1 topic providers", topic.as_str().as_bytes()))
+    kad::RecordKey::new(&blake3::derive_key(PROVIDER_CONTEXT, topic.as_str().as_bytes()))
 }

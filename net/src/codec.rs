@@ -10,8 +10,10 @@ use libp2p::StreamProtocol;
 use libp2p::request_response;
 use prost::Message;
 
-/// How long a question may take to arrive: the largest one in half of that over 1 Mbit/s. Tests wait less.
-const MAX_QUESTION_TIME: Duration = Duration::from_secs(if cfg!(test) { 2 } else { 20 });
+/// How long a question may take to arrive: the largest one in half of that over 1 Mbit/s.
+pub(crate) const MAX_QUESTION_TIME: Duration = Duration::from_secs(20);
+/// Tests wait less.
+const QUESTION_TIME: Duration = if cfg!(test) { Duration::from_secs(2) } else { MAX_QUESTION_TIME };
 
 /// What a peer asks. The swarm is not told of questions that fail while they are read, and these must cost the peer
 /// something, so they are read as what they are.
@@ -49,7 +51,10 @@ fn unreadable(what: impl ToString) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, what.to_string())
 }
 
-async fn read<M: Message + Default>(io: &mut (impl AsyncRead + Unpin + Send), max: u64) -> io::Result<M> {
+pub(crate) async fn read<M: Message + Default>(
+    io: &mut (impl AsyncRead + Unpin + Send),
+    max: u64,
+) -> io::Result<M> {
     let mut bytes = Vec::new();
     // The buffer grows with what arrives, never with what is announced.
     io.take(max + 1).read_to_end(&mut bytes).await?;
@@ -64,7 +69,10 @@ async fn read<M: Message + Default>(io: &mut (impl AsyncRead + Unpin + Send), ma
     if rest.is_empty() { Ok(message) } else { Err(unreadable("something follows the message")) }
 }
 
-async fn write(io: &mut (impl AsyncWrite + Unpin + Send), message: impl Message) -> io::Result<()> {
+pub(crate) async fn write(
+    io: &mut (impl AsyncWrite + Unpin + Send),
+    message: impl Message,
+) -> io::Result<()> {
     io.write_all(&message.encode_length_delimited_to_vec()).await?;
     io.close().await
 }
@@ -82,7 +90,7 @@ where
     where
         T: AsyncRead + Unpin + Send,
     {
-        match tokio::time::timeout(MAX_QUESTION_TIME, read(io, self.max_question)).await {
+        match tokio::time::timeout(QUESTION_TIME, read(io, self.max_question)).await {
             Ok(Ok(question)) => Ok(Asked::Question(question)),
             Ok(Err(error)) if error.kind() == io::ErrorKind::InvalidData => Ok(Asked::Unreadable),
             Ok(Err(error)) => Err(error),

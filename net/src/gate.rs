@@ -22,11 +22,11 @@ use libp2p::swarm::{
 /// How long a visitor may stay: identify and a Kademlia query take a second over a slow line, and others wait.
 pub(crate) const MAX_VISIT: Duration = Duration::from_secs(2);
 /// How long a visitor has to stay away after its visit, so that those who were never let in get their turn.
-const VISIT_EVERY: Duration = Duration::from_secs(60);
+pub(crate) const VISIT_EVERY: Duration = Duration::from_secs(60);
 /// Visitors that are remembered for that.
 const MAX_VISITED: usize = 1024;
 /// Connections from one address that may be on their way in at the same time.
-const MAX_PENDING_PER_ADDRESS: usize = 16;
+pub(crate) const MAX_PENDING_PER_ADDRESS: usize = 16;
 
 /// Why a connection is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

@@ -11,13 +11,13 @@ use libp2p::PeerId;
 use serde::{Deserialize, Serialize};
 
 /// Penalties halve in this time: a burst from yesterday's bug is forgotten, a steady trickle adds up.
-const HALF_LIFE: Duration = Duration::from_secs(600);
+pub(crate) const HALF_LIFE: Duration = Duration::from_secs(600);
 /// At this penalty (100, and what fades between two offences) a peer is banned: five forged messages, or two thousand over its rate.
-const BAN_AT: f64 = 99.0;
+pub(crate) const BAN_AT: f64 = 99.0;
 /// The first ban. Each one after it is twice as long ...
-const FIRST_BAN: Duration = Duration::from_secs(300);
+pub(crate) const FIRST_BAN: Duration = Duration::from_secs(300);
 /// ... up to this.
-const LONGEST_BAN: Duration = Duration::from_secs(7 * 24 * 3600);
+pub(crate) const LONGEST_BAN: Duration = Duration::from_secs(7 * 24 * 3600);
 /// Peers whose penalties are remembered.
 const MAX_PENALTIES: usize = 4096;
 /// Bans that are remembered; beyond that the one that ends first is forgotten.

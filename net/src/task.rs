@@ -39,7 +39,7 @@ use connections::Peer;
 /// How often the task looks after what no event reminds it of.
 const TICK: Duration = Duration::from_secs(1);
 /// A connection over which nothing is agreed on is closed after this time. Gossipsub keeps those that it uses.
-const IDLE: Duration = Duration::from_secs(60);
+pub(crate) const IDLE: Duration = Duration::from_secs(60);
 /// How long listening on the first addresses may take.
 const MAX_LISTEN: Duration = Duration::from_secs(10);
 /// Questions to peers that may be under way.

@@ -15,9 +15,9 @@ use crate::meter::{Count, Meter, Metered};
 use crate::{Config, NetError};
 
 /// The longest that encryption and multiplexing may take to be agreed on. A peer that is slower gives nothing.
-const MAX_UPGRADE: Duration = Duration::from_secs(15);
+pub(crate) const MAX_UPGRADE: Duration = Duration::from_secs(15);
 /// Substreams of one connection.
-const MAX_STREAMS: usize = 256;
+pub(crate) const MAX_STREAMS: usize = 256;
 
 /// Where the bytes of each connected peer are counted. Kept only while somebody else holds the count.
 pub(crate) type PeerCounts = Arc<Mutex<std::collections::HashMap<PeerId, std::sync::Weak<Count>>>>;

@@ -11,15 +11,15 @@ use crate::bucket::Buckets;
 use crate::score::Offence;
 
 /// Announcements a second that one peer may pass on, and how many at once. A peer passes on what all authors behind it say.
-const PEER_RATE: (f64, f64) = (1000.0, 8000.0);
+pub(crate) const PEER_RATE: (f64, f64) = (1000.0, 8000.0);
 /// Grains a second that one author may announce, and how many at once. Whoever adds more than that in one go is brought up
 /// to date by synchronisation.
-const AUTHOR_RATE: (f64, f64) = (200.0, 4000.0);
+pub(crate) const AUTHOR_RATE: (f64, f64) = (200.0, 4000.0);
 /// Peers and authors whose rates are known at the same time.
 const MAX_RATED: usize = 4096;
 /// Ids of grains that were announced lately: far more than gossipsub's own memory of a minute holds at full rate, and
 /// 3 MB.
-const MAX_SEEN: usize = 32_768;
+pub(crate) const MAX_SEEN: usize = 32_768;
 
 /// What becomes of a message.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -10,7 +10,7 @@ use libp2p::{PeerId, identify, mdns, ping, relay, upnp};
 use super::asked::Channel;
 use super::peers::reason_of;
 use super::{Line, Task, now_ms};
-use crate::behaviour::BehaviourEvent;
+use crate::behaviour::{BehaviourEvent, KADEMLIA_PROTOCOL};
 use crate::dial::is_dialable;
 use crate::metrics::Judged;
 use crate::verdict::Verdict;
@@ -159,7 +159,7 @@ impl Task {
         self.on_greeted(peer);
         self.was_seen_at(&info.observed_addr);
         let relays = info.protocols.contains(&relay::HOP_PROTOCOL_NAME);
-        let serves = info.protocols.iter().any(|protocol| protocol.as_ref() == "/synapsenet/kad/1");
+        let serves = info.protocols.iter().any(|protocol| protocol.as_ref() == KADEMLIA_PROTOCOL);
         for address in info.listen_addrs.into_iter().filter(is_dialable).take(MAX_IDENTIFIED) {
             self.book.add(peer, address.clone(), now);
             if serves {
