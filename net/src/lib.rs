@@ -36,6 +36,8 @@ mod score;
 mod status;
 mod task;
 mod transport;
+#[cfg(test)]
+mod vector_tests;
 mod verdict;
 
 pub use bucket::Bucket;

@@ -15,6 +15,8 @@ mod hex;
 mod identity;
 mod refusal;
 pub mod rpc;
+#[cfg(test)]
+mod test_vectors;
 mod topic;
 mod vector;
 

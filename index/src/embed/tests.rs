@@ -2,6 +2,7 @@ use std::sync::OnceLock;
 
 use proptest::prelude::*;
 use serde::Deserialize;
+use serde_json::{Value, json};
 
 use super::*;
 use crate::find_runtime;
@@ -50,6 +51,42 @@ fn embedder_of(model: &Model) -> Embedder {
 
 fn embed(embedder: &mut Embedder, text: &str) -> Vector {
     embedder.embed(&[tokenizer().tokenize(text, Purpose::Document)]).unwrap().remove(0)
+}
+
+/// The test vectors for other implementers: words, by their numbers, cut into windows.
+const WINDOWS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../proto/vectors/windows.json");
+
+fn window_vectors() -> Value {
+    let word = |number: u32, tokens: usize| std::iter::repeat_n(Some(number), tokens);
+    let one_each = |count: u32| (0..count).map(Some).collect::<Vec<_>>();
+    let cases: [(&str, Vec<Option<u32>>, usize); 8] = [
+        ("no token", Vec::new(), 6),
+        ("as many as there is room for", one_each(6), 6),
+        ("one more", one_each(7), 6),
+        ("a word that does not fit begins the next window", word(0, 4).chain(word(1, 3)).collect(), 6),
+        ("a border in the middle is taken", word(0, 2).chain(word(1, 1)).chain(word(2, 9)).collect(), 6),
+        ("a word longer than half a window is cut", word(0, 2).chain(word(1, 12)).collect(), 6),
+        ("an odd room is halved and rounded down", word(0, 3).chain(word(1, 9)).collect(), 7),
+        ("a token of no word is a border", word(0, 4).chain([None]).chain(word(0, 4)).collect(), 6),
+    ];
+    let case = |(name, words, room): (&str, Vec<Option<u32>>, usize)| {
+        let windows = cut_windows(&words, room);
+        let windows: Vec<_> = windows.iter().map(|window| [window.start, window.end]).collect();
+        json!({ "name": name, "words": words, "room": room, "windows": windows })
+    };
+    json!({ "cut": cases.map(case) })
+}
+
+#[test]
+fn windows_are_cut_as_in_the_test_vectors() {
+    let recorded: Value = serde_json::from_slice(&std::fs::read(WINDOWS).unwrap()).unwrap();
+    assert_eq!(recorded, window_vectors());
+}
+
+#[test]
+#[ignore = "it writes a test vector; it is recorded anew only when there are more cases, or a new rule"]
+fn record_the_test_vectors_of_windows() {
+    std::fs::write(WINDOWS, serde_json::to_string_pretty(&window_vectors()).unwrap() + "\n").unwrap();
 }
 
 #[test]

@@ -12,7 +12,7 @@ use super::{DESCRIPTION, bad};
 use crate::IndexError;
 
 /// Separates model ids from all other blake3 hashes of the project. It never changes: ids are stored beside vectors.
-const ID_CONTEXT: &str = "synapsenet v1 model id";
+pub(super) const ID_CONTEXT: &str = "synapsenet v1 model id";
 /// The longest window that a model may ask for. Attention takes memory by its square; 8192 tokens is the longest that
 /// published models for short texts have.
 const MAX_WINDOW_TOKENS: usize = 8192;

@@ -1,6 +1,7 @@
 use std::path::PathBuf;
 
 use proptest::prelude::*;
+use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
@@ -105,6 +106,41 @@ fn whatever_changes_vectors_changes_the_id_but_a_name_does_not() {
         assert_ne!(id(&model_toml().replace(from, to)), plain, "{to}");
     }
     assert_eq!(id(&model_toml().replace("\"tiny\"", "\"huge\"").replace("\"fp32\"", "\"f\"")), plain);
+}
+
+/// The test vectors for other implementers: what is hashed of a model, and its id.
+const VECTORS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../proto/vectors/models.json");
+
+fn vectors() -> Value {
+    let model = |model: &Model| {
+        let description = &model.inner.description;
+        json!({
+            "name": model.full_name(),
+            "onnx_sha256": description.files.onnx.sha256,
+            "tokenizer_sha256": description.files.tokenizer.sha256,
+            "pooling": model.pooling_name(),
+            "normalize": model.normalizes(),
+            "dimension": model.dimension(),
+            "max_tokens": model.max_tokens(),
+            "question_prefix": model.question_prefix(),
+            "document_prefix": model.document_prefix(),
+            "id": model.id().to_string(),
+        })
+    };
+    let all = [Model::all_built_in().unwrap(), Model::known().unwrap()].concat();
+    json!({ "context": description::ID_CONTEXT, "models": all.iter().map(model).collect::<Vec<_>>() })
+}
+
+#[test]
+fn the_ids_of_models_are_those_of_the_test_vectors() {
+    let recorded: Value = serde_json::from_slice(&fs::read(VECTORS).unwrap()).unwrap();
+    assert_eq!(recorded, vectors());
+}
+
+#[test]
+#[ignore = "it writes a test vector; it is recorded anew only when models come, or their ids are meant to change"]
+fn record_the_test_vectors_of_models() {
+    fs::write(VECTORS, serde_json::to_string_pretty(&vectors()).unwrap() + "\n").unwrap();
 }
 
 #[test]

@@ -1,9 +1,12 @@
 use std::collections::{BTreeSet, HashSet};
+use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 
+use data_encoding::HEXLOWER;
 use futures::FutureExt;
 use proptest::prelude::*;
+use prost::Message;
 use synapsenet_net::{AskError, Offence, Request, Response};
 use synapsenet_proto::{Announcement, Draft, Grain, GrainId, Topic, rpc};
 use synapsenet_storage::Change;
@@ -11,7 +14,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::board::{Board, Teller};
-use super::items::PAGE_GRAINS;
+use super::items::{Items, PAGE_GRAINS, Span};
 use super::pull::{Pull, Pulled};
 use super::source::{Ask, RefusedIds, Source};
 use crate::memory::events::{Events, Happening, SyncProgress, SyncState};
@@ -19,6 +22,32 @@ use crate::mesh::serve::Serve;
 use crate::testing::{Fixture, author, claimed, note, peer};
 
 const START_MS: u64 = 1_700_000_000_000;
+
+/// The test vectors for other implementers: a newcomer's first question, and the answer of a node that has two grains.
+#[tokio::test]
+async fn a_newcomer_asks_and_is_answered_as_in_the_test_vectors() {
+    let vectors = |name: &str| {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../proto/vectors").join(name);
+        serde_json::from_slice::<serde_json::Value>(&std::fs::read(path).unwrap()).unwrap()
+    };
+    let bytes = |value: &serde_json::Value| HEXLOWER.decode(value.as_str().unwrap().as_bytes()).unwrap();
+    let (recorded, exchanges) = (vectors("grains.json"), vectors("questions.json"));
+    let exchange = &exchanges["exchanges"][1];
+    let grains: Vec<Grain> =
+        (1..3).map(|n| Grain::open(&bytes(&recorded["grains"][n]["grain"])).unwrap()).collect();
+    let there = node_with(&grains);
+    let topics = watch::Sender::new(BTreeSet::from([Topic::default()])).subscribe();
+    let question =
+        rpc::SyncRequest::decode_length_delimited(bytes(&exchange["question"]).as_slice()).unwrap();
+    let Some(rpc::sync_request::Item::Reconcile(first)) = &question.item else { panic!("{question:?}") };
+    let nothing = super::session::Session { items: Items::of_times(0..0), span: Span::WHOLE };
+    assert_eq!(first.message, nothing.open().unwrap());
+    let answer = Serve::new(there.memory.clone(), topics).answer(peer(1), Request::Sync(question)).await;
+    let Response::Sync(answer) = answer else { panic!("{answer:?}") };
+    assert_eq!(answer.encode_length_delimited_to_vec(), bytes(&exchange["answer"]));
+    let need = nothing.step(&answer.message).unwrap().need;
+    assert_eq!(need.into_iter().collect::<BTreeSet<_>>(), ids(&grains));
+}
 
 fn grain(n: u64, created_ms: u64) -> Grain {
     Grain::seal(Draft { text: format!("grain {n}"), ..Draft::default() }, &author(1), created_ms).unwrap()
