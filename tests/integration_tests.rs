@@ -22,6 +22,7 @@
 //! | Do the commands of the mesh say and do what scripts rely on? | `mesh_commands` |
 //! | What do hostile peers cost? | `hostile` |
 //! | Do the crates keep to the arrows of the design? | `architecture` |
+//! | Does the page for other implementers say what the program does? | `protocol` |
 //!
 //! Nodes run in this process wherever that is enough; `harness` starts them. Nothing sleeps: tests wait for conditions.
 
@@ -44,6 +45,7 @@ mod integration {
     mod model_commands;
     mod models;
     mod processes;
+    mod protocol;
     mod requests;
     mod retractions;
     mod schema;

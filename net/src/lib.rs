@@ -32,6 +32,8 @@ mod gate;
 mod handle;
 mod meter;
 mod metrics;
+#[cfg(test)]
+mod page_tests;
 mod score;
 mod status;
 mod task;

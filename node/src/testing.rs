@@ -170,3 +170,11 @@ pub(crate) fn claimed(author: &Identity, text: &str, vector: &Vector) -> Announc
     let claim = Some(Claim::seal(grain.id(), vector, author));
     Announcement { grain, claim }
 }
+
+/// Looks for a fenced block of names and values in the page for other implementers, whole.
+pub(crate) fn assert_page_says(block: &str, rows: &[(&str, String)]) {
+    let page = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../proto/PROTOCOL.md"));
+    let rows: String = rows.iter().map(|(name, value)| format!("{name} | {value}\n")).collect();
+    let block = format!("```limits {block}\n{rows}```\n");
+    assert!(page.contains(&block), "PROTOCOL.md is to say:\n{block}");
+}

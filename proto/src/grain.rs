@@ -43,6 +43,8 @@ pub const RETRACTS: &str = "retracts";
 /// they lose their time server. Whoever takes a grain in or passes it on holds it against the same limit.
 pub const MAX_CLOCK_SKEW_MS: u64 = 10 * 60 * 1000;
 
+/// Separates fingerprints of words from other hashes.
+pub(crate) const FINGERPRINT_CONTEXT: &str = "synapsenet v1 grain fingerprint";
 /// The rules by which this program seals.
 const BODY_VERSION: u32 = 1;
 /// The rule by which a note becomes its vector: [`Grain::passage`], and how a model reads a passage that is longer than its
@@ -351,7 +353,7 @@ impl Body {
         let timeless = Self { created_ms: 0, ..self.clone() };
         let source = timeless.draft.source.map(|source| Source { ordinal: 0, ..source });
         let timeless = Self { draft: Draft { source, ..timeless.draft }, ..timeless };
-        blake3::derive_key("synapsenet v1 grain fingerprint", &timeless.encode())
+        blake3::derive_key(FINGERPRINT_CONTEXT, &timeless.encode())
     }
 }
 

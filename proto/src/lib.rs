@@ -13,6 +13,8 @@ mod claim;
 mod grain;
 mod hex;
 mod identity;
+#[cfg(test)]
+mod page_tests;
 mod refusal;
 pub mod rpc;
 #[cfg(test)]

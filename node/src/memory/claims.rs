@@ -264,7 +264,7 @@ impl Round {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{Fixture, author, claimed, peer};
+    use crate::testing::{Fixture, assert_page_says, author, claimed, peer};
 
     /// Dice of which none of the first two hundred throws says to audit.
     fn lucky() -> Dice {
@@ -398,6 +398,18 @@ mod tests {
         let round = node.round(0);
         assert_eq!((round.plain.len(), round.last), (MAX_EMBEDDED, Some(MAX_EMBEDDED as Slot)));
         assert_eq!(node.round(MAX_EMBEDDED as Slot).plain.len(), 5);
+    }
+
+    #[test]
+    fn the_page_for_implementers_says_how_claims_are_believed() {
+        assert_page_says(
+            "claims",
+            &[
+                ("claims of an author that are compared first", MIN_AGREED.to_string()),
+                ("later claims that are compared, of 65536", AUDITED_SHARE.to_string()),
+                ("least cosine of a true claim", MIN_COSINE.to_string()),
+            ],
+        );
     }
 
     #[test]

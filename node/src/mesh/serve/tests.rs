@@ -8,7 +8,7 @@ use synapsenet_storage::Change;
 use tokio::sync::watch;
 
 use super::*;
-use crate::testing::{Fixture, author, claimed, note, peer};
+use crate::testing::{Fixture, assert_page_says, author, claimed, note, peer};
 
 fn serve(node: &Fixture) -> Serve {
     Serve::new(node.memory.clone(), watch::Sender::new(BTreeSet::from([Topic::default()])).subscribe())
@@ -173,6 +173,19 @@ async fn wrong_questions_are_refused() {
     for question in refused_search {
         assert!(serve.inner.search(question.clone()).is_err(), "{:?} {}", question.filter, question.k);
     }
+}
+
+#[test]
+fn the_page_for_implementers_says_what_an_answer_holds() {
+    assert_page_says(
+        "answers",
+        &[
+            ("bytes of the grains in a fetch or search answer", MAX_ANSWER_BYTES.to_string()),
+            ("grains in a search answer", MAX_HITS.to_string()),
+            ("peers asked with one question", crate::mesh::ask::MAX_PEERS.to_string()),
+        ],
+    );
+    assert_eq!(crate::mesh::ask::MAX_PEER_HITS, MAX_HITS as usize, "what is asked for is given");
 }
 
 #[tokio::test]

@@ -87,7 +87,27 @@ impl Turnstile {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::peer;
+    use crate::testing::{assert_page_says, peer};
+
+    #[test]
+    fn the_page_for_implementers_says_whose_turn_it_is() {
+        let rate = |kind: Kind| RATES[kind as usize].0.to_string();
+        let burst = |kind: Kind| RATES[kind as usize].1.to_string();
+        assert_page_says(
+            "turns",
+            &[
+                ("sync questions a second", rate(Kind::Sync)),
+                ("sync questions at once", burst(Kind::Sync)),
+                ("fetch questions a second", rate(Kind::Fetch)),
+                ("fetch questions at once", burst(Kind::Fetch)),
+                ("search questions a second", rate(Kind::Search)),
+                ("search questions at once", burst(Kind::Search)),
+                ("answers computed at the same time", MAX_ANSWERS.to_string()),
+                ("of those, for one peer", MAX_ANSWERS_PER_PEER.to_string()),
+                ("seconds that a question waits for its turn", MAX_WAIT.as_secs().to_string()),
+            ],
+        );
+    }
 
     #[test]
     fn a_peer_that_asks_too_often_has_to_wait_and_the_others_do_not() {

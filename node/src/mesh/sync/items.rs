@@ -7,8 +7,10 @@ use synapsenet_proto::{GrainId, Topic};
 use synapsenet_storage::{StorageError, View};
 
 /// Grains on one page: what a newcomer lacks is fetched page by page, newest first, and one page's ids fit into one
-/// message of a third of a megabyte. Tests make do with fewer.
-pub(crate) const PAGE_GRAINS: usize = if cfg!(test) { 1000 } else { 10_000 };
+/// message of a third of a megabyte.
+pub(crate) const MAX_PAGE_GRAINS: usize = 10_000;
+/// Tests make do with fewer.
+pub(crate) const PAGE_GRAINS: usize = if cfg!(test) { 1000 } else { MAX_PAGE_GRAINS };
 
 /// A span of time, in milliseconds since 1970-01-01 UTC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -25,16 +25,16 @@ use crate::memory::events::{SyncProgress, SyncState};
 /// Grains that a peer may be asked for at once.
 pub(crate) const MAX_FETCHED_IDS: usize = 512;
 /// Grains asked for at once here. What is on its way when this process dies is fetched again, so it is little ...
-const FETCHED_IDS: usize = 256;
+pub(super) const FETCHED_IDS: usize = 256;
 /// ... and so are the batches at the same time: one is stored while the next one comes.
-const MAX_FETCHES: usize = 2;
+pub(super) const MAX_FETCHES: usize = 2;
 /// A synchronisation that brings nothing new for so long gives its place to others.
-const MAX_BARREN: Duration = Duration::from_secs(120);
+pub(super) const MAX_BARREN: Duration = Duration::from_secs(120);
 /// Grains listed and not given, above which a peer that gave fewer than those is not believed: so many are not
 /// withdrawn between list and fetch.
-const MAX_NEVER_GIVEN: u64 = 1024;
+pub(super) const MAX_NEVER_GIVEN: u64 = 1024;
 /// Pages that are gone through: 40 million grains.
-const MAX_PAGES: usize = 4096;
+pub(super) const MAX_PAGES: usize = 4096;
 
 /// A synchronisation that is under way.
 pub(super) struct Pull {

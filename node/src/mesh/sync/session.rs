@@ -9,7 +9,7 @@ use super::items::{Items, Span};
 /// The longest negentropy message: what one question or answer may hold.
 pub(crate) const MAX_FRAME_BYTES: u64 = 1 << 20;
 /// With fewer grains than this, negentropy begins with a list of them, and the answer is all that the peer has.
-const FEW_GRAINS: usize = 32;
+pub(super) const FEW_GRAINS: usize = 32;
 
 /// What one answer brought.
 #[derive(Debug)]
@@ -75,10 +75,10 @@ pub(super) enum Endless {
 
 impl Rounds {
     /// Rounds in one session: each may bring 32,000 ids.
-    const MAX: u32 = 64;
+    pub(super) const MAX: u32 = 64;
     /// Rounds in a row that bring neither ids nor a shorter message. Two of them happen, one for each 256 times more
     /// grains than the first 500: differences that lie scattered are closed in on for so long.
-    const MAX_FRUITLESS: u32 = 3;
+    pub(super) const MAX_FRUITLESS: u32 = 3;
 
     /// Counts a round; the question before and what its answer brought.
     pub fn count(&mut self, asked: &[u8], step: &Step) -> Result<(), Endless> {

@@ -18,13 +18,13 @@ use crate::memory::ingest::{Ingest, IngestError, Put};
 
 /// How long the first answer of a peer may take. It is short, and while it is waited for nobody else is asked about the
 /// topic: a peer behind a line that was cut, or one that says nothing, must not hold the others up.
-const FIRST_PATIENCE: Duration = Duration::from_secs(10);
+pub(super) const FIRST_PATIENCE: Duration = Duration::from_secs(10);
 /// Times that a grain is asked for. One that was listed may be withdrawn before it is fetched.
-const MAX_TRIES: u32 = 2;
+pub(super) const MAX_TRIES: u32 = 2;
 /// How often a question is put to a peer that says it is busy ...
-const MAX_BUSY: u32 = 6;
+pub(super) const MAX_BUSY: u32 = 6;
 /// ... the first time after this, then after twice as long each time: 13 s in all.
-const BUSY_PAUSE: Duration = Duration::from_millis(200);
+pub(super) const BUSY_PAUSE: Duration = Duration::from_millis(200);
 /// What a busy peer says.
 pub(crate) const BUSY: &str = "busy";
 /// Characters kept of what a peer says of why it does not answer.

@@ -19,9 +19,40 @@ use super::pull::{Pull, Pulled};
 use super::source::{Ask, RefusedIds, Source};
 use crate::memory::events::{Events, Happening, SyncProgress, SyncState};
 use crate::mesh::serve::Serve;
-use crate::testing::{Fixture, author, claimed, note, peer};
+use crate::testing::{Fixture, assert_page_says, author, claimed, note, peer};
 
 const START_MS: u64 = 1_700_000_000_000;
+
+#[test]
+fn the_page_for_implementers_says_the_limits_of_sync() {
+    use super::session::Rounds;
+    use super::{items, pull, schedule, session, source};
+    assert_page_says(
+        "sync",
+        &[
+            ("bytes of a negentropy message", session::MAX_FRAME_BYTES.to_string()),
+            ("items from which on negentropy itself opens", session::FEW_GRAINS.to_string()),
+            ("grains on a page", items::MAX_PAGE_GRAINS.to_string()),
+            ("pages that are gone through", pull::MAX_PAGES.to_string()),
+            ("rounds in a session", Rounds::MAX.to_string()),
+            ("fruitless rounds in a row", Rounds::MAX_FRUITLESS.to_string()),
+            ("ids in a fetch question, at most", pull::MAX_FETCHED_IDS.to_string()),
+            ("ids in a fetch question of this program", pull::FETCHED_IDS.to_string()),
+            ("fetches at the same time", pull::MAX_FETCHES.to_string()),
+            ("times that a grain is asked for", source::MAX_TRIES.to_string()),
+            ("times that a busy peer is asked", source::MAX_BUSY.to_string()),
+            ("milliseconds before a busy peer is asked again", source::BUSY_PAUSE.as_millis().to_string()),
+            ("seconds for a first answer", source::FIRST_PATIENCE.as_secs().to_string()),
+            ("seconds without a new grain", pull::MAX_BARREN.as_secs().to_string()),
+            ("grains listed and not given", pull::MAX_NEVER_GIVEN.to_string()),
+            (
+                "seconds between two sessions with one peer on one topic",
+                schedule::MIN_GAP.as_secs().to_string(),
+            ),
+            ("sessions at the same time", schedule::MAX_RUNNING.to_string()),
+        ],
+    );
+}
 
 /// The test vectors for other implementers: a newcomer's first question, and the answer of a node that has two grains.
 #[tokio::test]
