@@ -345,7 +345,8 @@ impl SmallDisk {
         let mounted =
             Command::new("mount").args(["-t", "tmpfs", "-o", &options, "synapsenet-test"]).arg(at).output();
         let is_mounted = mounted.as_ref().is_ok_and(|output| output.status.success());
-        assert!(is_mounted || std::env::var_os("CI").is_none(), "no small file system in CI: {mounted:?}");
+        let may_skip = std::env::var_os("SKIP_NO_TEST").is_none();
+        assert!(is_mounted || may_skip, "no small file system: {mounted:?}");
         if !is_mounted {
             println!("skipped: mounting a small file system takes root");
         }
