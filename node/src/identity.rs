@@ -52,7 +52,7 @@ fn refuse_open(path: &Path, keeps_modes: impl Fn(&Path) -> io::Result<bool>) -> 
         );
     }
     bail!(
-        "the identity {shown} can be read by others, because its file system keeps no permissions, as FAT and exFAT do not: \
+        "the identity {shown} can be read by others, because its file system keeps no permissions (FAT and exFAT are of this kind): \
          name a --data-dir on another, or mount this one for you alone (uid= and umask=077)"
     )
 }

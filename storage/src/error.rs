@@ -50,10 +50,10 @@ pub enum StorageError {
     #[error(
         "the database may not be used ({0}): start the node as the user whom its folder belongs to, or use another data folder"
     )]
-    Denied(#[source] io::Error),
+    Denied(io::Error),
     /// Reading or writing the file failed.
     #[error("the disk failed ({0}): check it, then start the node again; what was acknowledged is safe")]
-    Io(#[source] io::Error),
+    Io(io::Error),
     /// Another read or write failed meanwhile, and the file must be opened again before anything else can be done. A view
     /// that was open when the disk was full says so, too: a new one does not.
     #[error(
@@ -67,7 +67,7 @@ pub enum StorageError {
     Busy,
     /// The database refused for another reason.
     #[error("the database refused: {0}")]
-    Other(#[source] redb::Error),
+    Other(redb::Error),
 }
 
 impl StorageError {
@@ -147,6 +147,7 @@ mod tests {
             let error = StorageError::from(redb::Error::Io(kind.into()));
             assert!(matches!(error, StorageError::Denied(_)) && error.is_fatal(), "{error}");
             assert!(!error.to_string().contains("disk"), "{error}");
+            assert!(std::error::Error::source(&error).is_none(), "its words say it already");
         }
         assert!(matches!(StorageError::from(io::Error::other("x")), StorageError::Io(_)));
     }

@@ -4,6 +4,7 @@ use std::error::Error;
 use std::io::{self, ErrorKind, IsTerminal};
 
 use clap::Args;
+use rustix::io::Errno;
 use sd_notify::NotifyState;
 use serde::Serialize;
 use synapsenet_index::IndexError;
@@ -23,6 +24,8 @@ use crate::node::Node;
 
 /// What to do about a failure where nothing more is known ...
 const SEE_CONFIG: &str = "`synapsenet config show` lists the settings and where each came from";
+/// ... about a data folder that does not serve ...
+const ELSEWHERE: &str = "--data-dir DIR names another data folder";
 /// ... about a full disk ...
 const MAKE_ROOM: &str = "make room on the disk of the data folder, then start the node again";
 /// ... and about what the system does not let this user do.
@@ -251,9 +254,7 @@ fn hint_for(cause: &(dyn Error + 'static)) -> Option<&'static str> {
             StorageError::Full(_) => MAKE_ROOM,
             StorageError::Denied(_) => MAY_NOT,
             StorageError::Io(_) | StorageError::Closed => "see what the log of the system says of the disk",
-            StorageError::UnknownVersion { .. } | StorageError::NotADatabase => {
-                "--data-dir DIR names another data folder"
-            }
+            StorageError::UnknownVersion { .. } | StorageError::NotADatabase => ELSEWHERE,
             _ => "`synapsenet verify` says what can be read; keep a copy of the data folder",
         });
     }
@@ -265,7 +266,13 @@ fn hint_for(cause: &(dyn Error + 'static)) -> Option<&'static str> {
     if let Some(NetError::Listen { .. }) = cause.downcast_ref() {
         return Some("choose other addresses with --listen, or start without a mesh: --offline");
     }
-    match cause.downcast_ref::<io::Error>()?.kind() {
+    let error = cause.downcast_ref::<io::Error>()?;
+    if let Some(Errno::PERM | Errno::OPNOTSUPP) = Errno::from_io_error(error) {
+        // Nobody may: what a file system answers that has no sockets or no permissions.
+        return Some(ELSEWHERE);
+    }
+    match error.kind() {
+        ErrorKind::InvalidInput | ErrorKind::InvalidFilename => Some(ELSEWHERE),
         ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => Some(MAY_NOT),
         ErrorKind::AddrInUse => Some("stop what listens there, or choose another address or port"),
         ErrorKind::AddrNotAvailable => Some("choose an address that this machine has"),
@@ -316,6 +323,9 @@ mod tests {
         assert_eq!(hint(StorageError::Full(ErrorKind::StorageFull.into()).into()), MAKE_ROOM);
         assert!(hint(StorageError::AlreadyOpen.into()).contains("stop it"));
         assert_eq!(of_io(ErrorKind::PermissionDenied), MAY_NOT);
+        assert_eq!(hint(anyhow::Error::new(io::Error::from(Errno::ACCESS))), MAY_NOT);
+        assert_eq!(hint(anyhow::Error::new(io::Error::from(Errno::PERM))), ELSEWHERE);
+        assert_eq!(of_io(ErrorKind::InvalidInput), ELSEWHERE);
         assert!(of_io(ErrorKind::AddrInUse).contains("another address"));
         assert!(of_io(ErrorKind::AddrNotAvailable).contains("this machine has"));
         let listen =

@@ -143,7 +143,7 @@ fn no_socket(path: &Path, error: &io::Error) -> String {
             format!("a socket's path has at most 107 bytes, and this one has {bytes}; name a shorter --data-dir")
         }
         (Some(Errno::PERM | Errno::OPNOTSUPP | Errno::NOSYS), _) => {
-            "the file system there holds no sockets, as FAT and exFAT do not; name a --data-dir on another".into()
+            "the file system there holds no sockets (FAT and exFAT are of this kind); name a --data-dir on another".into()
         }
         (_, ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem) => {
             "this user may not write there; start the node as the owner of the folder, or name another --data-dir".into()
