@@ -14,8 +14,9 @@ use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
 use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
 use tonic_reflection::pb::v1::server_reflection_response::MessageResponse;
 use tonic_reflection::pb::v1::{ServerReflectionRequest, ServerReflectionResponse};
+use tonic_types::StatusExt;
 
-use super::harness::{Client, TestNode, TestProcess, config, folder, program, ran, synapsenet, within};
+use super::harness::{Client, TestNode, TestProcess, config, folder, note, program, ran, synapsenet, within};
 
 /// A node that listens on TCP, too.
 async fn tcp_node() -> TestNode {
@@ -67,11 +68,31 @@ async fn over_tcp_only_the_token_opens() {
     assert_eq!(status.author, node.node.author());
     assert_eq!(status.api_addresses, node.node.api_addresses());
 
-    // Whoever watches over it has no token.
-    let health = HealthClient::new(channel).check(HealthCheckRequest::default()).await.unwrap();
-    assert_eq!(health.into_inner().status(), ServingStatus::Serving);
+    // The scheme is read in any case, as HTTP has it.
+    status_with(channel.clone(), Some(&format!("bearer {token}"))).await.unwrap();
+    // The schema is for those who are let in, as much as the rest; health is for everybody, and tells nothing else.
+    let mut reflection = ServerReflectionClient::new(channel.clone());
+    let asked = reflection.server_reflection_info(tokio_stream::iter([])).await;
+    Client::assert_refused(asked.map(drop), Code::Unauthenticated, "api.token");
+    let health = HealthClient::new(channel).check(HealthCheckRequest::default()).await.unwrap().into_inner();
+    assert_eq!(health.status(), ServingStatus::Serving);
     // Who can use the socket needs no token.
     assert_eq!(node.status().await.author, node.node.author());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refusal_says_why_to_programs_too() {
+    let node = tcp_node().await;
+    let reason = |status: Status| {
+        let info = status.get_details_error_info().unwrap_or_else(|| panic!("no details: {status:?}"));
+        assert_eq!(info.domain, "synapsenet");
+        assert!(!info.metadata["hint"].is_empty());
+        info.reason
+    };
+    let channel = connect(&tcp_address(&node)).await;
+    assert_eq!(reason(status_with(channel, None).await.unwrap_err()), "TOKEN_NEEDED");
+    assert_eq!(reason(node.try_get(&"0".repeat(64)).await.unwrap_err()), "GRAIN_NOT_FOUND");
+    assert_eq!(reason(node.try_put(note("")).await.unwrap_err()), "GRAIN_REFUSED");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -209,8 +230,7 @@ async fn with_tls_the_token_travels_encrypted_and_only_to_the_right_node() {
 
     // The command line takes the same road.
     let ca = certificate_file.to_str().unwrap();
-    let ran =
-        synapsenet(node.dir(), &["id", "--json", "--api", &address, "--api-ca", ca]).await.ended_with(0);
+    let ran = synapsenet(node.dir(), &["id", "--api", &address, "--api-ca", ca]).await.ended_with(0);
     assert_eq!(ran.record()["author"], node.node.author());
     std::fs::write(dir.path().join("other.pem"), other).unwrap();
     let other = dir.path().join("other.pem").display().to_string();
