@@ -9,8 +9,9 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::get;
+use axum::serve::{Listener, ListenerExt};
 use prometheus_client::registry::Registry;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 
 use crate::calls::report::Gauges;
@@ -56,8 +57,17 @@ impl MetricsServer {
     /// When the socket breaks.
     pub async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
         let stopped = async move { stop.cancelled().await };
-        Ok(axum::serve(self.listener, self.router).with_graceful_shutdown(stopped).await?)
+        Ok(axum::serve(prompt(self.listener), self.router).with_graceful_shutdown(stopped).await?)
     }
+}
+
+/// A listener whose connections send each answer at once, however small it is.
+fn prompt(listener: TcpListener) -> impl Listener<Io = TcpStream, Addr = SocketAddr> {
+    listener.tap_io(|stream| {
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "a connection to the metrics page sends its answers late");
+        }
+    })
 }
 
 async fn show(State(page): State<Arc<Page>>) -> impl IntoResponse {
@@ -69,5 +79,20 @@ async fn show(State(page): State<Arc<Page>>) -> impl IntoResponse {
             let plain = "text/plain; charset=utf-8";
             (StatusCode::INTERNAL_SERVER_ERROR, [(header::CONTENT_TYPE, plain)], error.to_string())
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_page_waits_for_nothing() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut listener = prompt(listener);
+        let (client, (accepted, _)) = tokio::join!(TcpStream::connect(address), listener.accept());
+        client.unwrap();
+        assert!(accepted.nodelay().unwrap());
     }
 }

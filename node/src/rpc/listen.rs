@@ -13,10 +13,11 @@ use synapsenet_proto::rpc::model_service_server::ModelServiceServer;
 use synapsenet_proto::rpc::node_service_server::NodeServiceServer;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::watch;
-use tokio_stream::wrappers::{TcpListenerStream, UnixListenerStream};
+use tokio_stream::wrappers::UnixListenerStream;
 use tokio_util::sync::CancellationToken;
 use tonic::service::interceptor::InterceptedService;
 use tonic::service::{Interceptor, Routes};
+use tonic::transport::server::TcpIncoming;
 use tonic::transport::{Identity as TlsIdentity, Server, ServerTlsConfig};
 use tonic::{Request, Status};
 use tonic_health::ServingStatus;
@@ -114,7 +115,7 @@ impl RpcServer {
             }
             let server = builder.add_routes(routes(api, Guard(Some(tcp.token)), health)?);
             let stopped = stop.clone().cancelled_owned();
-            Ok(server.serve_with_incoming_shutdown(TcpListenerStream::new(tcp.listener), stopped).await?)
+            Ok(server.serve_with_incoming_shutdown(incoming(tcp.listener), stopped).await?)
         };
         let serving = async { tokio::try_join!(socket, tcp).map(|_| ()) };
         let overdue = async {
@@ -165,6 +166,12 @@ impl Tcp {
         let tls = if config.tls_cert.is_empty() { None } else { Some(read_tls(config)?) };
         Ok(Self { listener, address, token, tls })
     }
+}
+
+/// Connections that send each answer at once: an answer that waits for the client to confirm the one before comes some
+/// 40 ms late.
+fn incoming(listener: TcpListener) -> TcpIncoming {
+    TcpIncoming::from(listener).with_nodelay(Some(true))
 }
 
 fn builder() -> Server {
@@ -242,6 +249,9 @@ fn read_tls(config: &ApiConfig) -> anyhow::Result<ServerTlsConfig> {
 
 #[cfg(test)]
 mod tests {
+    use tokio::net::TcpStream;
+    use tokio_stream::StreamExt;
+
     use super::*;
 
     #[test]
@@ -259,5 +269,15 @@ mod tests {
         let long = format!("/{}", "x".repeat(200));
         let error = std::os::unix::net::UnixListener::bind(&long).unwrap_err();
         assert!(no_socket(Path::new(&long), &error).contains("at most 107 bytes, and this one has 201"));
+    }
+
+    #[tokio::test]
+    async fn answers_over_tcp_wait_for_nothing() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (client, accepted) =
+            tokio::join!(TcpStream::connect(address), async { incoming(listener).next().await });
+        client.unwrap();
+        assert!(accepted.unwrap().unwrap().nodelay().unwrap());
     }
 }
