@@ -1,12 +1,25 @@
 //! Many items at once, good and bad.
 
 use std::collections::BTreeSet;
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
 
+use hyper::body::{Body, Frame};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use prost::Message;
+use prost::bytes::Bytes;
 use synapsenet_proto::rpc::bulk_put_request::Item;
-use synapsenet_proto::rpc::{BulkPutRequest, PutOutcome};
+use synapsenet_proto::rpc::{BulkPutRequest, BulkPutResponse, PutOutcome};
 use synapsenet_proto::{Draft, Grain, Identity, MAX_TEXT_BYTES, rpc};
+use tokio::net::UnixStream;
+use tonic::codec::Codec;
+use tonic::codegen::http;
+use tonic_prost::ProstCodec;
 
-use super::harness::{TestNode, note, now_ms};
+use super::harness::{TestNode, note, now_ms, within};
 
 fn draft(text: impl Into<String>) -> BulkPutRequest {
     BulkPutRequest { item: Some(Item::Draft(note(text))), share: false }
@@ -94,6 +107,68 @@ async fn hundreds_of_items_go_in_over_one_stream_in_order() {
         assert_eq!((second.outcome(), &second.id), (PutOutcome::Duplicate, &first.id));
     }
     assert_eq!(node.status().await.grains, 400);
+}
+
+/// A body of a request that has a frame for each message.
+struct Frames {
+    messages: std::vec::IntoIter<BulkPutRequest>,
+    sent: Arc<AtomicUsize>,
+}
+
+impl Body for Frames {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        Poll::Ready(self.messages.next().map(|message| {
+            self.sent.fetch_add(1, Ordering::Relaxed);
+            let message = message.encode_to_vec();
+            let frame = [&[0], (message.len() as u32).to_be_bytes().as_slice(), &message].concat();
+            Ok(Frame::data(frame.into()))
+        }))
+    }
+}
+
+/// h2 lets small frames that were not read yet cost more than large ones, and ended the connection of whoever sent short
+/// texts faster than they were stored: GOAWAY, ENHANCE_YOUR_CALM, "too_many_data_frames".
+#[tokio::test(flavor = "multi_thread")]
+async fn short_texts_come_in_as_fast_as_a_client_can_send_them() {
+    const TEXTS: usize = 5000;
+    let node = TestNode::fresh().await;
+    let stream = UnixStream::connect(node.dir().join("api.sock")).await.unwrap();
+    let (mut sender, connection) =
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
+    tokio::spawn(connection);
+    // Texts of 20 to 120 bytes, and requests without one, which are the smallest.
+    let item = |n: usize| match n % 10 {
+        0 => BulkPutRequest::default(),
+        size => draft(format!("{n:020}{}", "x".repeat(size * 11))),
+    };
+    let sent = Arc::new(AtomicUsize::new(0));
+    let messages = (0..TEXTS).map(item).collect::<Vec<_>>().into_iter();
+    let request = http::Request::post("http://localhost/synapsenet.v1.NodeService/BulkPut")
+        .header("content-type", "application/grpc")
+        .header("te", "trailers")
+        .body(Frames { messages, sent: sent.clone() });
+    let answers = within("the answers", sender.send_request(request.unwrap())).await.unwrap().into_body();
+    let mut answers = tonic::Streaming::<BulkPutResponse>::new_response(
+        ProstCodec::<BulkPutRequest, BulkPutResponse>::default().decoder(),
+        answers,
+        http::StatusCode::OK,
+        None,
+        None,
+    );
+    for n in 0..TEXTS {
+        let answer = within("an answer", answers.message()).await;
+        let answer = answer.unwrap_or_else(|status| panic!("{n}: {status}")).unwrap();
+        let outcome = if n % 10 == 0 { PutOutcome::Refused } else { PutOutcome::Added };
+        assert_eq!((answer.ordinal, answer.outcome()), (n as u64, outcome));
+    }
+    assert!(within("the end", answers.message()).await.unwrap().is_none());
+    assert_eq!(sent.load(Ordering::Relaxed), TEXTS);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -37,6 +37,15 @@ const MAX_REQUEST_BYTES: usize = MAX_DOCUMENT_BYTES + (64 << 10);
 const MAX_CALL: Duration = Duration::from_secs(300);
 /// Streams that one connection may have open.
 const MAX_STREAMS: u32 = 256;
+/// Bytes that a client may send on a stream, and on all streams of a connection, before the node has read them.
+///
+/// h2 ends a connection with ENHANCE_YOUR_CALM ("too_many_data_frames") when small frames that nobody has read yet cost
+/// more than half the window of the connection, each the 256 bytes that it takes in memory less the bytes in it. A client of
+/// BulkPut sends short texts faster than a disk takes them, one a frame: the window of its stream, full of the smallest
+/// messages (five bytes), costs 50 times its size, and the connection has room for twenty such streams. A connection holds at most
+/// that half, 64 MiB, besides the windows of its streams.
+const STREAM_WINDOW: u32 = (64 << 10) - 1;
+const CONNECTION_WINDOW: u32 = 128 << 20;
 /// Silence after which a TCP client is asked whether it is still there.
 const KEEPALIVE: Duration = Duration::from_secs(60);
 /// How long open calls may go on when the node stops.
@@ -178,6 +187,8 @@ fn builder() -> Server {
     Server::builder()
         .timeout(MAX_CALL)
         .max_concurrent_streams(MAX_STREAMS)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
         .http2_keepalive_interval(Some(KEEPALIVE))
         .http2_keepalive_timeout(Some(KEEPALIVE))
 }
