@@ -1,5 +1,6 @@
 //! The gRPC door: translates between the messages of the schema and the calls of the node, and nothing else.
 
+mod authority;
 mod convert;
 pub(crate) mod listen;
 mod mesh;

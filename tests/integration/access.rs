@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 
 use synapsenet_proto::rpc;
 use synapsenet_proto::rpc::node_service_client::NodeServiceClient;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::UnixStream;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
 use tonic::{Code, Request, Status};
 use tonic_health::pb::HealthCheckRequest;
@@ -310,6 +312,58 @@ async fn the_schema_is_told_to_whoever_asks_by_reflection() {
         assert!(found, "{word}");
     }
     assert!(!matches!(next().await, Ok(MessageResponse::FileDescriptorResponse(_))));
+}
+
+/// A frame of HTTP/2 (RFC 9113, section 4.1).
+fn frame(kind: u8, flags: u8, stream: u8, payload: &[u8]) -> Vec<u8> {
+    let [_, high, middle, low] = (payload.len() as u32).to_be_bytes();
+    [&[high, middle, low, kind, flags, 0, 0, 0, stream], payload].concat()
+}
+
+/// gRPC for Python calls a socket by its path, percent-encoded, that for Java as it is, that for Swift in Huffman's code. h2 ended
+/// such a request with RST_STREAM (PROTOCOL_ERROR).
+#[tokio::test(flavor = "multi_thread")]
+async fn who_calls_the_socket_by_its_path_is_served() {
+    const HEADERS: u8 = 1;
+    const END_STREAM: u8 = 1;
+    let node = TestNode::fresh().await;
+    let plain = [b"\x0f".as_slice(), b"%2Frun%2Fa.sock"].concat();
+    let java = [b"\x0b".as_slice(), b"/run/a.sock"].concat();
+    let swift = b"\x8b\x54\x58\x6c\xb6\xa5\x45\x84\x6b\xa0\xe4\xeb".to_vec();
+    for authority in [plain, java, swift] {
+        let path = b"/synapsenet.v1.NodeService/Status";
+        // POST, http, path, authority, content-type, te: all but the first two come into the tables of both sides.
+        let headers = [
+            b"\x83\x86\x44".as_slice(),
+            &[path.len() as u8],
+            path,
+            b"\x41",
+            &authority,
+            b"\x5f\x10application/grpc\x40\x02te\x08trailers",
+        ]
+        .concat();
+        // The second request only points at what the first one said.
+        let again = [0x83, 0x86, 65, 64, 63, 62].map(|index: u8| index | 0x80);
+        let call = |stream: u8, block: &[u8]| {
+            [frame(HEADERS, 4, stream, block), frame(0, END_STREAM, stream, &[0; 5])].concat()
+        };
+        let mut stream = UnixStream::connect(node.dir().join("api.sock")).await.unwrap();
+        let preface = [b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".as_slice(), &frame(4, 0, 0, &[])].concat();
+        stream.write_all(&[preface, call(1, &headers), call(3, &again)].concat()).await.unwrap();
+        let mut ended = Vec::new();
+        while ended.len() < 2 {
+            let mut head = [0; 9];
+            within("a frame", stream.read_exact(&mut head)).await.unwrap();
+            let mut payload = vec![0; u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize];
+            within("its payload", stream.read_exact(&mut payload)).await.unwrap();
+            assert!(!matches!(head[3], 3 | 7), "the request is refused: {head:?} {payload:?}");
+            if head[3] == HEADERS && head[4] & END_STREAM != 0 {
+                ended.push(head[8]);
+            }
+        }
+        ended.sort_unstable();
+        assert_eq!(ended, [1, 3], "both are answered");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

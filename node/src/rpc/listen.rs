@@ -13,6 +13,7 @@ use synapsenet_proto::rpc::model_service_server::ModelServiceServer;
 use synapsenet_proto::rpc::node_service_server::NodeServiceServer;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::watch;
+use tokio_stream::StreamExt;
 use tokio_stream::wrappers::UnixListenerStream;
 use tokio_util::sync::CancellationToken;
 use tonic::service::interceptor::InterceptedService;
@@ -24,6 +25,7 @@ use tonic_health::ServingStatus;
 use tonic_health::pb::health_server::{Health, HealthServer};
 use tonic_health::server::HealthReporter;
 
+use super::authority::AnyAuthority;
 use super::status::status_of;
 use crate::calls::access::{Right, Token};
 use crate::calls::grains::MAX_DOCUMENT_BYTES;
@@ -113,8 +115,8 @@ impl RpcServer {
         let for_socket = routes(api.clone(), Guard(None), health.clone())?;
         let socket = async {
             let stopped = stop.clone().cancelled_owned();
-            let server = builder().add_routes(for_socket);
-            Ok(server.serve_with_incoming_shutdown(UnixListenerStream::new(self.socket), stopped).await?)
+            let incoming = UnixListenerStream::new(self.socket).map(|stream| stream.map(AnyAuthority::new));
+            Ok(builder().add_routes(for_socket).serve_with_incoming_shutdown(incoming, stopped).await?)
         };
         let tcp = async {
             let Some(tcp) = self.tcp else { return Ok(()) };
@@ -261,7 +263,6 @@ fn read_tls(config: &ApiConfig) -> anyhow::Result<ServerTlsConfig> {
 #[cfg(test)]
 mod tests {
     use tokio::net::TcpStream;
-    use tokio_stream::StreamExt;
 
     use super::*;
 
