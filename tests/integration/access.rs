@@ -16,6 +16,7 @@ use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
 use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
 use tonic_reflection::pb::v1::server_reflection_response::MessageResponse;
 use tonic_reflection::pb::v1::{ServerReflectionRequest, ServerReflectionResponse};
+use tonic_reflection::pb::v1alpha;
 use tonic_types::StatusExt;
 
 use super::harness::{Client, TestNode, TestProcess, config, folder, note, program, ran, synapsenet, within};
@@ -312,6 +313,24 @@ async fn the_schema_is_told_to_whoever_asks_by_reflection() {
         assert!(found, "{word}");
     }
     assert!(!matches!(next().await, Ok(MessageResponse::FileDescriptorResponse(_))));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_schema_is_told_to_older_clients_as_well() {
+    use v1alpha::server_reflection_request::MessageRequest;
+    use v1alpha::server_reflection_response::MessageResponse;
+    let node = TestNode::fresh().await;
+    let mut reflection = v1alpha::server_reflection_client::ServerReflectionClient::new(node.channel.clone());
+    let question = v1alpha::ServerReflectionRequest {
+        host: String::new(),
+        message_request: Some(MessageRequest::FileContainingSymbol("synapsenet.v1.NodeService".into())),
+    };
+    let answers = reflection.server_reflection_info(tokio_stream::iter([question])).await;
+    let answer = within("an answer", answers.unwrap().into_inner().message()).await.unwrap().unwrap();
+    assert!(
+        matches!(answer.message_response, Some(MessageResponse::FileDescriptorResponse(_))),
+        "{answer:?}"
+    );
 }
 
 /// A frame of HTTP/2 (RFC 9113, section 4.1).

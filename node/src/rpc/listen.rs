@@ -197,18 +197,23 @@ fn builder() -> Server {
 
 /// The services, and reflection, for those whom the guard lets in; health for everybody.
 fn routes(api: Api, guard: Guard, health: HealthServer<impl Health>) -> anyhow::Result<Routes> {
-    let reflection = tonic_reflection::server::Builder::configure()
-        .register_encoded_file_descriptor_set(synapsenet_proto::rpc::FILE_DESCRIPTOR_SET)
-        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-        .build_v1()
-        .context("the schema compiled into the program is whole")?;
+    let reflection = || {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(synapsenet_proto::rpc::FILE_DESCRIPTOR_SET)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+    };
+    let broken = "the schema compiled into the program is whole";
+    let (v1, v1alpha) =
+        (reflection().build_v1().context(broken)?, reflection().build_v1alpha().context(broken)?);
     let node = NodeServiceServer::new(api.clone()).max_decoding_message_size(MAX_REQUEST_BYTES);
     let mesh = MeshServiceServer::new(api.clone()).max_decoding_message_size(MAX_REQUEST_BYTES);
     let models = ModelServiceServer::new(api).max_decoding_message_size(MAX_REQUEST_BYTES);
     Ok(Routes::new(InterceptedService::new(node, guard.clone()))
         .add_service(InterceptedService::new(mesh, guard.clone()))
         .add_service(InterceptedService::new(models, guard.clone()))
-        .add_service(InterceptedService::new(reflection, guard))
+        .add_service(InterceptedService::new(v1, guard.clone()))
+        // What older clients know, and Python's and grpcurl's of today: they do not ask for the other.
+        .add_service(InterceptedService::new(v1alpha, guard))
         .add_service(health))
 }
 
