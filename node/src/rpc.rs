@@ -2,6 +2,7 @@
 
 mod authority;
 mod convert;
+mod entrance;
 pub(crate) mod listen;
 mod mesh;
 mod models;

@@ -51,6 +51,9 @@ pub(crate) enum CallError {
     Mesh(#[from] MeshError),
     #[error(transparent)]
     Models(#[from] ModelsError),
+    /// The client's time for the call is over, or that of the node.
+    #[error("the call had no answer when its time was over")]
+    DeadlinePassed,
     /// The node is stopping.
     #[error("the node is stopping")]
     Stopping,
@@ -95,6 +98,7 @@ pub(crate) enum Reason {
     ModelBusy,
     ModelFailed,
     GivenUp,
+    DeadlinePassed,
     Stopping,
     Fault,
 }
@@ -102,7 +106,7 @@ pub(crate) enum Reason {
 impl Reason {
     /// Each of them.
     #[cfg(test)]
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 28] = [
         Self::InvalidRequest,
         Self::TokenNeeded,
         Self::TooManyCalls,
@@ -128,6 +132,7 @@ impl Reason {
         Self::ModelBusy,
         Self::ModelFailed,
         Self::GivenUp,
+        Self::DeadlinePassed,
         Self::Stopping,
         Self::Fault,
     ];
@@ -208,6 +213,10 @@ impl Reason {
                 ("MODEL_FAILED", "the log of the node says more; `synapsenet verify` checks what is stored")
             }
             Self::GivenUp => ("GIVEN_UP", "ask again, and wait for the answer"),
+            Self::DeadlinePassed => (
+                "DEADLINE_PASSED",
+                "try again with more time; `synapsenet status` shows what the node is doing",
+            ),
             Self::Stopping => {
                 ("STOPPING", "start the node again with `synapsenet run`, then repeat the command")
             }
@@ -250,6 +259,7 @@ impl CallError {
                 ModelsError::Failed(_) => Reason::ModelNotFetched,
                 ModelsError::GivenUp => Reason::GivenUp,
             },
+            Self::DeadlinePassed => Reason::DeadlinePassed,
             Self::Stopping => Reason::Stopping,
             Self::Ingest(IngestError::Refused(refusal)) => match refusal {
                 Refusal::NodeFull(_) => Reason::NodeFull,

@@ -26,6 +26,7 @@ use tonic_health::pb::health_server::{Health, HealthServer};
 use tonic_health::server::HealthReporter;
 
 use super::authority::AnyAuthority;
+use super::entrance::Entrance;
 use super::status::status_of;
 use crate::calls::access::{Right, Token};
 use crate::calls::grains::MAX_DOCUMENT_BYTES;
@@ -35,8 +36,6 @@ use crate::rpc::Api;
 
 /// The largest request: a document and what is said about it.
 const MAX_REQUEST_BYTES: usize = MAX_DOCUMENT_BYTES + (64 << 10);
-/// The longest that a call may take before its first answer, whatever deadline the client sets.
-const MAX_CALL: Duration = Duration::from_secs(300);
 /// Streams that one connection may have open.
 const MAX_STREAMS: u32 = 256;
 /// Bytes that a client may send on a stream, and on all streams of a connection, before the node has read them.
@@ -112,11 +111,11 @@ impl RpcServer {
     pub async fn run(self, api: Api, stop: CancellationToken) -> anyhow::Result<()> {
         let (reporter, health) = tonic_health::server::health_reporter();
         let telling = tell_health(reporter, api.calls().watch_disk());
-        let for_socket = routes(api.clone(), Guard(None), health.clone())?;
+        let for_socket = Entrance::new(routes(api.clone(), Guard(None), health.clone())?);
         let socket = async {
             let stopped = stop.clone().cancelled_owned();
             let incoming = UnixListenerStream::new(self.socket).map(|stream| stream.map(AnyAuthority::new));
-            Ok(builder().add_routes(for_socket).serve_with_incoming_shutdown(incoming, stopped).await?)
+            Ok(builder().serve_with_incoming_shutdown(for_socket, incoming, stopped).await?)
         };
         let tcp = async {
             let Some(tcp) = self.tcp else { return Ok(()) };
@@ -124,9 +123,9 @@ impl RpcServer {
             if let Some(tls) = tcp.tls {
                 builder = builder.tls_config(tls).context("the TLS certificate or key cannot be used")?;
             }
-            let server = builder.add_routes(routes(api, Guard(Some(tcp.token)), health)?);
+            let services = Entrance::new(routes(api, Guard(Some(tcp.token)), health)?);
             let stopped = stop.clone().cancelled_owned();
-            Ok(server.serve_with_incoming_shutdown(incoming(tcp.listener), stopped).await?)
+            Ok(builder.serve_with_incoming_shutdown(services, incoming(tcp.listener), stopped).await?)
         };
         let serving = async { tokio::try_join!(socket, tcp).map(|_| ()) };
         let overdue = async {
@@ -187,7 +186,6 @@ fn incoming(listener: TcpListener) -> TcpIncoming {
 
 fn builder() -> Server {
     Server::builder()
-        .timeout(MAX_CALL)
         .max_concurrent_streams(MAX_STREAMS)
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)

@@ -47,6 +47,7 @@ fn code_of(reason: Reason) -> Code {
         | Reason::ModelRefused
         | Reason::ModelNotLoaded => Code::FailedPrecondition,
         Reason::ModelNotFetched | Reason::Stopping => Code::Unavailable,
+        Reason::DeadlinePassed => Code::DeadlineExceeded,
         Reason::GivenUp => Code::Cancelled,
         Reason::ModelFailed | Reason::Fault => Code::Internal,
     }
