@@ -9,6 +9,7 @@ use synapsenet_proto::rpc::node_service_client::NodeServiceClient;
 use synapsenet_proto::{MAX_LINKS, MAX_SOURCE_URI_BYTES, MAX_TAGS, MAX_TEXT_BYTES, MAX_TITLE_BYTES};
 use tokio::net::UnixStream;
 use tokio_stream::wrappers::ReceiverStream;
+use tonic::codec::CompressionEncoding;
 use tonic::codegen::http;
 use tonic::transport::Uri;
 use tonic::{Code, Request};
@@ -253,6 +254,35 @@ async fn the_node_gives_up_a_call_when_its_deadline_is_over() {
     }
     // The call has given its place back, and one with time enough is answered.
     within("an answer", client.search(ask(std::time::Duration::from_secs(50)))).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_compresses_is_understood_and_answered_alike() {
+    let node = TestNode::fresh().await;
+    let text = "Said in few bytes. ".repeat(500);
+    for encoding in [CompressionEncoding::Gzip, CompressionEncoding::Zstd] {
+        let reads = node.rpc.clone().accept_compressed(encoding);
+        let mut speaks = reads.clone().send_compressed(encoding);
+        let draft = Some(note(format!("{encoding}: {text}")));
+        let put = within("an answer", speaks.put(rpc::PutRequest { draft, share: false })).await.unwrap();
+        assert_eq!(put.metadata().get("grpc-encoding").unwrap(), encoding.to_string().as_str());
+        assert!(node.get(&put.into_inner().id).await.text.ends_with(&text));
+        // Many clients say that they could read it, in each call, and gain nothing by it on a socket.
+        let plain = within("an answer", { reads }.status(rpc::StatusRequest {})).await.unwrap();
+        assert!(plain.metadata().get("grpc-encoding").is_none());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_grows_beyond_the_limit_when_it_is_decompressed_is_refused() {
+    let node = TestNode::fresh().await;
+    for encoding in [CompressionEncoding::Gzip, CompressionEncoding::Zstd] {
+        let mut client = node.rpc.clone().send_compressed(encoding);
+        let draft = Some(note("0".repeat(64 << 20)));
+        let put = within("an answer", client.put(rpc::PutRequest { draft, share: false })).await;
+        Client::assert_refused(put, Code::ResourceExhausted, "exceeded while decompressing");
+    }
+    assert_eq!(node.status().await.grains, 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,4 +1,4 @@
-//! What holds for each call before it reaches its service: how long it may take.
+//! What holds for each call before it reaches its service: how long it may take, and how its answer may be written.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -39,7 +39,8 @@ impl Service<Request<Body>> for Entrance {
         Service::<Request<Body>>::poll_ready(&mut self.0, cx)
     }
 
-    fn call(&mut self, request: Request<Body>) -> Self::Future {
+    fn call(&mut self, mut request: Request<Body>) -> Self::Future {
+        keep_plain(request.headers_mut());
         let time =
             time_given(request.headers()).map_or(MAX_CALL, |time| time.saturating_sub(LEAD).min(MAX_CALL));
         let answer = self.0.call(request);
@@ -51,6 +52,15 @@ impl Service<Request<Body>> for Entrance {
             };
             answer.unwrap_or_else(|| Ok(status_of(CallError::DeadlinePassed).into_http()))
         })
+    }
+}
+
+/// Lets answers be compressed for those alone who compress what they ask: gRPC for C++, Python and Go says in every call that it
+/// could read compressed answers, also on a socket, where they are no gain.
+fn keep_plain(headers: &mut HeaderMap) {
+    let compresses = headers.get("grpc-encoding").is_some_and(|encoding| encoding != "identity");
+    if !compresses {
+        headers.remove("grpc-accept-encoding");
     }
 }
 
@@ -94,5 +104,20 @@ mod tests {
             assert_eq!(time(wrong), None, "{wrong:?}");
         }
         assert_eq!(time_given(&HeaderMap::new()), None);
+    }
+
+    #[test]
+    fn only_who_compresses_is_answered_compressed() {
+        let accepted = |encoding: Option<&str>| {
+            let mut headers = HeaderMap::new();
+            headers.insert("grpc-accept-encoding", "identity, deflate, gzip".parse().unwrap());
+            if let Some(encoding) = encoding {
+                headers.insert("grpc-encoding", encoding.parse().unwrap());
+            }
+            keep_plain(&mut headers);
+            headers.contains_key("grpc-accept-encoding")
+        };
+        assert!(accepted(Some("gzip")) && accepted(Some("zstd")));
+        assert!(!accepted(None) && !accepted(Some("identity")));
     }
 }

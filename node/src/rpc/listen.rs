@@ -16,6 +16,7 @@ use tokio::sync::watch;
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::UnixListenerStream;
 use tokio_util::sync::CancellationToken;
+use tonic::codec::CompressionEncoding::{Gzip, Zstd};
 use tonic::service::interceptor::InterceptedService;
 use tonic::service::{Interceptor, Routes};
 use tonic::transport::server::TcpIncoming;
@@ -34,7 +35,7 @@ use crate::config::ApiConfig;
 use crate::data_folder::SOCKET;
 use crate::rpc::Api;
 
-/// The largest request: a document and what is said about it.
+/// The largest request, also when it is decompressed: a document and what is said about it.
 const MAX_REQUEST_BYTES: usize = MAX_DOCUMENT_BYTES + (64 << 10);
 /// Streams that one connection may have open.
 const MAX_STREAMS: u32 = 256;
@@ -193,6 +194,18 @@ fn builder() -> Server {
         .http2_keepalive_timeout(Some(KEEPALIVE))
 }
 
+/// A service that reads compressed requests and, where the entrance lets it, writes compressed answers.
+macro_rules! served {
+    ($service:expr) => {
+        $service
+            .accept_compressed(Gzip)
+            .accept_compressed(Zstd)
+            .send_compressed(Gzip)
+            .send_compressed(Zstd)
+            .max_decoding_message_size(MAX_REQUEST_BYTES)
+    };
+}
+
 /// The services, and reflection, for those whom the guard lets in; health for everybody.
 fn routes(api: Api, guard: Guard, health: HealthServer<impl Health>) -> anyhow::Result<Routes> {
     let reflection = || {
@@ -203,16 +216,14 @@ fn routes(api: Api, guard: Guard, health: HealthServer<impl Health>) -> anyhow::
     let broken = "the schema compiled into the program is whole";
     let (v1, v1alpha) =
         (reflection().build_v1().context(broken)?, reflection().build_v1alpha().context(broken)?);
-    let node = NodeServiceServer::new(api.clone()).max_decoding_message_size(MAX_REQUEST_BYTES);
-    let mesh = MeshServiceServer::new(api.clone()).max_decoding_message_size(MAX_REQUEST_BYTES);
-    let models = ModelServiceServer::new(api).max_decoding_message_size(MAX_REQUEST_BYTES);
-    Ok(Routes::new(InterceptedService::new(node, guard.clone()))
-        .add_service(InterceptedService::new(mesh, guard.clone()))
-        .add_service(InterceptedService::new(models, guard.clone()))
-        .add_service(InterceptedService::new(v1, guard.clone()))
+    let guarded = || guard.clone();
+    Ok(Routes::new(InterceptedService::new(served!(NodeServiceServer::new(api.clone())), guarded()))
+        .add_service(InterceptedService::new(served!(MeshServiceServer::new(api.clone())), guarded()))
+        .add_service(InterceptedService::new(served!(ModelServiceServer::new(api)), guarded()))
+        .add_service(InterceptedService::new(served!(v1), guarded()))
         // What older clients know, and Python's and grpcurl's of today: they do not ask for the other.
-        .add_service(InterceptedService::new(v1alpha, guard))
-        .add_service(health))
+        .add_service(InterceptedService::new(served!(v1alpha), guarded()))
+        .add_service(served!(health)))
 }
 
 /// Tells that the services are there, and as it changes, whether something can be changed. Never ends.
