@@ -14,7 +14,7 @@ use synapsenet_index::{
     find_runtime, plan_batches,
 };
 use synapsenet_proto::{Draft, Encoding, Grain, Identity, ModelId, Vector, rpc};
-use synapsenet_storage::{Change, Filter, ListQuery, Outcome, Slot, Store, StoreOptions};
+use synapsenet_storage::{Change, ListQuery, Outcome, Slot, Store, StoreOptions};
 use tokio::runtime::Runtime as Tokio;
 
 const NOW: u64 = 1_790_000_000_000;
@@ -114,7 +114,7 @@ fn storage(c: &mut Criterion) {
         });
     });
     group.bench_function("list_page_of_100", |b| {
-        let query = ListQuery { filter: Filter::default(), after: None, limit: 100, with_retractions: false };
+        let query = ListQuery { limit: 100, ..ListQuery::default() };
         b.iter(|| view.list(&query).expect("readable"));
     });
     group.finish();

@@ -142,8 +142,9 @@ impl NodeService for Api {
             after: read_page_token(&request.page_token).map_err(status_of)?,
             limit: request.page_size as usize,
             with_retractions: request.with_retractions,
+            ..ListQuery::default()
         };
-        let page = call.list(query).await.map_err(status_of)?;
+        let page = call.list(query, request.with_signed).await.map_err(status_of)?;
         Ok(Response::new(rpc::ListResponse {
             grains: page.records.iter().map(|record| grain_message(record, request.with_signed)).collect(),
             next_page_token: page.next.map(|position| position.to_string()).unwrap_or_default(),

@@ -92,6 +92,9 @@ pub struct ListQuery {
     pub after: Option<Position>,
     /// How many records the page may have.
     pub limit: usize,
+    /// How many bytes the signed grains on the page may have together; none sets no limit. The first grain is on the page
+    /// however large it is.
+    pub max_bytes: Option<usize>,
     /// Whether retractions are listed too. They have no tags, language or source, and a filter on these leaves them out.
     pub with_retractions: bool,
 }

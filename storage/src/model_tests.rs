@@ -262,7 +262,7 @@ fn compare_filtered(
             Selection::Many => prop_assert!(meant.len() > limit || model.entries.len() > 16 * limit),
         }
     }
-    for with_retractions in [false, true] {
+    for (with_retractions, max_bytes) in [(false, None), (true, None), (false, Some(1)), (true, Some(500))] {
         let mut expected: Vec<(u64, Slot)> = model
             .entries
             .iter()
@@ -271,17 +271,27 @@ fn compare_filtered(
             .collect();
         expected.sort_unstable_by(|a, b| b.cmp(a));
         let mut listed = Vec::new();
-        let mut query =
-            ListQuery { filter: filter.clone(), after: None, limit: limit.max(1), with_retractions };
+        let limit = limit.max(1);
+        let mut query = ListQuery { filter: filter.clone(), after: None, limit, max_bytes, with_retractions };
+        // Of a page that ended because of its bytes: how many more would have fitted.
+        let mut room_before = None;
         loop {
             let page = view.list(&query).unwrap();
-            prop_assert!(page.records.len() <= query.limit);
+            let sizes: Vec<usize> = page.records.iter().map(|record| record.grain.as_bytes().len()).collect();
+            prop_assert!(page.records.len() <= limit);
+            prop_assert!(sizes.len() <= 1 || sizes.iter().sum::<usize>() <= max_bytes.unwrap_or(usize::MAX));
+            if let Some(room) = room_before {
+                prop_assert!(sizes[0] > room, "the page before had room for the first of this one");
+            }
             listed.extend(page.records.iter().map(|record| (record.grain.created_ms(), record.slot)));
-            prop_assert!(page.next.is_none() || page.records.len() == query.limit);
             query.after = page.next;
             if query.after.is_none() {
                 break;
             }
+            prop_assert!(!sizes.is_empty());
+            prop_assert!(max_bytes.is_some() || sizes.len() == limit, "only the last page is short");
+            let room = max_bytes.map(|bytes| bytes.saturating_sub(sizes.iter().sum()));
+            room_before = room.filter(|_| sizes.len() < limit);
         }
         prop_assert_eq!(listed, expected);
     }

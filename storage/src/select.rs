@@ -8,7 +8,7 @@ use synapsenet_proto::Kind;
 
 use crate::filter::lang_covers;
 use crate::tables::{self, Header};
-use crate::{Filter, ListQuery, Page, Position, Record, Selection, Slot, StorageError, View};
+use crate::{Filter, ListQuery, Page, Position, Selection, Slot, StorageError, View};
 
 /// How many entries [`View::select`] holds against a filter for each slot that it may give, before it answers
 /// [`Selection::Many`]: some 20 ms for a limit of 1,000.
@@ -83,13 +83,22 @@ impl View {
             Some(prefix) => self.newest_of_source(query, prefix)?,
             None => self.newest(query)?,
         };
-        let is_last = places.len() <= query.limit;
+        let found = places.len();
         places.truncate(query.limit);
-        let next =
-            places.last().filter(|_| !is_last).map(|&(created_ms, slot)| Position { created_ms, slot });
-        let records: Result<Vec<Record>, _> =
-            places.iter().map(|&(_, slot)| self.existing_record(slot)).collect();
-        Ok(Page { records: records?, next })
+        let mut records = Vec::new();
+        let mut room = query.max_bytes.unwrap_or(usize::MAX);
+        for &(_, slot) in &places {
+            let record = self.existing_record(slot)?;
+            let left = room.checked_sub(record.grain.as_bytes().len());
+            if left.is_none() && !records.is_empty() {
+                break;
+            }
+            room = left.unwrap_or(0);
+            records.push(record);
+        }
+        let last = places[..records.len()].last().filter(|_| records.len() < found);
+        let next = last.map(|&(created_ms, slot)| Position { created_ms, slot });
+        Ok(Page { records, next })
     }
 
     /// The newest places of a query, one more than its page has. Walks an order that ends in time from its end.

@@ -1,9 +1,13 @@
 //! Lists and filters give exactly what they should: no grain too many, none too few, in order.
 
-use synapsenet_proto::rpc::{Filter, ListRequest};
-use synapsenet_proto::{Draft, Grain, Identity, Source, Topic, rpc};
+use std::collections::BTreeSet;
 
-use super::harness::{Client, TestNode, now_ms};
+use prost::Message;
+use synapsenet_proto::rpc::node_service_client::NodeServiceClient;
+use synapsenet_proto::rpc::{Filter, ListRequest};
+use synapsenet_proto::{Draft, Grain, Identity, MAX_TEXT_BYTES, Source, Topic, rpc};
+
+use super::harness::{Client, TestNode, noise, note, now_ms, within};
 
 /// Grains of two authors, that differ in everything that a filter can ask for.
 fn library() -> Vec<Grain> {
@@ -217,11 +221,7 @@ async fn what_comes_in_while_a_list_is_read_neither_repeats_nor_hides_anything()
         seen.extend(page.grains.into_iter().map(|grain| grain.id));
         page_token = page.next_page_token;
     }
-    assert_eq!(
-        ids(seen.clone()).iter().collect::<std::collections::BTreeSet<_>>().len(),
-        seen.len(),
-        "no repeats"
-    );
+    assert_eq!(ids(seen.clone()).iter().collect::<BTreeSet<_>>().len(), seen.len(), "no repeats");
     for grain in before {
         assert!(seen.contains(&grain.id().to_string()), "what was there from the start is listed");
     }
@@ -238,6 +238,37 @@ async fn a_list_with_signed_bytes_gives_grains_that_open() {
         let opened = Grain::open(&grain.signed).unwrap();
         assert_eq!(opened.id().to_string(), grain.id);
         assert!(library.contains(&opened), "byte for byte what was handed in");
+    }
+}
+
+/// gRPC's clients take answers of up to 4 MiB, unless they are told otherwise.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_of_large_grains_is_no_larger_than_what_clients_take() {
+    const COUNT: usize = 400;
+    let node = TestNode::fresh().await;
+    let item = |n: usize| rpc::BulkPutRequest {
+        item: Some(rpc::bulk_put_request::Item::Draft(note(noise(n as u64, MAX_TEXT_BYTES)))),
+        share: false,
+    };
+    node.bulk_put((0..COUNT).map(item).collect()).await;
+    let mut usual = NodeServiceClient::new(node.channel.clone());
+    for with_signed in [false, true] {
+        let (mut seen, mut pages, mut page_token) = (BTreeSet::new(), 0, String::new());
+        loop {
+            let request = ListRequest { page_size: 1000, with_signed, page_token, ..Default::default() };
+            let page = within("a page", usual.list(request)).await.unwrap().into_inner();
+            assert!(
+                page.encoded_len() > 2 << 20 || page.next_page_token.is_empty(),
+                "no page is needlessly small"
+            );
+            seen.extend(page.grains.into_iter().map(|grain| grain.id));
+            (pages, page_token) = (pages + 1, page.next_page_token);
+            if page_token.is_empty() {
+                break;
+            }
+        }
+        assert_eq!(seen.len(), COUNT);
+        assert!(pages > 1, "they do not fit on one page");
     }
 }
 

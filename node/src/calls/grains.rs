@@ -15,6 +15,9 @@ use crate::memory::ingest::{IngestError, Put, Shared, now_ms};
 /// Grains on a page at most, and when a list names no number.
 pub(crate) const MAX_PAGE: usize = 1000;
 pub(crate) const DEFAULT_PAGE: usize = 100;
+/// Bytes of grains on a page, so that the answer of any door stays below the 4 MiB that clients of gRPC take by default: what
+/// is added to a grain there (its id, its author in words) is less than 256 bytes, 256 KiB on a full page.
+const MAX_PAGE_BYTES: usize = 3 << 20;
 /// Items of one bulk stream that are being stored at the same time: enough to fill a commit.
 pub(crate) const MAX_PUTS_IN_FLIGHT: usize = 256;
 
@@ -166,17 +169,19 @@ impl Call {
         self.read(move |_, view| find_record(view, &id)).await
     }
 
-    /// A page of grains, newest first. A limit of 0 is [`DEFAULT_PAGE`].
+    /// A page of grains, newest first. A limit of 0 is [`DEFAULT_PAGE`]. It has fewer when they are large, and counts them
+    /// twice when their signed bytes are handed out beside what they say.
     ///
     /// # Errors
     /// [`CallError`].
-    pub async fn list(&self, query: ListQuery) -> Result<Page, CallError> {
+    pub async fn list(&self, query: ListQuery, with_signed: bool) -> Result<Page, CallError> {
         let limit = match query.limit {
             0 => DEFAULT_PAGE,
             size if size <= MAX_PAGE => size,
             size => return Err(invalid(format!("page_size is {size}; at most {MAX_PAGE} are allowed"))),
         };
-        self.read(move |_, view| Ok(view.list(&ListQuery { limit, ..query })?)).await
+        let max_bytes = Some(if with_signed { MAX_PAGE_BYTES / 2 } else { MAX_PAGE_BYTES });
+        self.read(move |_, view| Ok(view.list(&ListQuery { limit, max_bytes, ..query })?)).await
     }
 
     /// Tells how far the node is, until every grain that was stored before is found by search.
