@@ -6,6 +6,7 @@
 mod add;
 mod allocation;
 mod bulk;
+mod certificate;
 mod client;
 mod confirm;
 mod context;

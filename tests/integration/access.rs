@@ -250,6 +250,73 @@ async fn with_tls_the_token_travels_encrypted_and_only_to_the_right_node() {
     assert!(format!("{missing:#}").contains("api.tls_key"), "{missing:#}");
 }
 
+/// A certificate as `openssl req -x509` makes it: it may sign others, and names no host. With its key, in PEM.
+fn usual_certificate() -> (String, String) {
+    let key = rcgen::KeyPair::generate().unwrap();
+    let mut certificate = rcgen::CertificateParams::new([]).unwrap();
+    certificate.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    (certificate.self_signed(&key).unwrap().pem(), key.serialize_pem())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_command_line_trusts_the_very_certificate_that_it_is_given() {
+    let dir = folder();
+    let (certificate_pem, key_pem) = usual_certificate();
+    let file = |name: &str, text: &str| {
+        let path = dir.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.display().to_string()
+    };
+    let (own, key) = (file("cert.pem", &certificate_pem), file("key.pem", &key_pem));
+    let mut secure = config();
+    secure.api.listen = "127.0.0.1:0".into();
+    (secure.api.tls_cert, secure.api.tls_key) = (own.clone(), key);
+    let node = TestNode::on(&dir.path().join("data"), secure).await;
+    let address = tcp_address(&node);
+    let id = async |ca: &str| synapsenet(node.dir(), &["id", "--api", &address, "--api-ca", ca]).await;
+    let is_reached = async |ca: &str| id(ca).await.ended_with(0).out.contains(node.node.author());
+    assert!(is_reached(&own).await);
+    // In a file of several, too.
+    let (other_pem, _) = usual_certificate();
+    let both = file("both.pem", &format!("{other_pem}{certificate_pem}"));
+    assert!(is_reached(&both).await);
+    // One that looks just like it, made with another key, is another's.
+    let other = file("other.pem", &other_pem);
+    id(&other).await.ended_with(3).assert_told("no secure connection", "--api-ca");
+    id(&file("none.pem", "no certificate"))
+        .await
+        .ended_with(2)
+        .assert_told("no certificate in PEM", "PEM file");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_that_an_authority_signed_holds_for_its_host_alone() {
+    let dir = folder();
+    let authority_key = rcgen::KeyPair::generate().unwrap();
+    let mut authority = rcgen::CertificateParams::new([]).unwrap();
+    authority.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let issuer = rcgen::Issuer::new(authority.clone(), &authority_key);
+    let authority_pem = authority.self_signed(&authority_key).unwrap().pem();
+    let file = |name: &str, text: &str| {
+        let path = dir.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.display().to_string()
+    };
+    let ca = file("ca.pem", &authority_pem);
+    for (host, exit) in [("127.0.0.1", 0), ("192.0.2.1", 3)] {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let certificate = rcgen::CertificateParams::new([host.to_owned()]).unwrap();
+        let certificate = certificate.signed_by(&key, &issuer).unwrap().pem();
+        let mut secure = config();
+        secure.api.listen = "127.0.0.1:0".into();
+        secure.api.tls_cert = file("cert.pem", &certificate);
+        secure.api.tls_key = file("key.pem", &key.serialize_pem());
+        let node = TestNode::on(&dir.path().join(host), secure).await;
+        synapsenet(node.dir(), &["id", "--api", &tcp_address(&node), "--api-ca", &ca]).await.ended_with(exit);
+        node.stop().await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_command_line_finds_the_token_and_says_when_it_is_wrong() {
     let node = tcp_node().await;

@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use hyper_util::rt::TokioIo;
@@ -14,9 +15,10 @@ use tokio::net::UnixStream;
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::service::Interceptor;
 use tonic::service::interceptor::InterceptedService;
-use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Uri};
+use tonic::transport::{Channel, ClientTlsConfig, Endpoint, Uri};
 use tonic::{Request, Status};
 
+use super::certificate::Named;
 use super::failure::{Failure, io_error};
 use crate::data_folder::TOKEN;
 
@@ -262,8 +264,9 @@ fn with_tls(endpoint: Endpoint, target: &Target) -> Result<Endpoint, Failure> {
         )
     };
     let pem = std::fs::read(path).map_err(|error| unusable(&error))?;
-    let tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(pem));
-    endpoint.tls_config(tls).map_err(|error| unusable(&error))
+    let named = Named::read(&pem).map_err(|error| unusable(&error))?;
+    let tls = endpoint.tls_config_with_verifier(ClientTlsConfig::new(), Arc::new(named));
+    tls.map_err(|error| unusable(&error))
 }
 
 /// The token for TCP. Without a file at the default place none is sent, and the node says that it wants one.
