@@ -15,7 +15,7 @@ scores each is measured:
     ranks    reciprocal ranks in the two lists (60 + rank), as when search engines are merged
 
 Anchors are up to 128 documents with vectors of both models, those that were embedded anew last. `between` is the nDCG of the two models alone,
-mixed in the same proportion: no way can be expected to give much more. The node's own code for it is `Anchors` in `node/src/spaces.rs`.
+mixed in the same proportion: no way can be expected to give much more. The node's own code for it is `Anchors` in `node/src/memory/spaces/anchors.rs`.
 """
 
 import argparse

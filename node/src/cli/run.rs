@@ -220,13 +220,13 @@ fn tell_supervisor(state: NotifyState<'_>) {
     }
 }
 
-/// Writes the log to standard error. `level` is a filter such as "info,synapsenet::ingest=debug".
+/// Writes the log to standard error. `level` is a filter such as "info,synapsenet::memory::ingest=debug".
 pub(crate) fn log_to_stderr(level: &str, format: &str) -> Result<(), Failure> {
     // ONNX Runtime and libp2p say much that says nothing about the node; "info,libp2p=info" brings it back.
     let filter = EnvFilter::builder().parse(format!("ort=warn,libp2p=error,{level}")).map_err(|error| {
         Failure::usage(
             format!("log.level is {level:?}: {error}"),
-            "set it to error, warn, info, debug, trace, or a filter such as info,synapsenet::ingest=debug",
+            "set it to error, warn, info, debug, trace, or a filter such as info,synapsenet::memory::ingest=debug",
         )
     })?;
     let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());

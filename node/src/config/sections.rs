@@ -145,7 +145,7 @@ impl Default for MetricsConfig {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct LogConfig {
-    /// "error", "warn", "info", "debug", "trace", or a filter such as "info,synapsenet::ingest=debug".
+    /// "error", "warn", "info", "debug", "trace", or a filter such as "info,synapsenet::memory::ingest=debug".
     pub level: String,
     /// "text" or "json".
     pub format: String,
