@@ -214,7 +214,6 @@ impl Bans {
 
 #[cfg(test)]
 mod tests {
-
     use super::*;
 
     #[test]

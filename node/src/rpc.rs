@@ -6,7 +6,7 @@ mod entrance;
 pub(crate) mod listen;
 mod mesh;
 mod models;
-pub(crate) mod status;
+mod status;
 
 use std::pin::Pin;
 

@@ -7,3 +7,9 @@ tonic::include_proto!("synapsenet.v1");
 /// The schema as an encoded `google.protobuf.FileDescriptorSet`, for gRPC reflection.
 pub const FILE_DESCRIPTOR_SET: &[u8] =
     include_bytes!(concat!(env!("OUT_DIR"), "/synapsenet_v1_descriptors.bin"));
+
+/// Names synapsenet in the details of a status (`google.rpc.ErrorInfo.domain`), whose `reason` is the name of an [`ErrorReason`]
+/// without `ERROR_REASON_`.
+pub const ERROR_DOMAIN: &str = "synapsenet";
+/// The key of what to do next, in `google.rpc.ErrorInfo.metadata`.
+pub const ERROR_HINT: &str = "hint";

@@ -3,12 +3,11 @@
 use std::error::Error;
 use std::io;
 
-use synapsenet_proto::rpc::ErrorReason;
+use synapsenet_proto::rpc::{ERROR_DOMAIN, ERROR_HINT, ErrorReason};
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
 use crate::config::ConfigError;
-use crate::rpc::status::{DOMAIN, HINT};
 
 /// The hint where nothing more is known.
 const LOG_SAYS_MORE: &str = "the log of the node says more";
@@ -135,10 +134,10 @@ struct ErrorInfo {
 impl ErrorInfo {
     /// None when the status is not of a node: a proxy made it, or the connection, or a node too old to say more.
     fn of(status: &Status) -> Option<Self> {
-        let mut info = status.get_details_error_info().filter(|info| info.domain == DOMAIN)?;
+        let mut info = status.get_details_error_info().filter(|info| info.domain == ERROR_DOMAIN)?;
         // A newer node has reasons that this program does not know. Its hint is as good.
         let reason = ErrorReason::from_str_name(&format!("ERROR_REASON_{}", info.reason));
-        let hint = info.metadata.remove(HINT).unwrap_or_else(|| LOG_SAYS_MORE.to_owned());
+        let hint = info.metadata.remove(ERROR_HINT).unwrap_or_else(|| LOG_SAYS_MORE.to_owned());
         Some(Self { reason: reason.unwrap_or_default(), hint })
     }
 
@@ -232,7 +231,7 @@ mod tests {
 
     /// A status as a node of any version makes it.
     fn status(code: Code, reason: &str, domain: &str) -> Status {
-        let metadata = std::collections::HashMap::from([(HINT.to_owned(), "do this".to_owned())]);
+        let metadata = std::collections::HashMap::from([(ERROR_HINT.to_owned(), "do this".to_owned())]);
         let details = tonic_types::ErrorDetails::with_error_info(reason, domain, metadata);
         Status::with_error_details(code, "words that nobody reads", details)
     }
@@ -258,7 +257,7 @@ mod tests {
             (Code::FailedPrecondition, "SOMETHING_NEW", Exit::Refused),
         ] {
             let expected = (exit, "words that nobody reads".to_owned(), "do this".to_owned());
-            assert_eq!(told(status(code, reason, DOMAIN)), expected, "{reason}");
+            assert_eq!(told(status(code, reason, ERROR_DOMAIN)), expected, "{reason}");
         }
     }
 

@@ -19,7 +19,6 @@ use super::failure::{Exit, Failure};
 use super::output::{FAINT, STRONG};
 use crate::config::{ConfigError, Flag, Settings};
 use crate::data_folder::SOCKET;
-use crate::models::ModelsError;
 use crate::node::Node;
 
 /// What to do about a failure where nothing more is known ...
@@ -258,7 +257,7 @@ fn hint_for(cause: &(dyn Error + 'static)) -> Option<&'static str> {
             _ => "`synapsenet verify` says what can be read; keep a copy of the data folder",
         });
     }
-    if cause.is::<IndexError>() || cause.is::<ModelsError>() {
+    if cause.is::<IndexError>() {
         return Some(
             "`synapsenet config show` lists the settings of the model (ai.*) and where each came from",
         );

@@ -2,15 +2,11 @@
 
 use std::collections::HashMap;
 
+use synapsenet_proto::rpc::{ERROR_DOMAIN, ERROR_HINT};
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
 use crate::calls::{CallError, Reason};
-
-/// Names this program in the details of its errors (`google.rpc.ErrorInfo.domain`).
-pub(crate) const DOMAIN: &str = "synapsenet";
-/// The key of what to do next, in `google.rpc.ErrorInfo.metadata`.
-pub(crate) const HINT: &str = "hint";
 
 /// The status for an error. Its code tells programs whether to try again, its message people what happened, and its details
 /// (`google.rpc.ErrorInfo`) both: `reason` is one of `ErrorReason` in the schema, `metadata["hint"]` what to do next.
@@ -20,8 +16,8 @@ pub(super) fn status_of(error: CallError) -> Status {
     if code == Code::Internal {
         tracing::error!(%error, "a call failed");
     }
-    let metadata = HashMap::from([(HINT.to_owned(), reason.hint().to_owned())]);
-    let details = ErrorDetails::with_error_info(reason.name(), DOMAIN, metadata);
+    let metadata = HashMap::from([(ERROR_HINT.to_owned(), reason.hint().to_owned())]);
+    let details = ErrorDetails::with_error_info(reason.name(), ERROR_DOMAIN, metadata);
     Status::with_error_details(code, error.to_string(), details)
 }
 
@@ -79,7 +75,7 @@ mod tests {
         let status = status_of(CallError::NoMesh);
         assert_eq!(status.code(), Code::FailedPrecondition);
         let info = status.get_details_error_info().unwrap();
-        assert_eq!((info.reason.as_str(), info.domain.as_str()), ("NO_MESH", DOMAIN));
-        assert!(info.metadata[HINT].contains("--offline"));
+        assert_eq!((info.reason.as_str(), info.domain.as_str()), ("NO_MESH", ERROR_DOMAIN));
+        assert!(info.metadata[ERROR_HINT].contains("--offline"));
     }
 }
