@@ -233,7 +233,8 @@ async fn with_tls_the_token_travels_encrypted_and_only_to_the_right_node() {
 
     // The command line takes the same road.
     let ca = certificate_file.to_str().unwrap();
-    let ran = synapsenet(node.dir(), &["id", "--api", &address, "--api-ca", ca]).await.ended_with(0);
+    let ran =
+        synapsenet(node.dir(), &["id", "--json", "--api", &address, "--api-ca", ca]).await.ended_with(0);
     assert_eq!(ran.record()["author"], node.node.author());
     std::fs::write(dir.path().join("other.pem"), other).unwrap();
     let other = dir.path().join("other.pem").display().to_string();
