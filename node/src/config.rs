@@ -159,6 +159,8 @@ impl Settings {
             None => match default_file.try_exists() {
                 Ok(true) => Some(default_file),
                 Ok(false) => None,
+                // There is no such folder: whoever opens it says so.
+                Err(source) if source.kind() == io::ErrorKind::NotADirectory => None,
                 Err(source) => return Err(ConfigError::Unreadable { path: default_file, source }),
             },
         };

@@ -253,7 +253,7 @@ async fn a_setting_that_does_not_exist_is_refused_with_its_place() {
     assert!(refused.err.contains("config.toml"), "{}", refused.err);
     std::fs::write(&file, "").unwrap();
     for (name, value, word) in [
-        ("SYNAPSENET_STORAGE__HNSW", "1", "storage.hnsw"),
+        ("SYNAPSENET_STORAGE__HNSW", "1", "SYNAPSENET_STORAGE__HNSW sets nothing"),
         ("SYNAPSENET_STORAGE__HNSW_M", "many", "whole number"),
         ("SYNAPSENET_STORAGE__HNSW_M", "1", "from 2 to 128"),
         ("SYNAPSENET_AI__PROVIDER", "abacus", "ai.provider"),
