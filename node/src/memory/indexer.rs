@@ -13,14 +13,13 @@
 //! An index only ever changes here. A crash anywhere repeats at worst one batch of embedding.
 
 mod anew;
+mod vectors;
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use futures::StreamExt;
-use synapsenet_index::{Model, Purpose, Tokenized, plan_batches};
-use synapsenet_proto::{AuthorId, GrainId, Vector};
+use synapsenet_index::Model;
+use synapsenet_proto::{AuthorId, GrainId};
 use synapsenet_storage::{Change, Slot, StorageError};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -36,10 +35,6 @@ use crate::models::embedder::EmbedError;
 
 /// Authors of false claims that may wait to be reported. One that does not fit is distrusted all the same.
 pub(crate) const MAX_FALSE_CLAIMS: usize = 64;
-/// Texts in one run of the model: more are no faster, however short they are.
-const MAX_BATCH_TEXTS: usize = 64;
-/// Batches handed to the embedder ahead of being needed, so that it never waits for the indexer.
-const MAX_BATCHES_IN_FLIGHT: usize = 2;
 /// Log entries after which the index is saved, so that a start after a crash has little to replay.
 const SNAPSHOT_EVERY: u64 = 20_000;
 
@@ -313,69 +308,6 @@ impl Indexer {
         Ok(())
     }
 
-    /// Computes the vectors of these passages. One that the model fails on has none in the answer, nor have those that it has
-    /// not come to when the indexer is to stop: the runs under way are left to themselves then.
-    async fn vectors(
-        &self,
-        model: &Model,
-        notes: Vec<(Slot, String)>,
-    ) -> Result<HashMap<Slot, Vector>, IndexerError> {
-        if notes.is_empty() {
-            return Ok(HashMap::new());
-        }
-        let Some(tokenizer) = self.stop.run_until_cancelled(self.models.tokenizer(model)).await else {
-            return Ok(HashMap::new());
-        };
-        let tokenizer = tokenizer?;
-        let (slots, texts): (Vec<Slot>, Vec<Tokenized>) = blocking(move || {
-            let tokenize = |text: &str| tokenizer.tokenize(text, Purpose::Document);
-            notes.iter().map(|(slot, text)| (*slot, tokenize(text))).unzip()
-        })
-        .await;
-        let lengths: Vec<usize> = texts.iter().map(Tokenized::len).collect();
-        let batches = plan_batches(&lengths, self.models.runs(model).await?, MAX_BATCH_TEXTS);
-        let runs = batches.into_iter().map(|batch| {
-            let slots: Vec<Slot> = batch.iter().map(|&at| slots[at]).collect();
-            let texts = batch.iter().map(|&at| texts[at].clone()).collect();
-            self.embed_batch(model, slots, texts)
-        });
-        let runs = futures::stream::iter(runs).buffer_unordered(MAX_BATCHES_IN_FLIGHT);
-        let mut runs = std::pin::pin!(runs.take_until(self.stop.cancelled()));
-        let mut vectors = HashMap::with_capacity(lengths.len());
-        while let Some(run) = runs.next().await {
-            vectors.extend(run?);
-        }
-        Ok(vectors)
-    }
-
-    /// The vectors of one batch. When the model fails on it, each text is tried alone and only those that fail again
-    /// are left out.
-    async fn embed_batch(
-        &self,
-        model: &Model,
-        slots: Vec<Slot>,
-        texts: Vec<Tokenized>,
-    ) -> Result<Vec<(Slot, Vector)>, EmbedError> {
-        match self.models.documents(model, &texts).await {
-            Ok(vectors) => return Ok(slots.into_iter().zip(vectors).collect()),
-            Err(EmbedError::Failed(error)) => {
-                tracing::warn!(%error, "the model failed on a batch; one by one now")
-            }
-            Err(error) => return Err(error),
-        }
-        let mut embedded = Vec::new();
-        for (slot, text) in slots.into_iter().zip(texts) {
-            match self.models.documents(model, &[text]).await {
-                Ok(vectors) => embedded.extend(vectors.into_iter().map(|vector| (slot, vector))),
-                Err(EmbedError::Failed(error)) => {
-                    tracing::error!(slot, %error, "this grain stays unsearchable")
-                }
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(embedded)
-    }
-
     /// Tells how far it has come. `done`: up to which note everything is in the index; none when nothing was pending as the
     /// log was applied.
     async fn publish(&self, done: Option<Slot>) -> Result<(), IndexerError> {
@@ -447,6 +379,10 @@ async fn apply_log(memory: Arc<Memory>) -> Result<(), IndexerError> {
 
 #[cfg(test)]
 mod tests {
+    use synapsenet_index::Purpose;
+    use synapsenet_proto::Vector;
+
+    use super::vectors::MAX_BATCHES_IN_FLIGHT;
     use super::*;
     use crate::memory::claims::MIN_AGREED;
     use crate::testing::{Fixture, author, claimed, note, peer};
