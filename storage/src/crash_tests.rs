@@ -312,7 +312,7 @@ fn noise(n: u64) -> Change {
 #[test]
 fn a_store_on_a_full_disk_is_read_as_before_and_written_again_once_there_is_room() {
     // Each of these is full at another step of a commit.
-    for blocks in 120..160 {
+    for blocks in (120..160).step_by(3) {
         let disk = FailingDisk::new(Vec::new(), u64::MAX, false);
         let store = Store::with_backend(disk.clone(), &StoreOptions::default()).unwrap();
         disk.0.lock().unwrap().blocks = Some(blocks);
