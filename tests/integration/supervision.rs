@@ -60,8 +60,8 @@ async fn a_swarm_that_panics_stops_the_node_with_its_words() {
     let address = node.node.mesh_addresses().remove(0);
     let port: u16 = address.split('/').nth(4).unwrap().parse().unwrap();
     is_broken.store(true, Ordering::Relaxed);
-    // Somebody knocks, so that the swarm looks.
-    let _knocking = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+    // Somebody knocks, so that the swarm looks. Nobody may be there any more by the time that it is heard.
+    let _knocking = TcpStream::connect(("127.0.0.1", port)).await;
     let TestNode { mut node, .. } = node;
     let failure = format!("{:#}", within("the failure", node.failed()).await);
     assert_eq!(failure, "the mesh panicked: the network card is on fire");
