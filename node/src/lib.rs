@@ -1,7 +1,7 @@
 //! A synapsenet node: the store, the index, the model and the gRPC API joined into one process.
 //!
-//! Start reading at [`node`], which builds the parts, spawns the tasks and stops them in order; then `ingest` (the one
-//! door in), `indexer` (from stored to searchable) and `query`.
+//! Start reading at [`node`], which builds the parts, runs them and stops them in order; then `calls` (what may be asked)
+//! and in `memory` the files `ingest` (the one door in), `indexer` (from stored to searchable) and `search`.
 
 #![warn(missing_docs)]
 

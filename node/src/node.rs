@@ -4,7 +4,7 @@
 //!  gRPC --rpc--> ingest --one transaction--> store --log--> indexer --> HNSW
 //!          |                                   ^               |
 //!          |                                   +---- vectors --+-- models (ONNX)
-//!          +--> query: models -> HNSW -> store
+//!          +--> search: models -> HNSW -> store
 //! ```
 //!
 //! Every arrow is a bounded queue or a plain call. The store is the truth; the index is derived and can be deleted.
