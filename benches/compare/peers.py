@@ -16,8 +16,9 @@ PUBLISHED = ROOT / ".venv" / "published"
 MAX_TOKENS = 256
 DIMENSION = 384
 
-# Every file is here already: nothing may be looked up elsewhere.
-os.environ.update(HF_HUB_OFFLINE="1", TRANSFORMERS_OFFLINE="1")
+# Every file is here already: nothing may be looked up elsewhere, and nothing is sent. ONNX Runtime, which fastembed loads, too, reads the last one
+# while it is loaded.
+os.environ.update(HF_HUB_OFFLINE="1", TRANSFORMERS_OFFLINE="1", ORT_DISABLE_TELEMETRY="1")
 
 sys.path.insert(0, str(ROOT / "index" / "models" / "build"))
 from published import fetch_published  # noqa: E402
@@ -85,7 +86,6 @@ class OnnxRuntime:
     """onnxruntime and tokenizers by hand, as a careful programmer would: sorted by length, padded to the longest of the batch."""
 
     def __init__(self, threads):
-        os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # read while it is loaded
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
