@@ -101,10 +101,15 @@ impl MeshService for Api {
         let syncing = tokio::spawn(async move { call.sync_now(topic, told).await });
         tokio::spawn(async move {
             let message = |item| Ok(rpc::SyncNowResponse { item: Some(item) });
-            while let Some(progress) = progress.recv().await {
-                // Without a listener there is none for the call either, which then ends.
-                if sender.send(message(Item::Progress(sync_message(&progress)))).await.is_err() {
-                    return;
+            // Once nobody listens here, the call sees that nobody listens to it, and ends.
+            loop {
+                tokio::select! {
+                    told = progress.recv() => {
+                        let Some(progress) = told else { break };
+                        // Whether it is still heard is seen beside this.
+                        let _ = sender.send(message(Item::Progress(sync_message(&progress)))).await;
+                    }
+                    () = sender.closed() => return,
                 }
             }
             let last = match syncing.await {
