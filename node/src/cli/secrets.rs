@@ -31,18 +31,16 @@ const NAMES: [&str; 20] = [
     ".env",
 ];
 /// Endings of such names.
-const ENDINGS: [&str; 13] =
-    ["key", "token", "seed", "p12", "pfx", "jks", "keystore", "kdbx", "ppk", "gpg", "pgp", "env", "asc"];
+const ENDINGS: [&str; 10] = ["key", "token", "seed", "p12", "pfx", "jks", "keystore", "kdbx", "ppk", "env"];
 /// Endings that make what would be a secret an example of one.
 const EXAMPLES: [&str; 5] = ["example", "sample", "template", "dist", "pub"];
 /// What a line begins with in private keys of PEM, OpenSSH, PGP, age and PuTTY, in WireGuard's configuration and in
 /// minisign's secret keys.
-const MARKS: [&str; 5] = [
+const MARKS: [&str; 4] = [
     "AGE-SECRET-KEY-1",
     "PuTTY-User-Key-File-",
     "untrusted comment: minisign encrypted secret key",
     "untrusted comment: signify secret key",
-    "PrivateKey = ",
 ];
 
 /// Why a file or folder is not read unless somebody insists; none when it may be.
@@ -64,7 +62,11 @@ pub(crate) fn reason_by_path(path: &Path) -> Option<&'static str> {
 pub(crate) fn reason_by_text(text: &str) -> Option<&'static str> {
     let is_mark = |line: &str| {
         let is_pem = || line.starts_with("-----BEGIN ") && line.contains("PRIVATE KEY");
-        MARKS.iter().any(|mark| line.starts_with(mark)) || is_pem()
+        let is_wireguard = || {
+            let value = line.strip_prefix("PrivateKey").and_then(|rest| rest.trim_start().strip_prefix('='));
+            value.is_some_and(|value| !value.trim().is_empty())
+        };
+        MARKS.iter().any(|mark| line.starts_with(mark)) || is_pem() || is_wireguard()
     };
     text.lines().any(|line| is_mark(line.trim_start())).then_some("it holds a private key")
 }
@@ -97,6 +99,7 @@ mod tests {
             "a.md",
             "Makefile",
             "notes",
+            "guide.asc",
             "cert.pem",
         ] {
             assert_eq!(reason_by_path(&Path::new("/home/me").join(name)), None, "{name}");
@@ -112,6 +115,7 @@ mod tests {
             "-----BEGIN PGP PRIVATE KEY BLOCK-----",
             "# created: 2026\n# public key: age1x\nAGE-SECRET-KEY-1QQ\n",
             "PuTTY-User-Key-File-3: ssh-ed25519",
+            "[Interface]\nPrivateKey=yAnz=\n",
             "[Interface]\nPrivateKey = yAnz=\n",
         ] {
             assert!(reason_by_text(text).is_some(), "{text}");
