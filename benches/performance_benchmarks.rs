@@ -14,7 +14,7 @@ use synapsenet_index::{
     find_runtime, plan_batches,
 };
 use synapsenet_proto::{Draft, Encoding, Grain, Identity, ModelId, Vector, rpc};
-use synapsenet_storage::{Change, ListQuery, Outcome, Slot, Store, StoreOptions};
+use synapsenet_storage::{Change, ListQuery, Origin, Outcome, Slot, Store, StoreOptions};
 use tokio::runtime::Runtime as Tokio;
 
 const NOW: u64 = 1_790_000_000_000;
@@ -38,7 +38,7 @@ fn grains(count: usize) -> Vec<Grain> {
 }
 
 fn put(grain: Grain) -> Change {
-    Change::Put { grain, shared: false, received_ms: NOW, claim: None, once: true }
+    Change::Put { grain, shared: false, received_ms: NOW, claim: None, origin: Origin::Here }
 }
 
 fn store(dir: &Path) -> Store {

@@ -30,6 +30,7 @@
 mod integration {
     mod access;
     mod architecture;
+    mod authors;
     mod bulk;
     mod commands;
     mod convergence;

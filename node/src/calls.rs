@@ -8,6 +8,7 @@
 //! things are done, and how what is known here and what peers know becomes one answer. It knows no protocol.
 
 pub(crate) mod access;
+pub(crate) mod authors;
 pub(crate) mod error;
 pub(crate) mod grains;
 pub(crate) mod models;
@@ -28,7 +29,7 @@ use crate::blocking::blocking;
 use crate::memory::Memory;
 use crate::memory::events::Events;
 use crate::memory::indexer::Progress;
-use crate::memory::ingest::Ingest;
+use crate::memory::ingest::{Ingest, Limits};
 use crate::memory::switch::Switch;
 use crate::mesh::Mesh;
 use crate::models::{Hub, Models};
@@ -57,7 +58,7 @@ pub(crate) struct Parts {
     pub data_dir: String,
     pub api_addresses: Vec<String>,
     pub metrics_address: String,
-    pub max_grains: u64,
+    pub limits: Limits,
 }
 
 /// Lets calls in. Clones share one limit.

@@ -5,6 +5,7 @@
 
 mod add;
 mod allocation;
+mod authors;
 mod bulk;
 mod certificate;
 mod client;
@@ -13,6 +14,7 @@ mod context;
 mod export_file;
 mod failure;
 mod filter;
+mod forget;
 mod grains;
 mod inputs;
 mod maintenance;
@@ -101,6 +103,12 @@ enum Command {
     /// Withdraw grains: the text goes, a mark stays
     #[command(after_help = EXIT_CODES)]
     Retract(grains::RetractArgs),
+    /// Drop grains from this node alone, and keep them out; --author KEY --block gets rid of an author
+    #[command(after_help = EXIT_CODES)]
+    Forget(forget::ForgetArgs),
+    /// Show who wrote what is here; follow or block authors
+    #[command(after_help = EXIT_CODES)]
+    Authors(authors::AuthorsArgs),
     /// Show what the node holds and what it is doing
     #[command(after_help = EXIT_CODES)]
     Status,
@@ -240,6 +248,8 @@ async fn dispatch(cli: Cli) -> Result<Exit, Failure> {
         Command::Get(args) => grains::get(args, &mut context).await,
         Command::List(args) => grains::list(args, &mut context).await,
         Command::Retract(args) => grains::retract(args, &mut context).await,
+        Command::Forget(args) => forget::run(args, &mut context).await,
+        Command::Authors(args) => authors::run(args, &mut context).await,
         Command::Status => status::status(&mut context).await,
         Command::Id => status::id(&mut context).await,
         Command::Share(args) => share::run(args, &mut context).await,
@@ -334,6 +344,16 @@ mod tests {
             "get abcdef12",
             "list --all --retractions",
             "retract abcdef12 abcdef34 --yes",
+            "forget abcdef12 abcdef34 --yes",
+            "forget --author abcdef12 --block --compact",
+            "forget --topic spam --source /tmp --dry-run",
+            "authors",
+            "authors list --rules",
+            "authors show abcdef12",
+            "authors follow abcdef12",
+            "authors block abcdef12 --yes",
+            "authors clear abcdef12",
+            "topics policy notes listed abcdef12",
             "status --data-dir /tmp/x",
             "id",
             "run --listen /ip4/0.0.0.0/tcp/7716 --peer /ip4/192.0.2.1/tcp/7716 --topic a --topic b",
@@ -388,6 +408,11 @@ mod tests {
             "peers ban ABCDEFGH --seconds 0",
             "topics join Bad!",
             "share",
+            "forget",
+            "forget --block",
+            "forget abcdef12 --topic notes",
+            "authors block",
+            "topics policy notes sometimes",
             "frobnicate",
         ] {
             assert!(parse(line).is_err(), "{line}");

@@ -24,7 +24,7 @@ mod sections;
 pub(crate) use environment::OF_OPTIONS;
 pub(crate) use network::MAX_TOPICS;
 pub use network::NetworkConfig;
-pub use sections::{AiConfig, ApiConfig, Config, LogConfig, MetricsConfig, StorageConfig};
+pub use sections::{AdmissionConfig, AiConfig, ApiConfig, Config, LogConfig, MetricsConfig, StorageConfig};
 
 /// Why a configuration is refused. Each message names the key, where it stands, and what is expected.
 #[derive(Debug, thiserror::Error)]
@@ -292,7 +292,7 @@ impl Settings {
 
     /// Refuses values that the node could not run with.
     fn check(&self) -> Result<(), ConfigError> {
-        let Config { storage, ai, api, metrics, log, network } = &self.config;
+        let Config { storage, ai, api, metrics, log, network, admission } = &self.config;
         let range = |key, value: usize, least: usize, most: usize| {
             if (least..=most).contains(&value) {
                 return Ok(());
@@ -304,6 +304,16 @@ impl Settings {
         range("storage.hnsw_ef_search", storage.hnsw_ef_search, 8, 4096)?;
         range("storage.hnsw_max_elements", storage.hnsw_max_elements, 1, 100_000_000)?;
         range("storage.cache_bytes", storage.cache_bytes, 1 << 20, 1 << 40)?;
+        range("admission.reserved_percent", admission.reserved_percent as usize, 0, 100)?;
+        let budgets = [
+            ("admission.author_grains", admission.author_grains),
+            ("admission.author_bytes", admission.author_bytes),
+            ("admission.peer_grains", admission.peer_grains),
+            ("admission.peer_bytes", admission.peer_bytes),
+        ];
+        for (key, budget) in budgets {
+            range(key, budget as usize, 1, 1 << 40)?;
+        }
         range("ai.device", ai.device, 0, 255)?;
         range("ai.threads", ai.threads, 0, 256)?;
         range("ai.sessions", ai.sessions, 0, 64)?;

@@ -1,6 +1,7 @@
 //! What the tasks share: the store and what is derived from it. Plain synchronous values, called through
 //! [`crate::blocking`].
 
+pub(crate) mod admission;
 pub(crate) mod announcer;
 pub(crate) mod claims;
 pub(crate) mod document;
@@ -20,9 +21,10 @@ use std::time::{Duration, Instant};
 
 use synapsenet_index::HnswOptions;
 use synapsenet_proto::Encoding;
-use synapsenet_storage::Store;
+use synapsenet_storage::{StorageError, Store};
 use tokio::sync::watch;
 
+use crate::memory::admission::Rules;
 use crate::memory::spaces::{Space, Spaces};
 use crate::metrics::Metrics;
 
@@ -41,6 +43,10 @@ pub(crate) struct Memory {
     pub metrics: Metrics,
     /// Derived from the store's vectors.
     spaces: watch::Sender<Arc<Spaces>>,
+    /// What the owner says about authors and topics, as it is stored.
+    rules: watch::Sender<Arc<Rules>>,
+    /// While the share of strangers is full: the time of the oldest grain of theirs, before which none is taken.
+    floor_ms: AtomicU64,
     started: Instant,
     /// When the latest question came, in milliseconds since `started`.
     asked_ms: AtomicU64,
@@ -64,10 +70,41 @@ impl Memory {
             hnsw,
             metrics,
             spaces,
+            rules: watch::Sender::default(),
+            floor_ms: AtomicU64::new(0),
             started: Instant::now(),
             asked_ms: AtomicU64::new(0),
             looks_again: AtomicBool::new(false),
         }
+    }
+
+    /// What the owner says about authors and topics.
+    pub fn rules(&self) -> Arc<Rules> {
+        self.rules.borrow().clone()
+    }
+
+    /// Tells whoever waits that the rules are others.
+    pub fn watch_rules(&self) -> watch::Receiver<Arc<Rules>> {
+        self.rules.subscribe()
+    }
+
+    /// The time before which no grain of a stranger is taken, in milliseconds since 1970-01-01 UTC; 0 while there is room.
+    pub fn floor_ms(&self) -> u64 {
+        self.floor_ms.load(Ordering::Relaxed)
+    }
+
+    /// Says from when on grains of strangers are taken.
+    pub fn set_floor_ms(&self, floor_ms: u64) {
+        self.floor_ms.store(floor_ms, Ordering::Relaxed);
+    }
+
+    /// Reads the rules anew.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn read_rules(&self) -> Result<(), StorageError> {
+        self.rules.send_replace(Arc::new(Rules::read(&self.store.view()?)?));
+        Ok(())
     }
 
     /// The spaces as they are now. A search works with one answer of this from its beginning to its end.

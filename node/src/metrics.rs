@@ -103,6 +103,8 @@ pub(crate) struct Metrics {
     pub anew_grains: Gauge,
     /// Grains embedded anew after the model was changed.
     pub embedded_anew: Counter,
+    /// Grains of strangers that gave way to younger ones.
+    pub let_go: Counter,
     /// Texts whose vectors were looked up among those kept.
     pub cache: Family<CacheLabels, Counter>,
 }
@@ -154,6 +156,11 @@ impl Metrics {
             "Grains embedded anew after the model was changed",
             metrics.embedded_anew.clone(),
         );
+        registry.register(
+            "let_go_grains",
+            "Grains of strangers that gave way to younger ones",
+            metrics.let_go.clone(),
+        );
         registry.register("embedding_cache", "Texts looked up among kept vectors", metrics.cache.clone());
         metrics
     }
@@ -172,6 +179,11 @@ impl Metrics {
     /// Counts a refused grain.
     pub fn refused(&self, refusal: &synapsenet_proto::Refusal) {
         self.refusals.get_or_create(&RefusalLabels { reason: refusal.label() }).inc();
+    }
+
+    /// Counts grains of strangers that gave way to younger ones.
+    pub fn let_go(&self, count: u64) {
+        self.let_go.inc_by(count);
     }
 
     /// Counts a grain that a peer brought.
@@ -226,6 +238,7 @@ impl Default for Metrics {
             searchable_grains: Gauge::default(),
             anew_grains: Gauge::default(),
             embedded_anew: Counter::default(),
+            let_go: Counter::default(),
             cache: Family::default(),
         }
     }

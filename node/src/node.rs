@@ -116,7 +116,6 @@ impl Node {
 
         let (mut serving, mut indexing) = (Tasks::new(alarm.clone()), Tasks::new(alarm.clone()));
         let changed = Arc::new(Notify::new());
-        let max_grains = config.storage.hnsw_max_elements as u64;
         let events = Events::new();
         // Without a mesh, nobody takes what comes out of these.
         let (outbox, announcements) = mpsc::channel(MAX_OUTBOX);
@@ -125,7 +124,7 @@ impl Node {
             memory: memory.clone(),
             announcer: Announcer::new(memory.clone(), identity.clone(), outbox),
             events: events.clone(),
-            limits: Limits { max_notes: max_grains, quota_bytes: config.storage.quota_bytes },
+            limits: Limits::of(&config),
             changed: changed.clone(),
             alarm,
         });
@@ -161,7 +160,7 @@ impl Node {
             data_dir: data_dir.display().to_string(),
             api_addresses: api_addresses.clone(),
             metrics_address: metrics_address.map(|address| address.to_string()).unwrap_or_default(),
-            max_grains,
+            limits: Limits::of(&config),
         };
         let api = Api::new(Calls::new(parts, config.api.max_calls));
 

@@ -13,12 +13,13 @@ use std::pin::Pin;
 use futures::{Stream, StreamExt};
 use synapsenet_proto::rpc::node_service_server::NodeService;
 use synapsenet_proto::{GrainId, rpc};
-use synapsenet_storage::ListQuery;
+use synapsenet_storage::{ListQuery, Record};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::{BroadcastStream, ReceiverStream};
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::calls::access::Right;
+use crate::calls::authors::{AuthorQuery, Forget};
 use crate::calls::grains::{Document, Indexing, MAX_PUTS_IN_FLIGHT, Stored};
 use crate::calls::search::Search;
 use crate::calls::{Call, CallError, Calls};
@@ -129,7 +130,8 @@ impl NodeService for Api {
         let call = self.begin(&request)?;
         let rpc::GetRequest { id, with_signed } = request.into_inner();
         let (record, emergence) = call.get(id).await.map_err(status_of)?;
-        let grain = Some(grain_message(&record, with_signed));
+        let whose = call.whose(&record.grain.author());
+        let grain = Some(grain_message(&record, whose, with_signed));
         let emergence = emergence.map(convert::emergence_message);
         Ok(Response::new(rpc::GetResponse { grain, emergence }))
     }
@@ -145,8 +147,10 @@ impl NodeService for Api {
             ..ListQuery::default()
         };
         let page = call.list(query, request.with_signed).await.map_err(status_of)?;
+        let message =
+            |record: &Record| grain_message(record, call.whose(&record.grain.author()), request.with_signed);
         Ok(Response::new(rpc::ListResponse {
-            grains: page.records.iter().map(|record| grain_message(record, request.with_signed)).collect(),
+            grains: page.records.iter().map(message).collect(),
             next_page_token: page.next.map(|position| position.to_string()).unwrap_or_default(),
         }))
     }
@@ -186,6 +190,40 @@ impl NodeService for Api {
         let call = self.begin(&request)?;
         let id = call.retract(request.into_inner().id).await.map_err(status_of)?;
         Ok(Response::new(rpc::RetractResponse { id: id.to_string() }))
+    }
+
+    async fn forget(&self, request: Request<rpc::ForgetRequest>) -> Reply<rpc::ForgetResponse> {
+        let call = self.begin(&request)?;
+        let rpc::ForgetRequest { ids, author, topic, source_prefix, dry_run, block } = request.into_inner();
+        let filter = rpc::Filter { author, topic, source_prefix, ..rpc::Filter::default() };
+        let filter = filter::read_client(Some(filter)).map_err(|error| status_of(error.into()))?;
+        let grains = call.forget(Forget { ids, filter, dry_run, block }).await.map_err(status_of)?;
+        Ok(Response::new(rpc::ForgetResponse { grains }))
+    }
+
+    async fn list_authors(
+        &self,
+        request: Request<rpc::ListAuthorsRequest>,
+    ) -> Reply<rpc::ListAuthorsResponse> {
+        let call = self.begin(&request)?;
+        let rpc::ListAuthorsRequest { prefix, with_rule_only, page_size, page_token } = request.into_inner();
+        let query = AuthorQuery { prefix, with_rule_only, limit: page_size as usize, after: page_token };
+        let (authors, next) = call.authors(query).await.map_err(status_of)?;
+        Ok(Response::new(rpc::ListAuthorsResponse {
+            authors: authors.iter().map(convert::author_message).collect(),
+            next_page_token: next.map(|author| author.to_string()).unwrap_or_default(),
+        }))
+    }
+
+    async fn set_author_rule(
+        &self,
+        request: Request<rpc::SetAuthorRuleRequest>,
+    ) -> Reply<rpc::SetAuthorRuleResponse> {
+        let call = self.begin(&request)?;
+        let request = request.into_inner();
+        let rule = convert::read_rule(request.rule());
+        let dropped = call.set_author_rule(&request.author, rule).await.map_err(status_of)?;
+        Ok(Response::new(rpc::SetAuthorRuleResponse { dropped }))
     }
 
     async fn status(&self, request: Request<rpc::StatusRequest>) -> Reply<rpc::StatusResponse> {

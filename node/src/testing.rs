@@ -15,6 +15,7 @@ use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use crate::memory::Memory;
+use crate::memory::admission::Budget;
 use crate::memory::announcer::{Announcer, MAX_OUTBOX, Outgoing};
 use crate::memory::events::Events;
 use crate::memory::ingest::{self, Ingest, Limits};
@@ -45,6 +46,11 @@ impl Fixture {
     }
 
     pub fn with_quota(quota_bytes: u64) -> Self {
+        let day = Budget { grains: 100_000, bytes: 1 << 30 };
+        Self::with_limits(Limits::new(100_000, 25, quota_bytes, day, day))
+    }
+
+    pub fn with_limits(limits: Limits) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let model = Model::built_in().unwrap();
         let options =
@@ -63,7 +69,7 @@ impl Fixture {
             memory: memory.clone(),
             announcer: Announcer::new(memory.clone(), identity.clone(), outbox),
             events: events.clone(),
-            limits: Limits { max_notes: 100_000, quota_bytes },
+            limits,
             changed: changed.clone(),
             alarm: Alarm::new().0,
         });

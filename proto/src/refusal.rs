@@ -82,9 +82,31 @@ pub enum Refusal {
     /// The node holds as many grains as its index may.
     #[error("the node holds {0} grains, as many as storage.hnsw_max_elements allows: raise it and restart")]
     NodeFull(u64),
-    /// The database is as large as grains from peers may make it.
-    #[error("the database has {0} bytes, as many as storage.quota_bytes allows for grains from peers")]
-    OverQuota(u64),
+    /// The share of strangers is full, and this grain is older than all of theirs that are held.
+    #[error(
+        "the share of strangers is full, and this grain is older than what is held of them: raise storage.hnsw_max_elements or storage.quota_bytes, or follow its author"
+    )]
+    StrangersFull,
+    /// Its author brought as much today as one stranger may.
+    #[error("its author brought as much today as a stranger may: follow it to take more")]
+    AuthorOverBudget,
+    /// The peer brought as much today as one may.
+    #[error("the peer brought as much of strangers today as a peer may")]
+    PeerOverBudget,
+    /// The owner of this node blocks the author.
+    #[error("its author is blocked here")]
+    Blocked,
+    /// The topic does not take grains of this author.
+    #[error("its topic takes no grains of this author here")]
+    NotListed,
+    /// The owner of this node forgot the grain.
+    #[error("this grain was forgotten here")]
+    Forgotten,
+    /// A retraction of what its author never said, by an author of whom nothing is held.
+    #[error(
+        "the retraction withdraws nothing: nothing of its author is held, or another wrote what it names"
+    )]
+    IdleRetraction,
 }
 
 impl Refusal {
@@ -114,7 +136,13 @@ impl Refusal {
             Self::Retracted => "retracted",
             Self::FromTheFuture(_) => "from_the_future",
             Self::NodeFull(_) => "node_full",
-            Self::OverQuota(_) => "over_quota",
+            Self::StrangersFull => "strangers_full",
+            Self::AuthorOverBudget => "author_over_budget",
+            Self::PeerOverBudget => "peer_over_budget",
+            Self::Blocked => "blocked",
+            Self::NotListed => "not_listed",
+            Self::Forgotten => "forgotten",
+            Self::IdleRetraction => "idle_retraction",
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What can be changed, and what may become of it.
 
-use synapsenet_proto::{AuthorId, EncodedVector, Grain, GrainId, ModelId};
+use synapsenet_proto::{AuthorId, EncodedVector, Grain, GrainId, ModelId, Topic};
 
 use crate::Slot;
 
@@ -12,9 +12,10 @@ use crate::Slot;
 )]
 pub enum Change {
     /// Stores a grain. A note becomes pending; a retraction removes the note that it withdraws, if that is stored and
-    /// by the same author, and keeps it from ever coming (back) in.
+    /// by the same author, and keeps it from ever coming (back) in. Of several retractions by one author of one grain, the
+    /// one with the lowest id is kept, so that all stores keep the same one.
     ///
-    /// [`Outcome::Added`], [`Outcome::Duplicate`] or [`Outcome::Retracted`].
+    /// [`Outcome::Added`], [`Outcome::Duplicate`], [`Outcome::Retracted`] or [`Outcome::Forgotten`].
     Put {
         /// What is to be stored.
         grain: Grain,
@@ -24,9 +25,8 @@ pub enum Change {
         received_ms: u64,
         /// What its author claims about the vector of a note. Kept when the note is new.
         claim: Option<Vec<u8>>,
-        /// Whether a note that says the same words counts as this one. What peers bring is stored under each of its ids,
-        /// so that the sets of two nodes can become equal.
-        once: bool,
+        /// Who brings it, and so whose room it takes.
+        origin: Origin,
     },
     /// Keeps a claim about the vector of a note, in place of an earlier one.
     ///
@@ -59,6 +59,44 @@ pub enum Change {
     Share {
         /// The grain that is meant.
         id: GrainId,
+    },
+    /// Drops what lies at these slots, notes and retractions, from this store alone: nothing is withdrawn. `remember`
+    /// keeps their ids out from now on, unless they are put at this node itself; the oldest of the ids that are
+    /// remembered give way to new ones.
+    ///
+    /// [`Outcome::Dropped`].
+    Forget {
+        /// Where they lie; empty slots are passed over.
+        slots: Vec<Slot>,
+        /// Whether they are kept out from now on.
+        remember: bool,
+    },
+    /// Forgets the strangers' grains of the lowest times, at most `limit`. Nothing keeps them out from then on: whoever
+    /// makes room so takes nothing that is older than what is left.
+    ///
+    /// [`Outcome::Dropped`].
+    ForgetOldest {
+        /// The most that are forgotten.
+        limit: usize,
+    },
+    /// Says what the owner thinks of an author. What is stored of an author that is followed no longer counts as a
+    /// stranger's; of one that no longer is followed, it does.
+    ///
+    /// [`Outcome::Changed`].
+    SetAuthorRule {
+        /// The author.
+        author: AuthorId,
+        /// None takes back what was said.
+        rule: Option<AuthorRule>,
+    },
+    /// Says from whom grains of a topic are taken.
+    ///
+    /// [`Outcome::Changed`].
+    SetTopicPolicy {
+        /// The topic.
+        topic: Topic,
+        /// Whom it takes from.
+        policy: TopicPolicy,
     },
     /// Stores the vector of a note, takes its pending mark away, and tells the index log. The caller has made sure that
     /// the vector decodes.
@@ -109,6 +147,40 @@ pub struct Standing {
     pub distrusted: bool,
 }
 
+/// Who brings a grain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// Somebody at this node. A note that says the same words as another of this origin or [`Origin::Known`] counts as
+    /// that one, and what was forgotten is taken again.
+    Here,
+    /// A peer, of an author that the owner knows: itself, or one that it follows. What peers bring is stored under each of
+    /// its ids, so that the sets of two nodes can become equal.
+    Known,
+    /// A peer, of anybody else.
+    Stranger,
+}
+
+/// What the owner thinks of an author.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum AuthorRule {
+    /// Its grains are kept like the owner's.
+    Followed,
+    /// Nothing of it is taken.
+    Blocked,
+}
+
+/// From whom grains of a topic are taken when peers bring them.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum TopicPolicy {
+    /// From anybody, within budgets.
+    #[default]
+    Open,
+    /// From authors that the owner follows.
+    Known,
+    /// From these authors.
+    Listed(Vec<AuthorId>),
+}
+
 /// What became of a [`Change`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
@@ -126,13 +198,15 @@ pub enum Outcome {
     },
     /// Its author withdrew this grain: it was not stored.
     Retracted,
+    /// This grain was forgotten here: it was not stored.
+    Forgotten,
     /// There was nothing to do.
     Unchanged,
     /// It was done.
     Changed,
-    /// Vectors were removed.
+    /// Vectors or grains were removed.
     Dropped {
-        /// How many; 0 when the model has none left.
+        /// How many; 0 when there are none left.
         count: u64,
     },
 }

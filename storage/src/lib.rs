@@ -9,6 +9,7 @@
 //! |---|---|
 //! | What can be asked of the file as a whole? | `store` |
 //! | What can be changed? | `change` |
+//! | Whose grains are these, and of whom does the owner think what? | `authors` |
 //! | What does a change do to each table, a retraction above all? | `write` |
 //! | What can be read? | `view`; by filter and page in `select` and `filter` |
 //! | Which vectors are there, and which notes wait for one? | `vectors` |
@@ -19,6 +20,7 @@
 
 #![warn(missing_docs)]
 
+mod authors;
 mod change;
 mod compress;
 mod error;
@@ -38,7 +40,7 @@ mod model_tests;
 #[cfg(test)]
 mod testing;
 
-pub use change::{Change, Outcome, Standing};
+pub use change::{AuthorRule, Change, Origin, Outcome, Standing, TopicPolicy};
 pub use error::StorageError;
 pub use filter::{BadPosition, Filter, ListQuery, Page, Position, Selection};
 pub use redb::StorageBackend;

@@ -11,13 +11,16 @@ use synapsenet_proto::{Draft, Grain, GrainId, Kind, Link, Source, Topic};
 
 use self::model::{Entry, Model};
 use crate::testing::*;
-use crate::{Change, Filter, ListQuery, Outcome, Selection, Slot, Standing, Store, View};
+use crate::{
+    AuthorRule, Change, Filter, ListQuery, Origin, Outcome, Selection, Slot, Standing, Store, TopicPolicy,
+    View,
+};
 
 #[derive(Debug, Clone)]
 enum Op {
-    Put { text: u8, author: u8, topic: u8, time: u64, looks: u8, shared: bool, once: bool },
+    Put { text: u8, author: u8, topic: u8, time: u64, looks: u8, shared: bool, origin: Origin },
     Retract { which: usize, author: u8, time: u64 },
-    PutAgain { which: usize, shared: bool },
+    PutAgain { which: usize, shared: bool, origin: Origin },
     Share { which: usize },
     AddVector { slot: Slot, other: bool, n: u8 },
     DropVectors { other: bool, limit: usize },
@@ -25,15 +28,38 @@ enum Op {
     AddClaim { slot: Slot, n: u8 },
     DropClaim { slot: Slot },
     SetStanding { author: u8, agreed: u32, distrusted: bool },
+    Forget { slots: Vec<Slot>, remember: bool },
+    ForgetOldest { limit: usize },
+    SetAuthorRule { author: u8, rule: Option<AuthorRule> },
+    SetTopicPolicy { topic: u8, policy: TopicPolicy },
+}
+
+fn origin() -> impl Strategy<Value = Origin> {
+    proptest::sample::select(vec![
+        Origin::Here,
+        Origin::Here,
+        Origin::Known,
+        Origin::Stranger,
+        Origin::Stranger,
+    ])
+}
+
+fn rule() -> impl Strategy<Value = Option<AuthorRule>> {
+    proptest::sample::select(vec![None, Some(AuthorRule::Followed), Some(AuthorRule::Blocked)])
+}
+
+fn policy() -> impl Strategy<Value = TopicPolicy> {
+    let one = TopicPolicy::Listed(vec![author(1).author()]);
+    proptest::sample::select(vec![TopicPolicy::Open, TopicPolicy::Known, TopicPolicy::Listed(vec![]), one])
 }
 
 fn op() -> impl Strategy<Value = Op> {
     prop_oneof![
-        6 => (0u8..6, 1u8..4, 0u8..3, 0u64..5, 0u8..8, any::<[bool; 2]>()).prop_map(
-            |(text, author, topic, time, looks, [shared, once])| Op::Put { text, author, topic, time, looks, shared, once }
+        6 => (0u8..6, 1u8..4, 0u8..3, 0u64..5, 0u8..8, (any::<bool>(), origin())).prop_map(
+            |(text, author, topic, time, looks, (shared, origin))| Op::Put { text, author, topic, time, looks, shared, origin }
         ),
         3 => (any::<usize>(), 1u8..4, 0u64..5).prop_map(|(which, author, time)| Op::Retract { which, author, time }),
-        2 => (any::<usize>(), any::<bool>()).prop_map(|(which, shared)| Op::PutAgain { which, shared }),
+        2 => (any::<usize>(), any::<bool>(), origin()).prop_map(|(which, shared, origin)| Op::PutAgain { which, shared, origin }),
         1 => any::<usize>().prop_map(|which| Op::Share { which }),
         6 => (0u64..20, any::<bool>(), any::<u8>()).prop_map(|(slot, other, n)| Op::AddVector { slot, other, n }),
         2 => (any::<bool>(), 0usize..5).prop_map(|(other, limit)| Op::DropVectors { other, limit }),
@@ -43,6 +69,11 @@ fn op() -> impl Strategy<Value = Op> {
         1 => (1u8..4, 0u32..2, any::<bool>()).prop_map(
             |(author, agreed, distrusted)| Op::SetStanding { author, agreed, distrusted }
         ),
+        2 => (proptest::collection::vec(0u64..20, 0..4), any::<bool>())
+            .prop_map(|(slots, remember)| Op::Forget { slots, remember }),
+        1 => (0usize..4).prop_map(|limit| Op::ForgetOldest { limit }),
+        1 => (1u8..4, rule()).prop_map(|(author, rule)| Op::SetAuthorRule { author, rule }),
+        1 => (0u8..3, policy()).prop_map(|(topic, policy)| Op::SetTopicPolicy { topic, policy }),
     ]
 }
 
@@ -112,18 +143,21 @@ fn change(op: Op, seen: &mut Vec<Grain>) -> Option<Change> {
     let model = |other| if other { OTHER_MODEL } else { MODEL };
     let pick = |seen: &[Grain], which: usize| (!seen.is_empty()).then(|| seen[which % seen.len()].clone());
     Some(match op {
-        Op::Put { text, author, topic, time, looks, shared, once } => {
+        Op::Put { text, author, topic, time, looks, shared, origin } => {
             let grain = sealed(text, author, topic, time, looks);
             seen.push(grain.clone());
             let claim = (looks & 1 != 0).then(|| vec![text, looks]);
-            Change::Put { grain, shared, received_ms: 77, claim, once }
+            Change::Put { grain, shared, received_ms: 77, claim, origin }
         }
         Op::Retract { which, author, time } => {
             let grain = retraction(&pick(seen, which)?, author, time);
             seen.push(grain.clone());
             put_change(&grain, true)
         }
-        Op::PutAgain { which, shared } => put_change(&pick(seen, which)?, shared),
+        Op::PutAgain { which, shared, origin } => {
+            let grain = pick(seen, which)?;
+            Change::Put { grain, shared, received_ms: 77, claim: None, origin }
+        }
         Op::Share { which } => Change::Share { id: pick(seen, which)?.id() },
         Op::AddVector { slot, other, n } => Change::AddVector { slot, vector: vector(model(other), n) },
         Op::DropVectors { other, limit } => Change::DropVectors { model: model(other), limit },
@@ -133,6 +167,10 @@ fn change(op: Op, seen: &mut Vec<Grain>) -> Option<Change> {
         Op::SetStanding { author: n, agreed, distrusted } => {
             Change::SetStanding { author: author(n).author(), standing: Standing { agreed, distrusted } }
         }
+        Op::Forget { slots, remember } => Change::Forget { slots, remember },
+        Op::ForgetOldest { limit } => Change::ForgetOldest { limit },
+        Op::SetAuthorRule { author: n, rule } => Change::SetAuthorRule { author: author(n).author(), rule },
+        Op::SetTopicPolicy { topic: n, policy } => Change::SetTopicPolicy { topic: topic(n), policy },
     })
 }
 
@@ -187,6 +225,21 @@ fn compare(store: &Store, model: &Model, seen: &[Grain]) -> Result<(), TestCaseE
         let author = author(n).author();
         let expected = model.standings.get(&author).copied().unwrap_or_default();
         prop_assert_eq!(view.author_standing(&author).unwrap(), expected);
+    }
+    let rules: BTreeMap<_, _> = view.author_rules().unwrap().into_iter().collect();
+    prop_assert_eq!(&rules, &model.rules);
+    let policies: BTreeMap<_, _> = view.topic_policies().unwrap().into_iter().collect();
+    prop_assert_eq!(&policies, &model.policies);
+    let strangers = model.entries.values().filter(|entry| entry.stranger_bytes.is_some());
+    let oldest = strangers.map(|entry| entry.grain.created_ms()).min();
+    prop_assert_eq!(view.oldest_of_strangers().unwrap(), oldest);
+    for n in 1..4 {
+        let by = model.entries.values().filter(|entry| entry.grain.author() == author(n).author());
+        prop_assert_eq!(view.grains_by(&author(n).author()).unwrap(), by.count() as u64);
+    }
+    for grain in seen {
+        let expected = model.forgotten.contains(&grain.id());
+        prop_assert_eq!(view.is_forgotten(&grain.id()).unwrap(), expected);
     }
     let pending: Vec<Slot> = view.pending(100).unwrap().iter().map(|record| record.slot).collect();
     let expected: Vec<Slot> =

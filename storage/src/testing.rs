@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use redb::backends::InMemoryBackend;
 use synapsenet_proto::{Draft, EncodedVector, Encoding, Grain, Identity, ModelId, Vector};
 
-use crate::{Change, Outcome, Slot, Store, StoreOptions, View};
+use crate::{Change, Origin, Outcome, Slot, Store, StoreOptions, View};
 
 pub(crate) const MODEL: ModelId = ModelId::from_bytes([1; 32]);
 pub(crate) const OTHER_MODEL: ModelId = ModelId::from_bytes([2; 32]);
@@ -43,7 +43,7 @@ pub(crate) fn write_one(store: &Store, change: Change) -> Outcome {
 }
 
 pub(crate) fn put_change(grain: &Grain, shared: bool) -> Change {
-    Change::Put { grain: grain.clone(), shared, received_ms: 77, claim: None, once: true }
+    Change::Put { grain: grain.clone(), shared, received_ms: 77, claim: None, origin: Origin::Here }
 }
 
 pub(crate) fn put(store: &Store, grain: &Grain) -> Outcome {

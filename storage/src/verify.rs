@@ -39,6 +39,7 @@ impl View {
         check.pending()?;
         check.claims()?;
         check.index_log()?;
+        check.strangers()?;
         check.sizes()?;
         Ok(check.problems)
     }
@@ -58,6 +59,7 @@ struct Expected {
     /// Retractions whose tombstone names them; of two that withdraw one grain, only the later is named.
     tombstones: u64,
     topics: BTreeMap<String, u64>,
+    authors: BTreeMap<[u8; 32], u64>,
 }
 
 struct Check<'v> {
@@ -124,6 +126,7 @@ impl Check<'_> {
             format!("The id {} leads to {found:?}, not to slot {slot}.", grain.id())
         });
         self.orders(slot, &grain)?;
+        *self.expected.authors.entry(*grain.author().as_bytes()).or_default() += 1;
         if header.shared {
             self.expected.shared += 1;
             let id = grain.id();
@@ -311,6 +314,30 @@ impl Check<'_> {
         Ok(())
     }
 
+    fn strangers(&mut self) -> Result<(), StorageError> {
+        let view = self.view;
+        let mut sum = 0;
+        for entry in view.tables.strangers.iter()? {
+            let (slot, bytes) = entry?;
+            sum += bytes.value();
+            let (created_ms, slot) = slot.value();
+            let is_there = view.tables.by_time.get((created_ms, slot))?.is_some();
+            self.require(is_there, || format!("Slot {slot} counts as a stranger's and is empty."));
+        }
+        let counted = view.number(meta::STRANGER_BYTES)?;
+        self.require(sum == counted, || {
+            format!("Strangers' grains are counted for {counted} bytes in all, and for {sum} one by one.")
+        });
+        for entry in view.tables.forgotten.iter()? {
+            let (id, place) = entry?;
+            let found = view.tables.forgotten_order.get(place.value())?.map(|id| *id.value());
+            self.require(found == Some(*id.value()), || {
+                "A forgotten grain has no place in the order in which they are kept out.".to_owned()
+            });
+        }
+        Ok(())
+    }
+
     fn sizes(&mut self) -> Result<(), StorageError> {
         let view = self.view;
         let tables = &view.tables;
@@ -329,6 +356,7 @@ impl Check<'_> {
             ("what may leave the node", tables.shared.len()?, shared),
             ("links", tables.links.len()?, links),
             ("tombstones", tables.tombstones.len()?, tombstones),
+            ("the order of what was forgotten", tables.forgotten_order.len()?, tables.forgotten.len()?),
             ("counted retractions", view.number(meta::RETRACTIONS)?, retractions),
             ("counted notes", view.counts()?.notes, notes),
         ];
@@ -341,6 +369,15 @@ impl Check<'_> {
             view.topics()?.into_iter().map(|(topic, count)| (topic.to_string(), count)).collect();
         let is_right = topics == self.expected.topics;
         self.require(is_right, || "The number of notes that each topic is said to have is wrong.".to_owned());
+        let mut authors = BTreeMap::new();
+        for entry in tables.authors.iter()? {
+            let (author, count) = entry?;
+            authors.insert(*author.value(), count.value());
+        }
+        let is_right = authors == self.expected.authors;
+        self.require(is_right, || {
+            "The number of grains that each author is said to have is wrong.".to_owned()
+        });
         Ok(())
     }
 }

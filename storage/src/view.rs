@@ -45,6 +45,10 @@ pub struct Counts {
     pub pending: u64,
     /// Vectors, of all models.
     pub vectors: u64,
+    /// Grains of strangers: brought by peers, and not of this node's author or one that is followed.
+    pub strangers: u64,
+    /// The bytes that these are counted for: what they take in the file, at a guess.
+    pub stranger_bytes: u64,
 }
 
 /// Something that the index is to do, in the order in which it happened.
@@ -83,6 +87,8 @@ impl View {
             retractions,
             pending: self.tables.pending.len()?,
             vectors: self.tables.vectors.len()?,
+            strangers: self.tables.strangers.len()?,
+            stranger_bytes: self.number(meta::STRANGER_BYTES)?,
         })
     }
 

@@ -1,5 +1,6 @@
 //! What each change does to every table; what concerns vectors is in `vectors`.
 
+mod authors;
 mod vectors;
 
 use std::collections::BTreeSet;
@@ -7,8 +8,11 @@ use std::collections::BTreeSet;
 use redb::ReadableTable;
 use synapsenet_proto::{Grain, GrainId, Kind};
 
+#[cfg(test)]
+pub(crate) use authors::MAX_FORGOTTEN;
+
 use crate::tables::{self, Header, WriteTables, meta};
-use crate::{Change, Outcome, Slot, Standing, StorageError};
+use crate::{Change, Origin, Outcome, Slot, Standing, StorageError};
 
 /// The changes of one transaction.
 pub(crate) struct Writer<'txn> {
@@ -18,6 +22,8 @@ pub(crate) struct Writer<'txn> {
     last_seq: u64,
     pruned_seq: u64,
     shared_seq: u64,
+    stranger_bytes: u64,
+    forgotten_seq: u64,
 }
 
 impl<'txn> Writer<'txn> {
@@ -29,7 +35,17 @@ impl<'txn> Writer<'txn> {
         let (last_slot, retractions) = (number(meta::LAST_SLOT)?, number(meta::RETRACTIONS)?);
         let (last_seq, pruned_seq) = (number(meta::LAST_SEQ)?, number(meta::PRUNED_SEQ)?);
         let shared_seq = number(meta::SHARED_SEQ)?;
-        Ok(Self { tables, last_slot, retractions, last_seq, pruned_seq, shared_seq })
+        let (stranger_bytes, forgotten_seq) = (number(meta::STRANGER_BYTES)?, number(meta::FORGOTTEN_SEQ)?);
+        Ok(Self {
+            tables,
+            last_slot,
+            retractions,
+            last_seq,
+            pruned_seq,
+            shared_seq,
+            stranger_bytes,
+            forgotten_seq,
+        })
     }
 
     /// Writes the numbers back. Called once, before the commit.
@@ -40,6 +56,8 @@ impl<'txn> Writer<'txn> {
             (meta::LAST_SEQ, self.last_seq),
             (meta::PRUNED_SEQ, self.pruned_seq),
             (meta::SHARED_SEQ, self.shared_seq),
+            (meta::STRANGER_BYTES, self.stranger_bytes),
+            (meta::FORGOTTEN_SEQ, self.forgotten_seq),
         ];
         for (key, number) in numbers {
             self.tables.meta.insert(key, number)?;
@@ -49,9 +67,13 @@ impl<'txn> Writer<'txn> {
 
     pub(crate) fn apply(&mut self, change: Change) -> Result<Outcome, StorageError> {
         match change {
-            Change::Put { grain, shared, received_ms, claim, once } => {
-                self.put(&grain, shared, received_ms, claim.as_deref(), once)
+            Change::Put { grain, shared, received_ms, claim, origin } => {
+                self.put(&grain, shared, received_ms, claim.as_deref(), origin)
             }
+            Change::Forget { slots, remember } => self.forget(&slots, remember),
+            Change::ForgetOldest { limit } => self.forget_oldest(limit),
+            Change::SetAuthorRule { author, rule } => self.set_author_rule(author, rule),
+            Change::SetTopicPolicy { topic, policy } => self.set_topic_policy(&topic, &policy),
             Change::AddClaim { slot, claim } => self.add_claim(slot, &claim),
             Change::DropClaim { slot } => Ok(if self.tables.claims.remove(slot)?.is_some() {
                 Outcome::Changed
@@ -77,25 +99,41 @@ impl<'txn> Writer<'txn> {
     fn put(
         &mut self,
         grain: &Grain,
-        shared: bool,
+        mut shared: bool,
         received_ms: u64,
         claim: Option<&[u8]>,
-        once: bool,
+        origin: Origin,
     ) -> Result<Outcome, StorageError> {
         let id = grain.id();
         if let Some(slot) = self.slot_of(&id)? {
+            if origin == Origin::Here {
+                self.leave_strangers(slot, grain.created_ms())?;
+            }
             return self.duplicate(slot, id, shared);
+        }
+        match origin {
+            Origin::Here => self.take_again(&id)?,
+            _ if self.tables.forgotten.get(id.as_bytes())?.is_some() => return Ok(Outcome::Forgotten),
+            _ => {}
         }
         if grain.kind() == Kind::Note {
             if self.tables.tombstones.get((id.as_bytes(), grain.author().as_bytes()))?.is_some() {
                 return Ok(Outcome::Retracted);
             }
-            if let Some(slot) = if once { self.first_with_words_of(grain)? } else { None } {
+            let same = if origin == Origin::Here { self.first_with_words_of(grain)? } else { None };
+            if let Some(slot) = same {
                 let (_, stored) = self.load(slot)?;
                 return self.duplicate(slot, stored.id(), shared);
             }
         }
         if let Some(target) = grain.retracted() {
+            if let Some((slot, was_shared, other)) = self.retraction_of(&target, grain)? {
+                if other.id() < id {
+                    return self.duplicate(slot, other.id(), shared);
+                }
+                shared |= was_shared;
+                self.remove_retraction(slot, &other)?;
+            }
             self.withdraw(&target, grain)?;
         }
         self.last_slot += 1;
@@ -103,6 +141,10 @@ impl<'txn> Writer<'txn> {
         let record = tables::encode_record(grain, shared, received_ms);
         self.tables.records.insert(slot, record.as_slice())?;
         self.tables.ids.insert(id.as_bytes(), slot)?;
+        if origin == Origin::Stranger {
+            let bytes = tables::counted_bytes(record.len(), claim.map_or(0, <[u8]>::len));
+            self.enter_strangers(slot, grain.created_ms(), bytes)?;
+        }
         self.enter_orders(slot, grain)?;
         if shared {
             self.enter_shared(slot, grain)?;
@@ -122,11 +164,34 @@ impl<'txn> Writer<'txn> {
         Ok(Outcome::Added { slot })
     }
 
-    /// The note that came first of those that say the same.
+    /// The note that came first of those that say the same and are no stranger's: a stranger's can go any day, and the
+    /// owner's words with it.
     fn first_with_words_of(&self, grain: &Grain) -> Result<Option<Slot>, StorageError> {
+        /// Copies of strangers that are passed over; behind more, the owner's words are stored once more.
+        const MAX_PASSED: usize = 64;
         let words = grain.body().fingerprint();
-        let mut same = self.tables.by_words.range((&words, 0)..=(&words, u64::MAX))?;
-        Ok(same.next().transpose()?.map(|entry| entry.0.value().1))
+        for entry in self.tables.by_words.range((&words, 0)..=(&words, u64::MAX))?.take(MAX_PASSED) {
+            let (_, slot) = entry?.0.value();
+            if !self.is_strangers(slot)? {
+                return Ok(Some(slot));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The retraction by the author of this one that withdraws the same.
+    fn retraction_of(
+        &self,
+        target: &GrainId,
+        retraction: &Grain,
+    ) -> Result<Option<(Slot, bool, Grain)>, StorageError> {
+        let key = (target.as_bytes(), retraction.author());
+        let Some(slot) = self.tables.tombstones.get((key.0, key.1.as_bytes()))?.map(|slot| slot.value())
+        else {
+            return Ok(None);
+        };
+        let (shared, other) = self.load(slot)?;
+        Ok(Some((slot, shared, other)))
     }
 
     /// What is there already is only ever made shared, never private again.
@@ -250,16 +315,43 @@ impl<'txn> Writer<'txn> {
         self.tables.by_time.insert((created_ms, slot), ())?;
         self.tables.by_topic.insert((grain.topic().as_str(), created_ms, slot), ())?;
         self.tables.by_author.insert((grain.author().as_bytes(), created_ms, slot), ())?;
+        self.count_author(&grain.author(), 1)
+    }
+
+    /// Undoes [`Writer::enter_orders`], and takes record and id away.
+    fn remove_grain(&mut self, slot: Slot, grain: &Grain) -> Result<(), StorageError> {
+        let (created_ms, id) = (grain.created_ms(), grain.id());
+        self.tables.by_time.remove((created_ms, slot))?;
+        self.tables.by_topic.remove((grain.topic().as_str(), created_ms, slot))?;
+        self.tables.by_author.remove((grain.author().as_bytes(), created_ms, slot))?;
+        self.count_author(&grain.author(), -1)?;
+        let key = (grain.topic().as_str(), created_ms, id.as_bytes());
+        if self.tables.shared.remove(key)?.is_some() {
+            self.shared_seq += 1;
+        }
+        self.leave_strangers(slot, created_ms)?;
+        self.tables.ids.remove(id.as_bytes())?;
+        self.tables.records.remove(slot)?;
         Ok(())
+    }
+
+    /// Takes a retraction away, and that what it withdraws may not come.
+    fn remove_retraction(&mut self, slot: Slot, grain: &Grain) -> Result<(), StorageError> {
+        if let Some(target) = grain.retracted() {
+            let (author, key) = (grain.author(), target.as_bytes());
+            let named = self.tables.tombstones.get((key, author.as_bytes()))?.map(|slot| slot.value());
+            if named == Some(slot) {
+                self.tables.tombstones.remove((key, author.as_bytes()))?;
+            }
+        }
+        self.retractions = self.retractions.saturating_sub(1);
+        self.remove_grain(slot, grain)
     }
 
     /// Undoes [`Writer::enter_orders`] and [`Writer::enter_note`], and takes record, id and vectors away.
     fn remove_note(&mut self, slot: Slot, grain: &Grain) -> Result<(), StorageError> {
         let created_ms = grain.created_ms();
         let draft = &grain.body().draft;
-        self.tables.by_time.remove((created_ms, slot))?;
-        self.tables.by_topic.remove((grain.topic().as_str(), created_ms, slot))?;
-        self.tables.by_author.remove((grain.author().as_bytes(), created_ms, slot))?;
         for tag in &draft.tags {
             self.tables.by_tag.remove((tag.as_str(), created_ms, slot))?;
         }
@@ -271,16 +363,10 @@ impl<'txn> Writer<'txn> {
             self.tables.links.remove((target.as_bytes(), slot))?;
         }
         self.tables.by_words.remove((&grain.body().fingerprint(), slot))?;
-        let id = grain.id();
-        let key = (grain.topic().as_str(), created_ms, id.as_bytes());
-        if self.tables.shared.remove(key)?.is_some() {
-            self.shared_seq += 1;
-        }
         self.tables.claims.remove(slot)?;
         self.tables.pending.remove(slot)?;
         self.count_topic(grain, -1)?;
-        self.tables.ids.remove(grain.id().as_bytes())?;
-        self.tables.records.remove(slot)?;
+        self.remove_grain(slot, grain)?;
         self.remove_vectors(slot)
     }
 

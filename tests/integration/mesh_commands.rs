@@ -66,7 +66,10 @@ async fn topics_are_joined_and_left_and_synchronised_by_hand() {
     on(&one, &["add", "--share", "--topic", "recipes", "Salt the water."]).await.ended_with(0);
     let topics = on(&one, &["topics", "--json"]).await.ended_with(0).records();
     let recipes = topics.iter().find(|topic| topic["topic"] == "recipes").expect("whoever shares takes part");
-    assert_eq!(*recipes, json!({"topic": "recipes", "joined": true, "grains": 1, "peers": 0}));
+    let expected = json!({
+        "topic": "recipes", "joined": true, "grains": 1, "peers": 0, "policy": "open", "listed": []
+    });
+    assert_eq!(*recipes, expected);
 
     on(&two, &["sync", "recipes"])
         .await

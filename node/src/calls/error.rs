@@ -35,6 +35,9 @@ pub(crate) enum CallError {
     /// A retraction was named where a note is meant.
     #[error("{0}")]
     NotANote(&'static str),
+    /// As many authors are followed or blocked as may be.
+    #[error("{0} authors are followed or blocked, and no more may be: take back what is said of some")]
+    TooManyRules(usize),
     /// The node takes no part in a mesh.
     #[error("this node takes no part in a mesh")]
     NoMesh,
@@ -81,6 +84,7 @@ pub(crate) enum Reason {
     GrainRetracted,
     NotTheAuthor,
     NotANote,
+    TooManyRules,
     NodeFull,
     DiskFull,
     NoMesh,
@@ -106,7 +110,7 @@ pub(crate) enum Reason {
 impl Reason {
     /// Each of them.
     #[cfg(test)]
-    pub const ALL: [Self; 28] = [
+    pub const ALL: [Self; 29] = [
         Self::InvalidRequest,
         Self::TokenNeeded,
         Self::TooManyCalls,
@@ -115,6 +119,7 @@ impl Reason {
         Self::GrainRetracted,
         Self::NotTheAuthor,
         Self::NotANote,
+        Self::TooManyRules,
         Self::NodeFull,
         Self::DiskFull,
         Self::NoMesh,
@@ -165,8 +170,11 @@ impl Reason {
             Self::GrainRetracted => ("GRAIN_RETRACTED", "to say it again, change its text"),
             Self::NotTheAuthor => ("NOT_THE_AUTHOR", "`synapsenet id` shows who this node's author is"),
             Self::NotANote => ("NOT_A_NOTE", "name the grain itself: `synapsenet list` shows them"),
+            Self::TooManyRules => {
+                ("TOO_MANY_RULES", "`synapsenet authors clear KEY` takes back what is said of an author")
+            }
             Self::NodeFull => {
-                ("NODE_FULL", "raise storage.hnsw_max_elements and start the node again, or retract grains")
+                ("NODE_FULL", "raise storage.hnsw_max_elements and start the node again, or forget grains")
             }
             Self::DiskFull => {
                 ("DISK_FULL", "make room on the disk of the data folder; the node then goes on by itself")
@@ -237,6 +245,7 @@ impl CallError {
             Self::NoGrain(_) => Reason::GrainNotFound,
             Self::NotTheAuthor => Reason::NotTheAuthor,
             Self::NotANote(_) => Reason::NotANote,
+            Self::TooManyRules(_) => Reason::TooManyRules,
             Self::NoMesh => Reason::NoMesh,
             Self::NoPeer(_) => Reason::PeerNotFound,
             Self::NotJoined(_) => Reason::TopicNotJoined,

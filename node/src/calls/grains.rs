@@ -211,7 +211,7 @@ impl Call {
 }
 
 /// Finds a record by its whole id or by a beginning of it that is unique.
-fn find_record(view: &View, id: &str) -> Result<Record, CallError> {
+pub(crate) fn find_record(view: &View, id: &str) -> Result<Record, CallError> {
     /// Shorter beginnings name too many grains to be meant.
     const MIN_PREFIX: usize = 8;
     let id = id.to_ascii_lowercase();

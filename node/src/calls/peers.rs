@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use synapsenet_net::{Ban, KnownPeer, Multiaddr, NetStatus, PeerId, PeerStatus};
 use synapsenet_proto::Topic;
+use synapsenet_storage::TopicPolicy;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::mpsc;
 
@@ -17,7 +18,7 @@ const MAX_BAN: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 const LIKE: &str = "write it like /ip4/192.168.1.20/tcp/7716";
 
 /// A topic as this node knows it.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct TopicState {
     /// Grains of it that are stored here.
     pub grains: u64,
@@ -25,6 +26,8 @@ pub(crate) struct TopicState {
     pub joined: bool,
     /// Connected peers that take part in it.
     pub peers: usize,
+    /// From whom it takes.
+    pub policy: TopicPolicy,
 }
 
 impl Call {
@@ -126,6 +129,10 @@ impl Call {
         }
         for (topic, peers) in status.topics {
             topics.entry(topic).or_default().peers = peers;
+        }
+        let rules = self.parts.memory.rules();
+        for (topic, policy) in rules.policies() {
+            topics.entry(topic.clone()).or_default().policy = policy.clone();
         }
         Ok(topics)
     }

@@ -10,6 +10,7 @@ use synapsenet_storage::Counts;
 
 use crate::calls::{Call, CallError, SyncProgress};
 use crate::memory::Memory;
+use crate::memory::ingest::Limits;
 use crate::mesh::Mesh;
 use crate::metrics::memory_bytes;
 use crate::models::Presence;
@@ -38,8 +39,8 @@ pub(crate) struct Report {
     pub metrics_address: String,
     /// Topics that there are grains of, and how many.
     pub topics: Vec<(Topic, u64)>,
-    /// Notes that the node may hold.
-    pub max_grains: u64,
+    /// What may be held.
+    pub limits: Limits,
     /// Why nothing can be changed now. None when it can.
     pub read_only_reason: Option<&'static str>,
     /// None when the node takes no part in a mesh.
@@ -100,7 +101,7 @@ impl Call {
             api_addresses: parts.api_addresses.clone(),
             metrics_address: parts.metrics_address.clone(),
             topics,
-            max_grains: parts.max_grains,
+            limits: parts.limits,
             read_only_reason: parts.ingest.is_disk_full().then_some(DISK_FULL),
             mesh,
         })

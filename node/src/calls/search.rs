@@ -8,6 +8,7 @@ use synapsenet_proto::{Grain, ModelId};
 use synapsenet_storage::Filter;
 use tokio::sync::mpsc;
 
+use crate::calls::authors::Whose;
 use crate::calls::error::invalid;
 use crate::calls::{Call, CallError};
 use crate::memory::search::{self, Answer, MAX_HITS};
@@ -46,6 +47,8 @@ pub(crate) struct Hit {
     pub model: ModelId,
     /// Who knew it.
     pub origin: Origin,
+    /// Whose it is.
+    pub whose: Whose,
     /// By what it is ranked: its score as it would be in the current space.
     rank: f32,
 }
@@ -100,9 +103,21 @@ impl Call {
             self.ask_mesh(&mesh, answer, &mut found, Wish { k, filter, patience }).await;
             found.elapsed = start.elapsed();
         } else {
-            found.take_hits(answer);
+            self.take_hits(&mut found, answer);
         }
         Ok(found)
+    }
+
+    fn take_hits(&self, found: &mut Found, answer: Answer) {
+        let hit = |hit: search::Hit| Hit {
+            origin: Origin::Here { shared: hit.record.shared },
+            whose: self.whose(&hit.record.grain.author()),
+            grain: hit.record.grain,
+            score: hit.score,
+            rank: hit.rank,
+            model: hit.model,
+        };
+        found.hits = answer.hits.into_iter().map(hit).collect();
     }
 
     async fn ask_mesh(&self, mesh: &Mesh, mut answer: Answer, found: &mut Found, wish: Wish) {
@@ -110,7 +125,7 @@ impl Call {
         let known: HashSet<_> = answer.hits.iter().map(|hit| hit.record.grain.id()).collect();
         // The mesh is asked in the current space.
         let asked = answer.asked.drain(..).next();
-        found.take_hits(answer);
+        self.take_hits(found, answer);
         let Some(asked) = asked else { return };
         let model = asked.space.model.clone();
         let id = model.id();
@@ -118,9 +133,13 @@ impl Call {
         let (brought, mut hits) = mpsc::channel::<RemoteHit>(REMOTE_HITS);
         let asking = ask_peers(self.parts.memory.clone(), &mesh.net, &self.parts.models, question, brought);
         let gathering = async {
+            let rules = self.parts.memory.rules();
             while let Some(RemoteHit { grain, score, peer }) = hits.recv().await {
-                let origin = Origin::Peer(peer);
-                found.hits.push(Hit { grain, score, rank: score, model: id, origin });
+                if rules.blocks(&grain.author()) {
+                    continue;
+                }
+                let (origin, whose) = (Origin::Peer(peer), self.whose(&grain.author()));
+                found.hits.push(Hit { grain, score, rank: score, model: id, origin, whose });
             }
         };
         let (outcomes, ()) = tokio::join!(asking, gathering);
@@ -150,17 +169,6 @@ impl Found {
             peers: Vec::new(),
             models: answer.asked.iter().map(model).collect(),
         }
-    }
-
-    fn take_hits(&mut self, answer: Answer) {
-        let hit = |hit: search::Hit| Hit {
-            origin: Origin::Here { shared: hit.record.shared },
-            grain: hit.record.grain,
-            score: hit.score,
-            rank: hit.rank,
-            model: hit.model,
-        };
-        self.hits = answer.hits.into_iter().map(hit).collect();
     }
 }
 

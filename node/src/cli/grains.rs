@@ -88,7 +88,13 @@ fn show_detail(
     field("language", &grain.lang)?;
     field("type", &grain.mime)?;
     field("source", &place(grain))?;
-    field("author", &grain.author)?;
+    let whose = match grain.whose() {
+        rpc::Whose::Own => " (this node)",
+        rpc::Whose::Followed => " (followed)",
+        rpc::Whose::Stranger => " (a stranger)",
+        rpc::Whose::Unspecified => "",
+    };
+    field("author", &format!("{}{whose}", grain.author))?;
     field("created", &time::local(grain.created_ms))?;
     for link in &grain.links {
         field("link", &format!("{} {}", link.relation, data_encoding::HEXLOWER.encode(&link.target)))?;

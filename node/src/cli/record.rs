@@ -4,7 +4,7 @@ use data_encoding::{BASE64, HEXLOWER};
 use serde::Serialize;
 use synapsenet_proto::rpc;
 
-use super::time;
+use super::{authors, time};
 
 /// A grain. The fields keep their order and their meaning.
 #[derive(Debug, Serialize)]
@@ -26,6 +26,9 @@ pub(crate) struct GrainRecord<'a> {
     shared: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     searchable: Option<bool>,
+    /// "own", "followed" or "stranger", seen from the node.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    whose: Option<&'static str>,
 }
 
 #[derive(Debug, Serialize)]
@@ -102,6 +105,7 @@ impl<'a> GrainRecord<'a> {
             links: grain.links.iter().map(link).collect(),
             shared: grain.shared,
             searchable: Some(grain.searchable),
+            whose: Some(authors::whose(grain.whose())),
         }
     }
 }
@@ -135,7 +139,7 @@ impl<'a> ExportRecord<'a> {
     /// A grain that was asked for with its signed bytes.
     pub(crate) fn new(grain: &'a rpc::Grain) -> Self {
         let signed = BASE64.encode(&grain.signed);
-        Self { grain: GrainRecord { searchable: None, ..GrainRecord::new(grain) }, signed }
+        Self { grain: GrainRecord { searchable: None, whose: None, ..GrainRecord::new(grain) }, signed }
     }
 }
 
@@ -160,6 +164,7 @@ pub(crate) mod tests {
             shared: true,
             searchable: false,
             signed: b"signed".to_vec(),
+            whose: rpc::Whose::Own.into(),
         }
     }
 
@@ -182,6 +187,7 @@ pub(crate) mod tests {
         assert_eq!(value["created"], "2026-11-23T00:00:00.123Z");
         assert_eq!(value["tags"], serde_json::json!(["one"]));
         assert_eq!(value["searchable"], false);
+        assert_eq!(value["whose"], "own");
         assert_eq!(value["peer_id"], serde_json::Value::Null);
         let remote = rpc::Hit { peer_id: "12D3".into(), ..hit };
         assert_eq!(json(&HitRecord::new(&remote).unwrap())["peer_id"], "12D3");

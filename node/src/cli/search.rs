@@ -116,6 +116,15 @@ fn show_hit(rank: u32, hit: &rpc::Hit, full: bool, out: &mut Output) -> Result<(
     let columns = out.columns();
     // Rank, score and id take 27 columns.
     let mut heading = heading(grain, columns.saturating_sub(28));
+    match grain.whose() {
+        rpc::Whose::Stranger => {
+            heading.push_str(&format!(" {FAINT}by stranger {}{FAINT:#}", short_id(&grain.author)));
+        }
+        rpc::Whose::Followed => {
+            heading.push_str(&format!(" {FAINT}by {}, followed{FAINT:#}", short_id(&grain.author)));
+        }
+        rpc::Whose::Own | rpc::Whose::Unspecified => {}
+    }
     if !hit.peer_id.is_empty() {
         heading.push_str(&format!(" {FAINT}from {}{FAINT:#}", shown_id(&hit.peer_id, false)));
     }

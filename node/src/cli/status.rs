@@ -26,6 +26,10 @@ struct StatusRecord<'a> {
     pending: u64,
     searchable: u64,
     max_grains: u64,
+    strangers: u64,
+    max_strangers: u64,
+    stranger_bytes: u64,
+    quota_bytes: u64,
     read_only_reason: Option<&'a str>,
     storage_bytes: u64,
     index_bytes: u64,
@@ -79,6 +83,10 @@ impl<'a> StatusRecord<'a> {
             pending: status.pending,
             searchable: status.searchable,
             max_grains: status.max_grains,
+            strangers: status.strangers,
+            max_strangers: status.max_strangers,
+            stranger_bytes: status.stranger_bytes,
+            quota_bytes: status.quota_bytes,
             read_only_reason: Some(status.read_only_reason.as_str()).filter(|reason| !reason.is_empty()),
             storage_bytes: status.storage_bytes,
             index_bytes: status.index_bytes,
@@ -134,6 +142,9 @@ fn show_status(
     field("data", &format!("{} ({} on disk)", status.data_dir, HumanBytes(status.storage_bytes)))?;
     let (grains, retractions) = (plural(status.grains, "grain"), plural(status.retractions, "retraction"));
     field("holds", &format!("{grains} of at most {}, {retractions}", HumanCount(status.max_grains)))?;
+    if status.strangers > 0 {
+        field("strangers", &describe_strangers(status))?;
+    }
     if !status.read_only_reason.is_empty() {
         field("read-only", &status.read_only_reason)?;
     }
@@ -172,6 +183,15 @@ fn show_status(
         field("sync", &describe_sync(sync))?;
     }
     Ok(())
+}
+
+fn describe_strangers(status: &rpc::StatusResponse) -> String {
+    let (held, most) = (HumanCount(status.strangers), HumanCount(status.max_strangers));
+    let bytes = HumanBytes(status.stranger_bytes);
+    match status.quota_bytes {
+        0 => format!("{held} of at most {most} grains, about {bytes}"),
+        quota => format!("{held} of at most {most} grains, about {bytes} of {}", HumanBytes(quota)),
+    }
 }
 
 fn describe_model(model: &rpc::ModelStatus) -> String {

@@ -18,6 +18,8 @@ pub struct Config {
     pub metrics: MetricsConfig,
     /// The mesh.
     pub network: NetworkConfig,
+    /// What others may bring.
+    pub admission: AdmissionConfig,
     /// What is written to the log.
     pub log: LogConfig,
 }
@@ -36,8 +38,8 @@ pub struct StorageConfig {
     pub hnsw_max_elements: usize,
     /// Memory for database pages, in bytes.
     pub cache_bytes: usize,
-    /// Size of the database in bytes from which on nothing of peers is taken in; 0 means without limit. One's own grains
-    /// always are.
+    /// Bytes that grains of strangers may take in the database, as counted at a guess; 0 means without limit. Beyond it the
+    /// oldest of theirs go. One's own grains, and those of authors that are followed, do not count.
     pub quota_bytes: u64,
 }
 
@@ -50,6 +52,34 @@ impl Default for StorageConfig {
             hnsw_max_elements: 1_000_000,
             cache_bytes: 64 << 20,
             quota_bytes: 8 << 30,
+        }
+    }
+}
+
+/// What strangers may bring: authors that are neither this node's own nor followed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AdmissionConfig {
+    /// Share of storage.hnsw_max_elements, in percent, that is kept for the owner's grains and those of authors it follows.
+    pub reserved_percent: u64,
+    /// Grains of one author that are taken in a day however little room is left; with much room, more are.
+    pub author_grains: u64,
+    /// Bytes of one author, likewise.
+    pub author_bytes: u64,
+    /// Grains of strangers that are taken from one peer in a day however little room is left; with much room, more are.
+    pub peer_grains: u64,
+    /// Bytes from one peer, likewise.
+    pub peer_bytes: u64,
+}
+
+impl Default for AdmissionConfig {
+    fn default() -> Self {
+        Self {
+            reserved_percent: 25,
+            author_grains: 1000,
+            author_bytes: 8 << 20,
+            peer_grains: 10_000,
+            peer_bytes: 64 << 20,
         }
     }
 }

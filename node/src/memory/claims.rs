@@ -392,7 +392,13 @@ mod tests {
         let node = Fixture::new();
         let puts = (0..MAX_EMBEDDED + 5).map(|n| {
             let grain = crate::testing::note(&author(3), &format!("plain {n}"));
-            Change::Put { grain, shared: true, received_ms: 1, claim: None, once: false }
+            Change::Put {
+                grain,
+                shared: true,
+                received_ms: 1,
+                claim: None,
+                origin: synapsenet_storage::Origin::Known,
+            }
         });
         node.ingest.apply(puts.collect()).await.unwrap();
         let round = node.round(0);

@@ -467,7 +467,7 @@ mod tests {
             shared: false,
             received_ms: 0,
             claim: None,
-            once: true,
+            origin: synapsenet_storage::Origin::Here,
         });
         node.ingest.apply(changes.collect()).await.unwrap();
         let models = node.models(true);

@@ -5,7 +5,7 @@
 //!                                        `--oneshot replies once it is on disk
 //! ```
 //!
-//! Rules that need state are checked here (the clock, the capacity, the quota of peers); a [`Grain`] in hand is already
+//! Rules that need state are checked here (the clock; what [`crate::memory::admission`] says of peers); a [`Grain`] in hand is already
 //! well-formed and signed. While one commit is being written, the next changes gather in the queue and share the commit
 //! after it. Whoever is told of what came in ([`Events`], the mesh) is told after the commit.
 //!
@@ -17,17 +17,19 @@ mod writer;
 use std::fmt;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context;
 use synapsenet_net::PeerId;
 use synapsenet_proto::{Announcement, Grain, GrainId, Refusal};
-use synapsenet_storage::{Change, Counts, Outcome, StorageError};
+use synapsenet_storage::{Change, Outcome, StorageError};
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::blocking::blocking;
 use crate::memory::Memory;
+use crate::memory::admission::Admission;
+pub(crate) use crate::memory::admission::Limits;
 use crate::memory::announcer::Announcer;
 use crate::memory::events::Events;
 use crate::tasks::Alarm;
@@ -137,33 +139,6 @@ enum Command {
     Stop,
 }
 
-/// What is taken in at most.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Limits {
-    /// Notes held; of peers, notes and retractions.
-    pub max_notes: u64,
-    /// Size of the database in bytes from which on notes of peers are refused; 0 is without limit.
-    pub quota_bytes: u64,
-}
-
-impl Limits {
-    /// Whether one more grain finds room beside those held. Of peers, retractions count like notes: they come from anybody,
-    /// in any number, and about grains that nobody has seen.
-    fn check(&self, memory: &Memory, held: Counts, from_peer: bool) -> Result<(), Refusal> {
-        let grains = if from_peer { held.notes + held.retractions } else { held.notes };
-        if grains >= self.max_notes {
-            return Err(Refusal::NodeFull(grains));
-        }
-        if from_peer && self.quota_bytes > 0 {
-            let size = memory.store.size_bytes();
-            if size >= self.quota_bytes {
-                return Err(Refusal::OverQuota(size));
-            }
-        }
-        Ok(())
-    }
-}
-
 /// What the thread needs to start.
 pub(crate) struct Start {
     /// The store that it writes, and where it counts.
@@ -186,7 +161,6 @@ pub(crate) struct Ingest {
     queue: mpsc::Sender<Command>,
     memory: Arc<Memory>,
     announcer: Announcer,
-    limits: Limits,
     is_full: watch::Receiver<bool>,
 }
 
@@ -202,8 +176,9 @@ impl Ingest {
         let (queue, commands) = mpsc::channel(QUEUE);
         let Start { memory, announcer, events, limits, changed, alarm } = start;
         let (full, is_full) = watch::channel(false);
-        let ingest = Self { queue, memory: memory.clone(), announcer: announcer.clone(), limits, is_full };
-        let writer = Writer { memory, announcer, events, limits, changed, full, failed: None };
+        let ingest = Self { queue, memory: memory.clone(), announcer: announcer.clone(), is_full };
+        let admission = Admission::new(limits, Instant::now());
+        let writer = Writer { memory, announcer, events, admission, changed, full, failed: None };
         let run = move || writer.run(commands).context("the database cannot be written any more");
         (ingest, alarm.thread("ingest", run))
     }
@@ -211,22 +186,6 @@ impl Ingest {
     /// What seals claims and announces grains in the name of this node.
     pub fn announcer(&self) -> &Announcer {
         &self.announcer
-    }
-
-    /// Whether there is room for a peer's note now.
-    ///
-    /// # Errors
-    /// When the store cannot be read.
-    pub async fn has_room_for_peers(&self) -> Result<bool, StorageError> {
-        let (memory, limits) = (self.memory.clone(), self.limits);
-        if self.is_disk_full() {
-            return Ok(false);
-        }
-        blocking(move || {
-            let held = memory.store.view()?.counts()?;
-            Ok(limits.check(&memory, held, true).is_ok())
-        })
-        .await
     }
 
     /// Whether the disk is full, so that nothing can be changed; what is stored can be read.
@@ -432,16 +391,16 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_quota_keeps_out_what_peers_say_unless_it_makes_room() {
+    async fn the_quota_keeps_out_what_strangers_say_unless_it_makes_room() {
         let node = Fixture::with_quota(1);
         let refused = node.ingest.receive(without_claim(note(&author(1), "a text")), peer(1)).await;
-        assert!(matches!(refused, Err(IngestError::Refused(Refusal::OverQuota(_)))), "{refused:?}");
+        assert!(matches!(refused, Err(IngestError::Refused(Refusal::StrangersFull))), "{refused:?}");
         let own = note(&author(0), "my own");
         assert_eq!(node.ingest.put(own.clone(), true).await.unwrap(), Put::Added);
         // Anybody can withdraw what was never here, without end.
         let withdrawn = retraction(&note(&author(1), "a text"), &author(1));
         let refused = node.ingest.receive(without_claim(withdrawn), peer(1)).await;
-        assert!(matches!(refused, Err(IngestError::Refused(Refusal::OverQuota(_)))), "{refused:?}");
+        assert!(matches!(refused, Err(IngestError::Refused(Refusal::IdleRetraction))), "{refused:?}");
         let withdrawn = retraction(&own, &author(0));
         assert_eq!(node.ingest.receive(without_claim(withdrawn), peer(1)).await.unwrap(), Put::Added);
     }
@@ -479,6 +438,7 @@ mod tests {
         let withdrawn = retraction(&shared, &author(0));
         node.ingest.put(withdrawn.clone(), true).await.unwrap();
         assert_eq!(node.announced.try_recv().unwrap().grain(), &withdrawn);
+        node.ingest.receive(without_claim(note(&author(1), "a note")), peer(1)).await.unwrap();
         node.ingest.receive(without_claim(retraction(&shared, &author(1))), peer(1)).await.unwrap();
         assert!(node.announced.try_recv().is_err(), "a peer's retraction is the mesh's own business");
     }

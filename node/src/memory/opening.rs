@@ -72,6 +72,7 @@ pub(crate) fn open(data_dir: &Path, config: &Config, alarm: &Alarm) -> anyhow::R
     checked?;
     let spaces = spaces?;
     let memory = Memory::new(store, spaces, index_dir, hnsw, metrics);
+    memory.read_rules()?;
     Ok(Opened { memory, identity, registry, models })
 }
 

@@ -247,7 +247,11 @@ fn sift(view: &View, question: &Question, announcements: Vec<Announcement>) -> R
     for Announcement { grain, claim } in announcements {
         let id = grain.id();
         let is_new = !question.known.contains(&id) && in_answer.insert(id);
-        if !is_new || !question.filter.fits(&grain) || view.is_withdrawn(&grain)? || is_searchable(view, &id)?
+        if !is_new
+            || !question.filter.fits(&grain)
+            || view.is_withdrawn(&grain)?
+            || view.is_forgotten(&id)?
+            || is_searchable(view, &id)?
         {
             continue;
         }
@@ -459,8 +463,8 @@ mod tests {
         let (gone, here) = (seal("withdrawn", &topic), seal("here", &topic));
         let retraction = Grain::retract(gone.grain.id(), topic.clone(), &author(1), 6).unwrap();
         let of_retraction = Announcement { grain: retraction.clone(), claim: None };
-        node.ingest.receive(of_retraction.clone(), peer(1)).await.unwrap();
         node.ingest.receive(here.clone(), peer(1)).await.unwrap();
+        node.ingest.receive(of_retraction.clone(), peer(1)).await.unwrap();
         let (slot, vector) = (node.slot_of(here.grain.id()), here.claim.clone().unwrap().vector().clone());
         node.ingest.apply(vec![Change::AddVector { slot, vector }]).await.unwrap();
 

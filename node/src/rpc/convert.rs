@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use synapsenet_proto::{Draft, Grain, Kind, ModelId, Topic, rpc};
-use synapsenet_storage::{BadPosition, Position, Record};
+use synapsenet_storage::{AuthorRule, BadPosition, Position, Record};
 use tokio_stream::wrappers::errors::BroadcastStreamRecvError;
 
+use crate::calls::authors::{AuthorReport, Whose};
 use crate::calls::error::invalid;
 use crate::calls::grains::{Emergence, Format, Stored};
 use crate::calls::models::Presence;
@@ -15,8 +16,9 @@ use crate::calls::verify::Verified;
 use crate::calls::{CallError, Happening, SyncProgress, SyncState, now_ms};
 
 /// A stored grain as a client sees it.
-pub(super) fn grain_message(record: &Record, with_signed: bool) -> rpc::Grain {
+pub(super) fn grain_message(record: &Record, whose: Whose, with_signed: bool) -> rpc::Grain {
     rpc::Grain {
+        whose: whose_message(whose).into(),
         shared: record.shared,
         searchable: record.searchable,
         signed: if with_signed { record.grain.as_bytes().to_vec() } else { Vec::new() },
@@ -49,6 +51,40 @@ pub(super) fn plain_message(grain: &Grain) -> rpc::Grain {
             .map(|source| rpc::Source { uri: source.uri.clone(), ordinal: source.ordinal }),
         links: draft.links.iter().map(link).collect(),
         ..Default::default()
+    }
+}
+
+fn whose_message(whose: Whose) -> rpc::Whose {
+    match whose {
+        Whose::Own => rpc::Whose::Own,
+        Whose::Followed => rpc::Whose::Followed,
+        Whose::Stranger => rpc::Whose::Stranger,
+    }
+}
+
+/// An author as a client sees it.
+pub(super) fn author_message(report: &AuthorReport) -> rpc::Author {
+    let rule = match report.rule {
+        None => rpc::AuthorRule::Unspecified,
+        Some(AuthorRule::Followed) => rpc::AuthorRule::Followed,
+        Some(AuthorRule::Blocked) => rpc::AuthorRule::Blocked,
+    };
+    rpc::Author {
+        author: report.author.to_string(),
+        grains: report.grains,
+        rule: rule.into(),
+        whose: whose_message(report.whose).into(),
+        claims_agreed: report.standing.agreed,
+        claims_distrusted: report.standing.distrusted,
+    }
+}
+
+/// What a client thinks of an author.
+pub(super) fn read_rule(rule: rpc::AuthorRule) -> Option<AuthorRule> {
+    match rule {
+        rpc::AuthorRule::Unspecified => None,
+        rpc::AuthorRule::Followed => Some(AuthorRule::Followed),
+        rpc::AuthorRule::Blocked => Some(AuthorRule::Blocked),
     }
 }
 
@@ -162,7 +198,8 @@ fn hit_message(hit: &Hit) -> rpc::Hit {
         Origin::Peer(peer) => (true, peer.to_string()),
     };
     // What was found here is searchable here.
-    let grain = rpc::Grain { shared, searchable: peer_id.is_empty(), ..plain_message(&hit.grain) };
+    let whose = whose_message(hit.whose).into();
+    let grain = rpc::Grain { shared, searchable: peer_id.is_empty(), whose, ..plain_message(&hit.grain) };
     rpc::Hit { grain: Some(grain), score: f64::from(hit.score), peer_id, model_id: hit.model.to_string() }
 }
 
@@ -232,7 +269,11 @@ pub(super) fn report_message(report: Report) -> rpc::StatusResponse {
         api_addresses: report.api_addresses,
         metrics_address: report.metrics_address,
         topics: report.topics.into_iter().map(topic).collect(),
-        max_grains: report.max_grains,
+        max_grains: report.limits.max_notes,
+        strangers: report.counts.strangers,
+        max_strangers: report.limits.max_strangers,
+        stranger_bytes: report.counts.stranger_bytes,
+        quota_bytes: report.limits.quota_bytes,
         read_only_reason: report.read_only_reason.unwrap_or_default().to_owned(),
         mesh: report.mesh.map(mesh_status),
     }

@@ -3,6 +3,7 @@
 use synapsenet_net::{Direction, Multiaddr, NetStatus, PROTOCOLS, PeerStatus, Transport};
 use synapsenet_proto::rpc;
 use synapsenet_proto::rpc::mesh_service_server::MeshService;
+use synapsenet_storage::TopicPolicy;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response};
@@ -11,6 +12,8 @@ use super::convert::{sync_message, traffic_message};
 use super::status::status_of;
 use super::{Api, PROGRESS_QUEUE, Reply, ReplyStream};
 use crate::calls::CallError;
+use crate::calls::authors::read_author;
+use crate::calls::error::invalid;
 
 #[tonic::async_trait]
 impl MeshService for Api {
@@ -74,6 +77,16 @@ impl MeshService for Api {
             grains: state.grains,
             joined: state.joined,
             peers: state.peers as u32,
+            policy: match &state.policy {
+                TopicPolicy::Open => rpc::TopicPolicy::Open,
+                TopicPolicy::Known => rpc::TopicPolicy::Known,
+                TopicPolicy::Listed(_) => rpc::TopicPolicy::Listed,
+            }
+            .into(),
+            listed: match &state.policy {
+                TopicPolicy::Listed(authors) => authors.iter().map(ToString::to_string).collect(),
+                TopicPolicy::Open | TopicPolicy::Known => Vec::new(),
+            },
         });
         Ok(Response::new(rpc::ListTopicsResponse { topics: topics.collect() }))
     }
@@ -88,6 +101,18 @@ impl MeshService for Api {
         let call = self.begin(&request)?;
         let changed = call.leave_topic(request.into_inner().topic).await.map_err(status_of)?;
         Ok(Response::new(rpc::LeaveTopicResponse { changed }))
+    }
+
+    async fn set_topic_policy(
+        &self,
+        request: Request<rpc::SetTopicPolicyRequest>,
+    ) -> Reply<rpc::SetTopicPolicyResponse> {
+        let call = self.begin(&request)?;
+        let request = request.into_inner();
+        let (policy, listed) = (request.policy(), request.listed);
+        let read = move || read_policy(policy, &listed);
+        call.set_topic_policy(request.topic, read).await.map_err(status_of)?;
+        Ok(Response::new(rpc::SetTopicPolicyResponse {}))
     }
 
     type SyncNowStream = ReplyStream<rpc::SyncNowResponse>;
@@ -132,6 +157,19 @@ impl MeshService for Api {
     ) -> Reply<rpc::GetNetStatusResponse> {
         let status = self.begin(&request)?.net_status().await.map_err(status_of)?;
         Ok(Response::new(net_status_message(status)))
+    }
+}
+
+fn read_policy(policy: rpc::TopicPolicy, listed: &[String]) -> Result<TopicPolicy, CallError> {
+    match policy {
+        rpc::TopicPolicy::Unspecified => Err(invalid("say the policy: open, known or listed")),
+        rpc::TopicPolicy::Listed => {
+            let authors = listed.iter().map(|author| read_author(author));
+            Ok(TopicPolicy::Listed(authors.collect::<Result<_, _>>()?))
+        }
+        _ if !listed.is_empty() => Err(invalid("only a topic with the policy listed lists authors")),
+        rpc::TopicPolicy::Open => Ok(TopicPolicy::Open),
+        rpc::TopicPolicy::Known => Ok(TopicPolicy::Known),
     }
 }
 

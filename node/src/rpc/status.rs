@@ -31,6 +31,7 @@ fn code_of(reason: Reason) -> Code {
         Reason::GrainNotFound | Reason::PeerNotFound | Reason::ModelNotFound => Code::NotFound,
         Reason::TooManyCalls
         | Reason::NodeFull
+        | Reason::TooManyRules
         | Reason::DiskFull
         | Reason::TooManyPeers
         | Reason::ModelBusy => Code::ResourceExhausted,

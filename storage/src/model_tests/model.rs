@@ -2,9 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use synapsenet_proto::{AuthorId, EncodedVector, Grain, GrainId, Kind, ModelId};
+use synapsenet_proto::{AuthorId, EncodedVector, Grain, GrainId, Kind, ModelId, Topic};
 
-use crate::{Change, Counts, Filter, IndexEvent, IndexEventKind, Outcome, Slot, Standing};
+use crate::tables::{counted_bytes, encode_record};
+use crate::write::MAX_FORGOTTEN;
+use crate::{
+    AuthorRule, Change, Counts, Filter, IndexEvent, IndexEventKind, Origin, Outcome, Slot, Standing,
+    TopicPolicy,
+};
 
 #[derive(Debug, Clone)]
 pub(super) struct Entry {
@@ -13,12 +18,25 @@ pub(super) struct Entry {
     pub pending: bool,
     pub vectors: BTreeMap<ModelId, EncodedVector>,
     pub claim: Option<Vec<u8>>,
+    /// What it is counted for when it is a stranger's.
+    pub stranger_bytes: Option<u64>,
+}
+
+impl Entry {
+    fn counted(&self) -> u64 {
+        let record = encode_record(&self.grain, self.shared, 77);
+        counted_bytes(record.len(), self.claim.as_ref().map_or(0, Vec::len))
+    }
 }
 
 #[derive(Default)]
 pub(super) struct Model {
     pub entries: BTreeMap<Slot, Entry>,
     pub withdrawn: BTreeSet<(GrainId, AuthorId)>,
+    /// The eldest first.
+    pub forgotten: Vec<GrainId>,
+    pub rules: BTreeMap<AuthorId, AuthorRule>,
+    pub policies: BTreeMap<Topic, TopicPolicy>,
     pub last_slot: Slot,
     pub log: Vec<IndexEvent>,
     pub pruned: u64,
@@ -28,14 +46,50 @@ pub(super) struct Model {
 impl Model {
     pub fn apply(&mut self, change: &Change) -> Outcome {
         match change {
-            Change::Put { grain, shared, claim, once, .. } => {
-                let outcome = self.put(grain, *shared, *once);
-                if let (Outcome::Added { slot }, Kind::Note) = (outcome, grain.kind())
+            Change::Put { grain, shared, claim, origin, .. } => {
+                let outcome = self.put(grain, *shared, *origin);
+                if let Outcome::Added { slot } = outcome
                     && let Some(entry) = self.entries.get_mut(&slot)
                 {
-                    entry.claim.clone_from(claim);
+                    if grain.kind() == Kind::Note {
+                        entry.claim.clone_from(claim);
+                    }
+                    let counted = counted_bytes(
+                        encode_record(grain, *shared, 77).len(),
+                        claim.as_ref().map_or(0, Vec::len),
+                    );
+                    entry.stranger_bytes = (*origin == Origin::Stranger).then_some(counted);
                 }
                 outcome
+            }
+            Change::Forget { slots, remember } => self.forget(slots, *remember),
+            Change::ForgetOldest { limit } => {
+                let strangers = self.entries.iter().filter(|(_, entry)| entry.stranger_bytes.is_some());
+                let mut oldest: Vec<(u64, Slot)> =
+                    strangers.map(|(&slot, entry)| (entry.grain.created_ms(), slot)).collect();
+                oldest.sort_unstable();
+                let oldest: Vec<Slot> = oldest.into_iter().map(|(_, slot)| slot).take(*limit).collect();
+                self.forget(&oldest, false)
+            }
+            Change::SetAuthorRule { author, rule } => {
+                let before = match rule {
+                    Some(rule) => self.rules.insert(*author, *rule),
+                    None => self.rules.remove(author),
+                };
+                let (was, is) = (before == Some(AuthorRule::Followed), *rule == Some(AuthorRule::Followed));
+                for entry in self.entries.values_mut().filter(|entry| entry.grain.author() == *author) {
+                    if was != is {
+                        entry.stranger_bytes = (!is).then(|| entry.counted());
+                    }
+                }
+                Outcome::Changed
+            }
+            Change::SetTopicPolicy { topic, policy } => {
+                match policy {
+                    TopicPolicy::Open => drop(self.policies.remove(topic)),
+                    _ => drop(self.policies.insert(topic.clone(), policy.clone())),
+                }
+                Outcome::Changed
             }
             Change::AddClaim { slot, claim } => match self.entries.get_mut(slot) {
                 Some(entry) if entry.grain.kind() == Kind::Note => {
@@ -85,14 +139,48 @@ impl Model {
         }
     }
 
-    pub fn put(&mut self, grain: &Grain, shared: bool, once: bool) -> Outcome {
+    fn forget(&mut self, slots: &[Slot], remember: bool) -> Outcome {
+        let mut count = 0;
+        for slot in slots {
+            let Some(entry) = self.entries.remove(slot) else { continue };
+            count += 1;
+            if let Some(target) = entry.grain.retracted() {
+                self.withdrawn.remove(&(target, entry.grain.author()));
+            }
+            if !entry.vectors.is_empty() {
+                self.tell(*slot, IndexEventKind::Removed);
+            }
+            if remember {
+                self.forgotten.retain(|id| *id != entry.grain.id());
+                self.forgotten.push(entry.grain.id());
+                if self.forgotten.len() as u64 > MAX_FORGOTTEN {
+                    self.forgotten.remove(0);
+                }
+            }
+        }
+        Outcome::Dropped { count }
+    }
+
+    pub fn put(&mut self, grain: &Grain, mut shared: bool, origin: Origin) -> Outcome {
         let is_note = grain.kind() == Kind::Note;
+        let once = origin == Origin::Here;
         let same_id = self.entries.values().position(|entry| entry.grain.id() == grain.id());
+        if once {
+            if let Some(entry) = same_id.and_then(|at| self.entries.values_mut().nth(at)) {
+                entry.stranger_bytes = None;
+            } else {
+                self.forgotten.retain(|id| *id != grain.id());
+            }
+        } else if same_id.is_none() && self.forgotten.contains(&grain.id()) {
+            return Outcome::Forgotten;
+        }
         if same_id.is_none() && is_note && self.withdrawn.contains(&(grain.id(), grain.author())) {
             return Outcome::Retracted;
         }
         let same_words = |entry: &Entry| {
-            entry.grain.kind() == Kind::Note && entry.grain.body().fingerprint() == grain.body().fingerprint()
+            entry.grain.kind() == Kind::Note
+                && entry.stranger_bytes.is_none()
+                && entry.grain.body().fingerprint() == grain.body().fingerprint()
         };
         let same = same_id
             .or_else(|| (is_note && once).then(|| self.entries.values().position(same_words)).flatten());
@@ -101,6 +189,19 @@ impl Model {
             return Outcome::Duplicate { id: entry.grain.id(), shared: entry.shared };
         }
         if let Some(target) = grain.retracted() {
+            let other = self.entries.iter().find(|(_, entry)| {
+                entry.grain.retracted() == Some(target) && entry.grain.author() == grain.author()
+            });
+            if let Some((&slot, other)) = other {
+                let id = other.grain.id();
+                if id < grain.id() {
+                    let entry = self.entries.get_mut(&slot).unwrap();
+                    entry.shared |= shared;
+                    return Outcome::Duplicate { id, shared: entry.shared };
+                }
+                shared |= other.shared;
+                self.entries.remove(&slot);
+            }
             self.withdrawn.insert((target, grain.author()));
             let gone = self.entries.iter().find(|(_, entry)| {
                 entry.grain.kind() == Kind::Note
@@ -115,8 +216,14 @@ impl Model {
             }
         }
         self.last_slot += 1;
-        let entry =
-            Entry { grain: grain.clone(), shared, pending: is_note, vectors: BTreeMap::new(), claim: None };
+        let entry = Entry {
+            grain: grain.clone(),
+            shared,
+            pending: is_note,
+            vectors: BTreeMap::new(),
+            claim: None,
+            stranger_bytes: None,
+        };
         self.entries.insert(self.last_slot, entry);
         Outcome::Added { slot: self.last_slot }
     }
@@ -167,6 +274,8 @@ impl Model {
             retractions,
             pending: self.entries.values().filter(|entry| entry.pending).count() as u64,
             vectors: self.entries.values().map(|entry| entry.vectors.len() as u64).sum(),
+            strangers: self.entries.values().filter(|entry| entry.stranger_bytes.is_some()).count() as u64,
+            stranger_bytes: self.entries.values().filter_map(|entry| entry.stranger_bytes).sum(),
         }
     }
 }

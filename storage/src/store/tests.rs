@@ -80,11 +80,11 @@ fn a_store_of_an_unknown_version_is_refused_with_the_way_out() {
     drop(open(&path).unwrap());
     let db = Database::create(&path).unwrap();
     let txn = db.begin_write().unwrap();
-    txn.open_table(TableDefinition::<&str, u64>::new("meta")).unwrap().insert("format", 3).unwrap();
+    txn.open_table(TableDefinition::<&str, u64>::new("meta")).unwrap().insert("format", 4).unwrap();
     txn.commit().unwrap();
     drop(db);
     let error = open(&path).unwrap_err();
-    assert!(matches!(error, StorageError::UnknownVersion { found: 3, known: 2 }));
+    assert!(matches!(error, StorageError::UnknownVersion { found: 4, known: 3 }));
     assert!(error.to_string().contains("export"), "{error}");
 }
 
@@ -116,9 +116,12 @@ fn a_store_of_the_first_format_is_brought_to_this_one() {
         drop(from);
         txn.delete_table(by_words).unwrap();
         txn.delete_table(TableDefinition::<(&str, u64, &[u8; 32]), u64>::new("shared")).unwrap();
+        txn.delete_table(TableDefinition::<&[u8; 32], u64>::new("authors")).unwrap();
         let mut meta = txn.open_table(TableDefinition::<&str, u64>::new("meta")).unwrap();
         meta.insert("format", 1).unwrap();
-        meta.remove("shared_seq").unwrap();
+        for later in ["shared_seq", "stranger_bytes", "forgotten_seq"] {
+            meta.remove(later).unwrap();
+        }
     }
     txn.commit().unwrap();
     drop(db);

@@ -161,10 +161,31 @@ fn a_retraction_does_not_withdraw_a_retraction() {
     add(&store, &retraction(&first, 1, 3));
     assert_eq!(put(&store, &grain), Outcome::Retracted);
     assert_eq!(put(&store, &first), Outcome::Duplicate { id: first.id(), shared: false });
-    // A second withdrawal of the same grain is a grain of its own.
-    add(&store, &retraction(&grain, 1, 4));
-    assert_eq!(store.view().unwrap().counts().unwrap().retractions, 3);
+    assert_eq!(store.view().unwrap().counts().unwrap().retractions, 2);
     assert_whole(&store);
+}
+
+/// Whoever withdraws one grain ten thousand times fills nobody's disk, and two nodes that met the withdrawals in another
+/// order keep the same one.
+#[test]
+fn of_several_withdrawals_of_a_grain_the_one_with_the_lowest_id_is_kept() {
+    let grain = note("gone", 1);
+    let all: Vec<Grain> = (2..8).map(|ms| retraction(&grain, 1, ms)).collect();
+    let lowest = all.iter().map(Grain::id).min().unwrap();
+    for turned in 0..all.len() {
+        let store = store();
+        add(&store, &grain);
+        for retraction in all.iter().cycle().skip(turned).take(all.len()) {
+            put(&store, retraction);
+        }
+        let by_another = retraction(&grain, 2, 9);
+        add(&store, &by_another);
+        let view = store.view().unwrap();
+        assert_eq!(view.counts().unwrap().retractions, 2, "one for each author");
+        assert!(view.slot_of(&lowest).unwrap().is_some());
+        assert_eq!(put(&store, &grain), Outcome::Retracted);
+        assert_whole(&store);
+    }
 }
 
 #[test]

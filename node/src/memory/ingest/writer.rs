@@ -5,11 +5,12 @@ use std::time::Instant;
 
 use synapsenet_net::PeerId;
 use synapsenet_proto::{AuthorId, Grain, GrainId, Kind, MAX_CLOCK_SKEW_MS, Refusal, Topic};
-use synapsenet_storage::{Change, Counts, Outcome, StorageError};
+use synapsenet_storage::{Change, Counts, Outcome, StorageError, View};
 use tokio::sync::{Notify, mpsc, watch};
 
-use super::{Command, IngestError, LOOK_FOR_ROOM, Limits, MAX_COMMIT, Origin, Put, Reply, Via, now_ms};
+use super::{Command, IngestError, LOOK_FOR_ROOM, MAX_COMMIT, Origin, Put, Reply, Via, now_ms};
 use crate::memory::Memory;
+use crate::memory::admission::{Admission, Admitted, Brought};
 use crate::memory::announcer::Announcer;
 use crate::memory::events::{Events, Happening};
 use crate::metrics::timed;
@@ -19,7 +20,7 @@ pub(super) struct Writer {
     pub memory: Arc<Memory>,
     pub announcer: Announcer,
     pub events: Events,
-    pub limits: Limits,
+    pub admission: Admission,
     pub changed: Arc<Notify>,
     /// Whether the disk is full, for whoever wants to know.
     pub full: watch::Sender<bool>,
@@ -29,8 +30,16 @@ pub(super) struct Writer {
 
 /// Who waits for which part of a commit's outcomes.
 enum Waiting {
-    Put { put: Box<Arrival>, reply: Reply<Put> },
-    Apply { count: usize, reply: Reply<Vec<Outcome>> },
+    Put {
+        put: Box<Arrival>,
+        reply: Reply<Put>,
+    },
+    /// Nobody: room is made for what comes after it.
+    Room,
+    Apply {
+        count: usize,
+        reply: Reply<Vec<Outcome>>,
+    },
 }
 
 /// What is told of a grain once it is on disk.
@@ -62,13 +71,14 @@ impl Waiting {
     /// How many changes of the commit are its.
     fn changes(&self) -> usize {
         match self {
-            Self::Put { .. } => 1,
+            Self::Put { .. } | Self::Room => 1,
             Self::Apply { count, .. } => *count,
         }
     }
 
     fn fail(self, error: &Arc<StorageError>) {
         match self {
+            Self::Room => {}
             Self::Put { reply, .. } => answer(reply, Err(IngestError::Storage(error.clone()))),
             Self::Apply { reply, .. } => answer(reply, Err(IngestError::Storage(error.clone()))),
         }
@@ -83,11 +93,11 @@ impl Writer {
     pub fn run(mut self, mut commands: mpsc::Receiver<Command>) -> Result<(), Arc<StorageError>> {
         while let Some(first) = commands.blocking_recv() {
             let held = match self.take_up_again() {
-                Ok(()) => self.held(),
+                Ok(()) => self.memory.store.view(),
                 Err(error) => Err(error),
             };
             match held {
-                Ok(held) => self.write(first, held, &mut commands)?,
+                Ok(view) => self.write(first, view, &mut commands)?,
                 Err(error) if error.is_fatal() => return Err(Arc::new(error)),
                 Err(error) => self.turn_away(first, &Arc::new(error), &mut commands)?,
             }
@@ -99,28 +109,32 @@ impl Writer {
     fn write(
         &mut self,
         first: Command,
-        mut held: Counts,
+        view: View,
         commands: &mut mpsc::Receiver<Command>,
     ) -> Result<(), Arc<StorageError>> {
+        let mut held = view.counts().map_err(Arc::new)?;
         let mut next = Some(first);
         let mut changes = Vec::new();
         let mut waiting = Vec::new();
         while let Some(command) = next {
             match command {
-                Command::Put { grain, origin, reply } => match self.admit(&grain, &origin, held) {
-                    Ok(()) => {
-                        match grain.kind() {
-                            Kind::Note => held.notes += 1,
-                            Kind::Retraction => held.retractions += 1,
+                Command::Put { grain, origin, reply } => match self.admit(&grain, &origin, &view, held) {
+                    Ok(Ok(admitted)) => {
+                        if admitted.let_go > 0 {
+                            waiting.push(Waiting::Room);
+                            changes.push(Change::ForgetOldest { limit: admitted.let_go });
                         }
+                        count(&mut held, &grain, admitted);
                         let put = Box::new(Arrival::new(&grain, &origin));
                         waiting.push(Waiting::Put { put, reply });
-                        changes.push(put_change(*grain, origin));
+                        changes.push(put_change(*grain, origin, admitted));
                     }
-                    Err(refusal) => {
+                    Ok(Err(refusal)) => {
                         self.refuse(&refusal, &origin);
                         answer(reply, Err(refusal.into()));
                     }
+                    Err(error) if error.is_fatal() => return Err(Arc::new(error)),
+                    Err(error) => answer(reply, Err(IngestError::Storage(Arc::new(error)))),
                 },
                 Command::Apply { changes: more, reply } => {
                     waiting.push(Waiting::Apply { count: more.len(), reply });
@@ -133,6 +147,8 @@ impl Writer {
             }
             next = if changes.len() < MAX_COMMIT { commands.try_recv().ok() } else { None };
         }
+        // It would keep what is overwritten from being used again.
+        drop(view);
         if changes.is_empty() { Ok(()) } else { self.commit(changes, waiting) }
     }
 
@@ -203,29 +219,41 @@ impl Writer {
         }
     }
 
-    fn held(&self) -> Result<Counts, StorageError> {
-        self.memory.store.view()?.counts()
-    }
-
     /// Checks the rules that need state.
-    fn admit(&self, grain: &Grain, origin: &Origin, held: Counts) -> Result<(), Refusal> {
+    fn admit(
+        &mut self,
+        grain: &Grain,
+        origin: &Origin,
+        view: &View,
+        held: Counts,
+    ) -> Result<Result<Admitted, Refusal>, StorageError> {
         let ahead = grain.created_ms().saturating_sub(now_ms());
         if ahead > MAX_CLOCK_SKEW_MS {
-            return Err(Refusal::FromTheFuture(ahead));
+            return Ok(Err(Refusal::FromTheFuture(ahead)));
         }
-        let from_peer = matches!(origin, Origin::Peer { .. });
-        if let Some(withdrawn) = grain.retracted()
-            && (!from_peer || self.holds(&withdrawn))
-        {
-            // It makes room.
-            return Ok(());
+        let Origin::Peer { peer, claim, .. } = origin else {
+            // A retraction makes room.
+            let room = if grain.kind() == Kind::Note { held } else { Counts::default() };
+            return Ok(self.admission.of_owner(room));
+        };
+        if view.slot_of(&grain.id())?.is_some() {
+            // What is here already takes no room and costs nobody anything.
+            return Ok(Ok(Admitted { origin: synapsenet_storage::Origin::Known, let_go: 0 }));
         }
-        self.limits.check(&self.memory, held, from_peer)
-    }
-
-    /// Whether a grain is here. A store that cannot be read is found out by the commit.
-    fn holds(&self, id: &GrainId) -> bool {
-        self.memory.store.view().and_then(|view| view.slot_of(id)).is_ok_and(|slot| slot.is_some())
+        let bytes = (grain.as_bytes().len() + claim.as_ref().map_or(0, Vec::len)) as u64;
+        let is_own = self.announcer.is_own(grain);
+        let brought = Brought { grain, by: *peer, bytes, is_own };
+        let admitted = self.admission.of_peer(&brought, &self.memory.rules(), view, held, Instant::now())?;
+        match admitted {
+            Err(Refusal::StrangersFull) => {
+                self.memory.set_floor_ms(view.oldest_of_strangers()?.unwrap_or(u64::MAX));
+            }
+            Ok(Admitted { origin: synapsenet_storage::Origin::Stranger, let_go: 0 }) => {
+                self.memory.set_floor_ms(0);
+            }
+            _ => {}
+        }
+        Ok(admitted)
     }
 
     fn refuse(&self, refusal: &Refusal, origin: &Origin) {
@@ -242,8 +270,14 @@ impl Writer {
     fn commit(&mut self, changes: Vec<Change>, waiting: Vec<Waiting>) -> Result<(), Arc<StorageError>> {
         // Only needed when one damaged record spoils the transaction of all; a copy of a grain shares its bytes.
         let copy = if waiting.len() > 1 { changes.clone() } else { Vec::new() };
+        let are_rules =
+            |change: &Change| matches!(change, Change::SetAuthorRule { .. } | Change::SetTopicPolicy { .. });
+        let has_rules = changes.iter().any(are_rules);
         match timed(&self.memory.metrics.commit, || self.memory.store.write(changes)) {
             Ok(outcomes) => {
+                if has_rules && let Err(error) = self.memory.read_rules() {
+                    tracing::error!(%error, "the rules about authors and topics cannot be read");
+                }
                 self.reply(outcomes, waiting);
                 self.changed.notify_one();
                 Ok(())
@@ -276,6 +310,11 @@ impl Writer {
         let mut outcomes = outcomes.into_iter();
         for waiting in waiting {
             match waiting {
+                Waiting::Room => {
+                    if let Some(Outcome::Dropped { count }) = outcomes.next() {
+                        self.memory.metrics.let_go(count);
+                    }
+                }
                 Waiting::Put { put, reply } => {
                     let outcome = outcomes.next().expect("the store answers every change");
                     answer(reply, self.put_outcome(outcome, *put));
@@ -298,6 +337,10 @@ impl Writer {
             Outcome::Retracted => {
                 metrics.refused(&Refusal::Retracted);
                 ("refused", Err(Refusal::Retracted.into()))
+            }
+            Outcome::Forgotten => {
+                metrics.refused(&Refusal::Forgotten);
+                ("refused", Err(Refusal::Forgotten.into()))
             }
             Outcome::Unchanged | Outcome::Changed | Outcome::Dropped { .. } => {
                 ("duplicate", Ok(Put::Duplicate { id, shared }))
@@ -326,15 +369,28 @@ impl Writer {
 }
 
 /// What a grain handed in changes in the store.
-fn put_change(grain: Grain, origin: Origin) -> Change {
+fn put_change(grain: Grain, origin: Origin, admitted: Admitted) -> Change {
     let shared = origin.is_shared();
-    // Somebody here who says the same twice means one note; what peers say twice has two ids, and the sets of two nodes
-    // are to become equal.
-    let (once, claim) = match origin {
-        Origin::Here { .. } => (true, None),
-        Origin::Peer { claim, .. } => (false, claim),
+    let claim = match origin {
+        Origin::Here { .. } => None,
+        Origin::Peer { claim, .. } => claim,
     };
-    Change::Put { grain, shared, received_ms: now_ms(), claim, once }
+    Change::Put { grain, shared, received_ms: now_ms(), claim, origin: admitted.origin }
+}
+
+/// Counts a grain among what is held, before it is written: at a guess, which the next commit makes good.
+fn count(held: &mut Counts, grain: &Grain, admitted: Admitted) {
+    let gone = (admitted.let_go as u64).min(held.strangers);
+    held.stranger_bytes -= held.stranger_bytes.checked_div(held.strangers).unwrap_or(0) * gone;
+    held.strangers -= gone;
+    match grain.kind() {
+        Kind::Note => held.notes = held.notes.saturating_sub(gone) + 1,
+        Kind::Retraction => held.retractions += 1,
+    }
+    if admitted.origin == synapsenet_storage::Origin::Stranger {
+        held.strangers += 1;
+        held.stranger_bytes += grain.as_bytes().len() as u64;
+    }
 }
 
 /// Answers a caller. One that hung up meanwhile no longer wants to know.

@@ -125,7 +125,13 @@ async fn an_answer_holds_two_megabytes_in_the_order_asked() {
     let grains: Vec<Grain> = (0..200).map(|n| note(&author(1), &text(n))).collect();
     let put = |grain: &Grain| {
         let grain = grain.clone();
-        Change::Put { grain, shared: true, received_ms: 1, claim: None, once: false }
+        Change::Put {
+            grain,
+            shared: true,
+            received_ms: 1,
+            claim: None,
+            origin: synapsenet_storage::Origin::Known,
+        }
     };
     node.memory.store.write(grains.iter().map(put).collect()).unwrap();
     let ids: Vec<GrainId> = grains.iter().rev().map(Grain::id).collect();
@@ -209,7 +215,13 @@ async fn pages_are_told_with_the_whole_of_time_only() {
     let put = |n: u64| {
         let draft = Draft { text: n.to_string(), ..Draft::default() };
         let grain = Grain::seal(draft, &author(1), n).unwrap();
-        Change::Put { grain, shared: true, received_ms: 1, claim: None, once: false }
+        Change::Put {
+            grain,
+            shared: true,
+            received_ms: 1,
+            claim: None,
+            origin: synapsenet_storage::Origin::Known,
+        }
     };
     let count = crate::mesh::sync::items::PAGE_GRAINS as u64 * 2 + 1;
     node.memory.store.write((0..count).map(put).collect()).unwrap();

@@ -116,7 +116,8 @@ impl Pull {
     }
 
     async fn pull(&mut self) -> Result<(), Stop> {
-        for page in self.session(Span::WHOLE).await? {
+        let all = Span { from_ms: self.source.from_ms(), ..Span::WHOLE };
+        for page in self.session(all).await? {
             self.session(page).await?;
         }
         Ok(())
@@ -176,7 +177,7 @@ impl Pull {
         let mut under_way = FuturesUnordered::new();
         let mut result = Ok(());
         loop {
-            let room = if queue.is_empty() { Ok(()) } else { self.source.need_room().await };
+            let room = if queue.is_empty() { Ok(()) } else { self.source.need_room() };
             if let Err(stop) = room {
                 queue.clear();
                 result = result.and(Err(stop));

@@ -3,8 +3,8 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use futures::future::{BoxFuture, join_all};
 use prost::Message;
@@ -14,6 +14,7 @@ use synapsenet_storage::StorageError;
 
 use crate::blocking::blocking;
 use crate::memory::Memory;
+use crate::memory::admission::Rules;
 use crate::memory::ingest::{Ingest, IngestError, Put};
 
 /// How long the first answer of a peer may take. It is short, and while it is waited for nobody else is asked about the
@@ -31,6 +32,8 @@ pub(crate) const BUSY: &str = "busy";
 const MAX_REASON_CHARS: usize = 200;
 /// Grains remembered that were refused here: 4 MiB. Of more, the oldest are fetched and refused again.
 const MAX_REFUSED: usize = 65_536;
+/// How long a grain is left alone for which there is no room or no budget today.
+const PUT_OFF_FOR: Duration = Duration::from_secs(24 * 3600);
 
 /// Puts a question to the peer.
 pub(super) type Ask = Arc<dyn Fn(Request) -> BoxFuture<'static, Result<Response, AskError>> + Send + Sync>;
@@ -62,25 +65,59 @@ impl Stop {
 /// Grains that were fetched and refused, so that they are not fetched again. Bounded: the oldest are forgotten.
 #[derive(Debug, Default)]
 pub(super) struct RefusedIds {
-    ids: Mutex<(HashSet<GrainId>, VecDeque<GrainId>)>,
+    ids: Mutex<Refused>,
+}
+
+#[derive(Debug, Default)]
+struct Refused {
+    set: HashSet<GrainId>,
+    order: VecDeque<GrainId>,
+    /// Those that may come tomorrow.
+    put_off: HashSet<GrainId>,
+    /// When the first of these was put off.
+    since: Option<Instant>,
+    /// The rules by which they were refused: by others, they are fetched again.
+    rules: Arc<Rules>,
 }
 
 impl RefusedIds {
     pub fn insert(&self, id: GrainId) {
-        let mut ids = self.ids.lock().unwrap_or_else(PoisonError::into_inner);
-        let (set, order) = &mut *ids;
-        if set.insert(id) {
-            order.push_back(id);
+        let mut ids = self.lock();
+        if ids.set.insert(id) {
+            ids.order.push_back(id);
         }
-        if order.len() > MAX_REFUSED
-            && let Some(oldest) = order.pop_front()
+        if ids.order.len() > MAX_REFUSED
+            && let Some(oldest) = ids.order.pop_front()
         {
-            set.remove(&oldest);
+            ids.set.remove(&oldest);
         }
     }
 
-    fn contains(&self, id: &GrainId) -> bool {
-        self.ids.lock().unwrap_or_else(PoisonError::into_inner).0.contains(id)
+    /// Does not fetch a grain again today. Of more than may be remembered, some are.
+    pub fn put_off(&self, id: GrainId) {
+        let mut ids = self.lock();
+        if ids.put_off.len() < MAX_REFUSED {
+            ids.put_off.insert(id);
+        }
+        ids.since.get_or_insert_with(Instant::now);
+    }
+
+    /// Those of the ids that are not to be left alone, by the rules that hold now.
+    fn wanted(&self, ids: Vec<GrainId>, rules: &Arc<Rules>) -> Vec<GrainId> {
+        let mut refused = self.lock();
+        if !Arc::ptr_eq(&refused.rules, rules) {
+            *refused = Refused { rules: rules.clone(), ..Refused::default() };
+        }
+        if refused.since.is_some_and(|since| since.elapsed() >= PUT_OFF_FOR) {
+            refused.put_off.clear();
+            refused.since = None;
+        }
+        let is_wanted = |id: &GrainId| !refused.set.contains(id) && !refused.put_off.contains(id);
+        ids.into_iter().filter(is_wanted).collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Refused> {
+        self.ids.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -184,14 +221,21 @@ impl Source {
         Err(Stop::failed("the peer is busy"))
     }
 
+    /// From when on grains are worth a comparison, in milliseconds since 1970-01-01 UTC: while the share of strangers is full
+    /// and nobody is followed, older ones would be refused.
+    pub fn from_ms(&self) -> u64 {
+        if self.memory.rules().follows_anybody() { 0 } else { self.memory.floor_ms() }
+    }
+
     /// Those of the ids that are neither here, free to leave, nor refused before.
     pub async fn missing(self: &Arc<Self>, ids: Vec<GrainId>) -> Result<Vec<Wanted>, Stop> {
         let source = self.clone();
         let missing = blocking(move || {
             let view = source.memory.store.view()?;
+            let ids = source.refused.wanted(ids, &source.memory.rules());
             let mut missing = Vec::with_capacity(ids.len());
             for id in ids {
-                if !source.refused.contains(&id) && view.shared_record(&id)?.is_none() {
+                if view.shared_record(&id)?.is_none() && !view.is_forgotten(&id)? {
                     missing.push(Wanted { id, tries: 0 });
                 }
             }
@@ -201,9 +245,8 @@ impl Source {
     }
 
     /// Stops what goes on when this node takes no grains of peers now.
-    pub async fn need_room(&self) -> Result<(), Stop> {
-        let has_room = self.ingest.has_room_for_peers().await.map_err(Stop::failed)?;
-        if has_room { Ok(()) } else { Err(Stop::Full) }
+    pub fn need_room(&self) -> Result<(), Stop> {
+        if self.ingest.is_disk_full() { Err(Stop::Full) } else { Ok(()) }
     }
 
     /// Fetches a batch, checks every grain, and hands all in at once, so that they share commits.
@@ -230,13 +273,25 @@ impl Source {
                     batch.added += 1;
                     batch.with_claim += u64::from(has_claim);
                 }
-                Ok(Put::Duplicate { .. }) => batch.known += 1,
+                Ok(Put::Duplicate { id: kept, .. }) => {
+                    batch.known += 1;
+                    if kept != id {
+                        // Another retraction of the same.
+                        self.refused.insert(id);
+                    }
+                }
                 Err(IngestError::Refused(refusal)) => {
                     batch.refused += 1;
                     match refusal {
-                        Refusal::OverQuota(_) | Refusal::NodeFull(_) => batch.is_full = true,
-                        // Its time comes.
-                        Refusal::FromTheFuture(_) => {}
+                        Refusal::NodeFull(_) => batch.is_full = true,
+                        Refusal::StrangersFull => {
+                            batch.is_full = true;
+                            self.refused.put_off(id);
+                        }
+                        Refusal::PeerOverBudget => batch.is_full = true,
+                        Refusal::AuthorOverBudget => self.refused.put_off(id),
+                        // Their time comes.
+                        Refusal::FromTheFuture(_) | Refusal::IdleRetraction => {}
                         _ => self.refused.insert(id),
                     }
                 }
@@ -394,7 +449,12 @@ mod tests {
         for n in 0..=MAX_REFUSED {
             refused.insert(id(n));
         }
-        assert!(!refused.contains(&id(0)));
-        assert!(refused.contains(&id(1)) && refused.contains(&id(MAX_REFUSED)));
+        let rules = refused.lock().rules.clone();
+        let wanted = refused.wanted(vec![id(0), id(1), id(MAX_REFUSED)], &rules);
+        assert_eq!(wanted, [id(0)]);
+        refused.put_off(id(0));
+        assert!(refused.wanted(vec![id(0)], &rules).is_empty());
+        let others = Arc::new(Rules::default());
+        assert_eq!(refused.wanted(vec![id(0), id(1)], &others).len(), 2, "other rules, another try");
     }
 }

@@ -94,7 +94,7 @@ fn fill<'a>(node: &Fixture, grains: impl IntoIterator<Item = &'a Grain>) {
         shared: true,
         received_ms: 1,
         claim: None,
-        once: false,
+        origin: synapsenet_storage::Origin::Known,
     };
     node.memory.store.write(grains.into_iter().map(put).collect()).unwrap();
 }
@@ -401,7 +401,13 @@ async fn a_full_node_asks_for_no_more() {
     assert_eq!(pulled.progress.state, SyncState::Done);
     assert!(pulled.progress.quota_reached);
     assert_eq!(pulled.progress.fetched, 0);
-    assert!(pulled.progress.refused <= 64, "{}", pulled.progress.refused);
+    assert!(pulled.progress.refused <= 512, "{}", pulled.progress.refused);
+    let again = pull(&here, honest(&there)).await;
+    assert_eq!(
+        (again.progress.missing, again.progress.refused),
+        (0, 0),
+        "what is too old is not even compared"
+    );
 }
 
 #[tokio::test]

@@ -1,0 +1,312 @@
+//! Who may bring what: the owner's rules about authors and topics, the share that is kept for its own grains, and what a
+//! stranger may bring in a day.
+//!
+//! A *stranger* is an author that is neither this node's own nor followed. Its grains have a share of the room; within
+//! it, what one author and one peer may bring a day hangs on how much room is left, so that a newcomer fills quickly and
+//! nobody fills it alone. When the share is full, the oldest grains give way to younger ones, so that nodes of the same
+//! size keep the same. The owner's grains, and those of authors that it follows, are never let go for a stranger's.
+
+use std::collections::{HashMap, HashSet};
+use std::hash::Hash;
+use std::time::{Duration, Instant};
+
+use synapsenet_net::PeerId;
+use synapsenet_proto::{AuthorId, Grain, Refusal, Topic};
+use synapsenet_storage::{AuthorRule, Counts, Origin, StorageError, TopicPolicy, View};
+
+use crate::config::Config;
+
+/// How long a budget lasts, by a clock that nobody sets.
+const DAY: Duration = Duration::from_secs(24 * 3600);
+/// Authors, and peers, whose budgets are counted one by one; beyond that the others of the day share one.
+const MAX_COUNTED: usize = 8192;
+/// An author may bring the fourth part of the room that is left, so that it has taken a fifth of all when it may no more ...
+const AUTHOR_PART: u64 = 4;
+/// ... and a peer, which passes on what many say, three times the room that is left: it ends at three quarters.
+const PEER_TIMES: u64 = 3;
+/// Grains of strangers that go at once when their share is full: they make room for some commits.
+const LET_GO_AT_ONCE: usize = 64;
+
+/// What may be brought in a day however little room is left: grains, and bytes of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Budget {
+    pub grains: u64,
+    pub bytes: u64,
+}
+
+/// What is taken in at most.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    /// Notes held.
+    pub max_notes: u64,
+    /// Grains of strangers held, retractions included.
+    pub max_strangers: u64,
+    /// Bytes that these may be counted for; 0 is without limit.
+    pub quota_bytes: u64,
+    /// What one author that is a stranger may bring in a day at least.
+    pub author: Budget,
+    /// What one peer may bring of strangers in a day at least.
+    pub peer: Budget,
+}
+
+impl Limits {
+    /// The limits that a configuration sets.
+    pub fn of(config: &Config) -> Self {
+        let Config { storage, admission, .. } = config;
+        let author = Budget { grains: admission.author_grains, bytes: admission.author_bytes };
+        let peer = Budget { grains: admission.peer_grains, bytes: admission.peer_bytes };
+        let max_notes = storage.hnsw_max_elements as u64;
+        Self::new(max_notes, admission.reserved_percent, storage.quota_bytes, author, peer)
+    }
+
+    /// Limits of a node that holds so many notes, of which a share in percent is kept for the owner.
+    pub fn new(
+        max_notes: u64,
+        reserved_percent: u64,
+        quota_bytes: u64,
+        author: Budget,
+        peer: Budget,
+    ) -> Self {
+        let max_strangers = max_notes - max_notes * reserved_percent.min(100) / 100;
+        Self { max_notes, max_strangers, quota_bytes, author, peer }
+    }
+
+    /// The room that strangers have left: grains and bytes.
+    fn room(&self, held: Counts) -> Budget {
+        let total = self.max_notes.saturating_sub(held.notes);
+        let quota = if self.quota_bytes == 0 { u64::MAX / 8 } else { self.quota_bytes };
+        Budget {
+            grains: self.max_strangers.saturating_sub(held.strangers).min(total),
+            bytes: quota.saturating_sub(held.stranger_bytes),
+        }
+    }
+}
+
+/// What the owner says about authors and topics.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Rules {
+    followed: HashSet<AuthorId>,
+    blocked: HashSet<AuthorId>,
+    policies: HashMap<Topic, TopicPolicy>,
+}
+
+impl Rules {
+    /// Reads what is stored.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn read(view: &View) -> Result<Self, StorageError> {
+        let mut rules = Self::default();
+        for (author, rule) in view.author_rules()? {
+            match rule {
+                AuthorRule::Followed => rules.followed.insert(author),
+                AuthorRule::Blocked => rules.blocked.insert(author),
+            };
+        }
+        rules.policies = view.topic_policies()?.into_iter().collect();
+        Ok(rules)
+    }
+
+    /// Whether the owner follows an author.
+    pub fn follows(&self, author: &AuthorId) -> bool {
+        self.followed.contains(author)
+    }
+
+    /// Whether the owner follows any author.
+    pub fn follows_anybody(&self) -> bool {
+        !self.followed.is_empty()
+    }
+
+    /// Whether the owner blocks an author.
+    pub fn blocks(&self, author: &AuthorId) -> bool {
+        self.blocked.contains(author)
+    }
+
+    /// The authors that are blocked.
+    pub fn blocked(&self) -> &HashSet<AuthorId> {
+        &self.blocked
+    }
+
+    /// All authors that have a rule.
+    pub fn all(&self) -> impl Iterator<Item = AuthorId> {
+        self.followed.iter().chain(&self.blocked).copied()
+    }
+
+    /// How many authors have a rule.
+    pub fn len(&self) -> usize {
+        self.followed.len() + self.blocked.len()
+    }
+
+    /// What the owner thinks of an author.
+    pub fn of(&self, author: &AuthorId) -> Option<AuthorRule> {
+        match author {
+            author if self.follows(author) => Some(AuthorRule::Followed),
+            author if self.blocks(author) => Some(AuthorRule::Blocked),
+            _ => None,
+        }
+    }
+
+    /// The topics that do not take from everybody.
+    pub fn policies(&self) -> impl Iterator<Item = (&Topic, &TopicPolicy)> {
+        self.policies.iter()
+    }
+
+    /// Whether a topic takes a grain of this author, which is not the node's own.
+    fn lists(&self, topic: &Topic, author: &AuthorId) -> bool {
+        match self.policies.get(topic) {
+            None | Some(TopicPolicy::Open) => true,
+            Some(TopicPolicy::Known) => self.follows(author),
+            Some(TopicPolicy::Listed(authors)) => authors.contains(author),
+        }
+    }
+}
+
+/// What is brought, as far as it counts.
+pub(crate) struct Brought<'a> {
+    pub grain: &'a Grain,
+    pub by: PeerId,
+    /// With its claim.
+    pub bytes: u64,
+    /// Whether this node's own author sealed it.
+    pub is_own: bool,
+}
+
+/// What is to be done with a grain that may come in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Admitted {
+    /// Whose room it takes.
+    pub origin: Origin,
+    /// Grains of strangers that have to go first.
+    pub let_go: usize,
+}
+
+/// Decides, and counts what was brought today.
+pub(crate) struct Admission {
+    limits: Limits,
+    authors: Spent<AuthorId>,
+    peers: Spent<PeerId>,
+}
+
+impl Admission {
+    /// Nothing was brought yet.
+    pub fn new(limits: Limits, now: Instant) -> Self {
+        Self { limits, authors: Spent::new(now), peers: Spent::new(now) }
+    }
+
+    /// Whether the owner's grain finds room beside those held.
+    ///
+    /// # Errors
+    /// [`Refusal::NodeFull`].
+    pub fn of_owner(&self, held: Counts) -> Result<Admitted, Refusal> {
+        let let_go = match held.notes < self.limits.max_notes {
+            true => 0,
+            false if held.strangers > 0 => LET_GO_AT_ONCE,
+            false => return Err(Refusal::NodeFull(held.notes)),
+        };
+        Ok(Admitted { origin: Origin::Here, let_go })
+    }
+
+    /// Whether a peer's grain may come in. What may is counted.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn of_peer(
+        &mut self,
+        brought: &Brought<'_>,
+        rules: &Rules,
+        view: &View,
+        held: Counts,
+        now: Instant,
+    ) -> Result<Result<Admitted, Refusal>, StorageError> {
+        let Brought { grain, by, bytes, is_own } = *brought;
+        let author = grain.author();
+        if rules.blocks(&author) {
+            return Ok(Err(Refusal::Blocked));
+        }
+        if is_own || rules.follows(&author) {
+            return Ok(self.of_owner(held).map(|admitted| Admitted { origin: Origin::Known, ..admitted }));
+        }
+        if !rules.lists(grain.topic(), &author) {
+            return Ok(Err(Refusal::NotListed));
+        }
+        if let Some(target) = grain.retracted() {
+            match view.slot_of(&target)?.map(|slot| view.record(slot)).transpose()?.flatten() {
+                // It makes room, and there can be no more of these than notes.
+                Some(held) if held.grain.author() == author => {
+                    return Ok(Ok(Admitted { origin: Origin::Stranger, let_go: 0 }));
+                }
+                Some(_) => return Ok(Err(Refusal::IdleRetraction)),
+                None if view.grains_by(&author)? == 0 && !self.authors.knows(&author) => {
+                    return Ok(Err(Refusal::IdleRetraction));
+                }
+                None => {}
+            }
+        }
+        let room = self.limits.room(held);
+        let of_author = widened(self.limits.author, room.grains / AUTHOR_PART, room.bytes / AUTHOR_PART);
+        let of_peer = widened(
+            self.limits.peer,
+            room.grains.saturating_mul(PEER_TIMES),
+            room.bytes.saturating_mul(PEER_TIMES),
+        );
+        if !self.peers.has_left(&by, of_peer, now) {
+            return Ok(Err(Refusal::PeerOverBudget));
+        }
+        if !self.authors.has_left(&author, of_author, now) {
+            return Ok(Err(Refusal::AuthorOverBudget));
+        }
+        let is_full = room.grains == 0 || room.bytes < bytes;
+        let is_old = |oldest: Option<u64>| oldest.is_none_or(|oldest| grain.created_ms() <= oldest);
+        if is_full && is_old(view.oldest_of_strangers()?) {
+            return Ok(Err(Refusal::StrangersFull));
+        }
+        self.peers.spend(by, bytes);
+        self.authors.spend(author, bytes);
+        Ok(Ok(Admitted { origin: Origin::Stranger, let_go: if is_full { LET_GO_AT_ONCE } else { 0 } }))
+    }
+}
+
+fn widened(least: Budget, grains: u64, bytes: u64) -> Budget {
+    Budget { grains: least.grains.max(grains), bytes: least.bytes.max(bytes) }
+}
+
+/// What each of many brought since the day began.
+struct Spent<K> {
+    began: Instant,
+    spent: HashMap<K, Budget>,
+    /// Of those who came when as many as may be were counted.
+    others: Budget,
+}
+
+impl<K: Hash + Eq> Spent<K> {
+    fn new(now: Instant) -> Self {
+        Self { began: now, spent: HashMap::new(), others: Budget { grains: 0, bytes: 0 } }
+    }
+
+    fn has_left(&mut self, who: &K, budget: Budget, now: Instant) -> bool {
+        if now.saturating_duration_since(self.began) >= DAY {
+            *self = Self::new(now);
+        }
+        let nothing = Budget { grains: 0, bytes: 0 };
+        let is_counted = self.spent.len() < MAX_COUNTED;
+        let spent = self.spent.get(who).copied().unwrap_or(if is_counted { nothing } else { self.others });
+        spent.grains < budget.grains && spent.bytes < budget.bytes
+    }
+
+    /// Whether it brought something today that counted.
+    fn knows(&self, who: &K) -> bool {
+        self.spent.contains_key(who)
+    }
+
+    fn spend(&mut self, who: K, bytes: u64) {
+        let spent = match self.spent.len() < MAX_COUNTED {
+            true => self.spent.entry(who).or_insert(Budget { grains: 0, bytes: 0 }),
+            false => self.spent.get_mut(&who).unwrap_or(&mut self.others),
+        };
+        spent.grains += 1;
+        spent.bytes += bytes;
+    }
+}
+
+#[cfg(test)]
+mod tests;

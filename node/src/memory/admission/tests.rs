@@ -1,0 +1,202 @@
+//! Strangers, budgets, shares and rules, against a store and its ingest thread.
+
+use synapsenet_proto::{Announcement, Draft, GrainId, Identity};
+use synapsenet_storage::Change;
+
+use super::*;
+use crate::memory::ingest::{IngestError, Put, now_ms};
+use crate::testing::{Fixture, author, note, peer};
+
+const PLENTY: Budget = Budget { grains: 100_000, bytes: 1 << 30 };
+
+fn node(max_notes: u64, author: Budget, peer: Budget) -> Fixture {
+    Fixture::with_limits(Limits::new(max_notes, 50, 0, author, peer))
+}
+
+fn dated(author: &Identity, text: &str, ago_ms: u64) -> Grain {
+    let draft = Draft { text: text.to_owned(), ..Draft::default() };
+    Grain::seal(draft, author, now_ms() - ago_ms).unwrap()
+}
+
+fn topic() -> Topic {
+    Topic::default()
+}
+
+impl Fixture {
+    async fn brings(&self, by: u8, grain: Grain) -> Result<Put, Refusal> {
+        match self.ingest.receive(Announcement { grain, claim: None }, peer(by)).await {
+            Ok(put) => Ok(put),
+            Err(IngestError::Refused(refusal)) => Err(refusal),
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    async fn says(&self, text: &str) -> Result<Put, IngestError> {
+        self.ingest.put(note(&author(0), text), false).await
+    }
+
+    fn holds(&self, id: GrainId) -> bool {
+        self.view().slot_of(&id).unwrap().is_some()
+    }
+
+    async fn rule(&self, of: u8, rule: Option<AuthorRule>) {
+        let author = author(of).author();
+        self.ingest.apply(vec![Change::SetAuthorRule { author, rule }]).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn strangers_fill_their_share_and_never_the_owners() {
+    let node = node(20, PLENTY, PLENTY);
+    for n in 0..30 {
+        let brought = node
+            .brings(9, dated(&author(n % 5 + 1), &format!("spam {n}"), 60_000 + 60_000 * u64::from(n)))
+            .await;
+        assert_eq!(brought.is_ok(), n < 10, "{n}: {brought:?}");
+    }
+    for n in 0..20 {
+        node.says(&format!("my own {n}")).await.unwrap();
+    }
+    let held = node.view().counts().unwrap();
+    assert!(held.notes <= 20 && held.strangers == 0, "theirs gave way: {held:?}");
+    assert!(matches!(node.says("one more").await, Err(IngestError::Refused(Refusal::NodeFull(20)))));
+}
+
+#[tokio::test]
+async fn when_their_share_is_full_the_oldest_give_way_to_younger_ones_only() {
+    let node = node(20, PLENTY, PLENTY);
+    let old: Vec<Grain> = (0..10).map(|n| dated(&author(1), &format!("old {n}"), 10_000 - n)).collect();
+    for grain in &old {
+        node.brings(9, grain.clone()).await.unwrap();
+    }
+    assert_eq!(node.brings(9, dated(&author(2), "older", 20_000)).await, Err(Refusal::StrangersFull));
+    assert_eq!(node.memory.floor_ms(), old[0].created_ms());
+    let young = dated(&author(2), "younger", 10);
+    assert_eq!(node.brings(9, young.clone()).await, Ok(Put::Added));
+    assert!(node.holds(young.id()) && !node.holds(old[0].id()));
+    let held = node.view().counts().unwrap();
+    assert!(held.strangers <= 10 && node.view().forgotten().unwrap() == 0, "{held:?}");
+}
+
+#[tokio::test]
+async fn an_author_and_a_peer_bring_no_more_in_a_day_than_they_may() {
+    let (little, more) = (Budget { grains: 3, bytes: 1 << 20 }, Budget { grains: 8, bytes: 1 << 20 });
+    let node = node(4, little, more);
+    // Nothing of the room that is left is as much as these.
+    let mut refused = Vec::new();
+    for n in 0..12_u8 {
+        let by = author(n / 4 + 1);
+        refused.extend(node.brings(9, dated(&by, &format!("text {n}"), 1000 - u64::from(n))).await.err());
+    }
+    assert_eq!(
+        refused,
+        [
+            Refusal::AuthorOverBudget,
+            Refusal::AuthorOverBudget,
+            Refusal::PeerOverBudget,
+            Refusal::PeerOverBudget
+        ]
+    );
+    assert_eq!(node.brings(8, dated(&author(4), "by another", 0)).await, Ok(Put::Added));
+}
+
+#[test]
+fn with_much_room_a_fifth_of_it_is_one_authors_and_three_quarters_one_peers() {
+    let day = Budget { grains: 10, bytes: 1 << 40 };
+    let limits = Limits::new(2000, 50, 0, day, day);
+    let most = |part: &dyn Fn(u64) -> u64| {
+        (0..).find(|&spent| spent >= part(limits.max_strangers - spent).max(day.grains)).unwrap()
+    };
+    assert_eq!(most(&|room| room / AUTHOR_PART), 200);
+    assert_eq!(most(&|room| room * PEER_TIMES), 750);
+}
+
+#[test]
+fn a_budget_is_new_the_next_day_and_counted_for_no_more_than_may_be() {
+    let (now, budget) = (Instant::now(), Budget { grains: 1, bytes: 10 });
+    let mut spent = Spent::new(now);
+    for who in 0..MAX_COUNTED {
+        assert!(spent.has_left(&who, budget, now));
+        spent.spend(who, 1);
+        assert!(!spent.has_left(&who, budget, now));
+    }
+    assert!(spent.has_left(&MAX_COUNTED, budget, now), "the others have one together");
+    spent.spend(MAX_COUNTED, 1);
+    assert!(!spent.has_left(&(MAX_COUNTED + 7), budget, now));
+    assert_eq!(spent.spent.len(), MAX_COUNTED);
+    assert!(spent.has_left(&0, budget, now + DAY));
+}
+
+#[tokio::test]
+async fn who_is_followed_is_no_stranger_and_who_is_blocked_is_not_heard() {
+    let node = node(20, Budget { grains: 1, bytes: 1 << 20 }, PLENTY);
+    node.rule(1, Some(AuthorRule::Followed)).await;
+    for n in 0..12 {
+        node.brings(9, dated(&author(1), &format!("followed {n}"), 1000)).await.unwrap();
+    }
+    assert_eq!(node.view().counts().unwrap().strangers, 0);
+    node.rule(1, None).await;
+    assert_eq!(node.view().counts().unwrap().strangers, 12);
+    node.rule(2, Some(AuthorRule::Blocked)).await;
+    assert_eq!(node.brings(9, dated(&author(2), "blocked", 0)).await, Err(Refusal::Blocked));
+    assert!(node.memory.rules().blocks(&author(2).author()));
+}
+
+#[tokio::test]
+async fn a_topic_takes_from_those_whom_its_policy_names() {
+    let node = node(100, PLENTY, PLENTY);
+    let set = async |policy| {
+        node.ingest.apply(vec![Change::SetTopicPolicy { topic: topic(), policy }]).await.unwrap();
+    };
+    set(TopicPolicy::Listed(vec![author(1).author()])).await;
+    assert_eq!(node.brings(9, dated(&author(1), "listed", 0)).await, Ok(Put::Added));
+    assert_eq!(node.brings(9, dated(&author(2), "not listed", 0)).await, Err(Refusal::NotListed));
+    set(TopicPolicy::Known).await;
+    assert_eq!(node.brings(9, dated(&author(1), "unknown", 0)).await, Err(Refusal::NotListed));
+    node.rule(2, Some(AuthorRule::Followed)).await;
+    assert_eq!(node.brings(9, dated(&author(2), "followed", 0)).await, Ok(Put::Added));
+    assert_eq!(node.brings(9, dated(&author(0), "the owner's own", 0)).await, Ok(Put::Added));
+    set(TopicPolicy::Open).await;
+    assert_eq!(node.brings(9, dated(&author(3), "anybody", 0)).await, Ok(Put::Added));
+}
+
+#[tokio::test]
+async fn a_retraction_that_withdraws_nothing_is_not_kept() {
+    let node = node(100, PLENTY, PLENTY);
+    let own = note(&author(0), "mine");
+    node.ingest.put(own.clone(), true).await.unwrap();
+    let retraction = |of: &Grain, by: u8, ms| Grain::retract(of.id(), topic(), &author(by), ms).unwrap();
+    for n in 0..50 {
+        let idle = node.brings(9, retraction(&own, 1, n)).await;
+        assert_eq!(idle, Err(Refusal::IdleRetraction), "another wrote it");
+    }
+    let theirs = dated(&author(1), "theirs", 0);
+    node.brings(9, theirs.clone()).await.unwrap();
+    for n in 0..50 {
+        // One is kept, whichever comes first.
+        assert!(node.brings(9, retraction(&theirs, 1, n)).await.is_ok());
+    }
+    let held = node.view().counts().unwrap();
+    assert_eq!((held.notes, held.retractions), (1, 1));
+    assert!(node.view().verify(&mut |_, _| ()).unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn what_the_owner_says_is_kept_though_a_stranger_said_the_same() {
+    let node = node(100, PLENTY, PLENTY);
+    node.brings(9, dated(&author(1), "the same words", 5)).await.unwrap();
+    assert_eq!(node.says("the same words").await.unwrap(), Put::Added);
+    assert!(matches!(node.says("the same words").await.unwrap(), Put::Duplicate { .. }));
+}
+
+#[tokio::test]
+async fn what_is_forgotten_does_not_come_back_unless_the_owner_puts_it() {
+    let node = node(100, PLENTY, PLENTY);
+    let grain = dated(&author(1), "unwanted", 5);
+    node.brings(9, grain.clone()).await.unwrap();
+    let slots = vec![node.slot_of(grain.id())];
+    node.ingest.apply(vec![Change::Forget { slots, remember: true }]).await.unwrap();
+    assert_eq!(node.brings(9, grain.clone()).await, Err(Refusal::Forgotten));
+    assert_eq!(node.ingest.put(grain.clone(), false).await.unwrap(), Put::Added);
+    assert!(node.holds(grain.id()));
+}
