@@ -1,5 +1,6 @@
 //! The handle to the swarm's task.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use libp2p::{Multiaddr, PeerId};
@@ -190,6 +191,12 @@ impl Net {
     pub async fn report(&self, peer: PeerId, offence: Offence) {
         // A swarm that has ended has no use for it.
         let _ = self.commands.send(Command::Report { peer, offence }).await;
+    }
+
+    /// Says whose grains are neither taken nor passed on from now on, in place of what was said before.
+    pub async fn block_authors(&self, authors: HashSet<AuthorId>) {
+        // As above.
+        let _ = self.commands.send(Command::BlockAuthors { authors }).await;
     }
 
     /// Tells that a peer was of use: so many grains came from it that were new.

@@ -5,7 +5,7 @@ mod connections;
 mod peers;
 mod swarm_events;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -20,7 +20,7 @@ use libp2p::swarm::{self, SwarmEvent};
 use libp2p::{Multiaddr, PeerId, Swarm};
 use prost::Message;
 use socket2::{Domain, Socket, Type};
-use synapsenet_proto::{Announcement, Identity, Topic};
+use synapsenet_proto::{Announcement, AuthorId, Identity, Topic};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::behaviour::{Behaviour, gossip_topic, topic_key, topic_scoring};
@@ -66,6 +66,7 @@ pub(crate) enum Command {
     Unban { peer: PeerId, reply: oneshot::Sender<bool> },
     Bans { reply: oneshot::Sender<Vec<Ban>> },
     Report { peer: PeerId, offence: Offence },
+    BlockAuthors { authors: HashSet<AuthorId> },
     Praise { peer: PeerId, grains: usize },
     Saved { reply: oneshot::Sender<Saved> },
     Stop,
@@ -269,6 +270,7 @@ impl Task {
                 drop(reply.send(self.bans.active(now_ms()).map(|(_, ban)| ban.clone()).collect()));
             }
             Command::Report { peer, offence } => self.offended(peer, offence),
+            Command::BlockAuthors { authors } => self.judge.block_authors(authors),
             Command::Praise { peer, grains } => self.praise(&peer, grains),
             Command::Saved { reply } => {
                 drop(reply.send(Saved { peers: self.book.save(), bans: self.bans.save() }));

@@ -37,6 +37,8 @@ pub(crate) enum Verdict {
 pub(crate) struct Judge {
     peers: Buckets<PeerId>,
     authors: Buckets<AuthorId>,
+    /// Authors that the owner does not want to hear.
+    blocked: HashSet<AuthorId>,
     seen: HashSet<GrainId>,
     order: VecDeque<GrainId>,
 }
@@ -46,6 +48,7 @@ impl Judge {
         Self {
             peers: Buckets::new(PEER_RATE.0, PEER_RATE.1, MAX_RATED),
             authors: Buckets::new(AUTHOR_RATE.0, AUTHOR_RATE.1, MAX_RATED),
+            blocked: HashSet::new(),
             seen: HashSet::new(),
             order: VecDeque::new(),
         }
@@ -86,11 +89,16 @@ impl Judge {
         if grain.created_ms().saturating_sub(now_ms) > MAX_CLOCK_SKEW_MS {
             return Verdict::Ignore(Some(Offence::FromTheFuture));
         }
-        if !self.authors.take(grain.author(), now) {
+        if self.blocked.contains(&grain.author()) || !self.authors.take(grain.author(), now) {
             return Verdict::Ignore(None);
         }
         self.saw(id);
         Verdict::Accept(Box::new(announcement))
+    }
+
+    /// Says whose grains are neither taken nor passed on from now on; whoever brings one is not to blame.
+    pub(crate) fn block_authors(&mut self, blocked: HashSet<AuthorId>) {
+        self.blocked = blocked;
     }
 
     /// Remembers that a grain was announced, here or by a peer.
@@ -132,6 +140,16 @@ mod tests {
         let bytes = bytes("hello", NOW);
         assert!(matches!(judge(&mut judge_, &bytes), Verdict::Accept(_)));
         assert_eq!(judge(&mut judge_, &bytes), Verdict::Ignore(Some(Offence::Replayed)));
+    }
+
+    #[test]
+    fn an_author_that_is_blocked_is_not_passed_on_and_whoever_brings_it_is_not_to_blame() {
+        let mut judge_ = Judge::new();
+        let author = Identity::from_seed(&[1; 32]).author();
+        judge_.block_authors(HashSet::from([author]));
+        assert_eq!(judge(&mut judge_, &bytes("hello", NOW)), Verdict::Ignore(None));
+        judge_.block_authors(HashSet::new());
+        assert!(matches!(judge(&mut judge_, &bytes("hello", NOW)), Verdict::Accept(_)));
     }
 
     #[test]

@@ -280,6 +280,8 @@ struct Loop {
 impl Loop {
     async fn run(mut self, mut net_events: mpsc::Receiver<Event>) -> anyhow::Result<()> {
         let mut save_at = Instant::now() + SAVE_EVERY;
+        let mut rules = self.parts.memory.watch_rules();
+        rules.mark_changed();
         loop {
             tokio::select! {
                 event = net_events.recv() => {
@@ -296,6 +298,10 @@ impl Loop {
                     if let Some(peer) = peer_of(&author) {
                         self.mesh.net.report(peer, Offence::FalseClaim).await;
                     }
+                }
+                Ok(()) = rules.changed() => {
+                    let blocked = rules.borrow_and_update().blocked().clone();
+                    self.mesh.net.block_authors(blocked).await;
                 }
                 () = tokio::time::sleep_until(save_at) => {
                     self.save().await;
