@@ -32,6 +32,8 @@ pub(crate) const SEARCH_PROTOCOL: &str = "/synapsenet/search/2";
 pub(crate) const KADEMLIA_PROTOCOL: &str = "/synapsenet/kad/1";
 /// Separates the keys of providers from other uses of a topic's name.
 pub(crate) const PROVIDER_CONTEXT: &str = "synapsenet v1 topic providers";
+/// Separates the names of messages from other uses of their bytes.
+pub(crate) const MESSAGE_NAME_CONTEXT: &str = "synapsenet v1 gossip message";
 /// Bytes of a hash that name a message.
 pub(crate) const MESSAGE_ID_BYTES: usize = 20;
 /// A whole gossipsub message: an announcement with what gossipsub puts around it.
@@ -182,7 +184,7 @@ fn gossip() -> Result<gossipsub::Behaviour, NetError> {
     let config = gossipsub::ConfigBuilder::default()
         .validation_mode(ValidationMode::Anonymous)
         .validate_messages()
-        .message_id_fn(|message| message_id(&message.data))
+        .message_id_fn(|message| message_id(message.topic.as_str(), &message.data))
         .max_transmit_size(MAX_GOSSIP_BYTES)
         // Messages are flooded to every peer of the topic by their publisher: slower lines lose less that way, and a
         // publisher is known to be one only by its author key, which the grain names anyway.
@@ -245,9 +247,19 @@ pub(crate) fn topic_scoring() -> gossipsub::TopicScoreParams {
     }
 }
 
-/// The name of a message: the hash of all its bytes, so that a forged copy does not keep the real one out.
-pub(crate) fn message_id(data: &[u8]) -> MessageId {
-    MessageId::from(blake3::hash(data).as_bytes()[..MESSAGE_ID_BYTES].to_vec())
+/// The name of a message: a hash of its topic and all its bytes.
+///
+/// Gossipsub remembers a name for a minute before anybody has judged the message, and drops whatever comes under it. So a
+/// name must cover all that a verdict looks at: were it the grain's id alone, somebody could send the grain with a forged
+/// claim first, or on another topic, and keep the real one out. Nor may it say whether the signatures fit: a node of another
+/// version, which knows other claims, would name the same message otherwise, and each would wait for what the other offered.
+/// As announcements have one encoding, a grain has one name for each claim that stands beside it; of these a node passes on
+/// the first, by the grain's id ([`crate::verdict::Judge`]), and holds the others against nobody.
+pub(crate) fn message_id(topic: &str, data: &[u8]) -> MessageId {
+    let mut hash = blake3::Hasher::new_derive_key(MESSAGE_NAME_CONTEXT);
+    // With its length, so that no part of the topic can stand for a part of the data.
+    hash.update(&(topic.len() as u64).to_le_bytes()).update(topic.as_bytes()).update(data);
+    MessageId::from(hash.finalize().as_bytes()[..MESSAGE_ID_BYTES].to_vec())
 }
 
 /// The name of a topic on the wire.

@@ -23,6 +23,7 @@ fn the_page_for_implementers_says_which_protocols_are_spoken() {
         ("fetch", behaviour::FETCH_PROTOCOL),
         ("search", behaviour::SEARCH_PROTOCOL),
         ("context of provider keys", behaviour::PROVIDER_CONTEXT),
+        ("context of message names", behaviour::MESSAGE_NAME_CONTEXT),
     ];
     assert_page_says("names", &names.map(|(name, value)| (name, value.to_owned())));
 }

@@ -31,8 +31,9 @@ fn names_on_the_wire_are_those_of_the_test_vectors() {
     let peer = peer_of(&text(&grains, "author").parse().unwrap()).unwrap();
     assert_eq!(peer.to_bytes(), bytes(&grains, "peer_id_bytes"));
     let announcement = bytes(&claims, "announcement");
-    assert_eq!(behaviour::message_id(&announcement).0, bytes(&claims, "gossip_message_id"));
     let topic = Topic::new(text(&claims, "gossip_topic")).unwrap();
+    let name = behaviour::message_id(topic.as_str(), &announcement).0;
+    assert_eq!(name, bytes(&claims, "gossip_message_id"));
     assert_eq!(behaviour::gossip_topic(&topic).hash().as_str(), topic.as_str());
     assert_eq!(behaviour::topic_key(&topic).to_vec(), bytes(&claims, "provider_key"));
 }

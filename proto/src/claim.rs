@@ -12,6 +12,9 @@ use crate::{
 const MAX_VECTOR_BYTES: usize = 1 + 4 + crate::MAX_DIMENSION;
 /// A whole announcement: the largest grain, the largest claim, and what protobuf puts around them.
 pub const MAX_ANNOUNCEMENT_BYTES: usize = 48 * 1024;
+/// A field of a claim whose rule is not known here: two bytes for each of 4096 components, and something before them. It
+/// is carried for others, unread, so it must not become a way to carry anything.
+pub const MAX_UNKNOWN_CLAIM_FIELD_BYTES: usize = 2 * crate::MAX_DIMENSION + 64;
 
 /// A vector (of the encoding [`Encoding::I8`]) that the author of a grain vouches for, made by the rule [`PASSAGE_RULE`]: its
 /// signature is checked, whether the vector is the model's is not.
@@ -31,13 +34,15 @@ impl Claim {
     }
 
     /// Checks a claim that came with `grain`: shape, size and signature. A claim of another rule is none to this program:
-    /// nothing else about it can be judged here, and whoever passes it on, to those who know the rule, does no wrong.
+    /// nothing but its size can be judged here, and whoever passes it on, to those who know the rule, does no wrong.
     ///
     /// # Errors
     /// [`Refusal::BadClaim`].
     pub fn open(claim: rpc::Claim, grain: &Grain) -> Result<Option<Self>, Refusal> {
         if claim.passage_rule != PASSAGE_RULE {
-            return Ok(None);
+            let fields = [&claim.model, &claim.vector, &claim.signature];
+            let fits = fields.iter().all(|field| field.len() <= MAX_UNKNOWN_CLAIM_FIELD_BYTES);
+            return if fits { Ok(None) } else { Err(Refusal::BadClaim) };
         }
         let claim = Self::read(claim)?;
         let signed = signed_bytes(grain.id(), &claim.vector);
@@ -108,7 +113,11 @@ pub struct Announcement {
 }
 
 impl Announcement {
-    /// Reads an encoded announcement: checks size, grain and claim with both signatures.
+    /// Reads an encoded announcement: checks size, form, grain and claim with both signatures.
+    ///
+    /// The same parts have one encoding, the one that [`Announcement::to_message`] gives: fields in order, each once,
+    /// none besides. Otherwise somebody could wrap one grain in a thousand ways and make a thousand messages of it, which
+    /// nodes would then hold against each other. A claim of a rule that is not known here is bound to that form, too.
     ///
     /// # Errors
     /// A [`Refusal`] that says what is wrong. Never panics, whatever the bytes.
@@ -118,10 +127,18 @@ impl Announcement {
         }
         let message =
             rpc::Announcement::decode(bytes).map_err(|_| Refusal::Malformed("no Announcement message"))?;
+        // Cheaper than a signature, so it comes first; of the grain's own wrapping below.
+        let is_canonical = message.encode_to_vec() == bytes;
+        let signed = rpc::SignedGrain::decode(message.grain.as_slice());
+        let signed = signed.map_err(|_| Refusal::Malformed("no SignedGrain message"))?;
+        if !is_canonical || signed.encode_to_vec() != message.grain {
+            return Err(Refusal::NotCanonical);
+        }
         Self::from_message(message)
     }
 
-    /// As [`Announcement::open`], of a message that was decoded as a part of another.
+    /// As [`Announcement::open`], of a message that was decoded as a part of another, whatever its encoding was: it goes to
+    /// nobody else as it came.
     ///
     /// # Errors
     /// A [`Refusal`] that says what is wrong.
@@ -238,16 +255,66 @@ mod tests {
         }
     }
 
-    /// The claims of before there were rules, as they still lie in stores and in the field of announcements that they had.
+    /// The claims of before there were rules, as they still lie in stores.
     #[test]
     fn a_claim_without_a_rule_is_none() {
         let model = [&[0x0a, 32][..], &[9; 32]].concat();
         let claim = [&model[..], &[0x12, 6, 2, 0, 0, 0, 63, 1, 0x1a, 64], &[5; 64]].concat();
         assert_eq!(Claim::reopen(&claim), Err(Refusal::BadClaim));
+    }
+
+    /// An attacker gave one valid grain to each of six nodes in another wrapping; they took each other for liars.
+    #[test]
+    fn an_announcement_has_one_encoding() {
+        let sent = announcement(&Identity::from_seed(&[1; 32]), "a text");
+        let message = sent.to_message();
+        let bytes = message.encode_to_vec();
+        assert_eq!(Announcement::open(&bytes), Ok(sent));
+        let grain_field = rpc::Announcement { claim: None, ..message.clone() }.encode_to_vec();
+        let claim_field = bytes[grain_field.len()..].to_vec();
+        let unknown = [0xa2, 0x06, 1, 7];
+        let mut in_grain = message.clone();
+        in_grain.grain.extend(unknown);
+        let length = message.grain.len();
+        let long_length =
+            [&[0x0a, (length & 127) as u8 | 128, (length >> 7) as u8 | 128, 0][..], &message.grain];
+        let claim_with_more = [&message.claim.clone().unwrap().encode_to_vec()[..], &unknown].concat();
+        let in_claim = [
+            &[0x1a, (claim_with_more.len() & 127) as u8 | 128, (claim_with_more.len() >> 7) as u8][..],
+            &claim_with_more,
+        ];
+        let others = [
+            ("an unknown field", [&bytes[..], &unknown].concat()),
+            ("one before the others", [&unknown[..], &bytes].concat()),
+            ("one around the grain", in_grain.encode_to_vec()),
+            ("one in the claim", [&grain_field[..], &in_claim.concat()].concat()),
+            ("the fields in another order", [&claim_field[..], &grain_field].concat()),
+            ("a field twice", [&grain_field[..], &bytes].concat()),
+            ("a length in more bytes than it needs", [&long_length.concat()[..], &claim_field].concat()),
+        ];
+        for (name, other) in others {
+            assert_eq!(Announcement::open(&other), Err(Refusal::NotCanonical), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_claim_of_another_rule_is_carried_as_it_is_as_long_as_it_is_small() {
         let grain = grain(&Identity::from_seed(&[1; 32]), "a text");
-        let mut bytes = Announcement { grain: grain.clone(), claim: None }.to_message().encode_to_vec();
-        bytes.extend([&[0x12, claim.len() as u8][..], &claim].concat());
-        assert_eq!(Announcement::open(&bytes), Ok(Announcement { grain, claim: None }));
+        let bytes_of = |vector: usize, tail: &[u8]| {
+            let claim = rpc::Claim { passage_rule: 9, vector: vec![7; vector], ..Default::default() };
+            let claim = [&claim.encode_to_vec()[..], tail].concat();
+            let mut bytes = Announcement { grain: grain.clone(), claim: None }.to_message().encode_to_vec();
+            bytes.push(0x1a);
+            prost::encoding::encode_varint(claim.len() as u64, &mut bytes);
+            [bytes, claim].concat()
+        };
+        let most = MAX_UNKNOWN_CLAIM_FIELD_BYTES;
+        assert_eq!(
+            Announcement::open(&bytes_of(most, &[])),
+            Ok(Announcement { grain: grain.clone(), claim: None })
+        );
+        assert_eq!(Announcement::open(&bytes_of(most + 1, &[])), Err(Refusal::BadClaim));
+        assert_eq!(Announcement::open(&bytes_of(most, &[0xa2, 0x06, 0])), Err(Refusal::NotCanonical));
     }
 
     proptest! {
@@ -287,7 +354,7 @@ mod tests {
             let at = at % bytes.len();
             bytes[at] ^= 1 << bit;
             if let Ok(opened) = Announcement::open(&bytes) {
-                // A flipped bit may hide the claim in an unknown field; what is left must be what was sent.
+                // A flipped bit may make the rule one that is not known; what is left must be what was sent.
                 prop_assert_eq!(opened.grain, sent.grain);
             }
         }

@@ -22,7 +22,7 @@ mod test_vectors;
 mod topic;
 mod vector;
 
-pub use claim::{Announcement, Claim, MAX_ANNOUNCEMENT_BYTES};
+pub use claim::{Announcement, Claim, MAX_ANNOUNCEMENT_BYTES, MAX_UNKNOWN_CLAIM_FIELD_BYTES};
 pub use grain::{
     Body, Draft, Grain, GrainId, Kind, Link, MAX_CLOCK_SKEW_MS, MAX_GRAIN_BYTES, MAX_LANG_BYTES, MAX_LINKS,
     MAX_MIME_BYTES, MAX_RELATION_BYTES, MAX_SOURCE_URI_BYTES, MAX_TAG_BYTES, MAX_TAGS, MAX_TEXT_BYTES,

@@ -44,4 +44,6 @@ fn the_page_for_implementers_says_the_limits_of_grains() {
         ("components of a vector", MAX_DIMENSION),
     ];
     assert_page_says("grains", &limits.map(|(name, limit)| (name, limit.to_string())));
+    let most = crate::MAX_UNKNOWN_CLAIM_FIELD_BYTES.to_string();
+    assert_page_says("unknown-claims", &[("bytes of a field of a claim of an unknown rule", most)]);
 }

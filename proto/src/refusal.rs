@@ -11,6 +11,11 @@ pub enum Refusal {
     /// The bytes are no protobuf message of the expected shape.
     #[error("the bytes are not a grain: {0}")]
     Malformed(&'static str),
+    /// The announcement is not encoded in the one way that its parts have.
+    #[error(
+        "the announcement is not in its canonical form: fields in order, each once, none that is unknown"
+    )]
+    NotCanonical,
     /// The encoded grain is over [`MAX_GRAIN_BYTES`].
     #[error("the grain has {0} bytes; at most {MAX_GRAIN_BYTES} are allowed: split its text")]
     TooLarge(usize),
@@ -115,6 +120,7 @@ impl Refusal {
     pub fn label(&self) -> &'static str {
         match self {
             Self::Malformed(_) => "malformed",
+            Self::NotCanonical => "not_canonical",
             Self::TooLarge(_) => "too_large",
             Self::UnknownVersion(_) => "unknown_version",
             Self::UnknownKind(_) => "unknown_kind",

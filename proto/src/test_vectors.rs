@@ -199,16 +199,48 @@ fn grains() -> Value {
     })
 }
 
+/// The first 20 bytes of what names a gossipsub message.
+fn message_name(topic: &str, data: &[u8]) -> Vec<u8> {
+    let length = (topic.len() as u64).to_le_bytes();
+    let named = [&length[..], topic.as_bytes(), data].concat();
+    blake3::derive_key("synapsenet v1 gossip message", &named)[..20].to_vec()
+}
+
+/// What becomes of an announcement whose parts are as they should be and whose encoding is not.
+fn wrapping_cases() -> Vec<Value> {
+    let message = announcement().to_message();
+    let bytes = message.encode_to_vec();
+    let unknown = [0xa2, 0x06, 1, 7];
+    let mut in_grain = message.clone();
+    in_grain.grain.extend(unknown);
+    let only_grain = rpc::Announcement { claim: None, ..message.clone() }.encode_to_vec();
+    let only_claim = bytes[only_grain.len()..].to_vec();
+    let cases = [
+        ("a field that nobody knows", [&bytes[..], &unknown].concat()),
+        ("a field that nobody knows around the grain", in_grain.encode_to_vec()),
+        ("the claim before the grain", [&only_claim[..], &only_grain].concat()),
+        ("the grain twice", [&only_grain[..], &bytes].concat()),
+    ];
+    let case = |(name, bytes): (&str, Vec<u8>)| {
+        let refusal = Announcement::open(&bytes).expect_err(name);
+        json!({ "name": name, "bytes": hex(bytes), "outcome": refusal.label() })
+    };
+    cases.into_iter().map(case).collect()
+}
+
 /// What becomes of an announcement, by its claim: kept, taken for absent, or the whole refused.
 fn claim_cases() -> Vec<Value> {
     let sent = announcement().to_message();
     type Change = fn(&mut rpc::Claim);
-    let changes: [(&str, Change); 8] = [
+    let changes: [(&str, Change); 9] = [
         ("as it was made", |_| {}),
         ("of a rule that is not known", |claim| claim.passage_rule = 2),
         ("without a rule", |claim| claim.passage_rule = 0),
         ("of a rule that is not known, and otherwise garbage", |claim| {
             *claim = rpc::Claim { passage_rule: 7, vector: vec![200; 3], ..Default::default() };
+        }),
+        ("of a rule that is not known, and with a field that is too long", |claim| {
+            *claim = rpc::Claim { passage_rule: 7, signature: vec![0; 8257], ..Default::default() };
         }),
         ("a vector with one bit changed", |claim| claim.vector[6] ^= 1),
         ("a model with one bit changed", |claim| claim.model[0] ^= 1),
@@ -247,9 +279,10 @@ fn claims() -> Value {
         "signature": hex(claim.unwrap().to_message().signature),
         "announcement": hex(&bytes),
         "gossip_topic": topic,
-        "gossip_message_id": hex(&blake3::hash(&bytes).as_bytes()[..20]),
+        "gossip_message_id": hex(message_name(&topic, &bytes)),
         "provider_key": hex(blake3::derive_key("synapsenet v1 topic providers", topic.as_bytes())),
         "announcements": claim_cases(),
+        "wrapped_otherwise": wrapping_cases(),
     })
 }
 

@@ -283,12 +283,18 @@ def open_announcement(data):
     """The id of the grain, and the vector that its author vouches for or None."""
     require(len(data) <= 49152, "too_large")
     message = fields(data)
-    grain_id, said, _, _, _ = open_grain(bytes_of(message, 1))
-    if not values(message, 3, BYTES):
-        return grain_id, None
-    claim = fields(bytes_of(message, 3))
+    grain, has_claim = bytes_of(message, 1), bool(values(message, 3, BYTES))
+    claim = fields(bytes_of(message, 3)) if has_claim else {}
     rule, model, vector, signature = number_of(claim, 1), bytes_of(claim, 2), bytes_of(claim, 3), bytes_of(claim, 4)
+    written_claim = put(1, rule) + put(2, model) + put(3, vector) + put(4, signature)
+    require(put(1, grain) + (put_always(3, written_claim) if has_claim else b"") == data, "not_canonical")
+    signed_grain = fields(grain)
+    require(put(1, bytes_of(signed_grain, 1)) + put(2, bytes_of(signed_grain, 2)) == grain, "not_canonical")
+    grain_id, said, _, _, _ = open_grain(grain)
+    if not has_claim:
+        return grain_id, None
     if rule != 1:
+        require(max(len(model), len(vector), len(signature)) <= 8256, "bad_claim")
         return grain_id, None
     require(len(model) == 32 and len(signature) == 64 and vector[:1] == b"\x02", "bad_claim")
     require(refusal(decode_vector, vector) is None, "bad_claim")
@@ -315,8 +321,9 @@ def check_claims(vectors, seed):
     claim = put(1, vectors["passage_rule"]) + put(2, model) + put(3, vector) + put(4, signature)
     grain = bytes_of(fields(announcement), 1)
     check("an announcement written here", (put(1, grain) + put(3, claim)).hex(), vectors["announcement"])
-    check("the name of the message", blake3(announcement).digest()[:20].hex(), vectors["gossip_message_id"])
     topic = open_grain(grain)[1]["topic"]
+    named = struct.pack("<Q", len(topic)) + topic.encode() + announcement
+    check("the name of the message", derive("synapsenet v1 gossip message", named)[:20].hex(), vectors["gossip_message_id"])
     check("the gossip topic", topic, vectors["gossip_topic"])
     check("the provider key", derive("synapsenet v1 topic providers", topic.encode()).hex(), vectors["provider_key"])
     for case in vectors["announcements"]:
@@ -324,6 +331,8 @@ def check_claims(vectors, seed):
         if outcome is None:
             outcome = "kept" if open_announcement(bytes.fromhex(case["bytes"]))[1] else "absent"
         check(f"a claim {case['name']}", outcome, case["outcome"])
+    for case in vectors["wrapped_otherwise"]:
+        check(case["name"], refusal(open_announcement, bytes.fromhex(case["bytes"])), case["outcome"])
 
 
 # Questions and answers.
