@@ -36,6 +36,9 @@ pub(crate) const PROVIDER_CONTEXT: &str = "synapsenet v1 topic providers";
 pub(crate) const MESSAGE_NAME_CONTEXT: &str = "synapsenet v1 gossip message";
 /// Bytes of a hash that name a message.
 pub(crate) const MESSAGE_ID_BYTES: usize = 20;
+/// Broken promises a second that are forgiven: of as many topics at the same time, and what gossipsub remembers of the second
+/// before.
+const FORGIVEN_PROMISES: f64 = 16.0;
 /// A whole gossipsub message: an announcement with what gossipsub puts around it.
 pub(crate) const MAX_GOSSIP_BYTES: usize = 64 << 10;
 /// Two peers may dial each other at the same moment, and a hole punch makes one more.
@@ -208,14 +211,20 @@ fn gossip() -> Result<gossipsub::Behaviour, NetError> {
     Ok(gossip)
 }
 
-/// Gossipsub 1.1's scoring of peers: invalid messages and broken promises cost by its own count, everything else through
-/// the application's score, which is minus a peer's penalty (`score.rs`). Addresses shared by many peers are judged by the
-/// gate, so that ten nodes on one machine do not shun each other.
+/// Gossipsub 1.1's scoring of peers: invalid messages cost by its own count, everything else through the application's
+/// score, which is minus a peer's penalty (`score.rs`). Addresses shared by many peers are judged by the gate, so that ten
+/// nodes on one machine do not shun each other.
+///
+/// What a line cannot carry costs nothing: somebody else may have filled it. A message that was offered and did not come in
+/// time is such a case; a peer offers once a second for each topic, so a few of these are forgiven, and what is left to
+/// punish is joining a mesh again and again.
 fn scoring() -> (gossipsub::PeerScoreParams, gossipsub::PeerScoreThresholds) {
     let mut params = gossipsub::PeerScoreParams {
         app_specific_weight: 1.0,
         ip_colocation_factor_weight: 0.0,
         topic_score_cap: 50.0,
+        slow_peer_weight: 0.0,
+        behaviour_penalty_threshold: FORGIVEN_PROMISES,
         ..gossipsub::PeerScoreParams::default()
     };
     params.ip_colocation_factor_whitelist.insert(IpAddr::V4(Ipv4Addr::LOCALHOST));

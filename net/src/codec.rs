@@ -46,7 +46,7 @@ impl<Q, A> Clone for Protobuf<Q, A> {
     }
 }
 
-/// A message that does not decode: told from a broken connection by its kind.
+/// A message that does not decode, although all of it came: told from a broken connection by its kind.
 fn unreadable(what: impl ToString) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, what.to_string())
 }
@@ -63,6 +63,11 @@ pub(crate) async fn read<M: Message + Default>(
     }
     if bytes.len() as u64 > max {
         return Err(unreadable(format!("the message has more than {max} bytes")));
+    }
+    let announced = prost::decode_length_delimiter(bytes.as_slice()).map_err(unreadable)?;
+    if bytes.len() - prost::length_delimiter_len(announced) < announced {
+        // A substream ends like this, too, when the connection under it breaks.
+        return Err(io::ErrorKind::UnexpectedEof.into());
     }
     let mut rest = bytes.as_slice();
     let message = M::decode_length_delimited(&mut rest).map_err(unreadable)?;
@@ -152,6 +157,20 @@ mod tests {
         let one_byte = stream::iter([Ok(vec![7_u8])]).chain(stream::pending::<io::Result<Vec<u8>>>());
         let mut stalled = one_byte.into_async_read();
         assert_eq!(codec.read_request(&protocol, &mut stalled).await.unwrap(), Asked::Stalled);
+    }
+
+    /// A node that was stopped while it answered took its peers' points for a liar's.
+    #[test]
+    fn a_line_that_breaks_within_a_message_is_nobodys_fault() {
+        let mut io = Cursor::new(Vec::new());
+        block_on(write(&mut io, rpc::FetchRequest { ids: vec![7; 200], model: vec![] })).unwrap();
+        let whole = io.into_inner();
+        for length in 1..whole.len() {
+            let cut = block_on(read::<rpc::FetchRequest>(&mut Cursor::new(&whole[..length]), 300));
+            let kind = cut.unwrap_err().kind();
+            // Of the length itself half may be missing.
+            assert!(kind == io::ErrorKind::UnexpectedEof || length == 1, "{length}: {kind}");
+        }
     }
 
     #[test]

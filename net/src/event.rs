@@ -7,7 +7,8 @@ use tokio::sync::oneshot;
 /// Something that happened on the network.
 #[derive(Debug)]
 pub enum Event {
-    /// A peer announced a grain of a topic that is subscribed here. It is well-formed and signed, and was passed on already.
+    /// A peer announced a grain of a topic that is subscribed here. It is well-formed and signed, and was passed on already, if
+    /// others may take it by their clocks, too.
     Announced {
         /// The peer that it came from, which need not be its author.
         from: PeerId,

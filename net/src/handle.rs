@@ -187,7 +187,7 @@ impl Net {
         self.command(|reply| Command::Bans { reply }).await
     }
 
-    /// Tells that a peer did something that it should not, found out by whoever uses the swarm.
+    /// Tells that something was out of order about what a peer sent, found out by whoever uses the swarm.
     pub async fn report(&self, peer: PeerId, offence: Offence) {
         // A swarm that has ended has no use for it.
         let _ = self.commands.send(Command::Report { peer, offence }).await;

@@ -28,6 +28,8 @@ mod config;
 mod dial;
 mod error;
 mod event;
+#[cfg(test)]
+mod forwarding_tests;
 mod gate;
 mod handle;
 mod meter;

@@ -1,6 +1,6 @@
 //! What `proto/PROTOCOL.md` says of this crate is held against it.
 
-use synapsenet_proto::MAX_CLOCK_SKEW_MS;
+use synapsenet_proto::{MAX_CLOCK_ERROR_MS, MAX_CLOCK_SKEW_MS, MAX_PASSED_SKEW_MS};
 
 use crate::score::Offence;
 use crate::{behaviour, codec, gate, score, task, transport, verdict};
@@ -62,7 +62,9 @@ fn the_page_for_implementers_says_the_limits_of_gossip() {
             ("announcements a second of one author", author.0.to_string()),
             ("announcements at once of one author", author.1.to_string()),
             ("grains remembered as announced", verdict::MAX_SEEN.to_string()),
-            ("milliseconds that a grain may be dated ahead", MAX_CLOCK_SKEW_MS.to_string()),
+            ("milliseconds that a grain may be dated ahead to be taken", MAX_CLOCK_SKEW_MS.to_string()),
+            ("milliseconds that it may be dated ahead to be passed on", MAX_PASSED_SKEW_MS.to_string()),
+            ("milliseconds that a clock may be off unnoticed", MAX_CLOCK_ERROR_MS.to_string()),
         ],
     );
 }
@@ -102,7 +104,6 @@ fn the_page_for_implementers_says_what_misbehaving_costs() {
         BadRequest,
         Stalled,
         EndlessSync,
-        FalseClaim,
     ];
     let costs: Vec<_> = all.map(|offence| (offence.label(), offence.penalty().to_string())).into();
     assert_page_says("offences", &costs);

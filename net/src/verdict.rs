@@ -1,11 +1,19 @@
 //! Whether a message is welcome. Decided at once, in the swarm's task, and cheapest question first: a flood costs a
 //! counter, not a signature.
+//!
+//! Peers pass on what others made. So a verdict may cost its peer something only for what an honest node, whatever its
+//! clock and whatever it heard before, would not have passed on itself: the questions that end in [`Verdict::Reject`] look
+//! at the topic and the bytes alone, and all nodes of one version answer them alike. Whatever else there is to say against
+//! a message (its date, that it is not new, that there are too many) is counted and costs nothing. `forwarding_tests` goes
+//! through all of it.
 
 use std::collections::{HashSet, VecDeque};
 use std::time::Instant;
 
 use libp2p::PeerId;
-use synapsenet_proto::{Announcement, AuthorId, GrainId, MAX_ANNOUNCEMENT_BYTES, MAX_CLOCK_SKEW_MS, Refusal};
+use synapsenet_proto::{
+    Announcement, AuthorId, GrainId, MAX_ANNOUNCEMENT_BYTES, MAX_CLOCK_SKEW_MS, MAX_PASSED_SKEW_MS, Refusal,
+};
 
 use crate::bucket::Buckets;
 use crate::score::Offence;
@@ -26,7 +34,9 @@ pub(crate) const MAX_SEEN: usize = 32_768;
 pub(crate) enum Verdict {
     /// Passed on, and handed to the application.
     Accept(Box<Announcement>),
-    /// Not passed on, and nobody's fault, or not much of one.
+    /// Handed to the application, and not passed on: it is dated so far ahead that others might not take it.
+    Keep(Box<Announcement>),
+    /// Not passed on, and nobody's fault. What is said of it is counted.
     Ignore(Option<Offence>),
     /// Not passed on, and whoever sent it should have known.
     Reject(Offence),
@@ -86,14 +96,16 @@ impl Judge {
         if grain.topic().as_str() != topic {
             return Verdict::Reject(Offence::ForeignTopic);
         }
-        if grain.created_ms().saturating_sub(now_ms) > MAX_CLOCK_SKEW_MS {
+        let ahead = grain.created_ms().saturating_sub(now_ms);
+        if ahead > MAX_CLOCK_SKEW_MS {
             return Verdict::Ignore(Some(Offence::FromTheFuture));
         }
         if self.blocked.contains(&grain.author()) || !self.authors.take(grain.author(), now) {
             return Verdict::Ignore(None);
         }
         self.saw(id);
-        Verdict::Accept(Box::new(announcement))
+        let announcement = Box::new(announcement);
+        if ahead > MAX_PASSED_SKEW_MS { Verdict::Keep(announcement) } else { Verdict::Accept(announcement) }
     }
 
     /// Says whose grains are neither taken nor passed on from now on; whoever brings one is not to blame.
@@ -167,12 +179,25 @@ mod tests {
         );
         let foreign = judge_.judge(PeerId::random(), "other", &good, Instant::now(), NOW);
         assert_eq!(foreign, Verdict::Reject(Offence::ForeignTopic));
+        let wrapped = [&good[..], &[0xa2, 0x06, 1, 7]].concat();
+        assert_eq!(judge(&mut judge_, &wrapped), Verdict::Reject(Offence::Malformed));
         let future = bytes("hello", NOW + MAX_CLOCK_SKEW_MS + 1);
         assert_eq!(judge(&mut judge_, &future), Verdict::Ignore(Some(Offence::FromTheFuture)));
         assert!(
             matches!(judge(&mut judge_, &good), Verdict::Accept(_)),
             "none of these keeps the good one out"
         );
+    }
+
+    #[test]
+    fn what_others_might_not_take_is_taken_and_not_passed_on() {
+        let last = bytes("passed on", NOW + MAX_PASSED_SKEW_MS);
+        assert!(matches!(judge(&mut Judge::new(), &last), Verdict::Accept(_)));
+        let (mut judge_, kept) = (Judge::new(), bytes("kept", NOW + MAX_PASSED_SKEW_MS + 1));
+        assert!(matches!(judge(&mut judge_, &kept), Verdict::Keep(_)));
+        assert_eq!(judge(&mut judge_, &kept), Verdict::Ignore(Some(Offence::Replayed)));
+        let latest = bytes("the latest", NOW + MAX_CLOCK_SKEW_MS);
+        assert!(matches!(judge(&mut judge_, &latest), Verdict::Keep(_)));
     }
 
     /// A node of a later version vouches for its grains by a rule that came after this program. Whoever passes that on is

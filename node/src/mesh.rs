@@ -19,10 +19,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context;
-use synapsenet_net::{
-    Config, Event, Layer, Metrics, Multiaddr, Net, NetError, Offence, Request, Response, peer_of,
-};
-use synapsenet_proto::{AuthorId, Identity, Topic, rpc};
+use synapsenet_net::{Config, Event, Layer, Metrics, Multiaddr, Net, NetError, Request, Response};
+use synapsenet_proto::{Identity, Topic, rpc};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -79,8 +77,6 @@ pub(crate) struct Parts {
     pub events: Events,
     /// Own grains that are to be announced.
     pub announcements: mpsc::Receiver<Outgoing>,
-    /// Authors whose claims turned out false.
-    pub false_claims: mpsc::Receiver<AuthorId>,
     pub stop: CancellationToken,
 }
 
@@ -293,11 +289,6 @@ impl Loop {
                 }
                 Some(outgoing) = self.parts.announcements.recv() => {
                     self.mesh.net.publish(outgoing.into_announcement()).await?;
-                }
-                Some(author) = self.parts.false_claims.recv() => {
-                    if let Some(peer) = peer_of(&author) {
-                        self.mesh.net.report(peer, Offence::FalseClaim).await;
-                    }
                 }
                 Ok(()) = rules.changed() => {
                     let blocked = rules.borrow_and_update().blocked().clone();

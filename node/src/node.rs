@@ -119,7 +119,9 @@ impl Node {
         let events = Events::new();
         // Without a mesh, nobody takes what comes out of these.
         let (outbox, announcements) = mpsc::channel(MAX_OUTBOX);
-        let (false_claims, false_claims_found) = mpsc::channel(MAX_FALSE_CLAIMS);
+        // Nobody is told of an author whose claims are false: what it is worth here is in the store, and which peer it is,
+        // nobody knows.
+        let (false_claims, _) = mpsc::channel(MAX_FALSE_CLAIMS);
         let (ingest, ingest_thread) = Ingest::start(ingest::Start {
             memory: memory.clone(),
             announcer: Announcer::new(memory.clone(), identity.clone(), outbox),
@@ -140,8 +142,8 @@ impl Node {
         let (mesh, mesh_tasks) = listening
             .map(|listening| {
                 let (memory, ingest, events) = (memory.clone(), ingest.clone(), events.clone());
-                let (false_claims, stop) = (false_claims_found, serving.stopping());
-                let parts = mesh::Parts { memory, ingest, events, announcements, false_claims, stop };
+                let stop = serving.stopping();
+                let parts = mesh::Parts { memory, ingest, events, announcements, stop };
                 Mesh::new(listening, parts)
             })
             .unzip();

@@ -39,9 +39,16 @@ pub const MAX_RELATION_BYTES: usize = 64;
 /// The relation by which a retraction names the grain that it withdraws.
 pub const RETRACTS: &str = "retracts";
 
-/// How far ahead of a node's clock a grain may be dated, in milliseconds: clocks of home machines drift by minutes when
-/// they lose their time server. Whoever takes a grain in or passes it on holds it against the same limit.
+/// How far ahead of a node's clock a grain may be dated to be taken in, in milliseconds: clocks of home machines drift by
+/// minutes when they lose their time server. One that is dated later is ignored and costs nobody anything, as it may be
+/// this node's clock that is wrong.
 pub const MAX_CLOCK_SKEW_MS: u64 = 10 * 60 * 1000;
+/// How far ahead of a node's clock a grain may be dated to be passed on, in milliseconds. Less than what is taken in, so
+/// that what one node passes on the next one takes, although its clock is behind.
+pub const MAX_PASSED_SKEW_MS: u64 = MAX_CLOCK_SKEW_MS / 2;
+/// How far a clock may be off, in milliseconds, for its node to notice nothing of it: between two of which one is so far
+/// ahead and the other so far behind, whatever one passes on the other takes.
+pub const MAX_CLOCK_ERROR_MS: u64 = (MAX_CLOCK_SKEW_MS - MAX_PASSED_SKEW_MS) / 2;
 
 /// Separates fingerprints of words from other hashes.
 pub(crate) const FINGERPRINT_CONTEXT: &str = "synapsenet v1 grain fingerprint";

@@ -8,9 +8,11 @@ mod attacker;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
+use futures::future::join_all;
 use prost::Message;
-use synapsenet_net::peer_of;
-use synapsenet_proto::{Announcement, Claim, Draft, Grain, Identity, ModelId, Vector, rpc};
+use synapsenet_proto::{
+    Announcement, Claim, Draft, Grain, Identity, MAX_CLOCK_SKEW_MS, ModelId, Vector, rpc,
+};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 
@@ -105,6 +107,18 @@ impl Victim {
         .await;
         assert!(self.metric("syn_offences_total{", &format!("reason=\"{reason}\"")).await > 0.0);
         assert!(self.metric("syn_bans_total", "").await >= 1.0);
+    }
+
+    /// Waits until something was counted so often, and shows that it cost the attacker neither a ban nor its place.
+    async fn counts_without_a_ban(&self, attacker: &Attacker, reason: &str, times: f64) {
+        wait_for(&format!("{reason} to be counted"), async || {
+            self.metric("syn_offences_total{", &format!("reason=\"{reason}\"")).await >= times
+        })
+        .await;
+        assert!(self.banned().await.is_empty(), "{:?}", self.banned().await);
+        let peer = attacker.peer.to_string();
+        let peers = self.process.peers().await;
+        assert!(peers.iter().any(|other| other.peer_id == peer && other.score >= 0.0), "{peers:?}");
     }
 
     /// Shows that honest traffic goes on, that memory stayed within bounds, and that the store is whole.
@@ -205,18 +219,83 @@ async fn a_grain_in_another_wrapping_costs_a_ban_and_goes_no_further() {
     victim.stands("wrapping").await;
 }
 
+/// One stranger gave one valid grain to each of six honest nodes in another form, again and again. Each passed it on, met the
+/// forms of the others, and banned them; after a second nobody had a peer left.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_flood_costs_a_ban() {
+async fn one_grain_in_a_form_for_each_of_six_nodes_turns_nobody_against_anybody() {
+    const GRAINS: u64 = 150;
+    let mut nodes = vec![join(&[]).await];
+    for _ in 1..6 {
+        let address = nodes[0].node.mesh_addresses();
+        nodes.push(join(&address).await);
+    }
+    wait_for("six nodes that are all linked", async || {
+        let links = join_all(nodes.iter().map(async |node| node.peers().await.len())).await;
+        links.iter().all(|&links| links == 5)
+    })
+    .await;
+    let mut attackers = Vec::new();
+    for (n, node) in nodes.iter().enumerate() {
+        let address = &node.node.mesh_addresses()[0];
+        attackers.push(Attacker::connect(address, 120 + n as u8, Arc::new(|_, _| None)).await);
+    }
+    for n in 0..GRAINS {
+        let grain = grain(&attackers[0].identity, TOPIC, format!("Grain {n}."));
+        for (form, attacker) in attackers.iter().enumerate() {
+            // Valid everywhere: a claim of a rule that nobody here knows. A stranger can make any number of these.
+            let claim = rpc::Claim { passage_rule: 9, vector: vec![form as u8; 9], ..Default::default() };
+            let message = rpc::Announcement { grain: grain.as_bytes().to_vec(), claim: Some(claim) };
+            attacker.publish(TOPIC, message.encode_to_vec()).await;
+        }
+    }
+    wait_for("the grains to be everywhere", async || {
+        let held = join_all(nodes.iter().map(async |node| node.status().await.grains)).await;
+        held.iter().all(|&grains| grains == GRAINS)
+    })
+    .await;
+    let mut replayed = 0.0;
+    for node in &nodes {
+        let page = scrape(node.node.metrics_address().unwrap()).await;
+        replayed += page.sum("syn_offences_total{", "reason=\"replayed\"");
+        let request = rpc::ListPeersRequest { with_known: false, with_banned: true };
+        let listed = node.mesh.clone().list_peers(request).await.unwrap().into_inner();
+        assert!(listed.banned.is_empty(), "{:?}", listed.banned);
+        let honest = nodes.iter().filter_map(|node| node.node.peer_id()).collect::<Vec<_>>();
+        let linked = listed.peers.iter().filter(|peer| honest.contains(&peer.peer_id));
+        assert!(linked.clone().all(|peer| peer.score >= 0.0), "{:?}", listed.peers);
+        assert_eq!(linked.count(), 5);
+    }
+    assert!(replayed > GRAINS as f64, "the forms did meet: {replayed}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn grains_of_tomorrow_are_not_taken_and_cost_nobody_anything() {
+    let victim = Victim::new().await;
+    let attacker = victim.attacker(115).await;
+    for n in 0..120 {
+        let draft = Draft { text: format!("Tomorrow, {n}."), ..Draft::default() };
+        let ahead = MAX_CLOCK_SKEW_MS + 120_000;
+        let grain = Grain::seal(draft, &attacker.identity, now_ms() + ahead).unwrap();
+        attacker.publish(TOPIC, announcement(grain)).await;
+    }
+    victim.counts_without_a_ban(&attacker, "from_the_future", 120.0).await;
+    assert_eq!(victim.process.status().await.grains, 1);
+    victim.stands("tomorrow").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flood_is_dropped_and_honest_traffic_goes_on() {
     const MESSAGES: usize = 40_000;
     let victim = Victim::new().await;
     let attacker = victim.attacker(106).await;
     for n in 0..MESSAGES {
         attacker.publish(TOPIC, announcement(grain(&attacker.identity, TOPIC, format!("Buy {n}!")))).await;
-        if n % 1000 == 0 && victim.metric("syn_bans_total", "").await > 0.0 {
+        if n % 1000 == 0 && victim.metric("syn_offences_total{", "reason=\"flood\"").await > 0.0 {
             break;
         }
     }
-    victim.wait_for_ban(&attacker, "flood").await;
+    // It may all be of others who found this peer to pass it on.
+    victim.counts_without_a_ban(&attacker, "flood", 1.0).await;
     victim.stands("the flood").await;
 }
 
@@ -314,7 +393,7 @@ async fn answers_that_are_none_cost_a_ban() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn false_claims_cost_a_ban_and_are_not_believed() {
+async fn false_claims_are_not_believed_and_cost_no_peer_anything() {
     let victim = Victim::new().await;
     let model = victim.process.status().await.model.unwrap();
     let (id, dimension) = (model.model_id.parse::<ModelId>().unwrap(), model.dimension as usize);
@@ -328,9 +407,12 @@ async fn false_claims_cost_a_ban_and_are_not_believed() {
         let message = Announcement { grain, claim: Some(claim) }.to_message().encode_to_vec();
         attacker.publish(TOPIC, message).await;
     }
-    victim.wait_for_ban(&attacker, "false_claim").await;
-    assert_eq!(peer_of(&attacker.identity.author()), Some(attacker.peer));
+    wait_for("all of them", async || victim.process.status().await.grains == 21).await;
     victim.process.wait_indexed().await;
+    // Which peer the author is, nobody knows; what its claims are worth, the node does.
+    assert!(victim.metric("syn_claims_total{", "outcome=\"false\"").await > 0.0);
+    assert_eq!(victim.metric("syn_claims_total{", "outcome=\"believed\"").await, 0.0);
+    assert!(victim.banned().await.is_empty());
     // Each is found by what it says, not by what was claimed.
     let found = victim.process.search_in("which fruit is yellow", 5, rpc::Filter::default()).await;
     assert!(found.best().text.starts_with("Bananas"), "{:?}", found.texts());

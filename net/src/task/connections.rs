@@ -162,6 +162,10 @@ impl Task {
         }
         let Some(peer) = self.peers.remove(&id) else { return };
         self.reserved_at.remove(&id);
+        if self.silenced.remove(&id) {
+            // Gossipsub would not notice that it comes again.
+            self.swarm.behaviour_mut().gossip.remove_blacklisted_peer(&id);
+        }
         self.book.disconnected(&id, now_ms(), Instant::now());
         self.metrics.peers.set(self.peers.len() as i64);
         for reply in peer.waiting {

@@ -111,7 +111,22 @@ impl Task {
         let _ = self.swarm.disconnect_peer_id(*peer);
     }
 
-    /// A peer did something that it should not.
+    /// Hears no more announcements of a peer that is over its rate, until the next tick. What gossipsub hands over it
+    /// remembers, so a peer over its rate could otherwise keep out what others send, by sending it first.
+    pub(super) fn silence(&mut self, peer: PeerId) {
+        if self.peers.contains_key(&peer) && self.silenced.insert(peer) {
+            self.swarm.behaviour_mut().gossip.blacklist_peer(&peer);
+        }
+    }
+
+    /// Listens to everybody again.
+    pub(super) fn hear_again(&mut self) {
+        for peer in std::mem::take(&mut self.silenced) {
+            self.swarm.behaviour_mut().gossip.remove_blacklisted_peer(&peer);
+        }
+    }
+
+    /// Something was out of order about what a peer sent.
     pub(super) fn offended(&mut self, id: PeerId, offence: Offence) {
         self.metrics.offences.get_or_create(&Reason { reason: offence.label() }).inc();
         let is_enough = self.penalties.add(id, offence, Instant::now());

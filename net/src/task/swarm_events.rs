@@ -13,6 +13,7 @@ use super::{Line, Task, now_ms};
 use crate::behaviour::{BehaviourEvent, KADEMLIA_PROTOCOL};
 use crate::dial::is_dialable;
 use crate::metrics::Judged;
+use crate::score::Offence;
 use crate::verdict::Verdict;
 use crate::{DialError, Event, Request, Response};
 
@@ -122,6 +123,7 @@ impl Task {
                     self.judge.judge(propagation_source, topic, &message.data, Instant::now(), now_ms());
                 let (acceptance, label) = match &verdict {
                     Verdict::Accept(_) => (MessageAcceptance::Accept, "accepted"),
+                    Verdict::Keep(_) => (MessageAcceptance::Ignore, "accepted"),
                     Verdict::Ignore(_) => (MessageAcceptance::Ignore, "ignored"),
                     Verdict::Reject(_) => (MessageAcceptance::Reject, "rejected"),
                 };
@@ -129,12 +131,15 @@ impl Task {
                 let gossip = &mut self.swarm.behaviour_mut().gossip;
                 gossip.report_message_validation_result(&message_id, &propagation_source, acceptance);
                 match verdict {
-                    Verdict::Accept(announcement) => {
+                    Verdict::Accept(announcement) | Verdict::Keep(announcement) => {
                         if !self.tell(Event::Announced { from: propagation_source, announcement }) {
                             self.metrics.dropped_announcements.inc();
                         }
                     }
                     Verdict::Ignore(Some(offence)) | Verdict::Reject(offence) => {
+                        if offence == Offence::Flood {
+                            self.silence(propagation_source);
+                        }
                         self.offended(propagation_source, offence);
                     }
                     Verdict::Ignore(None) => {}

@@ -18,7 +18,7 @@ use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use synapsenet_index::{Model, Purpose};
 use synapsenet_net::{AskError, Net, NetError, Offence, PeerId, Request, Response};
-use synapsenet_proto::{Announcement, AuthorId, Encoding, Grain, GrainId, Vector, rpc};
+use synapsenet_proto::{Announcement, AuthorId, Encoding, Grain, GrainId, Refusal, Vector, rpc};
 use synapsenet_storage::{Filter, StorageError, View};
 use tokio::sync::mpsc;
 
@@ -206,7 +206,8 @@ async fn read(answer: Result<Response, AskError>, k: usize) -> Result<Vec<Announ
     }
 }
 
-/// Opens an answer: each grain and claim in it must be whole and signed, and it must not have more than was asked for.
+/// Opens an answer: each grain and claim in it must be whole and signed, and it must not have more than was asked for. What
+/// was sealed by rules that are not known here is left out: the peer may know them.
 fn open(answer: rpc::Answer, k: usize) -> Result<Vec<Announcement>, NoAnswer> {
     let bad = |reason: String| NoAnswer { outcome: Outcome::Failed(reason), is_offence: true };
     if !answer.refused.is_empty() {
@@ -216,8 +217,11 @@ fn open(answer: rpc::Answer, k: usize) -> Result<Vec<Announcement>, NoAnswer> {
     if answer.grains.len() > k {
         return Err(bad(format!("it sent {} grains where {k} were asked for", answer.grains.len())));
     }
-    let open = |message| Announcement::from_message(message).map_err(|refusal| bad(refusal.to_string()));
-    answer.grains.into_iter().map(open).collect()
+    let open = |message| match Announcement::from_message(message) {
+        Err(Refusal::UnknownVersion(_) | Refusal::UnknownKind(_)) => None,
+        opened => Some(opened.map_err(|refusal| bad(refusal.to_string()))),
+    };
+    answer.grains.into_iter().filter_map(open).collect()
 }
 
 /// A grain with the score that its author's claim gives it.
@@ -548,9 +552,14 @@ mod tests {
         assert_eq!(open(answer(vec![good.clone()]), 1).unwrap().len(), 1);
         let too_many = open(answer(vec![good.clone(), good.clone()]), 1).unwrap_err();
         assert!(too_many.is_offence);
-        let mut forged = good;
+        let mut forged = good.clone();
         *forged.grain.last_mut().unwrap() ^= 1;
         assert!(open(answer(vec![forged]), 1).unwrap_err().is_offence);
+        // Version 2 in the place of version 1, which is the first field of the body.
+        let mut newer = rpc::SignedGrain::decode(good.grain.as_slice()).unwrap();
+        newer.body[1] = 2;
+        let newer = rpc::Announcement { grain: newer.encode_to_vec(), claim: None };
+        assert_eq!(open(answer(vec![newer, good]), 2).unwrap().len(), 1, "a newer peer is no liar");
         let refused = open(rpc::Answer { grains: vec![], refused: "busy\u{7}".into() }, 1).unwrap_err();
         assert!(!refused.is_offence);
         assert_eq!(refused.outcome, Outcome::Refused("busy".into()));

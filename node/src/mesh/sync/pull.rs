@@ -30,8 +30,8 @@ pub(super) const FETCHED_IDS: usize = 256;
 pub(super) const MAX_FETCHES: usize = 2;
 /// A synchronisation that brings nothing new for so long gives its place to others.
 pub(super) const MAX_BARREN: Duration = Duration::from_secs(120);
-/// Grains listed and not given, above which a peer that gave fewer than those is not believed: so many are not
-/// withdrawn between list and fetch.
+/// Grains listed and not given, above which no more are asked for of a peer that gave fewer than those. It costs it
+/// nothing: an author may have withdrawn them, or the peer's owner forgotten them, between list and fetch.
 pub(super) const MAX_NEVER_GIVEN: u64 = 1024;
 /// Pages that are gone through: 40 million grains.
 pub(super) const MAX_PAGES: usize = 4096;
@@ -215,7 +215,7 @@ impl Pull {
             return Err(Stop::Full);
         }
         if self.given_up > MAX_NEVER_GIVEN && self.given_up > self.progress.fetched {
-            return Err(Stop::offence(Offence::BadAnswer, "the peer lists grains that it does not give"));
+            return Err(Stop::failed("the peer lists grains that it does not give"));
         }
         Ok(())
     }

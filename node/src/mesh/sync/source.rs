@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use futures::future::{BoxFuture, join_all};
 use prost::Message;
 use synapsenet_net::{AskError, Offence, PeerId, Request, Response};
-use synapsenet_proto::{Announcement, GrainId, Refusal, Topic, rpc};
+use synapsenet_proto::{Announcement, GrainId, MAX_CLOCK_SKEW_MS, Refusal, Topic, rpc};
 use synapsenet_storage::StorageError;
 
 use crate::blocking::blocking;
@@ -62,61 +62,60 @@ impl Stop {
     }
 }
 
-/// Grains that were fetched and refused, so that they are not fetched again. Bounded: the oldest are forgotten.
+/// Grains that were fetched and refused, so that they are not fetched again: for good, or before a certain time. Bounded:
+/// the oldest are forgotten.
 #[derive(Debug, Default)]
 pub(super) struct RefusedIds {
-    ids: Mutex<Refused>,
+    ids: Mutex<Remembered>,
 }
 
 #[derive(Debug, Default)]
-struct Refused {
-    set: HashSet<GrainId>,
+struct Remembered {
+    /// Until when each is not fetched again; none means for good.
+    times: HashMap<GrainId, Option<Instant>>,
+    /// The oldest comes first.
     order: VecDeque<GrainId>,
-    /// Those that may come tomorrow.
-    put_off: HashSet<GrainId>,
-    /// When the first of these was put off.
-    since: Option<Instant>,
     /// The rules by which they were refused: by others, they are fetched again.
     rules: Arc<Rules>,
 }
 
 impl RefusedIds {
     pub fn insert(&self, id: GrainId) {
-        let mut ids = self.lock();
-        if ids.set.insert(id) {
-            ids.order.push_back(id);
-        }
-        if ids.order.len() > MAX_REFUSED
-            && let Some(oldest) = ids.order.pop_front()
-        {
-            ids.set.remove(&oldest);
-        }
+        self.insert_until(id, None);
     }
 
-    /// Does not fetch a grain again today. Of more than may be remembered, some are.
+    /// Does not fetch a grain again today.
     pub fn put_off(&self, id: GrainId) {
+        self.insert_until(id, Instant::now().checked_add(PUT_OFF_FOR));
+    }
+
+    fn insert_until(&self, id: GrainId, time: Option<Instant>) {
         let mut ids = self.lock();
-        if ids.put_off.len() < MAX_REFUSED {
-            ids.put_off.insert(id);
+        let Remembered { times, order, .. } = &mut *ids;
+        if times.insert(id, time).is_none() {
+            order.push_back(id);
         }
-        ids.since.get_or_insert_with(Instant::now);
+        if order.len() > MAX_REFUSED
+            && let Some(oldest) = order.pop_front()
+        {
+            times.remove(&oldest);
+        }
     }
 
     /// Those of the ids that are not to be left alone, by the rules that hold now.
     fn wanted(&self, ids: Vec<GrainId>, rules: &Arc<Rules>) -> Vec<GrainId> {
         let mut refused = self.lock();
         if !Arc::ptr_eq(&refused.rules, rules) {
-            *refused = Refused { rules: rules.clone(), ..Refused::default() };
+            *refused = Remembered { rules: rules.clone(), ..Remembered::default() };
         }
-        if refused.since.is_some_and(|since| since.elapsed() >= PUT_OFF_FOR) {
-            refused.put_off.clear();
-            refused.since = None;
-        }
-        let is_wanted = |id: &GrainId| !refused.set.contains(id) && !refused.put_off.contains(id);
-        ids.into_iter().filter(is_wanted).collect()
+        let now = Instant::now();
+        let is_refused = |id: &GrainId| {
+            refused.times.get(id).is_some_and(|time| time.is_none_or(|time| now < time))
+        };
+        ids.into_iter().filter(|id| !is_refused(id)).collect()
     }
 
-    fn lock(&self) -> MutexGuard<'_, Refused> {
+    fn lock(&self) -> MutexGuard<'_, Remembered> {
         self.ids.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -283,15 +282,20 @@ impl Source {
                 Err(IngestError::Refused(refusal)) => {
                     batch.refused += 1;
                     match refusal {
-                        Refusal::NodeFull(_) => batch.is_full = true,
+                        Refusal::NodeFull(_) | Refusal::PeerOverBudget => batch.is_full = true,
                         Refusal::StrangersFull => {
                             batch.is_full = true;
                             self.refused.put_off(id);
                         }
-                        Refusal::PeerOverBudget => batch.is_full = true,
                         Refusal::AuthorOverBudget => self.refused.put_off(id),
-                        // Their time comes.
-                        Refusal::FromTheFuture(_) | Refusal::IdleRetraction => {}
+                        // Its time comes. A peer whose clock is ahead lists it in every comparison until then.
+                        Refusal::FromTheFuture(ahead_ms) => {
+                            let wait = Duration::from_millis(ahead_ms.saturating_sub(MAX_CLOCK_SKEW_MS));
+                            let time = Instant::now().checked_add(wait);
+                            self.refused.insert_until(id, time);
+                        }
+                        // Once something of its author is here, it is worth something.
+                        Refusal::IdleRetraction => {}
                         _ => self.refused.insert(id),
                     }
                 }
