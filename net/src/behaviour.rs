@@ -189,8 +189,8 @@ fn gossip() -> Result<gossipsub::Behaviour, NetError> {
         .validate_messages()
         .message_id_fn(|message| message_id(message.topic.as_str(), &message.data))
         .max_transmit_size(MAX_GOSSIP_BYTES)
-        // Messages are flooded to every peer of the topic by their publisher: slower lines lose less that way, and a
-        // publisher is known to be one only by its author key, which the grain names anyway.
+        // Messages are flooded to every peer of the topic by their publisher: slower lines lose less that way. Whoever is
+        // connected to many and compares who said it first can guess the publisher, with or without this.
         .flood_publish(true)
         // A message is offered by its name for this many heartbeats after it came.
         .history_length(6)

@@ -3,8 +3,9 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
+use libp2p::identity::Keypair;
 use libp2p::{Multiaddr, PeerId};
-use synapsenet_proto::{Announcement, AuthorId, Identity, Topic};
+use synapsenet_proto::{Announcement, Identity, Topic};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
@@ -32,7 +33,7 @@ pub struct Net {
 }
 
 impl Net {
-    /// Starts the swarm on the key of `identity`, with what was [`Net::saved`] earlier. It listens when this returns.
+    /// Starts the swarm on the network key of `identity`, with what was [`Net::saved`] earlier. It listens when this returns.
     ///
     /// # Errors
     /// [`NetError::Listen`] or [`NetError::Setup`].
@@ -57,7 +58,7 @@ impl Net {
         let _ = self.commands.send(Command::Stop).await;
     }
 
-    /// This node's id on the network. It is made of the same key as its author id.
+    /// This node's id on the network. Its author id is made of another key.
     #[must_use]
     pub fn peer(&self) -> PeerId {
         self.peer
@@ -228,9 +229,13 @@ impl Net {
     }
 }
 
-/// The node that signs as this author: its network key is the same. None when the author is not a usable key.
+/// The key that the node of an identity is known by on the network.
+pub(crate) fn network_key(identity: &Identity) -> Keypair {
+    Keypair::ed25519_from_bytes(*identity.network_seed()).expect("any 32 bytes are an ed25519 seed")
+}
+
+/// The id on the network of the node of an identity. Its author does not tell it: that takes the secret.
 #[must_use]
-pub fn peer_of(author: &AuthorId) -> Option<PeerId> {
-    let key = libp2p::identity::ed25519::PublicKey::try_from_bytes(author.as_bytes()).ok()?;
-    Some(libp2p::identity::PublicKey::from(key).to_peer_id())
+pub fn peer_of(identity: &Identity) -> PeerId {
+    network_key(identity).public().to_peer_id()
 }

@@ -13,7 +13,6 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
 use libp2p::gossipsub::PublishError;
-use libp2p::identity::Keypair;
 use libp2p::multiaddr::Protocol;
 use libp2p::request_response::OutboundRequestId;
 use libp2p::swarm::{self, SwarmEvent};
@@ -26,6 +25,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::behaviour::{Behaviour, gossip_topic, topic_key, topic_scoring};
 use crate::dial::{AddressBook, Saved, split};
 use crate::gate::ip_of;
+use crate::handle::network_key;
 use crate::meter::Meter;
 use crate::score::{Ban, Bans, Offence, Penalties};
 use crate::transport::{self, PeerCounts};
@@ -129,8 +129,7 @@ impl Task {
         commands: mpsc::Receiver<Command>,
         events: mpsc::Sender<Event>,
     ) -> Result<Self, NetError> {
-        let key =
-            Keypair::ed25519_from_bytes(*identity.seed()).expect("an identity's seed is an ed25519 seed");
+        let key = network_key(identity);
         let me = key.public().to_peer_id();
         let meter = Meter::new(config.max_upload, config.max_download);
         let parts = transport::build(&config, &key, &meter)?;

@@ -4,7 +4,7 @@ use futures::executor::block_on;
 use futures::io::Cursor;
 use prost::Message;
 use serde_json::Value;
-use synapsenet_proto::{Topic, rpc};
+use synapsenet_proto::{Identity, Topic, rpc};
 
 use crate::{behaviour, codec, peer_of};
 
@@ -28,7 +28,8 @@ fn bytes(value: &Value, key: &str) -> Vec<u8> {
 #[test]
 fn names_on_the_wire_are_those_of_the_test_vectors() {
     let (grains, claims) = (json(GRAINS), json(CLAIMS));
-    let peer = peer_of(&text(&grains, "author").parse().unwrap()).unwrap();
+    let seed: [u8; 32] = bytes(&grains, "seed").try_into().unwrap();
+    let peer = peer_of(&Identity::from_seed(&seed));
     assert_eq!(peer.to_bytes(), bytes(&grains, "peer_id_bytes"));
     let announcement = bytes(&claims, "announcement");
     let topic = Topic::new(text(&claims, "gossip_topic")).unwrap();

@@ -163,7 +163,7 @@ pub(crate) fn author(number: u8) -> Identity {
 }
 
 pub(crate) fn peer(number: u8) -> PeerId {
-    peer_of(&author(number).author()).unwrap()
+    peer_of(&author(number))
 }
 
 pub(crate) fn note(author: &Identity, text: &str) -> Grain {

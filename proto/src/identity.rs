@@ -10,6 +10,8 @@ use crate::hex::hex_id;
 
 /// Separates signatures over grains from every other use of the same key.
 pub(crate) const GRAIN_CONTEXT: &str = "synapsenet v1 grain signature";
+/// Separates the key that a node is known by on the network from the one that signs its grains.
+pub(crate) const NETWORK_CONTEXT: &str = "synapsenet v1 network key";
 /// Separates signatures over claims. The first version did not sign by which rule a grain became its vector.
 pub(crate) const CLAIM_CONTEXT: &str = "synapsenet v2 vector claim";
 
@@ -52,6 +54,13 @@ impl Identity {
     #[must_use]
     pub fn seed(&self) -> Zeroizing<[u8; 32]> {
         Zeroizing::new(self.key.to_bytes())
+    }
+
+    /// The ed25519 seed of the key that the node of this identity is known by on the network. It is derived one way, so that
+    /// one backup holds both keys, and nobody can tell from an author which node it is, nor from a node whose grains it seals.
+    #[must_use]
+    pub fn network_seed(&self) -> Zeroizing<[u8; 32]> {
+        Zeroizing::new(blake3::derive_key(NETWORK_CONTEXT, &*self.seed()))
     }
 
     /// The public key.
@@ -106,6 +115,16 @@ mod tests {
         let author = Identity::from_seed(&[7; 32]).author();
         assert_eq!(author.to_string().parse::<AuthorId>(), Ok(author));
         assert_eq!("abc".parse::<AuthorId>(), Err(Refusal::BadAuthor));
+    }
+
+    #[test]
+    fn the_key_of_the_network_is_another_one_and_always_the_same() {
+        let (one, two) = (Identity::from_seed(&[7; 32]), Identity::from_seed(&[8; 32]));
+        assert_eq!(one.network_seed(), Identity::from_seed(&one.seed()).network_seed());
+        assert_ne!(*one.network_seed(), *two.network_seed());
+        assert_ne!(*one.network_seed(), *one.seed());
+        let key = SigningKey::from_bytes(&one.network_seed()).verifying_key();
+        assert_ne!(&key.to_bytes(), one.author().as_bytes());
     }
 
     #[test]

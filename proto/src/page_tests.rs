@@ -1,7 +1,7 @@
 //! What `PROTOCOL.md` says of this crate is held against it.
 
 use crate::grain::FINGERPRINT_CONTEXT;
-use crate::identity::{CLAIM_CONTEXT, GRAIN_CONTEXT};
+use crate::identity::{CLAIM_CONTEXT, GRAIN_CONTEXT, NETWORK_CONTEXT};
 use crate::{
     MAX_ANNOUNCEMENT_BYTES, MAX_DIMENSION, MAX_GRAIN_BYTES, MAX_LANG_BYTES, MAX_LINKS, MAX_MIME_BYTES,
     MAX_RELATION_BYTES, MAX_SOURCE_URI_BYTES, MAX_TAG_BYTES, MAX_TAGS, MAX_TEXT_BYTES, MAX_TITLE_BYTES,
@@ -22,6 +22,7 @@ fn the_page_for_implementers_says_the_contexts() {
         ("signature of a grain", GRAIN_CONTEXT),
         ("signature of a claim", CLAIM_CONTEXT),
         ("fingerprint of a grain's words", FINGERPRINT_CONTEXT),
+        ("seed of a node's network key", NETWORK_CONTEXT),
     ];
     assert_page_says("contexts", &contexts.map(|(name, context)| (name, context.to_owned())));
 }

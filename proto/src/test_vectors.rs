@@ -9,7 +9,7 @@ use prost::Message;
 use serde_json::{Value, json};
 
 use crate::claim::signed_bytes;
-use crate::identity::{CLAIM_CONTEXT, GRAIN_CONTEXT};
+use crate::identity::{CLAIM_CONTEXT, GRAIN_CONTEXT, NETWORK_CONTEXT};
 use crate::{
     Announcement, Claim, Draft, Encoding, Grain, GrainId, Identity, Link, MAX_TEXT_BYTES, ModelId,
     PASSAGE_RULE, Source, Topic, Vector, rpc,
@@ -183,11 +183,14 @@ fn refused_grains() -> Vec<Value> {
 
 fn grains() -> Value {
     let author = identity().author();
+    let network = Identity::from_seed(&identity().network_seed()).author();
     json!({
         "seed": hex(SEED),
         "author": author.to_string(),
         // The identity multihash of the protobuf of the public key, as libp2p's specification of peer ids has it.
-        "peer_id_bytes": hex([&[0x00, 0x24, 0x08, 0x01, 0x12, 0x20][..], author.as_bytes()].concat()),
+        "network_context": NETWORK_CONTEXT,
+        "network_seed": hex(*identity().network_seed()),
+        "peer_id_bytes": hex([&[0x00, 0x24, 0x08, 0x01, 0x12, 0x20][..], network.as_bytes()].concat()),
         "signature_context": GRAIN_CONTEXT,
         "grains": [
             grain_case("a note with every field", &full()),

@@ -166,7 +166,7 @@ async fn linked(count: u64, delay: Duration, loss: f64) -> (Vec<TestNode>, Links
         std::fs::create_dir_all(dir.path().join("data")).unwrap();
         let seed = identity.seed().iter().map(|byte| format!("{byte:02x}")).collect::<String>();
         write_private(&dir.path().join("data/identity.seed"), &seed);
-        let me = synapsenet_net::peer_of(&identity.author()).unwrap();
+        let me = synapsenet_net::peer_of(&identity);
         nodes.push(TestNode::layered(dir, mesh_config(&first), links.layer(me)).await);
     }
     wait_for("the nodes to meet", async || {

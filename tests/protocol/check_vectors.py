@@ -232,7 +232,10 @@ def check_grains(vectors):
     seed = bytes.fromhex(vectors["seed"])
     author = bytes(SigningKey(seed).verify_key)
     check("the author is the seed's public key", author.hex(), vectors["author"])
-    check("the peer id is made of the key", "002408011220" + author.hex(), vectors["peer_id_bytes"])
+    network_seed = derive("synapsenet v1 network key", seed)
+    check("the seed of the network key", network_seed.hex(), vectors["network_seed"])
+    network = bytes(SigningKey(network_seed).verify_key)
+    check("the peer id is made of the network key", "002408011220" + network.hex(), vectors["peer_id_bytes"])
     for case in vectors["grains"]:
         name = case["name"]
         grain_id, said, again, body, signature = open_grain(bytes.fromhex(case["grain"]))

@@ -116,7 +116,7 @@ enum Command {
 pub(super) struct Attacker {
     /// Who the victim sees.
     pub peer: PeerId,
-    /// The key of the attacker: its grains and its peer id are of the same.
+    /// What the attacker signs with. Its peer id is of the same key, which no honest node's is.
     pub identity: Identity,
     commands: mpsc::Sender<Command>,
 }
