@@ -30,8 +30,8 @@ pub enum DialError {
     /// This peer is banned or blocked, or not among those allowed.
     #[error("peer {0} is banned or not allowed here: `synapsenet peers unban {0}` lets it in again")]
     Forbidden(PeerId),
-    /// It is this node.
-    #[error("that is the address of this node itself")]
+    /// It has this node's id.
+    #[error("that is this node itself, or another machine that runs with a copy of its data folder")]
     Myself,
     /// There is no seat left.
     #[error(

@@ -200,6 +200,12 @@ impl Net {
         let _ = self.commands.send(Command::BlockAuthors { authors }).await;
     }
 
+    /// Tells that another machine runs with this node's identity, found out by whoever uses the swarm.
+    pub async fn report_twin(&self) {
+        // As above.
+        let _ = self.commands.send(Command::ReportTwin).await;
+    }
+
     /// Tells that a peer was of use: so many grains came from it that were new.
     pub async fn praise(&self, peer: PeerId, grains: usize) {
         // As above.

@@ -12,6 +12,7 @@
 //! | Who may connect, and who has to go when it is full? | `gate` |
 //! | Is a message welcome, and what does misbehaving cost? | `verdict`, `score` |
 //! | Whom to dial, when, after how many failures? | `dial` |
+//! | Is this machine's clock wrong, does another one run with this identity? | `clock`, `twin` |
 //! | How many bytes went where, and how many may? | `meter` |
 //! | How much may pass in a time? | `bucket` |
 //!
@@ -23,6 +24,7 @@
 
 mod behaviour;
 mod bucket;
+mod clock;
 mod codec;
 mod config;
 mod dial;
@@ -40,6 +42,7 @@ mod score;
 mod status;
 mod task;
 mod transport;
+mod twin;
 #[cfg(test)]
 mod vector_tests;
 mod verdict;
@@ -54,4 +57,4 @@ pub use libp2p::{Multiaddr, PeerId, identity::Keypair};
 pub use meter::{PROTOCOLS, Traffic};
 pub use metrics::Metrics;
 pub use score::{Ban, Offence};
-pub use status::{Direction, NetStatus, PeerStatus, Transport};
+pub use status::{Direction, NetStatus, PeerStatus, Transport, Warning};

@@ -1,5 +1,6 @@
 //! What the swarm tells about itself and its peers.
 
+use std::fmt;
 use std::time::Duration;
 
 use libp2p::{Multiaddr, PeerId};
@@ -27,6 +28,39 @@ pub enum Transport {
     Relayed,
     /// Something else, such as a transport of the tests.
     Other,
+}
+
+/// What the owner of a node should know and do something about. It reads as a sentence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Warning {
+    /// Most peers' clocks disagree with this machine's.
+    Clock {
+        /// By how many milliseconds they are ahead of it; negative when they are behind.
+        ahead_ms: i64,
+    },
+    /// Another machine runs with this node's identity.
+    Twin,
+}
+
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Clock { ahead_ms } => {
+                let minutes = ahead_ms.unsigned_abs().saturating_add(30_000) / 60_000;
+                let way = if *ahead_ms > 0 { "behind that" } else { "ahead of that" };
+                write!(
+                    f,
+                    "this machine's clock seems {minutes} minutes {way} of its peers, so that they do not take what it \
+                     seals or it does not take what they seal: set it, for example with `timedatectl set-ntp true`"
+                )
+            }
+            Self::Twin => write!(
+                f,
+                "another machine runs with this node's identity, on a copy of its data folder: stop one of the two and \
+                 start it on a new data folder; what is shared comes over the mesh, the rest with `export` and `import`"
+            ),
+        }
+    }
 }
 
 /// A connected peer.
@@ -89,4 +123,22 @@ pub struct NetStatus {
     pub traffic: Vec<Traffic>,
     /// Topics subscribed here, with the number of connected peers that are, too.
     pub topics: Vec<(Topic, usize)>,
+    /// What the owner should know.
+    pub warnings: Vec<Warning>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_warning_says_which_way_the_clock_is_off_and_what_to_do() {
+        let behind = Warning::Clock { ahead_ms: 12 * 60_000 + 7 }.to_string();
+        assert!(behind.contains("clock seems 12 minutes behind that of its peers"), "{behind}");
+        assert!(behind.contains("timedatectl"), "{behind}");
+        let ahead = Warning::Clock { ahead_ms: -3 * 60_000 }.to_string();
+        assert!(ahead.contains("3 minutes ahead of that of its peers"), "{ahead}");
+        assert!(Warning::Clock { ahead_ms: i64::MIN }.to_string().contains("minutes"));
+        assert!(Warning::Twin.to_string().contains("a new data folder"));
+    }
 }

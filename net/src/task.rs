@@ -4,6 +4,7 @@ mod asked;
 mod connections;
 mod peers;
 mod swarm_events;
+mod warnings;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -23,12 +24,14 @@ use synapsenet_proto::{Announcement, AuthorId, Identity, Topic};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::behaviour::{Behaviour, gossip_topic, topic_key, topic_scoring};
+use crate::clock::Clocks;
 use crate::dial::{AddressBook, Saved, split};
 use crate::gate::ip_of;
 use crate::handle::network_key;
 use crate::meter::Meter;
 use crate::score::{Ban, Bans, Offence, Penalties};
 use crate::transport::{self, PeerCounts};
+use crate::twin::Ends;
 use crate::verdict::Judge;
 use crate::{
     AskError, Config, DialError, Event, Metrics, NetError, NetStatus, PeerStatus, Request, Response,
@@ -67,6 +70,7 @@ pub(crate) enum Command {
     Bans { reply: oneshot::Sender<Vec<Ban>> },
     Report { peer: PeerId, offence: Offence },
     BlockAuthors { authors: HashSet<AuthorId> },
+    ReportTwin,
     Praise { peer: PeerId, grains: usize },
     Saved { reply: oneshot::Sender<Saved> },
     Stop,
@@ -100,7 +104,7 @@ pub(crate) struct Task {
     peers: HashMap<PeerId, Peer>,
     topics: BTreeMap<String, Topic>,
     /// Questions that were asked and are not answered yet.
-    asked: HashMap<(Line, OutboundRequestId), AskReply>,
+    asked: HashMap<(Line, OutboundRequestId), (AskReply, Instant)>,
     /// Questions of peers whose answers are being made.
     answering: FuturesUnordered<Answering>,
     /// Dials that somebody waits for.
@@ -114,6 +118,12 @@ pub(crate) struct Task {
     upnp: Option<Result<Multiaddr, String>>,
     /// What the last test of an address said.
     tested: Option<String>,
+    clocks: Clocks,
+    /// What was said of this machine's clock last.
+    clock_off_ms: Option<i64>,
+    ends: Ends,
+    /// Whether another machine runs with this node's identity.
+    has_twin: bool,
     ticks: u64,
     counted_refused: u64,
     is_stopping: bool,
@@ -172,6 +182,10 @@ impl Task {
             reserved_at: BTreeSet::new(),
             upnp: None,
             tested: None,
+            clocks: Clocks::default(),
+            clock_off_ms: None,
+            ends: Ends::default(),
+            has_twin: false,
             ticks: 0,
             counted_refused: 0,
             is_stopping: false,
@@ -273,6 +287,7 @@ impl Task {
             }
             Command::Report { peer, offence } => self.offended(peer, offence),
             Command::BlockAuthors { authors } => self.judge.block_authors(authors),
+            Command::ReportTwin => self.note_twin(),
             Command::Praise { peer, grains } => self.praise(&peer, grains),
             Command::Saved { reply } => {
                 drop(reply.send(Saved { peers: self.book.save(), bans: self.bans.save() }));
@@ -340,6 +355,10 @@ impl Task {
         let now = Instant::now();
         self.ticks += 1;
         self.hear_again();
+        self.look_at_clock();
+        if self.ends.is_another_machine(now) {
+            self.note_twin();
+        }
         for peer in self.swarm.behaviour_mut().gate.overdue(now) {
             tracing::debug!(%peer, "a visitor has to go");
             self.disconnect(&peer);

@@ -278,6 +278,8 @@ impl Loop {
         let mut save_at = Instant::now() + SAVE_EVERY;
         let mut rules = self.parts.memory.watch_rules();
         rules.mark_changed();
+        let mut twin = self.parts.ingest.watch_twin();
+        let mut has_twin = false;
         loop {
             tokio::select! {
                 event = net_events.recv() => {
@@ -293,6 +295,13 @@ impl Loop {
                 Ok(()) = rules.changed() => {
                     let blocked = rules.borrow_and_update().blocked().clone();
                     self.mesh.net.block_authors(blocked).await;
+                }
+                is_found = async { twin.wait_for(|found| *found).await.is_ok() }, if !has_twin => {
+                    has_twin = true;
+                    // It ends when the thread does, and the node with that.
+                    if is_found {
+                        self.mesh.net.report_twin().await;
+                    }
                 }
                 () = tokio::time::sleep_until(save_at) => {
                     self.save().await;

@@ -284,6 +284,31 @@ async fn grains_of_tomorrow_are_not_taken_and_cost_nobody_anything() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn most_clocks_against_ones_own_are_told_to_the_owner_and_cost_nobody_anything() {
+    let victim = Victim::new().await;
+    let ahead: Answers = Arc::new(|line, _| {
+        let clock_ms = now_ms() + 12 * 60_000;
+        // A comparison that ends with nothing missing.
+        let answer = rpc::SyncResponse { message: vec![0x61], grains: 1, clock_ms, ..Default::default() };
+        (line == Line::Sync).then(|| framed(&answer))
+    });
+    let mut peers = Vec::new();
+    for seed in 130..133 {
+        peers.push(victim.attacker_that_answers(seed, ahead.clone()).await);
+    }
+    // Three of four.
+    let warnings = async || victim.process.status().await.mesh.unwrap().warnings;
+    wait_for("the owner to be told", async || !warnings().await.is_empty()).await;
+    let told = warnings().await.remove(0);
+    assert_eq!(told.reason(), rpc::MeshWarningReason::Clock);
+    assert!(told.text.contains("seems 12 minutes behind that of its peers"), "{}", told.text);
+    assert!(victim.banned().await.is_empty());
+    drop(peers);
+    wait_for("it to be over", async || warnings().await.is_empty()).await;
+    victim.stands("a wrong clock").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_flood_is_dropped_and_honest_traffic_goes_on() {
     const MESSAGES: usize = 40_000;
     let victim = Victim::new().await;

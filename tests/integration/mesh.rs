@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use synapsenet_net::{Config, Metrics, Net, Saved};
 use synapsenet_proto::{Identity, rpc};
 
-use super::harness::{TestNode, ids, join, mesh_config, shared, wait_for, within};
+use super::harness::{TestNode, folder, ids, join, mesh_config, shared, wait_for, within};
 use super::metrics::scrape;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -253,4 +253,36 @@ async fn a_node_takes_part_in_no_more_topics_than_peers_listen_to() {
     assert_eq!(one.status().await.mesh.unwrap().topics.len(), 256);
     let one = one.restart_with(mesh_config(&[])).await;
     assert_eq!(one.status().await.mesh.unwrap().topics.len(), 256, "they are kept");
+}
+
+/// Somebody copied a data folder to another machine and runs both. They never meet, but others take what one of them seals to
+/// the other. (One node alone between them takes the two for one peer, and tells only the first what it takes part in.)
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copied_data_folder_is_noticed_on_both_machines() {
+    let near = join(&[]).await;
+    let far = join(&near.node.mesh_addresses()).await;
+    let config = |node: &TestNode| mesh_config(&node.node.mesh_addresses());
+    let (first, second) = (folder(), folder());
+    let one = TestNode::on(&first.path().join("data"), config(&near)).await;
+    std::fs::create_dir_all(second.path().join("data")).unwrap();
+    // With its permissions.
+    std::fs::copy(one.dir().join("identity.seed"), second.path().join("data/identity.seed")).unwrap();
+    let two = TestNode::on(&second.path().join("data"), config(&far)).await;
+    assert_eq!((one.node.author(), one.node.peer_id()), (two.node.author(), two.node.peer_id()));
+    let warnings = async |node: &TestNode| node.status().await.mesh.unwrap().warnings;
+    assert!(warnings(&one).await.is_empty() && warnings(&two).await.is_empty());
+
+    for (node, text) in [(&one, "Said by the first."), (&two, "Said by its copy.")] {
+        node.share(text).await;
+    }
+    for node in [&one, &two] {
+        wait_for("the owner to be told", async || {
+            let warnings = warnings(node).await;
+            warnings.iter().any(|warning| warning.reason() == rpc::MeshWarningReason::Twin)
+        })
+        .await;
+    }
+    let told = warnings(&one).await;
+    assert!(told[0].text.contains("a copy of its data folder"), "{told:?}");
+    assert!(warnings(&near).await.is_empty() && warnings(&far).await.is_empty());
 }

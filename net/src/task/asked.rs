@@ -1,13 +1,14 @@
 //! Questions in both directions.
 
 use std::pin::Pin;
+use std::time::Instant;
 
 use libp2p::PeerId;
 use libp2p::request_response::{self, Message, OutboundFailure, ResponseChannel};
 use synapsenet_proto::rpc;
 use tokio::sync::oneshot;
 
-use super::{AskReply, Line, MAX_ANSWERING, MAX_ASKED, Task};
+use super::{AskReply, Line, MAX_ANSWERING, MAX_ASKED, Task, now_ms};
 use crate::codec::Asked;
 use crate::score::Offence;
 use crate::{AskError, Event, Reply, Request, Response};
@@ -24,7 +25,7 @@ pub(crate) type Answering = Pin<Box<dyn Future<Output = Option<(Channel, Respons
 
 impl Task {
     pub(super) fn ask(&mut self, peer: PeerId, request: Request, reply: AskReply) {
-        self.asked.retain(|_, reply| !reply.is_closed());
+        self.asked.retain(|_, (reply, _)| !reply.is_closed());
         let refused = if !self.swarm.is_connected(&peer) {
             Some(AskError::NotConnected)
         } else if self.asked.len() >= MAX_ASKED {
@@ -49,7 +50,7 @@ impl Task {
                 (Line::Search, behaviour.search.send_request(&peer, Asked::Question(question)))
             }
         };
-        self.asked.insert(key, reply);
+        self.asked.insert(key, (reply, Instant::now()));
     }
 
     /// Something happened on one of the protocols for questions.
@@ -72,21 +73,33 @@ impl Task {
                     Asked::Stalled => self.offended(peer, Offence::Stalled),
                 }
             }
-            Event::Message { message: Message::Response { request_id, response }, .. } => {
-                if let Some(reply) = self.asked.remove(&(line, request_id)) {
+            Event::Message { peer, message: Message::Response { request_id, response }, .. } => {
+                if let Some((reply, asked)) = self.asked.remove(&(line, request_id)) {
+                    let response = response_of(response);
+                    self.read_clock(peer, &response, asked);
                     // Whoever asked has gone.
-                    let _ = reply.send(Ok(response_of(response)));
+                    let _ = reply.send(Ok(response));
                 }
             }
             Event::OutboundFailure { peer, request_id, error, .. } => {
                 let error = self.ask_error(peer, error);
-                if let Some(reply) = self.asked.remove(&(line, request_id)) {
+                if let Some((reply, _)) = self.asked.remove(&(line, request_id)) {
                     // As above.
                     let _ = reply.send(Err(error));
                 }
             }
             // The peer hung up, or nobody here answered.
             Event::InboundFailure { .. } | Event::ResponseSent { .. } => {}
+        }
+    }
+
+    /// An answer to a question about what is missing tells what time it is at the peer.
+    fn read_clock(&mut self, peer: PeerId, response: &Response, asked: Instant) {
+        if let Response::Sync(rpc::SyncResponse { clock_ms, .. }) = response
+            && *clock_ms != 0
+            && self.peers.contains_key(&peer)
+        {
+            self.clocks.told(peer, *clock_ms, asked.elapsed(), now_ms());
         }
     }
 
@@ -106,7 +119,10 @@ impl Task {
     pub(super) fn on_answered(&mut self, answered: Option<(Channel, Response)>) {
         let behaviour = self.swarm.behaviour_mut();
         let is_sent = match answered {
-            Some((Channel::Sync(channel), Response::Sync(answer))) => {
+            Some((Channel::Sync(channel), Response::Sync(mut answer))) => {
+                if answer.clock_ms == 0 {
+                    answer.clock_ms = now_ms();
+                }
                 behaviour.sync.send_response(channel, answer).is_ok()
             }
             Some((Channel::Fetch(channel), Response::Fetch(answer))) => {

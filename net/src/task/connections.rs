@@ -162,6 +162,7 @@ impl Task {
         }
         let Some(peer) = self.peers.remove(&id) else { return };
         self.reserved_at.remove(&id);
+        self.clocks.forget(&id);
         if self.silenced.remove(&id) {
             // Gossipsub would not notice that it comes again.
             self.swarm.behaviour_mut().gossip.remove_blacklisted_peer(&id);

@@ -354,6 +354,7 @@ impl Task {
             known_peers: self.book.len(),
             traffic: self.meter.all.by_protocol(),
             topics,
+            warnings: self.warnings(),
         }
     }
 }

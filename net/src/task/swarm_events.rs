@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use libp2p::gossipsub::{self, MessageAcceptance};
 use libp2p::kad::{self, GetProvidersOk, InboundRequest, QueryResult};
-use libp2p::swarm::SwarmEvent;
+use libp2p::swarm::{self, ListenError, SwarmEvent};
 use libp2p::{PeerId, identify, mdns, ping, relay, upnp};
 
 use super::asked::Channel;
@@ -14,6 +14,7 @@ use crate::behaviour::{BehaviourEvent, KADEMLIA_PROTOCOL};
 use crate::dial::is_dialable;
 use crate::metrics::Judged;
 use crate::score::Offence;
+use crate::twin::End;
 use crate::verdict::Verdict;
 use crate::{DialError, Event, Request, Response};
 
@@ -34,14 +35,22 @@ impl Task {
             SwarmEvent::ConnectionClosed { peer_id, connection_id, .. } => {
                 self.on_disconnected(peer_id, connection_id);
             }
+            SwarmEvent::IncomingConnectionError { error: ListenError::LocalPeerId { .. }, .. } => {
+                self.ends.failed(End::Came, Instant::now());
+            }
             SwarmEvent::OutgoingConnectionError { connection_id, peer_id, error } => {
+                let is_myself = self.is_myself(&error);
+                if is_myself {
+                    self.ends.failed(End::Dialled, Instant::now());
+                }
                 let pending = self.pending.remove(&connection_id);
                 if let Some(peer) = peer_id.or(pending) {
                     self.book.failed(&peer, Instant::now());
                 }
                 if let Some((reply, _)) = self.dialling.remove(&connection_id) {
                     // Whoever asked has gone.
-                    let _ = reply.send(Err(DialError::Failed(reason_of(&error))));
+                    let failed = || DialError::Failed(reason_of(&error));
+                    let _ = reply.send(Err(if is_myself { DialError::Myself } else { failed() }));
                 }
             }
             SwarmEvent::NewListenAddr { address, .. } => {
@@ -68,6 +77,15 @@ impl Task {
                 tracing::debug!(%error, "a listener failed for a moment")
             }
             _ => {}
+        }
+    }
+
+    /// Whether a dial led to this node's own id, whoever was looked for.
+    fn is_myself(&self, error: &swarm::DialError) -> bool {
+        match error {
+            swarm::DialError::LocalPeerId { .. } => true,
+            swarm::DialError::WrongPeerId { obtained, .. } => *obtained == self.peer(),
+            _ => false,
         }
     }
 

@@ -289,3 +289,69 @@ async fn a_dial_to_somebody_who_says_nothing_ends() {
     let refused = node.net.dial(address.parse().unwrap()).await.unwrap_err();
     assert!(matches!(refused, DialError::Failed(_)), "{refused}");
 }
+
+/// Somebody copied a data folder to another machine, and one of the two is told where the other is.
+#[tokio::test(flavor = "multi_thread")]
+async fn two_machines_with_one_identity_are_noticed_on_both_and_one_that_dials_itself_is_none() {
+    let (one, copy) = (Node::start(1, config()).await, Node::start(1, config()).await);
+    // libp2p knows the addresses that it listens on; this is another of the same machine.
+    let listen = vec!["/ip4/0.0.0.0/tcp/0".parse().unwrap()];
+    let alone = Node::start(2, Config { listen, ..Config::default() }).await;
+    let port = alone.net.listening()[0].to_string().rsplit('/').next().unwrap().to_owned();
+    let itself = format!("/ip4/127.0.0.2/tcp/{port}").parse().unwrap();
+    let refused = alone.net.dial(itself).await.unwrap_err();
+    assert!(matches!(refused, DialError::Myself), "{refused}");
+    let dialled = tokio::time::Instant::now();
+    let refused = copy.net.dial(one.net.listening()[0].clone()).await.unwrap_err();
+    assert!(matches!(refused, DialError::Myself), "{refused}");
+    for node in [&one, &copy] {
+        wait_for("the owner to be told", async || {
+            node.net.status().await.unwrap().warnings == [crate::Warning::Twin]
+        })
+        .await;
+    }
+    wait_for("the time in which the other end would come", async || {
+        dialled.elapsed() > 2 * crate::twin::SAME_CONNECTION
+    })
+    .await;
+    assert_eq!(alone.net.status().await.unwrap().warnings, []);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn most_peers_clocks_against_ones_own_are_told_until_they_agree() {
+    let here = Node::start(1, config()).await;
+    let mut others = Vec::new();
+    for seed in 2..5 {
+        let other = Node::start(seed, config()).await;
+        here.net.dial(other.address()).await.unwrap();
+        others.push(other);
+    }
+    for (ahead_ms, is_told) in [(12 * 60_000, true), (0, false), (-12 * 60_000, true)] {
+        for other in &mut others {
+            let question = Request::Sync(rpc::SyncRequest::default());
+            let asked = here.net.ask(other.net.peer(), question, PATIENCE);
+            let answering = async {
+                let asked = |event| match event {
+                    Event::Asked { reply, .. } => Some(reply),
+                    _ => None,
+                };
+                let reply = other.event("a question", asked).await;
+                // 0: the swarm says what time it is.
+                let clock_ms =
+                    if ahead_ms == 0 { 0 } else { super::now_ms().saturating_add_signed(ahead_ms) };
+                reply.send(Response::Sync(rpc::SyncResponse { clock_ms, ..Default::default() }));
+            };
+            let (answer, ()) = tokio::join!(asked, answering);
+            let Ok(Response::Sync(answer)) = answer else { panic!("{answer:?}") };
+            assert_ne!(answer.clock_ms, 0);
+        }
+        let warnings = here.net.status().await.unwrap().warnings;
+        match warnings.as_slice() {
+            [crate::Warning::Clock { ahead_ms: told }] => {
+                assert!(is_told && told.abs_diff(ahead_ms) < 60_000, "{told} for {ahead_ms}");
+            }
+            none => assert!(none.is_empty() && !is_told, "{none:?}"),
+        }
+    }
+    assert!(here.net.bans().await.unwrap().is_empty());
+}

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use synapsenet_index::Model;
+pub(crate) use synapsenet_net::Warning;
 use synapsenet_net::{Multiaddr, PeerId};
 use synapsenet_proto::{AuthorId, Topic};
 use synapsenet_storage::Counts;
@@ -67,6 +68,8 @@ pub(crate) struct MeshReport {
     /// Topics that the node takes part in.
     pub topics: Vec<Topic>,
     pub syncs: Vec<SyncProgress>,
+    /// What the owner should know.
+    pub warnings: Vec<Warning>,
 }
 
 impl Call {
@@ -117,6 +120,7 @@ async fn of_mesh(mesh: &Mesh) -> Result<MeshReport, CallError> {
         max_peers: status.max_peers,
         topics: mesh.topics().into_iter().collect(),
         syncs: mesh.sync.progress(),
+        warnings: status.warnings,
     })
 }
 

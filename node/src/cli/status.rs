@@ -50,6 +50,25 @@ struct MeshRecord<'a> {
     max_peers: u32,
     topics: &'a [String],
     syncs: Vec<SyncRecord<'a>>,
+    warnings: Vec<WarningRecord<'a>>,
+}
+
+/// What the owner should know, for scripts.
+#[derive(Debug, Serialize)]
+struct WarningRecord<'a> {
+    reason: &'static str,
+    text: &'a str,
+}
+
+impl<'a> WarningRecord<'a> {
+    fn new(warning: &'a rpc::MeshWarning) -> Self {
+        let reason = match warning.reason() {
+            rpc::MeshWarningReason::Clock => "clock",
+            rpc::MeshWarningReason::Twin => "twin",
+            rpc::MeshWarningReason::Unspecified => "other",
+        };
+        Self { reason, text: &warning.text }
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -111,6 +130,7 @@ impl<'a> StatusRecord<'a> {
                 max_peers: mesh.max_peers,
                 topics: &mesh.topics,
                 syncs: mesh.syncs.iter().map(SyncRecord::new).collect(),
+                warnings: mesh.warnings.iter().map(WarningRecord::new).collect(),
             }),
         }
     }
@@ -179,6 +199,10 @@ fn show_status(
     let Some(mesh) = &status.mesh else { return field("mesh", "off") };
     let (peers, topics) = (plural(mesh.peers.into(), "peer"), mesh.topics.join(", "));
     field("mesh", &format!("{peers} of at most {}; takes part in {topics}", mesh.max_peers))?;
+    field("peer id", &mesh.peer_id)?;
+    for warning in &mesh.warnings {
+        field("warning", &warning.text)?;
+    }
     for sync in mesh.syncs.iter().take(SHOWN_TOPICS) {
         field("sync", &describe_sync(sync))?;
     }

@@ -162,6 +162,7 @@ pub(crate) struct Ingest {
     memory: Arc<Memory>,
     announcer: Announcer,
     is_full: watch::Receiver<bool>,
+    has_twin: watch::Receiver<bool>,
 }
 
 impl fmt::Debug for Ingest {
@@ -176,9 +177,13 @@ impl Ingest {
         let (queue, commands) = mpsc::channel(QUEUE);
         let Start { memory, announcer, events, limits, changed, alarm } = start;
         let (full, is_full) = watch::channel(false);
-        let ingest = Self { queue, memory: memory.clone(), announcer: announcer.clone(), is_full };
+        let (twin, has_twin) = watch::channel(false);
+        let ingest =
+            Self { queue, memory: memory.clone(), announcer: announcer.clone(), is_full, has_twin };
         let admission = Admission::new(limits, Instant::now());
-        let writer = Writer { memory, announcer, events, admission, changed, full, failed: None };
+        let started_ms = now_ms();
+        let writer =
+            Writer { memory, announcer, events, admission, changed, full, failed: None, twin, started_ms };
         let run = move || writer.run(commands).context("the database cannot be written any more");
         (ingest, alarm.thread("ingest", run))
     }
@@ -196,6 +201,11 @@ impl Ingest {
     /// Tells whoever waits when the disk is full, and when it has room again.
     pub fn watch_disk(&self) -> watch::Receiver<bool> {
         self.is_full.clone()
+    }
+
+    /// Tells whoever waits once a peer brought a grain that was sealed in this node's name while it runs, and not here.
+    pub fn watch_twin(&self) -> watch::Receiver<bool> {
+        self.has_twin.clone()
     }
 
     /// Has it looked, while the disk is full, whether there is room again. Runs until `stop`: a part of the node.
@@ -412,6 +422,25 @@ mod tests {
         let grain = Grain::seal(draft, &author(1), now_ms() + 2 * MAX_CLOCK_SKEW_MS).unwrap();
         let refused = node.ingest.receive(without_claim(grain), peer(1)).await;
         assert!(matches!(refused, Err(IngestError::Refused(Refusal::FromTheFuture(_)))), "{refused:?}");
+    }
+
+    /// Somebody copied the data folder to another machine and runs both.
+    #[tokio::test]
+    async fn a_grain_in_this_nodes_name_that_it_did_not_seal_tells_of_another_machine() {
+        let node = Fixture::new();
+        let seal = |by: u8, ms| {
+            let draft = synapsenet_proto::Draft { text: format!("at {ms}"), ..Default::default() };
+            Grain::seal(draft, &author(by), ms).unwrap()
+        };
+        let later = now_ms() + 60_000;
+        let here = seal(0, later);
+        node.ingest.put(here.clone(), true).await.unwrap();
+        for innocent in [here, seal(0, 1), seal(1, later)] {
+            node.ingest.receive(without_claim(innocent), peer(3)).await.unwrap();
+            assert!(!*node.ingest.watch_twin().borrow());
+        }
+        node.ingest.receive(without_claim(seal(0, later + 1)), peer(3)).await.unwrap();
+        assert!(*node.ingest.watch_twin().borrow());
     }
 
     #[tokio::test]

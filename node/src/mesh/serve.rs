@@ -130,7 +130,8 @@ impl Inner {
             .map_err(|_| "the message cannot be read")?;
         let pages = if span == Span::WHOLE { catalogue.page_times.to_vec() } else { Vec::new() };
         let grains = catalogue.items.len() as u64;
-        Ok(rpc::SyncResponse { message, grains, pages, refused: String::new() })
+        // The swarm says what time it is.
+        Ok(rpc::SyncResponse { message, grains, pages, ..Default::default() })
     }
 
     fn fetch(&self, question: &rpc::FetchRequest) -> Result<rpc::FetchResponse, Refused> {

@@ -10,7 +10,7 @@ use crate::calls::authors::{AuthorReport, Whose};
 use crate::calls::error::invalid;
 use crate::calls::grains::{Emergence, Format, Stored};
 use crate::calls::models::Presence;
-use crate::calls::report::{MeshReport, ModelReport, Report};
+use crate::calls::report::{MeshReport, ModelReport, Report, Warning};
 use crate::calls::search::{Found, Hit, Origin, Outcome, PeerOutcome};
 use crate::calls::verify::Verified;
 use crate::calls::{CallError, Happening, SyncProgress, SyncState, now_ms};
@@ -306,7 +306,16 @@ fn mesh_status(report: MeshReport) -> rpc::MeshStatus {
         max_peers: report.max_peers as u32,
         topics: report.topics.iter().map(ToString::to_string).collect(),
         syncs: report.syncs.iter().map(sync_message).collect(),
+        warnings: report.warnings.into_iter().map(warning).collect(),
     }
+}
+
+fn warning(warning: Warning) -> rpc::MeshWarning {
+    let reason = match warning {
+        Warning::Clock { .. } => rpc::MeshWarningReason::Clock,
+        Warning::Twin => rpc::MeshWarningReason::Twin,
+    };
+    rpc::MeshWarning { reason: reason.into(), text: warning.to_string() }
 }
 
 #[cfg(test)]

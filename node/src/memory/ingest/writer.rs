@@ -26,6 +26,10 @@ pub(super) struct Writer {
     pub full: watch::Sender<bool>,
     /// When writing failed last because it was.
     pub failed: Option<Instant>,
+    /// Whether another machine seals in this node's name, for whoever wants to know.
+    pub twin: watch::Sender<bool>,
+    /// When this node started, in milliseconds since 1970-01-01 UTC.
+    pub started_ms: u64,
 }
 
 /// Who waits for which part of a commit's outcomes.
@@ -47,6 +51,7 @@ struct Arrival {
     id: GrainId,
     topic: Topic,
     author: AuthorId,
+    created_ms: u64,
     retraction: bool,
     shared: bool,
     peer: Option<(PeerId, Via)>,
@@ -63,7 +68,8 @@ impl Arrival {
         };
         let announce = retraction && shared && peer.is_none();
         let (id, topic, author) = (grain.id(), grain.topic().clone(), grain.author());
-        Self { id, topic, author, retraction, shared, peer, announce }
+        let created_ms = grain.created_ms();
+        Self { id, topic, author, created_ms, retraction, shared, peer, announce }
     }
 }
 
@@ -354,7 +360,11 @@ impl Writer {
 
     /// Tells of a grain that is new.
     fn tell(&self, arrival: Arrival) {
-        let Arrival { id, topic, author, retraction, peer, announce, .. } = arrival;
+        let Arrival { id, topic, author, created_ms, retraction, peer, announce, .. } = arrival;
+        // Peers bring back what was lost here with a disk or a backup; what was sealed since this node runs, it did not seal.
+        if peer.is_some() && author == self.announcer.author() && created_ms > self.started_ms {
+            self.twin.send_replace(true);
+        }
         let peer = peer.map(|(peer, _)| peer);
         self.events.tell(Happening::GrainAdded { id, topic, author, retraction, peer });
         if announce {
