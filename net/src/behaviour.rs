@@ -41,8 +41,6 @@ pub(crate) const MESSAGE_ID_BYTES: usize = 20;
 const FORGIVEN_PROMISES: f64 = 16.0;
 /// A whole gossipsub message: an announcement with what gossipsub puts around it.
 pub(crate) const MAX_GOSSIP_BYTES: usize = 64 << 10;
-/// Two peers may dial each other at the same moment, and a hole punch makes one more.
-pub(crate) const MAX_CONNECTIONS_PER_PEER: u32 = 3;
 /// Handshakes under way: they cost a key exchange each.
 pub(crate) const MAX_PENDING: u32 = 64;
 /// A ping takes at most so long. libp2p sends one every 15 s and keeps the first of several failures to itself, so a line
@@ -111,8 +109,7 @@ impl Behaviour {
         );
         let limits = connection_limits::ConnectionLimits::default()
             .with_max_pending_incoming(Some(MAX_PENDING))
-            .with_max_pending_outgoing(Some(MAX_PENDING))
-            .with_max_established_per_peer(Some(MAX_CONNECTIONS_PER_PEER));
+            .with_max_pending_outgoing(Some(MAX_PENDING));
         let identify = identify::Config::new(PROTOCOL.to_owned(), key.public())
             .with_agent_version(AGENT.to_owned())
             .with_push_listen_addr_updates(true);

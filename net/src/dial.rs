@@ -236,7 +236,7 @@ pub(crate) fn split(address: &Multiaddr) -> (Multiaddr, Option<PeerId>) {
 pub(crate) fn is_dialable(address: &Multiaddr) -> bool {
     let leads_nowhere =
         |ip: IpAddr| ip.is_unspecified() || matches!(ip, IpAddr::V6(ip) if ip.is_unicast_link_local());
-    let is_nowhere = crate::gate::ip_of(address).is_some_and(leads_nowhere);
+    let is_nowhere = crate::place::ip_of(address).is_some_and(leads_nowhere);
     let has_transport = address.iter().any(|part| {
         matches!(part, Protocol::Tcp(port) | Protocol::Udp(port) if port != 0)
             || matches!(part, Protocol::Memory(_) | Protocol::P2pCircuit)

@@ -33,13 +33,15 @@ fn the_page_for_implementers_says_the_limits_of_connections() {
     assert_page_says(
         "connections",
         &[
-            ("connections of one peer", behaviour::MAX_CONNECTIONS_PER_PEER.to_string()),
+            ("direct connections of one peer, for a moment", gate::MAX_DIRECT_CONNECTIONS.to_string()),
+            ("connections of one peer through relays", gate::MAX_RELAYED_CONNECTIONS.to_string()),
             ("handshakes under way, in each direction", behaviour::MAX_PENDING.to_string()),
-            ("handshakes under way from one public address", gate::MAX_PENDING_PER_ADDRESS.to_string()),
             ("substreams of a connection", transport::MAX_STREAMS.to_string()),
             ("seconds for encryption and multiplexing", transport::MAX_UPGRADE.as_secs().to_string()),
             ("seconds for a ping", behaviour::MAX_PING_TIME.as_secs().to_string()),
             ("seconds that an unused connection stays", task::IDLE.as_secs().to_string()),
+            ("seats only for peers that a node dialled, at most", gate::MAX_OUTBOUND_SEATS.to_string()),
+            ("seats of one group of public addresses, one of", gate::GROUP_SEAT_OF.to_string()),
             ("seconds of a visit", gate::MAX_VISIT.as_secs().to_string()),
             ("seconds from one visit of a peer to the next", gate::VISIT_EVERY.as_secs().to_string()),
             ("providers kept of one topic", behaviour::MAX_PROVIDERS.to_string()),

@@ -162,7 +162,8 @@ async fn a_node_with_eight_seats_never_has_more_than_eight_peers() {
         nets.push(Net::start(config, &identity, Saved::default(), metrics).await.unwrap());
     }
     let mut most = 0;
-    wait_for("all seats to be taken and everybody to have found somebody", async || {
+    // One seat is for newcomers that take the place of another group's peer, and here all are of one.
+    wait_for("the seats to be taken and everybody to have found somebody", async || {
         let peers = one.peers().await.len();
         assert!(peers <= 8, "{peers} peers");
         most = most.max(peers);
@@ -172,7 +173,7 @@ async fn a_node_with_eight_seats_never_has_more_than_eight_peers() {
             lonely +=
                 usize::from(others.iter().all(|peer| Some(peer.peer.to_string()) == one.node.peer_id()));
         }
-        most == 8 && lonely == 0
+        most >= 7 && lonely == 0
     })
     .await;
     for (net, ..) in &nets {

@@ -11,14 +11,14 @@ use super::connections::Peer;
 use super::{DialReply, Task, now_ms};
 use crate::behaviour::gossip_topic;
 use crate::dial::{is_dialable, split};
-use crate::gate::ip_of;
 use crate::meter::PROTOCOLS;
 use crate::metrics::{Reason, Way};
+use crate::place::ip_of;
 use crate::score::Offence;
 use crate::{DialError, Event, NetStatus, PeerStatus};
 
-/// Peers that this node looks for by itself; the other seats are for those who come. Gossipsub is content with 6 to 12 for
-/// a topic.
+/// Peers that this node looks for by itself, whoever dialled; the other seats are for those who come. Gossipsub is content
+/// with 6 to 12 for a topic.
 const MAX_LOOKED_FOR: usize = 12;
 /// Of the seats, so many may be taken by peers that this node dialled.
 const OUTBOUND_SHARE: (usize, usize) = (2, 3);
@@ -168,13 +168,13 @@ impl Task {
         self.swarm.behaviour_mut().gate.set_banned(banned);
     }
 
-    /// Tells gossipsub what is thought of each peer.
+    /// Tells gossipsub and the gate what is thought of each peer.
     pub(super) fn publish_scores(&mut self, now: Instant) {
         for (id, peer) in &self.peers {
-            self.swarm
-                .behaviour_mut()
-                .gossip
-                .set_application_score(id, peer.praise - self.penalties.of(id, now));
+            let worth = peer.praise - self.penalties.of(id, now);
+            let behaviour = self.swarm.behaviour_mut();
+            behaviour.gossip.set_application_score(id, worth);
+            behaviour.gate.set_worth(id, worth);
         }
     }
 
@@ -191,7 +191,8 @@ impl Task {
         self.counted_refused = refused;
     }
 
-    /// Dials whom the book knows while too few peers are here.
+    /// Dials whom the book knows while too few peers are here, or too few that this node chose itself: those who come may
+    /// all be one stranger's.
     pub(super) fn dial_some(&mut self, now: Instant) {
         let connected = self.peers.len();
         let pending: std::collections::HashSet<PeerId> = self.pending.values().copied().collect();
@@ -201,9 +202,12 @@ impl Task {
         };
         let mut due = self.book.reserved_due(now, is_free);
         let wanted = MAX_LOOKED_FOR.min((self.config.max_peers * OUTBOUND_SHARE.0 / OUTBOUND_SHARE.1).max(1));
-        let is_wanting = connected < wanted && gate.free_seats() > pending.len();
+        let missing = wanted
+            .saturating_sub(connected)
+            .max(gate.outbound_seats().saturating_sub(gate.outbound() + pending.len()));
+        let is_wanting = missing > 0 && gate.free_seats() > pending.len();
         if is_wanting {
-            let room = (wanted - connected).min(MAX_DIALLING.saturating_sub(pending.len()));
+            let room = missing.min(MAX_DIALLING.saturating_sub(pending.len()));
             due.extend(self.book.due(room, now, is_free));
             due.sort();
             due.dedup();
@@ -211,7 +215,8 @@ impl Task {
         for peer in due {
             self.dial_known(peer, now);
         }
-        if is_wanting && connected < wanted.min(3) {
+        let is_alone = connected < wanted.min(3) || self.swarm.behaviour().gate.outbound() == 0;
+        if is_wanting && is_alone {
             for address in self.book.bootstrap_due(now) {
                 // A failure comes as an event, or is of no interest: the next try is scheduled already.
                 let _ = self.swarm.dial(DialOpts::unknown_peer_id().address(address).build());

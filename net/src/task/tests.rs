@@ -222,6 +222,49 @@ async fn thirty_that_dial_eight_seats_find_each_other() {
     assert!(hub.net.peers().await.unwrap().len() <= 8);
 }
 
+/// An address from which everything goes on to a node, which sees it come from `from`.
+async fn forwarder(node: &Node, from: &'static str) -> Multiaddr {
+    let to = node.net.listening()[0].to_string();
+    let to: std::net::SocketAddr = format!("127.0.0.1:{}", to.rsplit('/').next().unwrap()).parse().unwrap();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        while let Ok((mut one, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let socket = tokio::net::TcpSocket::new_v4().unwrap();
+                socket.bind(format!("{from}:0").parse().unwrap()).unwrap();
+                let mut other = socket.connect(to).await.unwrap();
+                // Either end may break off.
+                let _ = tokio::io::copy_bidirectional(&mut one, &mut other).await;
+            });
+        }
+    });
+    format!("/ip4/127.0.0.1/tcp/{port}/p2p/{}", node.net.peer()).parse().unwrap()
+}
+
+/// A crowd from one network used to have all seats for as long as it liked.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crowd_of_one_network_does_not_keep_an_honest_newcomer_out() {
+    let hub = Node::start(0, Config { max_peers: 16, ..config() }).await;
+    let crowded = forwarder(&hub, "127.0.1.1").await;
+    let mut crowd = Vec::new();
+    for seed in 1..=20 {
+        crowd.push(Node::start(seed, Config { bootstrap: vec![crowded.clone()], ..Config::default() }).await);
+    }
+    wait_for("the crowd to have what it gets", async || {
+        hub.net.peers().await.unwrap().iter().filter(|peer| !peer.visiting).count() >= 9
+    })
+    .await;
+    let bootstrap = vec![forwarder(&hub, "127.0.2.1").await];
+    let honest = Node::start(99, Config { bootstrap, ..Config::default() }).await;
+    wait_for("the honest peer to have a seat", async || {
+        let peers = hub.net.peers().await.unwrap();
+        assert!(peers.len() <= 16);
+        peers.iter().any(|peer| peer.peer == honest.net.peer() && !peer.visiting)
+    })
+    .await;
+}
+
 /// Half a second at 40,000 bytes a second, and what a cap lets through at once.
 #[tokio::test]
 async fn a_cap_on_uploads_holds() {
