@@ -41,7 +41,7 @@ pub(crate) const MESSAGE_ID_BYTES: usize = 20;
 const FORGIVEN_PROMISES: f64 = 16.0;
 /// A whole gossipsub message: an announcement with what gossipsub puts around it.
 pub(crate) const MAX_GOSSIP_BYTES: usize = 64 << 10;
-/// Handshakes under way: they cost a key exchange each.
+/// Dials under way. What comes in is bounded by the entrance.
 pub(crate) const MAX_PENDING: u32 = 64;
 /// A ping takes at most so long. libp2p sends one every 15 s and keeps the first of several failures to itself, so a line
 /// that was cut is noticed after two: 45 to 60 s.
@@ -107,9 +107,8 @@ impl Behaviour {
             config.block.iter().copied().collect(),
             reserved,
         );
-        let limits = connection_limits::ConnectionLimits::default()
-            .with_max_pending_incoming(Some(MAX_PENDING))
-            .with_max_pending_outgoing(Some(MAX_PENDING));
+        let limits =
+            connection_limits::ConnectionLimits::default().with_max_pending_outgoing(Some(MAX_PENDING));
         let identify = identify::Config::new(PROTOCOL.to_owned(), key.public())
             .with_agent_version(AGENT.to_owned())
             .with_push_listen_addr_updates(true);

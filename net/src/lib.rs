@@ -9,7 +9,7 @@
 //! | What can be asked of the mesh, and what does it tell? | `handle`, `event` |
 //! | Who decides what happens next? | `task` |
 //! | Which protocols are spoken, with which limits? | `behaviour`, `codec`, `transport` |
-//! | Who may connect, and who has to go when it is full? | `gate`, `place` |
+//! | Who may connect, and who has to go when it is full? | `entrance`, `gate`, `place` |
 //! | Is a message welcome, and what does misbehaving cost? | `verdict`, `score` |
 //! | Whom to dial, when, after how many failures? | `dial` |
 //! | Is this machine's clock wrong, does another one run with this identity? | `clock`, `twin` |
@@ -28,6 +28,7 @@ mod clock;
 mod codec;
 mod config;
 mod dial;
+mod entrance;
 mod error;
 mod event;
 #[cfg(test)]

@@ -36,6 +36,8 @@ const OTHER: usize = PROTOCOLS.len() - 1;
 const MAX_HEAD: usize = 160;
 /// How much a cap lets through at once after a pause: a quarter of a second's worth, and never less than this.
 const MIN_BURST: u64 = 16 << 10;
+/// How long a connection may take to say good-bye. Whoever does not listen any more would keep its seat for as long as it likes.
+const MAX_CLOSE: Duration = Duration::from_secs(2);
 /// The shortest wait for a cap: more often a timer is not worth while.
 const MIN_WAIT: Duration = Duration::from_millis(5);
 
@@ -119,12 +121,13 @@ pub(crate) struct Metered {
     inner: StreamMuxerBox,
     meter: Arc<Meter>,
     peer: Arc<Count>,
+    closing: Option<Pin<Box<tokio::time::Sleep>>>,
 }
 
 impl Metered {
     /// Wraps a connection to a peer, whose bytes go to `peer` as well.
     pub(crate) fn new(inner: StreamMuxerBox, meter: Arc<Meter>, peer: Arc<Count>) -> Self {
-        Self { inner, meter, peer }
+        Self { inner, meter, peer, closing: None }
     }
 
     fn wrap(&self, inner: SubstreamBox) -> Substream {
@@ -154,7 +157,12 @@ impl StreamMuxer for Metered {
     }
 
     fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_close(cx)
+        let this = &mut *self;
+        let closing = this.closing.get_or_insert_with(|| Box::pin(tokio::time::sleep(MAX_CLOSE)));
+        if closing.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(Ok(()));
+        }
+        Pin::new(&mut this.inner).poll_close(cx)
     }
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<StreamMuxerEvent>> {

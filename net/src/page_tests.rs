@@ -3,7 +3,7 @@
 use synapsenet_proto::{MAX_CLOCK_ERROR_MS, MAX_CLOCK_SKEW_MS, MAX_PASSED_SKEW_MS};
 
 use crate::score::Offence;
-use crate::{behaviour, codec, gate, score, task, transport, verdict};
+use crate::{behaviour, codec, entrance, gate, score, task, transport, verdict};
 
 const PAGE: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../proto/PROTOCOL.md"));
 
@@ -35,7 +35,9 @@ fn the_page_for_implementers_says_the_limits_of_connections() {
         &[
             ("direct connections of one peer, for a moment", gate::MAX_DIRECT_CONNECTIONS.to_string()),
             ("connections of one peer through relays", gate::MAX_RELAYED_CONNECTIONS.to_string()),
-            ("handshakes under way, in each direction", behaviour::MAX_PENDING.to_string()),
+            ("dials under way", behaviour::MAX_PENDING.to_string()),
+            ("handshakes under way with newcomers", entrance::MAX_HALF_OPEN.to_string()),
+            ("handshakes under way from one group", entrance::MAX_HALF_OPEN_PER_GROUP.to_string()),
             ("substreams of a connection", transport::MAX_STREAMS.to_string()),
             ("seconds for encryption and multiplexing", transport::MAX_UPGRADE.as_secs().to_string()),
             ("seconds for a ping", behaviour::MAX_PING_TIME.as_secs().to_string()),

@@ -11,11 +11,12 @@ use libp2p::identity::Keypair;
 use libp2p::pnet::{PnetConfig, PreSharedKey};
 use libp2p::{PeerId, dns, noise, quic, relay, tcp, yamux};
 
+use crate::entrance::Entrance;
 use crate::meter::{Count, Meter, Metered};
 use crate::{Config, NetError};
 
 /// The longest that encryption and multiplexing may take to be agreed on. A peer that is slower gives nothing.
-pub(crate) const MAX_UPGRADE: Duration = Duration::from_secs(15);
+pub(crate) const MAX_UPGRADE: Duration = Duration::from_secs(10);
 /// Substreams of one connection.
 pub(crate) const MAX_STREAMS: usize = 256;
 
@@ -84,7 +85,7 @@ pub(crate) fn build(config: &Config, key: &Keypair, meter: &Arc<Meter>) -> Resul
     // Dns comes around those that dial names, and inside of what counts.
     let direct = quic.or_transport(tcp).map(|either, _| either.into_inner());
     let named = with_names(direct, dns::tokio::Transport::system(()).map(drop))?;
-    let all = relayed.or_transport(named).map(|either, _| either.into_inner());
+    let all = Entrance::new(relayed.or_transport(named).map(|either, _| either.into_inner()).boxed());
 
     let layered = match &config.layer {
         Some(layer) => layer(all.boxed()),

@@ -222,6 +222,20 @@ async fn thirty_that_dial_eight_seats_find_each_other() {
     assert!(hub.net.peers().await.unwrap().len() <= 8);
 }
 
+/// Sockets that connect to a node from an address and say nothing.
+async fn silent(node: &Node, from: &str, count: usize) -> Vec<tokio::net::TcpStream> {
+    let address = node.net.listening()[0].to_string();
+    let port = address.rsplit('/').next().unwrap();
+    let to: std::net::SocketAddr = format!("127.0.0.1:{port}").parse().unwrap();
+    let mut sockets = Vec::new();
+    for _ in 0..count {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind(format!("{from}:0").parse().unwrap()).unwrap();
+        sockets.push(socket.connect(to).await.unwrap());
+    }
+    sockets
+}
+
 /// An address from which everything goes on to a node, which sees it come from `from`.
 async fn forwarder(node: &Node, from: &'static str) -> Multiaddr {
     let to = node.net.listening()[0].to_string();
@@ -240,6 +254,20 @@ async fn forwarder(node: &Node, from: &'static str) -> Multiaddr {
         }
     });
     format!("/ip4/127.0.0.1/tcp/{port}/p2p/{}", node.net.peer()).parse().unwrap()
+}
+
+/// Sixty-four sockets that said nothing used to be all that a node talked to.
+#[tokio::test(flavor = "multi_thread")]
+async fn silent_sockets_do_not_shut_the_door() {
+    use tokio::io::AsyncReadExt;
+    let hub = Node::start(1, config()).await;
+    let _others = silent(&hub, "127.0.1.1", 100).await;
+    let mut silent = silent(&hub, "127.0.2.1", 100).await;
+    // The first ones have given way to the later ones, so the node has seen these.
+    let gone = async { while !matches!(silent[50].read(&mut [0; 64]).await, Ok(0) | Err(_)) {} };
+    tokio::time::timeout(PATIENCE, gone).await.unwrap();
+    let honest = Node::start(2, config()).await;
+    assert_eq!(honest.net.dial(hub.address()).await.unwrap(), hub.net.peer());
 }
 
 /// A crowd from one network used to have all seats for as long as it liked.
