@@ -363,7 +363,7 @@ impl Task {
             tracing::debug!(%peer, "a visitor has to go");
             self.disconnect(&peer);
         }
-        self.leave_relays(now);
+        self.leave_others(now);
         self.dial_some(now);
         self.publish_scores(now);
         self.count_traffic();

@@ -16,11 +16,11 @@ use crate::status::{Direction, Transport};
 use crate::transport::count_of;
 use crate::{DialError, Event};
 
-/// Two that dial each other at the same moment have two connections so close together.
-const SAME_MOMENT: Duration = Duration::from_millis(100);
-/// A connection through a relay stays so long beside a direct one: until the peer has the direct one, too, and what was asked
-/// through the relay is answered.
-const RELAYED_BESIDE_DIRECT: Duration = Duration::from_secs(10);
+/// Two that dial each other at the same moment have two connections so close together, over slow lines as well.
+const SAME_MOMENT: Duration = Duration::from_secs(2);
+/// A second connection of a peer stays so long beside the one that is kept: until the peer has that one, too, and what was
+/// asked through the other is answered. QUIC notices within this time that a peer was started anew.
+const BESIDE_ANOTHER: Duration = Duration::from_secs(15);
 
 /// A connected peer.
 pub(crate) struct Peer {
@@ -59,13 +59,28 @@ impl Peer {
         self.connections.values().min_by_key(order).expect("a connected peer has a connection")
     }
 
-    /// Connections through a relay that a direct one has replaced for long enough.
-    fn outlived(&self, now: Instant) -> Vec<ConnectionId> {
+    /// The connection that is kept beside others. Both ends choose the same: a direct one before a relayed one, the one
+    /// that is older by more than a moment, and of two that were made in one moment the one that the peer with the smaller
+    /// id dialled.
+    fn kept(&self, is_smaller: bool) -> &Connection {
         let best = self.best();
-        if best.is_relayed() || now.saturating_duration_since(best.since) < RELAYED_BESIDE_DIRECT {
-            return Vec::new();
-        }
-        self.connections.iter().filter(|(_, other)| other.is_relayed()).map(|(id, _)| *id).collect()
+        let rivals = self.connections.values().filter(|other| {
+            other.is_relayed() == best.is_relayed()
+                && other.since.saturating_duration_since(best.since) <= SAME_MOMENT
+        });
+        let by_smaller =
+            |connection: &&Connection| (connection.direction == Direction::Outbound) == is_smaller;
+        rivals.min_by_key(|other| (!by_smaller(other), other.since)).unwrap_or(best)
+    }
+
+    /// Connections that have stood beside the one that is kept for long enough. `is_smaller`: whether this node's id is
+    /// smaller than the peer's.
+    fn outlived(&self, is_smaller: bool, now: Instant) -> Vec<ConnectionId> {
+        let kept = self.kept(is_smaller);
+        let is_enough =
+            |other: &Connection| now.saturating_duration_since(other.since.max(kept.since)) >= BESIDE_ANOTHER;
+        let others = self.connections.iter().filter(|(_, other)| *other != kept && is_enough(other));
+        others.map(|(id, _)| *id).collect()
     }
 }
 
@@ -180,11 +195,12 @@ impl Task {
         }
     }
 
-    /// Closes connections through a relay beside direct ones: a relay's room is small, and for those who have no other way.
-    pub(super) fn leave_relays(&mut self, now: Instant) {
+    /// Leaves each peer one connection: each holds memory, and a relay's room is small, and for those who have no other way.
+    pub(super) fn leave_others(&mut self, now: Instant) {
+        let me = self.peer();
         for (id, peer) in &self.peers {
-            for connection in peer.outlived(now) {
-                tracing::info!(peer = %id, "a connection through a relay is left for the direct one");
+            for connection in peer.outlived(me < *id, now) {
+                tracing::info!(peer = %id, "a connection is left for another one to the same peer");
                 self.swarm.close_connection(connection);
             }
         }
@@ -199,6 +215,7 @@ mod tests {
     fn a_connection_that_outlives_a_much_older_one_is_another_session() {
         let (began, later) = (Instant::now(), |ms| Instant::now() + Duration::from_millis(ms));
         assert!(is_another_session(began, [later(5000), later(9000)].into_iter()));
+        assert!(!is_another_session(began, [later(500)].into_iter()), "both dialled, over a slow line");
         assert!(
             !is_another_session(began, [later(5000), began].into_iter()),
             "one of the first moment goes on"
@@ -209,16 +226,54 @@ mod tests {
     #[test]
     fn a_direct_connection_counts_and_takes_the_place_of_a_relayed_one_after_a_while() {
         let begin = Instant::now();
-        let connection = |transport, seconds| Connection {
-            address: "/ip4/192.0.2.1/tcp/1".parse().unwrap(),
-            direction: Direction::Outbound,
-            transport,
-            since: begin + Duration::from_secs(seconds),
-        };
+        let (ids, mut peer) = peer_with(&[(Transport::Relayed, Direction::Outbound, begin)]);
+        let late = begin + Duration::from_secs(1000);
+        assert_eq!(peer.best().transport, Transport::Relayed);
+        assert!(peer.outlived(true, late).is_empty(), "there is no other");
+        let direct = connection(Transport::Tcp, Direction::Inbound, begin + Duration::from_secs(100));
+        peer.connections.insert(ids[1], direct);
+        assert_eq!(peer.best().transport, Transport::Tcp);
+        let after = |seconds| peer.outlived(true, begin + Duration::from_secs(seconds));
+        assert!(after(105).is_empty(), "the peer may not have it yet");
+        assert_eq!(after(116), [ids[0]]);
+    }
+
+    #[test]
+    fn of_two_connections_both_ends_keep_the_same() {
+        use Direction::{Inbound, Outbound};
+        let begin = Instant::now();
+        let after = |ms| begin + Duration::from_millis(ms);
+        // Two that dialled each other: each end saw its own dial through first.
+        let (ids, smaller) =
+            peer_with(&[(Transport::Tcp, Outbound, after(0)), (Transport::Tcp, Inbound, after(700))]);
+        let (_, larger) =
+            peer_with(&[(Transport::Tcp, Inbound, after(600)), (Transport::Tcp, Outbound, after(10))]);
+        let late = after(60_000);
+        assert_eq!(
+            (smaller.outlived(true, late), larger.outlived(false, late)),
+            (vec![ids[1]], vec![ids[1]])
+        );
+        assert!(smaller.outlived(true, after(10_000)).is_empty(), "what was asked there is to be answered");
+        // One that came much later, whoever dialled it.
+        for is_smaller in [true, false] {
+            let (ids, peer) =
+                peer_with(&[(Transport::Tcp, Inbound, after(0)), (Transport::Quic, Inbound, after(5000))]);
+            assert_eq!(peer.outlived(is_smaller, late), [ids[1]]);
+        }
+    }
+
+    fn connection(transport: Transport, direction: Direction, since: Instant) -> Connection {
+        Connection { address: "/ip4/192.0.2.1/tcp/1".parse().unwrap(), direction, transport, since }
+    }
+
+    fn peer_with(connections: &[(Transport, Direction, Instant)]) -> (Vec<ConnectionId>, Peer) {
         let ids: Vec<ConnectionId> = (0..3).map(ConnectionId::new_unchecked).collect();
-        let mut peer = Peer {
-            connections: HashMap::from([(ids[0], connection(Transport::Relayed, 0))]),
-            since: begin,
+        let made = connections
+            .iter()
+            .map(|(transport, direction, since)| connection(*transport, *direction, *since));
+        let peer = Peer {
+            connections: ids.iter().copied().zip(made).collect(),
+            since: Instant::now(),
             latency: None,
             agent: String::new(),
             praise: 0.0,
@@ -226,13 +281,6 @@ mod tests {
             has_greeted: true,
             waiting: Vec::new(),
         };
-        let late = begin + Duration::from_secs(1000);
-        assert_eq!(peer.best().transport, Transport::Relayed);
-        assert!(peer.outlived(late).is_empty(), "there is no other");
-        peer.connections.insert(ids[1], connection(Transport::Tcp, 100));
-        peer.connections.insert(ids[2], connection(Transport::Quic, 200));
-        assert_eq!(peer.best().transport, Transport::Tcp);
-        assert!(peer.outlived(begin + Duration::from_secs(105)).is_empty(), "the peer may not have it yet");
-        assert_eq!(peer.outlived(begin + Duration::from_secs(111)), [ids[0]]);
+        (ids, peer)
     }
 }
