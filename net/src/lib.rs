@@ -15,6 +15,7 @@
 //! | Is this machine's clock wrong, does another one run with this identity? | `clock`, `twin` |
 //! | How many bytes went where, and how many may? | `meter` |
 //! | How much may pass in a time? | `bucket` |
+//! | How much may a connection hold unread? | `window` |
 //!
 //! This crate refuses to know the store and the index: bytes come in, a verdict or an [`Event`] goes out. The swarm's task
 //! never waits for whoever uses it: when the queue of events is full, announcements are dropped and counted, and questions
@@ -48,6 +49,7 @@ mod twin;
 #[cfg(test)]
 mod vector_tests;
 mod verdict;
+mod window;
 
 pub use bucket::Bucket;
 pub use config::{Config, Layer};

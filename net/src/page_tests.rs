@@ -3,7 +3,7 @@
 use synapsenet_proto::{MAX_CLOCK_ERROR_MS, MAX_CLOCK_SKEW_MS, MAX_PASSED_SKEW_MS};
 
 use crate::score::Offence;
-use crate::{behaviour, codec, entrance, gate, score, task, transport, verdict};
+use crate::{behaviour, codec, entrance, gate, score, task, transport, verdict, window};
 
 const PAGE: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../proto/PROTOCOL.md"));
 
@@ -46,6 +46,8 @@ fn the_page_for_implementers_says_the_limits_of_connections() {
             ("seats of one group of public addresses, one of", gate::GROUP_SEAT_OF.to_string()),
             ("seconds of a visit", gate::MAX_VISIT.as_secs().to_string()),
             ("seconds from one visit of a peer to the next", gate::VISIT_EVERY.as_secs().to_string()),
+            ("bytes that a connection may hold unread", window::MAX_UNREAD.to_string()),
+            ("bytes that a peer may hold unread", window::MAX_UNREAD_OF_PEER.to_string()),
             ("providers kept of one topic", behaviour::MAX_PROVIDERS.to_string()),
             ("topics with providers kept", behaviour::MAX_PROVIDED.to_string()),
         ],

@@ -9,10 +9,11 @@ use libp2p::core::transport::{Boxed, OptionalTransport, Transport as _};
 use libp2p::core::upgrade::Version;
 use libp2p::identity::Keypair;
 use libp2p::pnet::{PnetConfig, PreSharedKey};
-use libp2p::{PeerId, dns, noise, quic, relay, tcp, yamux};
+use libp2p::{PeerId, dns, noise, quic, relay, tcp};
 
 use crate::entrance::Entrance;
 use crate::meter::{Count, Meter, Metered};
+use crate::window::{MAX_UNREAD, Yamux};
 use crate::{Config, NetError};
 
 /// The longest that encryption and multiplexing may take to be agreed on. A peer that is slower gives nothing.
@@ -46,8 +47,7 @@ pub(crate) struct Parts {
 pub(crate) fn build(config: &Config, key: &Keypair, meter: &Arc<Meter>) -> Result<Parts, NetError> {
     let setup = |error: &dyn std::fmt::Display| NetError::Setup(error.to_string());
     let secure = || noise::Config::new(key).map_err(|error| setup(&error));
-    let mut streams = yamux::Config::default();
-    streams.set_max_num_streams(MAX_STREAMS);
+    let streams = Yamux { max_streams: MAX_STREAMS };
 
     let pre_shared = config.pre_shared_key.map(|key| PnetConfig::new(PreSharedKey::new(key)));
     let is_private = pre_shared.is_some();
@@ -66,7 +66,7 @@ pub(crate) fn build(config: &Config, key: &Keypair, meter: &Arc<Meter>) -> Resul
     let quic = if is_private {
         OptionalTransport::none()
     } else {
-        OptionalTransport::some(quic::tokio::Transport::new(quic::Config::new(key)))
+        OptionalTransport::some(quic::tokio::Transport::new(bounded_quic(key)))
     };
     let quic = quic.map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)));
     let (relay_transport, relay) = if config.relay_client {
@@ -98,6 +98,16 @@ pub(crate) fn build(config: &Config, key: &Keypair, meter: &Arc<Meter>) -> Resul
         (peer, StreamMuxerBox::new(Metered::new(muxer, meter.clone(), count)))
     });
     Ok(Parts { transport: metered.boxed(), relay, counts })
+}
+
+/// QUIC that holds as much unread as a connection of TCP may.
+fn bounded_quic(key: &Keypair) -> quic::Config {
+    let mut config = quic::Config::new(key);
+    config.max_concurrent_stream_limit = MAX_STREAMS as u32;
+    config.max_connection_data = MAX_UNREAD as u32;
+    // So that one stream that is not read does not stop the others.
+    config.max_stream_data = MAX_UNREAD as u32 / 2;
+    config
 }
 
 /// Looks up the names in addresses that `direct` is to dial. `system` is whether the system says whom to ask for them
