@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use libp2p::gossipsub::{self, IdentTopic, MessageAuthenticity, MessageId, ValidationMode};
 use libp2p::identity::Keypair;
-use libp2p::kad::{self, store::MemoryStore};
+use libp2p::kad;
 use libp2p::request_response::{self, ProtocolSupport};
 use libp2p::swarm::NetworkBehaviour;
 use libp2p::swarm::behaviour::toggle::Toggle;
@@ -20,6 +20,7 @@ use synapsenet_proto::{MAX_ANNOUNCEMENT_BYTES, Topic, rpc};
 use crate::codec::Protobuf;
 use crate::dial::split;
 use crate::gate::Gate;
+use crate::providers::Providers;
 use crate::{Config, NetError};
 
 /// Says which network this is, and who speaks.
@@ -63,9 +64,6 @@ pub(crate) const MAX_ANSWER_TIME: Duration = Duration::from_secs(30);
 pub(crate) const MAX_QUESTION_STREAMS: usize = 8;
 /// Sync messages are large, and there is one session at a time.
 pub(crate) const MAX_SYNC_STREAMS: usize = 2;
-/// Peers of a topic that provide it, and topics provided for: what Kademlia may keep here.
-pub(crate) const MAX_PROVIDERS: usize = 20;
-pub(crate) const MAX_PROVIDED: usize = 1024;
 
 type Questions<Q, A> = request_response::Behaviour<Protobuf<Q, A>>;
 
@@ -77,7 +75,7 @@ pub(crate) struct Behaviour {
     memory: Toggle<memory_connection_limits::Behaviour>,
     pub(crate) identify: identify::Behaviour,
     ping: ping::Behaviour,
-    pub(crate) kademlia: kad::Behaviour<MemoryStore>,
+    pub(crate) kademlia: kad::Behaviour<Providers>,
     pub(crate) gossip: gossipsub::Behaviour,
     pub(crate) sync: Questions<rpc::SyncRequest, rpc::SyncResponse>,
     pub(crate) fetch: Questions<rpc::FetchRequest, rpc::FetchResponse>,
@@ -157,7 +155,7 @@ where
 
 /// Kademlia finds peers and the peers of a topic. It keeps no content: records are refused, providers are filtered by the
 /// task.
-fn kademlia(me: PeerId) -> kad::Behaviour<MemoryStore> {
+fn kademlia(me: PeerId) -> kad::Behaviour<Providers> {
     let mut config = kad::Config::new(StreamProtocol::new(KADEMLIA_PROTOCOL));
     config
         .set_record_filtering(kad::StoreInserts::FilterBoth)
@@ -167,13 +165,7 @@ fn kademlia(me: PeerId) -> kad::Behaviour<MemoryStore> {
         .set_provider_publication_interval(Some(Duration::from_secs(1800)))
         .set_provider_record_ttl(Some(Duration::from_secs(3 * 3600)))
         .set_replication_factor(NonZeroUsize::MIN.saturating_add(9));
-    let store = kad::store::MemoryStoreConfig {
-        max_records: 0,
-        max_value_bytes: 0,
-        max_providers_per_key: MAX_PROVIDERS,
-        max_provided_keys: MAX_PROVIDED,
-    };
-    kad::Behaviour::with_config(me, MemoryStore::with_config(me, store), config)
+    kad::Behaviour::with_config(me, Providers::new(me), config)
 }
 
 /// Gossipsub 1.3 without signatures of its own: grains are signed by their authors, and who passes one on is nobody's

@@ -16,6 +16,7 @@
 //! | How many bytes went where, and how many may? | `meter` |
 //! | How much may pass in a time? | `bucket` |
 //! | How much may a connection hold unread? | `window` |
+//! | Who provides which topic, as others say? | `providers` |
 //!
 //! This crate refuses to know the store and the index: bytes come in, a verdict or an [`Event`] goes out. The swarm's task
 //! never waits for whoever uses it: when the queue of events is full, announcements are dropped and counted, and questions
@@ -41,6 +42,7 @@ mod metrics;
 #[cfg(test)]
 mod page_tests;
 mod place;
+mod providers;
 mod score;
 mod status;
 mod task;

@@ -3,7 +3,7 @@
 use synapsenet_proto::{MAX_CLOCK_ERROR_MS, MAX_CLOCK_SKEW_MS, MAX_PASSED_SKEW_MS};
 
 use crate::score::Offence;
-use crate::{behaviour, codec, entrance, gate, score, task, transport, verdict, window};
+use crate::{behaviour, codec, entrance, gate, providers, score, task, transport, verdict, window};
 
 const PAGE: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../proto/PROTOCOL.md"));
 
@@ -48,8 +48,9 @@ fn the_page_for_implementers_says_the_limits_of_connections() {
             ("seconds from one visit of a peer to the next", gate::VISIT_EVERY.as_secs().to_string()),
             ("bytes that a connection may hold unread", window::MAX_UNREAD.to_string()),
             ("bytes that a peer may hold unread", window::MAX_UNREAD_OF_PEER.to_string()),
-            ("providers kept of one topic", behaviour::MAX_PROVIDERS.to_string()),
-            ("topics with providers kept", behaviour::MAX_PROVIDED.to_string()),
+            ("providers kept of one topic", providers::MAX_PROVIDERS.to_string()),
+            ("provider records kept", providers::MAX_RECORDS.to_string()),
+            ("provider records kept of one peer", providers::MAX_RECORDS_PER_PEER.to_string()),
         ],
     );
 }
