@@ -21,6 +21,7 @@ use crate::codec::Protobuf;
 use crate::dial::split;
 use crate::gate::Gate;
 use crate::providers::Providers;
+use crate::subscriptions::{Subscriptions, subscriptions};
 use crate::{Config, NetError};
 
 /// Says which network this is, and who speaks.
@@ -65,6 +66,7 @@ pub(crate) const MAX_QUESTION_STREAMS: usize = 8;
 /// Sync messages are large, and there is one session at a time.
 pub(crate) const MAX_SYNC_STREAMS: usize = 2;
 
+type Gossip = gossipsub::Behaviour<gossipsub::IdentityTransform, Subscriptions>;
 type Questions<Q, A> = request_response::Behaviour<Protobuf<Q, A>>;
 
 /// Everything that the swarm does. The gate is asked first.
@@ -76,7 +78,7 @@ pub(crate) struct Behaviour {
     pub(crate) identify: identify::Behaviour,
     ping: ping::Behaviour,
     pub(crate) kademlia: kad::Behaviour<Providers>,
-    pub(crate) gossip: gossipsub::Behaviour,
+    pub(crate) gossip: Gossip,
     pub(crate) sync: Questions<rpc::SyncRequest, rpc::SyncResponse>,
     pub(crate) fetch: Questions<rpc::FetchRequest, rpc::FetchResponse>,
     pub(crate) search: Questions<rpc::Question, rpc::Answer>,
@@ -170,7 +172,7 @@ fn kademlia(me: PeerId) -> kad::Behaviour<Providers> {
 
 /// Gossipsub 1.3 without signatures of its own: grains are signed by their authors, and who passes one on is nobody's
 /// business.
-fn gossip() -> Result<gossipsub::Behaviour, NetError> {
+fn gossip() -> Result<Gossip, NetError> {
     let setup = |error: &dyn std::fmt::Display| NetError::Setup(error.to_string());
     let config = gossipsub::ConfigBuilder::default()
         .validation_mode(ValidationMode::Anonymous)
@@ -186,13 +188,8 @@ fn gossip() -> Result<gossipsub::Behaviour, NetError> {
         .idontwant_message_size_threshold(1000)
         .build()
         .map_err(|error| setup(&error))?;
-    let filter = gossipsub::MaxCountSubscriptionFilter {
-        filter: gossipsub::AllowAllSubscriptionFilter {},
-        max_subscribed_topics: MAX_TOPICS,
-        max_subscriptions_per_request: MAX_TOPICS,
-    };
     let mut gossip =
-        gossipsub::Behaviour::new_with_subscription_filter(MessageAuthenticity::Anonymous, config, filter)
+        Gossip::new_with_subscription_filter(MessageAuthenticity::Anonymous, config, subscriptions())
             .map_err(|error| setup(&error))?;
     let (params, thresholds) = scoring();
     gossip.with_peer_score(params, thresholds).map_err(|error| setup(&error))?;

@@ -45,6 +45,7 @@ mod place;
 mod providers;
 mod score;
 mod status;
+mod subscriptions;
 mod task;
 mod transport;
 mod twin;
