@@ -7,7 +7,7 @@
 //! twice as long as the time before. Gossipsub is told the penalties, too, so that a peer on its way there loses its place
 //! in the mesh of a topic first.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use libp2p::PeerId;
@@ -97,8 +97,10 @@ impl Offence {
 pub struct Ban {
     /// Who, as text.
     pub peer: String,
-    /// Until when, in milliseconds since 1970-01-01 UTC; none means until it is lifted.
-    pub until_ms: Option<u64>,
+    /// How much of it is left, in milliseconds; none means that it lasts until it is lifted. No date: a clock that is set
+    /// would free or jail everybody.
+    #[serde(default)]
+    pub left_ms: Option<u64>,
     /// How often it was banned, this time included.
     pub times: u32,
     /// Why: an offence's label, or "by hand".
@@ -162,47 +164,74 @@ impl Penalties {
     }
 }
 
+/// A ban, and when it ends by the clock that nobody sets; none when it does not.
+#[derive(Debug)]
+struct Running {
+    ban: Ban,
+    ends: Option<Instant>,
+}
+
+impl Running {
+    /// As it is at `now`.
+    fn at(&self, now: Instant) -> Ban {
+        let left = self.ends.map(|ends| ends.saturating_duration_since(now).as_millis() as u64);
+        Ban { left_ms: left, ..self.ban.clone() }
+    }
+
+    fn holds(&self, now: Instant) -> bool {
+        self.ends.is_none_or(|ends| ends > now)
+    }
+}
+
 /// The bans, those that have ended included for as long as they make the next one longer.
 #[derive(Debug, Default)]
 pub(crate) struct Bans {
-    bans: HashMap<PeerId, Ban>,
+    bans: HashMap<PeerId, Running>,
 }
 
 impl Bans {
-    /// Takes up what was saved; what cannot be read is left out.
-    pub(crate) fn from_saved(saved: Vec<Ban>) -> Self {
-        let read = |ban: Ban| Some((ban.peer.parse().ok()?, ban));
+    /// Takes up what was saved; what was left of each ban begins now. What cannot be read is left out.
+    pub(crate) fn from_saved(saved: Vec<Ban>, now: Instant) -> Self {
+        let read = |ban: Ban| {
+            let left = ban.left_ms.map(Duration::from_millis);
+            Some((ban.peer.parse().ok()?, Running { ends: end_of(left, now), ban }))
+        };
         Self { bans: saved.into_iter().take(MAX_BANS).filter_map(read).collect() }
     }
 
-    pub(crate) fn save(&self) -> Vec<Ban> {
-        self.bans.values().cloned().collect()
+    pub(crate) fn save(&self, now: Instant) -> Vec<Ban> {
+        let mut bans: Vec<Ban> = self.bans.values().map(|running| running.at(now)).collect();
+        bans.sort_by(|a, b| a.peer.cmp(&b.peer));
+        bans
     }
 
-    /// Bans a peer for what it did. Times are in milliseconds since 1970-01-01 UTC.
-    pub(crate) fn offended(&mut self, peer: PeerId, offence: Offence, now_ms: u64) {
-        let times = self.bans.get(&peer).map_or(0, |ban| ban.times) + 1;
+    /// Bans a peer for what it did.
+    pub(crate) fn offended(&mut self, peer: PeerId, offence: Offence, now: Instant) {
+        let times = self.times(&peer) + 1;
         let factor = 1u32.checked_shl(times - 1).unwrap_or(u32::MAX);
         let time = FIRST_BAN.saturating_mul(factor).min(LONGEST_BAN);
-        self.put(peer, Some(now_ms.saturating_add(time.as_millis() as u64)), times, offence.label());
+        self.put(peer, Some(time), times, offence.label(), now);
     }
 
     /// Bans a peer because somebody says so: for a time, or until it is lifted.
-    pub(crate) fn by_hand(&mut self, peer: PeerId, time: Option<Duration>, now_ms: u64) {
-        let times = self.bans.get(&peer).map_or(0, |ban| ban.times) + 1;
-        let until = time.map(|time| now_ms.saturating_add(time.as_millis() as u64));
-        self.put(peer, until, times, "by hand");
+    pub(crate) fn by_hand(&mut self, peer: PeerId, time: Option<Duration>, now: Instant) {
+        let times = self.times(&peer) + 1;
+        self.put(peer, time, times, "by hand", now);
     }
 
-    fn put(&mut self, peer: PeerId, until_ms: Option<u64>, times: u32, reason: &str) {
+    fn times(&self, peer: &PeerId) -> u32 {
+        self.bans.get(peer).map_or(0, |running| running.ban.times)
+    }
+
+    fn put(&mut self, peer: PeerId, time: Option<Duration>, times: u32, reason: &str, now: Instant) {
         if self.bans.len() >= MAX_BANS && !self.bans.contains_key(&peer) {
-            let first = self.bans.iter().min_by_key(|(_, ban)| ban.until_ms.unwrap_or(u64::MAX));
+            let first = self.bans.iter().min_by_key(|(_, running)| (running.ends.is_none(), running.ends));
             if let Some(first) = first.map(|(peer, _)| *peer) {
                 self.bans.remove(&first);
             }
         }
-        let ban = Ban { peer: peer.to_string(), until_ms, times, reason: reason.to_owned() };
-        self.bans.insert(peer, ban);
+        let ban = Ban { peer: peer.to_string(), left_ms: None, times, reason: reason.to_owned() };
+        self.bans.insert(peer, Running { ban, ends: end_of(time, now) });
     }
 
     /// Forgets a ban and those before it. True when there was one.
@@ -210,10 +239,20 @@ impl Bans {
         self.bans.remove(peer).is_some()
     }
 
-    /// The bans that hold at `now_ms`.
-    pub(crate) fn active(&self, now_ms: u64) -> impl Iterator<Item = (&PeerId, &Ban)> {
-        self.bans.iter().filter(move |(_, ban)| ban.until_ms.is_none_or(|until| until > now_ms))
+    /// The bans that hold at `now`.
+    pub(crate) fn active(&self, now: Instant) -> Vec<Ban> {
+        self.bans.values().filter(|running| running.holds(now)).map(|running| running.at(now)).collect()
     }
+
+    /// Who is banned at `now`.
+    pub(crate) fn banned(&self, now: Instant) -> HashSet<PeerId> {
+        self.bans.iter().filter(|(_, running)| running.holds(now)).map(|(peer, _)| *peer).collect()
+    }
+}
+
+/// When something ends that lasts so long; none when it does not end, or so late that no clock shows it.
+fn end_of(time: Option<Duration>, now: Instant) -> Option<Instant> {
+    time.and_then(|time| now.checked_add(time))
 }
 
 #[cfg(test)]
@@ -229,8 +268,8 @@ mod tests {
         let mut bans = Bans::default();
         let mut lengths = Vec::new();
         for _ in 0..14 {
-            bans.offended(peer, Offence::Forged, 0);
-            lengths.push(bans.bans[&peer].until_ms.unwrap() / 1000);
+            bans.offended(peer, Offence::Forged, start);
+            lengths.push(bans.active(start)[0].left_ms.unwrap() / 1000);
         }
         assert_eq!(lengths[..3], [300, 600, 1200]);
         assert_eq!(*lengths.last().unwrap(), LONGEST_BAN.as_secs());
@@ -270,25 +309,40 @@ mod tests {
 
     #[test]
     fn a_ban_survives_a_restart_and_ends() {
-        let peer = PeerId::random();
+        let (peer, start) = (PeerId::random(), Instant::now());
         let mut bans = Bans::default();
-        bans.offended(peer, Offence::Malformed, 1000);
-        let bans = Bans::from_saved(bans.save());
-        assert_eq!(bans.active(2000).map(|(peer, _)| *peer).collect::<Vec<_>>(), [peer]);
-        assert_eq!(bans.active(1000 + FIRST_BAN.as_millis() as u64).count(), 0);
-        assert_eq!(
-            Bans::from_saved(vec![Ban { peer: "?".into(), until_ms: None, times: 1, reason: String::new() }])
-                .bans
-                .len(),
-            0
-        );
+        bans.offended(peer, Offence::Malformed, start);
+        let restart = start + Duration::from_secs(1);
+        let bans = Bans::from_saved(bans.save(restart), restart);
+        assert_eq!(bans.banned(start + FIRST_BAN - Duration::from_secs(1)), [peer].into());
+        assert_eq!(bans.banned(start + FIRST_BAN), HashSet::new());
+        let unreadable = Ban { peer: "?".into(), left_ms: None, times: 1, reason: String::new() };
+        assert_eq!(Bans::from_saved(vec![unreadable], start).bans.len(), 0);
+    }
+
+    /// They used to end at a date, so that a clock that was an hour ahead for a moment freed everybody, and one that was a
+    /// year ahead when somebody was banned kept it out for a year.
+    #[test]
+    fn no_date_is_kept_with_a_ban_so_no_clock_ends_it() {
+        let (peer, start) = (PeerId::random(), Instant::now());
+        let mut bans = Bans::default();
+        bans.by_hand(peer, Some(Duration::from_secs(60)), start);
+        let saved = bans.save(start + Duration::from_secs(20));
+        assert_eq!(saved[0].left_ms, Some(40_000));
+        // The machine was off meanwhile, for however long its clock says: what was left is still to come.
+        let later = start + Duration::from_secs(1_000_000);
+        let again = Bans::from_saved(saved, later);
+        assert_eq!(again.active(later)[0].left_ms, Some(40_000));
+        assert_eq!(again.active(later + Duration::from_secs(40)), []);
+        bans.by_hand(peer, None, start);
+        assert_eq!(Bans::from_saved(bans.save(start), start).active(later)[0].left_ms, None);
     }
 
     #[test]
     fn bans_are_bounded() {
-        let mut bans = Bans::default();
+        let (mut bans, now) = (Bans::default(), Instant::now());
         for n in 0..MAX_BANS as u64 + 50 {
-            bans.by_hand(PeerId::random(), Some(Duration::from_millis(n)), 0);
+            bans.by_hand(PeerId::random(), Some(Duration::from_millis(n)), now);
         }
         assert_eq!(bans.bans.len(), MAX_BANS);
     }

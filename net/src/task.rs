@@ -167,7 +167,7 @@ impl Task {
             meter,
             counts: parts.counts,
             book,
-            bans: Bans::from_saved(saved.bans),
+            bans: Bans::from_saved(saved.bans, now),
             penalties: Penalties::default(),
             judge: Judge::new(),
             silenced: BTreeSet::new(),
@@ -283,14 +283,14 @@ impl Task {
             }
             Command::Unban { peer, reply } => drop(reply.send(self.unban(&peer))),
             Command::Bans { reply } => {
-                drop(reply.send(self.bans.active(now_ms()).map(|(_, ban)| ban.clone()).collect()));
+                drop(reply.send(self.bans.active(Instant::now())));
             }
             Command::Report { peer, offence } => self.offended(peer, offence),
             Command::BlockAuthors { authors } => self.judge.block_authors(authors),
             Command::ReportTwin => self.note_twin(),
             Command::Praise { peer, grains } => self.praise(&peer, grains),
             Command::Saved { reply } => {
-                drop(reply.send(Saved { peers: self.book.save(), bans: self.bans.save() }));
+                drop(reply.send(Saved { peers: self.book.save(), bans: self.bans.save(Instant::now()) }));
             }
             Command::Stop => self.is_stopping = true,
         }

@@ -8,7 +8,7 @@ use libp2p::{Multiaddr, PeerId, kad};
 use synapsenet_proto::Topic;
 
 use super::connections::Peer;
-use super::{DialReply, Task, now_ms};
+use super::{DialReply, Task};
 use crate::behaviour::gossip_topic;
 use crate::dial::{is_dialable, split};
 use crate::meter::PROTOCOLS;
@@ -132,7 +132,7 @@ impl Task {
         let is_enough = self.penalties.add(id, offence, Instant::now());
         if is_enough && !self.swarm.behaviour().gate.is_reserved(&id) {
             tracing::warn!(peer = %id, offence = offence.label(), "a peer is banned for what it did");
-            self.bans.offended(id, offence, now_ms());
+            self.bans.offended(id, offence, Instant::now());
             self.metrics.bans.inc();
             self.apply_bans();
             self.tell(Event::Banned { peer: id });
@@ -146,7 +146,7 @@ impl Task {
     }
 
     pub(super) fn ban_by_hand(&mut self, peer: PeerId, time: Option<Duration>) {
-        self.bans.by_hand(peer, time, now_ms());
+        self.bans.by_hand(peer, time, Instant::now());
         self.apply_bans();
     }
 
@@ -158,8 +158,7 @@ impl Task {
 
     /// Tells the gate who is banned now, and closes their connections.
     pub(super) fn apply_bans(&mut self) {
-        let banned: std::collections::HashSet<PeerId> =
-            self.bans.active(now_ms()).map(|(peer, _)| *peer).collect();
+        let banned = self.bans.banned(Instant::now());
         for peer in &banned {
             if self.swarm.is_connected(peer) {
                 self.disconnect(peer);

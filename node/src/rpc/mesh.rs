@@ -11,9 +11,9 @@ use tonic::{Request, Response};
 use super::convert::{sync_message, traffic_message};
 use super::status::status_of;
 use super::{Api, PROGRESS_QUEUE, Reply, ReplyStream};
-use crate::calls::CallError;
 use crate::calls::authors::read_author;
 use crate::calls::error::invalid;
+use crate::calls::{CallError, now_ms};
 
 #[tonic::async_trait]
 impl MeshService for Api {
@@ -37,7 +37,7 @@ impl MeshService for Api {
                 .into_iter()
                 .map(|ban| rpc::BannedPeer {
                     peer_id: ban.peer,
-                    until_ms: ban.until_ms,
+                    until_ms: ban.left_ms.map(|left| now_ms().saturating_add(left)),
                     times: ban.times,
                     reason: ban.reason,
                 })
