@@ -1,6 +1,6 @@
 //! Whom to dial, and when: the address book. A plain state machine; time comes as an argument.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
@@ -8,6 +8,7 @@ use libp2p::multiaddr::Protocol;
 use libp2p::{Multiaddr, PeerId};
 use serde::{Deserialize, Serialize};
 
+use crate::place::{Group, group_of, ip_of};
 use crate::score::Ban;
 
 /// Peers whose addresses are remembered.
@@ -23,6 +24,16 @@ const LONGEST_WAIT: Duration = Duration::from_secs(300);
 const LONGEST_WAIT_FOR_SEEN: Duration = Duration::from_secs(15);
 /// Failures in a row after which a peer that somebody told of is forgotten. One that was once connected is kept.
 const MAX_FAILURES: u32 = 10;
+
+/// Peers that somebody told of and that are dialled in one group of addresses at a time: what is said to be there may be
+/// somebody's other machines.
+const MAX_TRIED_OF_GROUP: usize = 3;
+/// Failures in one group that do not slow it down. Each one after that doubles the wait for all that is only told of there ...
+const FREE_FAILURES: u32 = 8;
+/// ... up to this. One that answers ends it.
+const LONGEST_SILENCE: Duration = Duration::from_secs(60);
+/// Groups that are remembered for that.
+const MAX_SILENT: usize = 256;
 
 /// What is to be kept from one start to the next.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,6 +66,18 @@ struct Entry {
     is_reserved: bool,
 }
 
+impl Entry {
+    /// The groups of its addresses.
+    fn groups(&self) -> HashSet<Group> {
+        self.addresses.iter().filter_map(ip_of).map(group_of).collect()
+    }
+
+    /// Whether it is more than hearsay.
+    fn is_proven(&self) -> bool {
+        self.is_reserved || self.last_seen_ms > 0
+    }
+}
+
 /// Addresses of peers, and the time of the next try of each.
 #[derive(Debug)]
 pub(crate) struct AddressBook {
@@ -62,11 +85,13 @@ pub(crate) struct AddressBook {
     entries: HashMap<PeerId, Entry>,
     /// Addresses to begin with whose peer is not known.
     bootstrap: Vec<(Multiaddr, u32, Instant)>,
+    /// Groups in which peers that somebody told of do not answer: failures, and when the next is tried.
+    silent: HashMap<Group, (u32, Instant)>,
 }
 
 impl AddressBook {
     pub(crate) fn new(me: PeerId, saved: &[KnownPeer], now: Instant) -> Self {
-        let mut book = Self { me, entries: HashMap::new(), bootstrap: Vec::new() };
+        let mut book = Self { me, entries: HashMap::new(), bootstrap: Vec::new(), silent: HashMap::new() };
         for known in saved.iter().take(MAX_PEERS) {
             let Ok(peer) = known.peer.parse() else { continue };
             for address in known.addresses.iter().filter_map(|address| address.parse().ok()) {
@@ -93,6 +118,11 @@ impl AddressBook {
         if let Some(entry) = self.entries.get_mut(&peer) {
             entry.is_reserved = true;
         }
+    }
+
+    /// Addresses of peers that were once connected.
+    pub(crate) fn seen_addresses(&self) -> impl Iterator<Item = &Multiaddr> {
+        self.entries.values().filter(|entry| entry.last_seen_ms > 0).flat_map(|entry| &entry.addresses)
     }
 
     /// Remembers where a peer is, as somebody says.
@@ -143,6 +173,7 @@ impl AddressBook {
     /// A peer is connected: at this address, when this node dialled it.
     pub(crate) fn connected(&mut self, peer: PeerId, address: Option<Multiaddr>, now_ms: u64, now: Instant) {
         if let Some(address) = address {
+            ip_of(&address).map(|ip| self.silent.remove(&group_of(ip)));
             self.add(peer, address, now);
         }
         if let Some(entry) = self.entries.get_mut(&peer) {
@@ -164,17 +195,64 @@ impl AddressBook {
         entry.failures += 1;
         let longest = if entry.last_seen_ms > 0 { LONGEST_WAIT_FOR_SEEN } else { LONGEST_WAIT };
         entry.next = now + wait_after(entry.failures, longest, &self.me, peer);
-        if entry.failures >= MAX_FAILURES && entry.last_seen_ms == 0 && !entry.is_reserved {
+        if entry.last_seen_ms > 0 || entry.is_reserved {
+            return;
+        }
+        let groups = entry.groups();
+        if entry.failures >= MAX_FAILURES {
             self.entries.remove(peer);
+        }
+        groups.into_iter().for_each(|group| self.was_silent(group, now));
+    }
+
+    /// Somebody who was only told of did not answer in this group: after a while fewer are tried there.
+    fn was_silent(&mut self, group: Group, now: Instant) {
+        if self.silent.len() >= MAX_SILENT && !self.silent.contains_key(&group) {
+            let first = self.silent.iter().min_by_key(|(_, (_, next))| *next).map(|(group, _)| *group);
+            first.map(|group| self.silent.remove(&group));
+        }
+        let (failures, next) = self.silent.entry(group).or_insert((0, now));
+        *failures += 1;
+        if *failures > FREE_FAILURES {
+            let wait = FIRST_WAIT.saturating_mul(1 << (*failures - FREE_FAILURES).min(16));
+            *next = now + wait.min(LONGEST_SILENCE);
         }
     }
 
-    /// The next peers to dial, at most `count`, those that failed least first. `is_free` says who is neither connected nor
-    /// being dialled.
-    pub(crate) fn due(&self, count: usize, now: Instant, is_free: impl Fn(&PeerId) -> bool) -> Vec<PeerId> {
-        let ready = |(peer, entry): &(&PeerId, &Entry)| entry.next <= now && is_free(peer);
+    /// The next peers to dial, at most `count`: first those of groups that are not `had` already, then those that failed
+    /// least. Of those that somebody told of, few in one group. `is_free` says who is neither connected nor being
+    /// dialled.
+    pub(crate) fn due(
+        &self,
+        count: usize,
+        now: Instant,
+        had: &HashSet<Group>,
+        is_free: impl Fn(&PeerId) -> bool,
+    ) -> Vec<PeerId> {
+        let is_silent = |group: &Group| self.silent.get(group).is_some_and(|(_, next)| *next > now);
+        let ready = |(peer, entry): &(&PeerId, &Entry)| {
+            let is_hopeless = || {
+                let groups = entry.groups();
+                !groups.is_empty() && groups.iter().all(is_silent)
+            };
+            entry.next <= now && is_free(peer) && (entry.is_proven() || !is_hopeless())
+        };
         let mut due: Vec<(&PeerId, &Entry)> = self.entries.iter().filter(ready).collect();
-        due.sort_by_key(|(_, entry)| (!entry.is_reserved, entry.failures, u64::MAX - entry.last_seen_ms));
+        due.sort_by_cached_key(|(_, entry)| {
+            let is_near = !entry.groups().is_empty() && entry.groups().is_subset(had);
+            (!entry.is_reserved, is_near, entry.failures, u64::MAX - entry.last_seen_ms)
+        });
+        let mut tried: HashMap<Group, usize> = HashMap::new();
+        due.retain(|(_, entry)| {
+            let groups = entry.groups();
+            let is_too_many =
+                |group: &Group| tried.get(group).is_some_and(|count| *count >= MAX_TRIED_OF_GROUP);
+            let fits = entry.is_proven() || !groups.iter().any(is_too_many);
+            if fits {
+                groups.into_iter().for_each(|group| *tried.entry(group).or_default() += 1);
+            }
+            fits
+        });
         due.into_iter().take(count).map(|(peer, _)| *peer).collect()
     }
 
@@ -236,7 +314,7 @@ pub(crate) fn split(address: &Multiaddr) -> (Multiaddr, Option<PeerId>) {
 pub(crate) fn is_dialable(address: &Multiaddr) -> bool {
     let leads_nowhere =
         |ip: IpAddr| ip.is_unspecified() || matches!(ip, IpAddr::V6(ip) if ip.is_unicast_link_local());
-    let is_nowhere = crate::place::ip_of(address).is_some_and(leads_nowhere);
+    let is_nowhere = ip_of(address).is_some_and(leads_nowhere);
     let has_transport = address.iter().any(|part| {
         matches!(part, Protocol::Tcp(port) | Protocol::Udp(port) if port != 0)
             || matches!(part, Protocol::Memory(_) | Protocol::P2pCircuit)
@@ -259,10 +337,10 @@ mod tests {
         let (now, peer) = (Instant::now(), PeerId::random());
         let mut book = AddressBook::new(PeerId::random(), &[], now);
         book.add(peer, address(1), now);
-        assert_eq!(book.due(5, now, |_| true), [peer]);
+        assert_eq!(book.due(5, now, &HashSet::new(), |_| true), [peer]);
         book.failed(&peer, now);
-        assert_eq!(book.due(5, now, |_| true), []);
-        assert_eq!(book.due(5, now + Duration::from_secs(2), |_| true), [peer]);
+        assert_eq!(book.due(5, now, &HashSet::new(), |_| true), []);
+        assert_eq!(book.due(5, now + Duration::from_secs(2), &HashSet::new(), |_| true), [peer]);
         for _ in 1..MAX_FAILURES {
             book.failed(&peer, now);
         }
@@ -278,7 +356,7 @@ mod tests {
         for _ in 0..50 {
             book.failed(&peer, now);
         }
-        assert_eq!(book.due(5, now + LONGEST_WAIT_FOR_SEEN * 2, |_| true), [peer]);
+        assert_eq!(book.due(5, now + LONGEST_WAIT_FOR_SEEN * 2, &HashSet::new(), |_| true), [peer]);
     }
 
     #[test]
@@ -286,11 +364,49 @@ mod tests {
         let (now, me, peer) = (Instant::now(), PeerId::random(), PeerId::random());
         let mut book = AddressBook::new(me, &[], now);
         book.connected(peer, Some(address(1)), 5, now);
-        let saved = serde_json::to_string(&Saved { peers: book.save(), bans: vec![] }).unwrap();
+        let saved = Saved { peers: book.save(), ..Saved::default() };
+        let saved = serde_json::to_string(&saved).unwrap();
         let saved: Saved = serde_json::from_str(&saved).unwrap();
         let again = AddressBook::new(me, &saved.peers, now);
         assert_eq!(again.save(), book.save());
         assert_eq!(again.addresses(&peer), [address(1)]);
+    }
+
+    #[test]
+    fn what_is_only_told_of_is_dialled_a_little_at_a_time_and_less_when_nobody_answers() {
+        let now = Instant::now();
+        let mut book = AddressBook::new(PeerId::random(), &[], now);
+        for _ in 0..100 {
+            book.add(PeerId::random(), address(22), now);
+        }
+        let none = HashSet::new();
+        let mut tried = 0;
+        // A minute, second by second, and nobody answers.
+        for second in 0..60 {
+            let now = now + Duration::from_secs(second);
+            let due = book.due(8, now, &none, |_| true);
+            assert!(due.len() <= MAX_TRIED_OF_GROUP);
+            tried += due.len();
+            due.iter().for_each(|peer| book.failed(peer, now));
+        }
+        assert!(tried <= 30, "{tried} dials at strangers' machines");
+        let (honest, elsewhere) = (PeerId::random(), "/ip4/198.51.100.1/tcp/1".parse().unwrap());
+        book.add(honest, elsewhere, now);
+        assert!(book.due(8, now + Duration::from_secs(60), &none, |_| true).contains(&honest));
+        book.connected(PeerId::random(), Some(address(7)), 5, now);
+        assert!(book.silent.is_empty(), "somebody is there after all");
+    }
+
+    #[test]
+    fn groups_that_are_had_already_come_later() {
+        let now = Instant::now();
+        let mut book = AddressBook::new(PeerId::random(), &[], now);
+        let (near, far) = (PeerId::random(), PeerId::random());
+        book.connected(near, Some(address(1)), 1000, now);
+        book.connected(far, Some("/ip4/198.51.100.1/tcp/1".parse().unwrap()), 5, now);
+        assert_eq!(book.due(1, now, &HashSet::new(), |_| true), [near]);
+        let had = [group_of("192.0.2.77".parse().unwrap())].into();
+        assert_eq!(book.due(1, now, &had, |_| true), [far]);
     }
 
     #[test]

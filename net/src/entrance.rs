@@ -1,5 +1,7 @@
 //! The way in before anybody is known: handshakes under way, bounded so that silent ones give way to newcomers.
 //!
+//! It is also the way out: what strangers name in private networks is not dialled (`near`), whichever protocol wants it.
+//!
 //! A socket that says nothing costs its owner nothing. So none is refused for others being silent: each group of addresses
 //! has so many handshakes under way, and when a group, or all together, have too many, the oldest ends.
 
@@ -14,6 +16,7 @@ use libp2p::core::muxing::StreamMuxerBox;
 use libp2p::core::transport::{Boxed, DialOpts, ListenerId, TransportError, TransportEvent};
 use libp2p::{Multiaddr, PeerId, Transport};
 
+use crate::near::Near;
 use crate::place::{Group, group_of, ip_of};
 
 /// Handshakes of newcomers under way: they cost a key exchange each, and a socket.
@@ -75,15 +78,16 @@ fn lock(half_open: &Mutex<HalfOpen>) -> MutexGuard<'_, HalfOpen> {
     half_open.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A transport whose handshakes with newcomers are bounded.
+/// A transport whose handshakes with newcomers are bounded, and that dials nobody's private network.
 pub(crate) struct Entrance {
     inner: Boxed<Output>,
     half_open: Arc<Mutex<HalfOpen>>,
+    near: Near,
 }
 
 impl Entrance {
-    pub(crate) fn new(inner: Boxed<Output>) -> Self {
-        Self { inner, half_open: Arc::default() }
+    pub(crate) fn new(inner: Boxed<Output>, near: Near) -> Self {
+        Self { inner, half_open: Arc::default(), near }
     }
 }
 
@@ -108,6 +112,10 @@ impl Transport for Entrance {
         address: Multiaddr,
         options: DialOpts,
     ) -> Result<Self::Dial, TransportError<io::Error>> {
+        if !self.near.allows(&address) {
+            let reason = "nobody who is connected or named by the owner is in this private network";
+            return Err(TransportError::Other(io::Error::new(io::ErrorKind::PermissionDenied, reason)));
+        }
         self.inner.dial(address, options)
     }
 

@@ -175,6 +175,13 @@ impl Gate {
         self.seats.values().filter(|seat| seat.is_outbound && seat.stays()).count()
     }
 
+    /// The groups of public addresses where this node has dialled somebody.
+    pub(crate) fn outbound_groups(&self) -> HashSet<Group> {
+        let dialled = self.seats.values().filter(|seat| seat.is_outbound);
+        let public = dialled.filter_map(|seat| seat.address).filter(|ip| reach_of(*ip) == Reach::Public);
+        public.map(group_of).collect()
+    }
+
     /// Seats that nobody who dials this node gets.
     pub(crate) fn outbound_seats(&self) -> usize {
         (self.max_peers / OUTBOUND_SEAT_OF).min(MAX_OUTBOUND_SEATS)

@@ -11,7 +11,7 @@
 //! | Which protocols are spoken, with which limits? | `behaviour`, `codec`, `transport` |
 //! | Who may connect, and who has to go when it is full? | `entrance`, `gate`, `place` |
 //! | Is a message welcome, and what does misbehaving cost? | `verdict`, `score` |
-//! | Whom to dial, when, after how many failures? | `dial` |
+//! | Whom to dial, when, after how many failures? | `dial`, `near` |
 //! | Is this machine's clock wrong, does another one run with this identity? | `clock`, `twin` |
 //! | How many bytes went where, and how many may? | `meter` |
 //! | How much may pass in a time? | `bucket` |
@@ -39,6 +39,7 @@ mod gate;
 mod handle;
 mod meter;
 mod metrics;
+mod near;
 #[cfg(test)]
 mod page_tests;
 mod place;

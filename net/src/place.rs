@@ -28,7 +28,7 @@ pub(crate) enum Reach {
 }
 
 /// IPv4 in the clothes of IPv6 counts as what it is.
-fn plain(address: IpAddr) -> IpAddr {
+pub(crate) fn plain(address: IpAddr) -> IpAddr {
     match address {
         IpAddr::V6(inner) => inner.to_ipv4_mapped().map_or(address, IpAddr::V4),
         IpAddr::V4(_) => address,

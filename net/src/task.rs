@@ -28,6 +28,7 @@ use crate::clock::Clocks;
 use crate::dial::{AddressBook, Saved, split};
 use crate::handle::network_key;
 use crate::meter::Meter;
+use crate::near::Near;
 use crate::place::ip_of;
 use crate::score::{Ban, Bans, Offence, Penalties};
 use crate::transport::{self, PeerCounts};
@@ -96,6 +97,7 @@ pub(crate) struct Task {
     meter: Arc<Meter>,
     counts: PeerCounts,
     book: AddressBook,
+    near: Near,
     bans: Bans,
     penalties: Penalties,
     judge: Judge,
@@ -142,7 +144,8 @@ impl Task {
         let key = network_key(identity);
         let me = key.public().to_peer_id();
         let meter = Meter::new(config.max_upload, config.max_download);
-        let parts = transport::build(&config, &key, &meter)?;
+        let near = Near::default();
+        let parts = transport::build(&config, &key, &meter, &near)?;
         let behaviour = Behaviour::new(&config, &key, parts.relay)?;
         let settings = swarm::Config::with_tokio_executor()
             .with_idle_connection_timeout(IDLE)
@@ -151,6 +154,10 @@ impl Task {
 
         let now = Instant::now();
         let mut book = AddressBook::new(me, &saved.peers, now);
+        for address in config.bootstrap.iter().chain(&config.reserved) {
+            near.vouch(address);
+        }
+        book.seen_addresses().for_each(|address| near.vouch(address));
         for address in &config.bootstrap {
             book.add_bootstrap(address.clone(), now);
         }
@@ -167,6 +174,7 @@ impl Task {
             meter,
             counts: parts.counts,
             book,
+            near,
             bans: Bans::from_saved(saved.bans, now),
             penalties: Penalties::default(),
             judge: Judge::new(),

@@ -13,6 +13,7 @@ use libp2p::{PeerId, dns, noise, quic, relay, tcp};
 
 use crate::entrance::Entrance;
 use crate::meter::{Count, Meter, Metered};
+use crate::near::Near;
 use crate::window::{MAX_UNREAD, Yamux};
 use crate::{Config, NetError};
 
@@ -44,7 +45,12 @@ pub(crate) struct Parts {
 }
 
 /// TCP (with noise and yamux, inside a private mesh with its key first), QUIC (outside a private mesh), relays, names.
-pub(crate) fn build(config: &Config, key: &Keypair, meter: &Arc<Meter>) -> Result<Parts, NetError> {
+pub(crate) fn build(
+    config: &Config,
+    key: &Keypair,
+    meter: &Arc<Meter>,
+    near: &Near,
+) -> Result<Parts, NetError> {
     let setup = |error: &dyn std::fmt::Display| NetError::Setup(error.to_string());
     let secure = || noise::Config::new(key).map_err(|error| setup(&error));
     let streams = Yamux { max_streams: MAX_STREAMS };
@@ -85,7 +91,8 @@ pub(crate) fn build(config: &Config, key: &Keypair, meter: &Arc<Meter>) -> Resul
     // Dns comes around those that dial names, and inside of what counts.
     let direct = quic.or_transport(tcp).map(|either, _| either.into_inner());
     let named = with_names(direct, dns::tokio::Transport::system(()).map(drop))?;
-    let all = Entrance::new(relayed.or_transport(named).map(|either, _| either.into_inner()).boxed());
+    let all = relayed.or_transport(named).map(|either, _| either.into_inner());
+    let all = Entrance::new(all.boxed(), near.clone());
 
     let layered = match &config.layer {
         Some(layer) => layer(all.boxed()),

@@ -47,7 +47,7 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    fn is_relayed(&self) -> bool {
+    pub(super) fn is_relayed(&self) -> bool {
         self.transport == Transport::Relayed
     }
 }
@@ -120,6 +120,9 @@ impl Task {
         let dialled = (direction == Direction::Outbound).then(|| address.clone());
         self.book.connected(id, dialled, now_ms(), now);
         let made = Connection { transport: transport_of(endpoint, &address), address, direction, since: now };
+        if !made.is_relayed() {
+            self.near.vouch(&made.address);
+        }
         if let Some(peer) = self.peers.get_mut(&id) {
             if peer.best().is_relayed() && !made.is_relayed() {
                 tracing::info!(peer = %id, address = %made.address, "a peer behind a relay is reached directly now");

@@ -207,7 +207,7 @@ impl Task {
         let is_wanting = missing > 0 && gate.free_seats() > pending.len();
         if is_wanting {
             let room = missing.min(MAX_DIALLING.saturating_sub(pending.len()));
-            due.extend(self.book.due(room, now, is_free));
+            due.extend(self.book.due(room, now, &gate.outbound_groups(), is_free));
             due.sort();
             due.dedup();
         }
@@ -260,6 +260,8 @@ impl Task {
             }
             None => DialOpts::unknown_peer_id().address(plain).build(),
         };
+        // Whoever asks for it knows who is there.
+        self.near.vouch(&address);
         let connection = options.connection_id();
         match self.swarm.dial(options) {
             Ok(()) => drop(self.dialling.insert(connection, (reply, peer))),

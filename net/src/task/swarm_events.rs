@@ -5,14 +5,16 @@ use std::time::Instant;
 use libp2p::gossipsub::{self, MessageAcceptance};
 use libp2p::kad::{self, GetProvidersOk, InboundRequest, QueryResult};
 use libp2p::swarm::{self, ListenError, SwarmEvent};
-use libp2p::{PeerId, identify, mdns, ping, relay, upnp};
+use libp2p::{Multiaddr, PeerId, identify, mdns, ping, relay, upnp};
 
 use super::asked::Channel;
+use super::connections::Peer;
 use super::peers::reason_of;
 use super::{Line, Task, now_ms};
 use crate::behaviour::{BehaviourEvent, KADEMLIA_PROTOCOL};
 use crate::dial::is_dialable;
 use crate::metrics::Judged;
+use crate::near::fits;
 use crate::score::Offence;
 use crate::twin::End;
 use crate::verdict::Verdict;
@@ -111,6 +113,7 @@ impl Task {
             BehaviourEvent::Mdns(mdns::Event::Discovered(found)) => {
                 let now = Instant::now();
                 for (peer, address) in found {
+                    self.near.vouch(&address);
                     self.book.add(peer, address, now);
                 }
                 self.dial_some(now);
@@ -183,7 +186,10 @@ impl Task {
         self.was_seen_at(&info.observed_addr);
         let relays = info.protocols.contains(&relay::HOP_PROTOCOL_NAME);
         let serves = info.protocols.iter().any(|protocol| protocol.as_ref() == KADEMLIA_PROTOCOL);
-        for address in info.listen_addrs.into_iter().filter(is_dialable).take(MAX_IDENTIFIED) {
+        let remote = self.peers.get(&peer).map(Peer::best).filter(|best| !best.is_relayed());
+        let remote = remote.map_or_else(Multiaddr::empty, |best| best.address.clone());
+        let told = info.listen_addrs.into_iter().filter(|told| is_dialable(told) && fits(told, &remote));
+        for address in told.take(MAX_IDENTIFIED) {
             self.book.add(peer, address.clone(), now);
             if serves {
                 self.swarm.behaviour_mut().kademlia.add_address(&peer, address);
@@ -194,12 +200,19 @@ impl Task {
         }
     }
 
+    /// Somebody says where a peer is: bait is left alone.
+    fn heard_of(&mut self, peer: PeerId, address: Multiaddr, now: Instant) {
+        if self.near.allows(&address) {
+            self.book.add(peer, address, now);
+        }
+    }
+
     fn on_kademlia(&mut self, event: kad::Event) {
         let now = Instant::now();
         match event {
             kad::Event::RoutingUpdated { peer, is_new_peer, addresses, .. } => {
                 for address in addresses.iter() {
-                    self.book.add(peer, address.clone(), now);
+                    self.heard_of(peer, address.clone(), now);
                 }
                 if is_new_peer && self.swarm.behaviour_mut().kademlia.kbuckets().count() == 1 {
                     // The first one: what could be told to nobody before is told now.
@@ -209,7 +222,7 @@ impl Task {
             }
             kad::Event::RoutablePeer { peer, address }
             | kad::Event::PendingRoutablePeer { peer, address } => {
-                self.book.add(peer, address, now);
+                self.heard_of(peer, address, now);
             }
             kad::Event::InboundRequest { request: InboundRequest::AddProvider { record: Some(record) } } => {
                 // The store holds so many and refuses more, which is nobody's fault.
@@ -234,7 +247,7 @@ impl Task {
             } => {
                 for peer in found.peers {
                     for address in peer.addrs {
-                        self.book.add(peer.peer_id, address, now);
+                        self.heard_of(peer.peer_id, address, now);
                     }
                 }
             }

@@ -256,6 +256,25 @@ async fn forwarder(node: &Node, from: &'static str) -> Multiaddr {
     format!("/ip4/127.0.0.1/tcp/{port}/p2p/{}", node.net.peer()).parse().unwrap()
 }
 
+/// A node that is told where it has nothing to seek knocked there all the same.
+#[tokio::test]
+async fn a_peer_that_names_other_networks_is_not_believed() {
+    let node = Node::start(1, config()).await;
+    let bait = ["/ip4/192.168.77.1/tcp/22", "/ip4/10.77.0.1/tcp/80", "/ip4/203.0.113.7/tcp/1"];
+    let external = bait.iter().map(|address| address.parse().unwrap()).collect();
+    let peer = Node::start(2, Config { external, ..config() }).await;
+    peer.net.dial(node.address()).await.unwrap();
+    let known = async || {
+        let saved = node.net.saved().await.unwrap();
+        saved.peers.into_iter().flat_map(|known| known.addresses).collect::<Vec<_>>()
+    };
+    wait_for("what it said to be known", async || known().await.iter().any(|known| known == bait[2])).await;
+    assert!(!known().await.iter().any(|known| bait[..2].contains(&known.as_str())), "{:?}", known().await);
+    // Whoever asks for such an address by hand is believed.
+    let error = node.net.dial("/ip4/127.0.7.7/tcp/9".parse().unwrap()).await.unwrap_err();
+    assert!(!error.to_string().contains("private network"), "{error}");
+}
+
 /// Sixty-four sockets that said nothing used to be all that a node talked to.
 #[tokio::test(flavor = "multi_thread")]
 async fn silent_sockets_do_not_shut_the_door() {
