@@ -25,6 +25,8 @@ const LONGEST_WAIT_FOR_SEEN: Duration = Duration::from_secs(15);
 /// Failures in a row after which a peer that somebody told of is forgotten. One that was once connected is kept.
 const MAX_FAILURES: u32 = 10;
 
+/// Failures after which an anchor has no precedence any more.
+const ANCHOR_TRIES: u32 = 3;
 /// Peers that somebody told of and that are dialled in one group of addresses at a time: what is said to be there may be
 /// somebody's other machines.
 const MAX_TRIED_OF_GROUP: usize = 3;
@@ -41,6 +43,8 @@ const MAX_SILENT: usize = 256;
 pub struct Saved {
     /// Known peers.
     pub peers: Vec<KnownPeer>,
+    /// Those of them that are dialled first, as text.
+    pub anchors: Vec<String>,
     /// Bans, those that have ended included: the next one is longer.
     pub bans: Vec<Ban>,
 }
@@ -64,6 +68,7 @@ struct Entry {
     /// Not dialled before.
     next: Instant,
     is_reserved: bool,
+    is_anchor: bool,
 }
 
 impl Entry {
@@ -120,6 +125,22 @@ impl AddressBook {
         }
     }
 
+    /// Says which peers are dialled first from now on.
+    pub(crate) fn set_anchors<P: ToString>(&mut self, anchors: &[P]) {
+        let anchors: Vec<String> = anchors.iter().map(ToString::to_string).collect();
+        for (peer, entry) in &mut self.entries {
+            entry.is_anchor = anchors.contains(&peer.to_string());
+        }
+    }
+
+    /// The peers that are dialled first, as text.
+    pub(crate) fn anchors(&self) -> Vec<String> {
+        let anchors = self.entries.iter().filter(|(_, entry)| entry.is_anchor);
+        let mut anchors: Vec<String> = anchors.map(|(peer, _)| peer.to_string()).collect();
+        anchors.sort();
+        anchors
+    }
+
     /// Addresses of peers that were once connected.
     pub(crate) fn seen_addresses(&self) -> impl Iterator<Item = &Multiaddr> {
         self.entries.values().filter(|entry| entry.last_seen_ms > 0).flat_map(|entry| &entry.addresses)
@@ -140,6 +161,7 @@ impl AddressBook {
             failures: 0,
             next: now,
             is_reserved: false,
+            is_anchor: false,
         });
         if !entry.addresses.contains(&address) {
             if entry.addresses.len() >= MAX_ADDRESSES {
@@ -219,8 +241,8 @@ impl AddressBook {
         }
     }
 
-    /// The next peers to dial, at most `count`: first those of groups that are not `had` already, then those that failed
-    /// least. Of those that somebody told of, few in one group. `is_free` says who is neither connected nor being
+    /// The next peers to dial, at most `count`: anchors first, then those of groups that are not `had` already, then those that
+    /// failed least. Of those that somebody told of, few in one group. `is_free` says who is neither connected nor being
     /// dialled.
     pub(crate) fn due(
         &self,
@@ -239,8 +261,9 @@ impl AddressBook {
         };
         let mut due: Vec<(&PeerId, &Entry)> = self.entries.iter().filter(ready).collect();
         due.sort_by_cached_key(|(_, entry)| {
+            let is_anchor = entry.is_anchor && entry.failures < ANCHOR_TRIES;
             let is_near = !entry.groups().is_empty() && entry.groups().is_subset(had);
-            (!entry.is_reserved, is_near, entry.failures, u64::MAX - entry.last_seen_ms)
+            (!entry.is_reserved, !is_anchor, is_near, entry.failures, u64::MAX - entry.last_seen_ms)
         });
         let mut tried: HashMap<Group, usize> = HashMap::new();
         due.retain(|(_, entry)| {
@@ -370,6 +393,25 @@ mod tests {
         let again = AddressBook::new(me, &saved.peers, now);
         assert_eq!(again.save(), book.save());
         assert_eq!(again.addresses(&peer), [address(1)]);
+    }
+
+    #[test]
+    fn anchors_are_dialled_first_after_a_restart() {
+        let (now, me) = (Instant::now(), PeerId::random());
+        let mut book = AddressBook::new(me, &[], now);
+        let (anchor, crowd): (_, Vec<PeerId>) =
+            (PeerId::random(), (0..50).map(|_| PeerId::random()).collect());
+        book.connected(anchor, Some(address(1)), 5, now);
+        crowd.iter().for_each(|peer| book.connected(*peer, Some(address(2)), 1000, now));
+        book.set_anchors(&[anchor]);
+        let (peers, anchors) = (book.save(), book.anchors());
+        let mut again = AddressBook::new(me, &peers, now);
+        again.set_anchors(&anchors);
+        assert_eq!(again.due(1, now, &HashSet::new(), |_| true), [anchor]);
+        assert_eq!(again.anchors(), [anchor.to_string()]);
+        (0..ANCHOR_TRIES).for_each(|_| again.failed(&anchor, now));
+        let later = now + LONGEST_WAIT;
+        assert_ne!(again.due(1, later, &HashSet::new(), |_| true), [anchor], "one that is gone gives way");
     }
 
     #[test]

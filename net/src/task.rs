@@ -154,6 +154,7 @@ impl Task {
 
         let now = Instant::now();
         let mut book = AddressBook::new(me, &saved.peers, now);
+        book.set_anchors(&saved.anchors);
         for address in config.bootstrap.iter().chain(&config.reserved) {
             near.vouch(address);
         }
@@ -298,7 +299,7 @@ impl Task {
             Command::ReportTwin => self.note_twin(),
             Command::Praise { peer, grains } => self.praise(&peer, grains),
             Command::Saved { reply } => {
-                drop(reply.send(Saved { peers: self.book.save(), bans: self.bans.save(Instant::now()) }));
+                drop(reply.send(self.saved(Instant::now())));
             }
             Command::Stop => self.is_stopping = true,
         }
@@ -381,6 +382,16 @@ impl Task {
         if self.ticks.is_multiple_of(5) {
             self.apply_bans();
         }
+    }
+
+    /// What is to be kept from this run to the next.
+    fn saved(&mut self, now: Instant) -> Saved {
+        let anchors = self.anchors(now);
+        // A node that loses its line keeps those that it had.
+        if !anchors.is_empty() {
+            self.book.set_anchors(&anchors);
+        }
+        Saved { peers: self.book.save(), anchors: self.book.anchors(), bans: self.bans.save(now) }
     }
 
     /// Looks for peers of the topics that have few.

@@ -15,13 +15,17 @@ use crate::meter::PROTOCOLS;
 use crate::metrics::{Reason, Way};
 use crate::place::ip_of;
 use crate::score::Offence;
-use crate::{DialError, Event, NetStatus, PeerStatus};
+use crate::{DialError, Direction, Event, NetStatus, PeerStatus};
 
 /// Peers that this node looks for by itself, whoever dialled; the other seats are for those who come. Gossipsub is content
 /// with 6 to 12 for a topic.
 const MAX_LOOKED_FOR: usize = 12;
 /// Of the seats, so many may be taken by peers that this node dialled.
 const OUTBOUND_SHARE: (usize, usize) = (2, 3);
+/// Peers that are dialled first after the next start ...
+const MAX_ANCHORS: usize = 4;
+/// ... once they have been connected so long.
+const ANCHOR_AFTER: Duration = Duration::from_secs(60);
 /// Dials at the same time.
 const MAX_DIALLING: usize = 8;
 /// Relays on which this node wants a place: one may go.
@@ -268,6 +272,22 @@ impl Task {
             // As above.
             Err(error) => drop(reply.send(Err(DialError::Failed(reason_of(&error))))),
         }
+    }
+
+    /// The peers that this node chose and knows as good: dialled first after the next start, so that whoever surrounds a node
+    /// once does not keep it for that.
+    pub(super) fn anchors(&self, now: Instant) -> Vec<PeerId> {
+        let is_good = |(id, peer): &(&PeerId, &Peer)| {
+            let best = peer.best();
+            let is_old = now.saturating_duration_since(peer.since) >= ANCHOR_AFTER;
+            is_old
+                && best.direction == Direction::Outbound
+                && !best.is_relayed()
+                && self.penalties.of(id, now) < 1.0
+        };
+        let mut good: Vec<(&PeerId, &Peer)> = self.peers.iter().filter(is_good).collect();
+        good.sort_by(|a, b| b.1.praise.total_cmp(&a.1.praise).then(a.1.since.cmp(&b.1.since)));
+        good.into_iter().take(MAX_ANCHORS).map(|(id, _)| *id).collect()
     }
 
     /// Forgets a peer. True when it was known.
