@@ -13,6 +13,7 @@ mod data_folder;
 mod filter;
 mod http;
 mod identity;
+mod machine;
 mod memory;
 mod mesh;
 mod metrics;

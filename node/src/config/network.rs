@@ -7,6 +7,8 @@ use synapsenet_net::{Multiaddr, PeerId};
 use synapsenet_proto::Topic;
 use toml::Value;
 
+use crate::machine;
+
 /// Topics that a node may take part in: peers listen to no more of one node.
 pub(crate) const MAX_TOPICS: usize = 256;
 
@@ -61,7 +63,8 @@ pub struct NetworkConfig {
     pub max_upload: u64,
     /// Bytes a second received from peers at most; 0 means without limit.
     pub max_download: u64,
-    /// Resident memory in bytes above which no peer is let in; 0 means without limit.
+    /// Resident memory in bytes above which no peer is let in; 0 means without limit. Three quarters of what the machine, or
+    /// the container, lets this process have, unless it is set.
     pub max_memory: usize,
     /// Seconds between two comparisons with a random peer of each topic.
     pub sync_seconds: u64,
@@ -89,10 +92,15 @@ impl Default for NetworkConfig {
             relay_server: false,
             max_upload: 0,
             max_download: 0,
-            max_memory: 0,
+            max_memory: default_max_memory(),
             sync_seconds: 60,
         }
     }
+}
+
+/// Three quarters of what this process may have: the rest is for what an answer under way takes. 0 where that is not known.
+fn default_max_memory() -> usize {
+    machine::memory_limit().map_or(0, |limit| usize::try_from(limit / 4 * 3).unwrap_or(usize::MAX))
 }
 
 /// The keys of the section and the values that a profile gives them; none when there is no such profile.
@@ -226,6 +234,18 @@ mod tests {
         assert_eq!(key(|config| config.block = vec!["me".into()]), "network.block");
         assert_eq!(key(|config| config.topics = vec!["A b".into()]), "network.topics");
         assert_eq!(key(|config| config.pre_shared_key_file = "key".into()), "network.listen");
+    }
+
+    #[test]
+    fn memory_is_bounded_in_every_profile_unless_somebody_says_otherwise() {
+        for name in ["lan", "home", "server"] {
+            assert!(profile(name).unwrap().iter().all(|(key, _)| *key != "network.max_memory"));
+        }
+        let config = NetworkConfig::default();
+        let limit = machine::memory_limit().map(|limit| limit as usize / 4 * 3);
+        assert_eq!(config.to_swarm().unwrap().max_memory, limit);
+        let without = NetworkConfig { max_memory: 0, ..config };
+        assert_eq!(without.to_swarm().unwrap().max_memory, None);
     }
 
     #[test]
