@@ -11,6 +11,12 @@ pub(crate) fn memory_limit() -> Option<u64> {
     memory_limit_below(Path::new("/"))
 }
 
+/// Bytes that belong to this process alone: what it holds, without files that the system can read again. None where the
+/// system does not tell.
+pub(crate) fn own_memory() -> Option<u64> {
+    kibibytes(&std::fs::read_to_string("/proc/self/status").ok()?, "RssAnon:")
+}
+
 fn memory_limit_below(root: &Path) -> Option<u64> {
     let proc = root.join("proc");
     let machine = std::fs::read_to_string(proc.join("meminfo")).ok();
@@ -85,5 +91,6 @@ mod tests {
     fn where_the_system_does_not_tell_there_is_no_limit() {
         assert_eq!(memory_limit_below(Path::new("/there/is/no/such/folder")), None);
         assert!(memory_limit().is_none_or(|limit| limit > 1 << 20));
+        assert!(own_memory().is_none_or(|bytes| bytes > 0));
     }
 }

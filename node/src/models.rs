@@ -41,6 +41,8 @@ pub(crate) struct Options {
     pub sessions: usize,
     /// Bytes of weights that may be loaded at once.
     pub budget_bytes: u64,
+    /// Bytes that this process may have, when that is known.
+    pub memory_limit: Option<u64>,
     /// Vectors of questions that are remembered, and as many of documents.
     pub cache_entries: usize,
     /// Where runs are timed and loaded models are counted.

@@ -129,6 +129,7 @@ pub(crate) fn models_options(dir: &Path, metrics: Metrics) -> models::Options {
         compute: Compute { threads: 1, ..Compute::default() },
         sessions: 1,
         budget_bytes: 1 << 30,
+        memory_limit: None,
         cache_entries: 0,
         metrics,
         alarm: Alarm::new().0,

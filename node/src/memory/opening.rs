@@ -12,6 +12,7 @@ use synapsenet_storage::{Store, StoreOptions};
 use crate::config::{AiConfig, Config};
 use crate::data_folder::{DATABASE, INDEX, MODELS, private_dir};
 use crate::identity;
+use crate::machine;
 use crate::memory::Memory;
 use crate::memory::spaces::{Fill, MAX_FORMER, Space, Spaces};
 use crate::metrics::Metrics;
@@ -147,6 +148,7 @@ fn models_options(
         },
         sessions,
         budget_bytes: ai.memory_budget,
+        memory_limit: machine::memory_limit(),
         cache_entries: ai.cache_entries,
         metrics: metrics.clone(),
         alarm: alarm.clone(),

@@ -99,6 +99,19 @@ async fn a_model_that_does_not_fit_is_refused_with_both_numbers() {
     models.pool.stop();
 }
 
+/// In a container of 140 MB a node died without a word while its model was loaded.
+#[tokio::test]
+async fn a_model_for_which_there_is_not_enough_memory_is_refused_before_it_is_loaded() {
+    let folder = Folder::new();
+    let models = Models::open(Options { memory_limit: Some(1 << 20), ..folder.start() }).unwrap();
+    let error = models.add(&folder.tiny("fat")).await.unwrap_err().to_string();
+    assert!(error.contains("memory limit is 1 MiB") && error.contains("smaller model"), "{error}");
+    models.pool.stop();
+    let models = Models::open(Options { memory_limit: Some(64 << 30), ..folder.start() }).unwrap();
+    models.add(&folder.tiny("thin")).await.unwrap();
+    models.pool.stop();
+}
+
 #[tokio::test]
 async fn a_model_that_cannot_be_used_is_refused_with_the_reason_and_leaves_nothing() {
     let folder = Folder::new();
