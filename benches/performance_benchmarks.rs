@@ -14,7 +14,7 @@ use synapsenet_index::{
     find_runtime, plan_batches,
 };
 use synapsenet_proto::{Draft, Encoding, Grain, Identity, ModelId, Vector, rpc};
-use synapsenet_storage::{Change, ListQuery, Origin, Outcome, Slot, Store, StoreOptions};
+use synapsenet_storage::{Change, LANE_OWN, ListQuery, Origin, Outcome, Slot, Store, StoreOptions};
 use tokio::runtime::Runtime as Tokio;
 
 const NOW: u64 = 1_790_000_000_000;
@@ -38,7 +38,7 @@ fn grains(count: usize) -> Vec<Grain> {
 }
 
 fn put(grain: Grain) -> Change {
-    Change::Put { grain, shared: false, received_ms: NOW, claim: None, origin: Origin::Here }
+    Change::Put { grain, shared: false, received_ms: NOW, claim: None, origin: Origin::Here, lane: LANE_OWN }
 }
 
 fn store(dir: &Path) -> Store {
@@ -237,7 +237,7 @@ fn search(c: &mut Criterion) {
             let mut results = client.bulk_put(tokio_stream::iter(items)).await.expect("taken").into_inner();
             while results.message().await.expect("answered").is_some() {}
             let mut waiting =
-                client.wait_indexed(rpc::WaitIndexedRequest {}).await.expect("taken").into_inner();
+                client.wait_indexed(rpc::WaitIndexedRequest::default()).await.expect("taken").into_inner();
             while waiting.message().await.expect("answered").is_some() {}
         });
     };

@@ -7,6 +7,7 @@ pub(crate) mod claims;
 pub(crate) mod document;
 pub(crate) mod emergence;
 pub(crate) mod events;
+pub(crate) mod heard;
 pub(crate) mod indexer;
 pub(crate) mod ingest;
 pub(crate) mod opening;
@@ -16,7 +17,7 @@ pub(crate) mod switch;
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use synapsenet_index::HnswOptions;
@@ -25,6 +26,7 @@ use synapsenet_storage::{StorageError, Store};
 use tokio::sync::watch;
 
 use crate::memory::admission::Rules;
+use crate::memory::heard::Heard;
 use crate::memory::spaces::{Space, Spaces};
 use crate::metrics::Metrics;
 
@@ -50,8 +52,10 @@ pub(crate) struct Memory {
     started: Instant,
     /// When the latest question came, in milliseconds since `started`.
     asked_ms: AtomicU64,
-    /// Whether the indexer has to look for pending grains from the first on.
-    looks_again: AtomicBool,
+    /// How many questions of this node's owner are being answered.
+    questions: watch::Sender<usize>,
+    /// Vectors of what peers told of, computed here.
+    pub heard: Heard,
 }
 
 impl Memory {
@@ -74,7 +78,8 @@ impl Memory {
             floor_ms: AtomicU64::new(0),
             started: Instant::now(),
             asked_ms: AtomicU64::new(0),
-            looks_again: AtomicBool::new(false),
+            questions: watch::Sender::new(0),
+            heard: Heard::default(),
         }
     }
 
@@ -133,22 +138,24 @@ impl Memory {
         });
     }
 
-    /// Notes that somebody asks something just now.
-    pub fn note_question(&self) {
+    /// Notes that somebody asks something just now. Peers' questions wait until what this gives is dropped.
+    pub fn note_question(self: &Arc<Self>) -> Asking {
+        self.questions.send_modify(|count| *count += 1);
+        let asking = Asking(self.clone());
+        self.note_time();
+        asking
+    }
+
+    /// Waits until no question of this node's owner is being answered.
+    pub async fn wait_for_owner(&self) {
+        // The other end is held here, so it does not end.
+        let _ = self.questions.subscribe().wait_for(|count| *count == 0).await;
+    }
+
+    fn note_time(&self) {
         let now = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
         // 0 is never.
         self.asked_ms.store(now.max(1), Ordering::Relaxed);
-    }
-
-    /// Grains that were embedded before are pending again.
-    pub fn look_again(&self) {
-        self.looks_again.store(true, Ordering::Relaxed);
-        self.spaces.send_modify(|_| {});
-    }
-
-    /// Whether [`Memory::look_again`] was called since this was; forgets that it was.
-    pub fn take_look_again(&self) -> bool {
-        self.looks_again.swap(false, Ordering::Relaxed)
     }
 
     /// How long ago somebody asked something. None when nobody has.
@@ -157,5 +164,14 @@ impl Memory {
             0 => None,
             asked => Some(self.started.elapsed().saturating_sub(Duration::from_millis(asked))),
         }
+    }
+}
+
+/// A question of this node's owner that is being answered.
+pub(crate) struct Asking(Arc<Memory>);
+
+impl Drop for Asking {
+    fn drop(&mut self) {
+        self.0.questions.send_modify(|count| *count -= 1);
     }
 }

@@ -99,6 +99,8 @@ pub(crate) struct Metrics {
     pub pending_grains: Gauge,
     /// Grains in the index.
     pub searchable_grains: Gauge,
+    /// Grains whose vectors are claimed by their authors and not compared.
+    pub unchecked_grains: Gauge,
     /// Grains that only a former model has vectors of.
     pub anew_grains: Gauge,
     /// Grains embedded anew after the model was changed.
@@ -146,6 +148,11 @@ impl Metrics {
             metrics.pending_grains.clone(),
         );
         registry.register("searchable_grains", "Grains in the index", metrics.searchable_grains.clone());
+        registry.register(
+            "unchecked_grains",
+            "Grains whose vectors are claimed and not compared",
+            metrics.unchecked_grains.clone(),
+        );
         registry.register(
             "anew_grains",
             "Grains that only a former model has vectors of",
@@ -236,6 +243,7 @@ impl Default for Metrics {
             models_loaded: Gauge::default(),
             pending_grains: Gauge::default(),
             searchable_grains: Gauge::default(),
+            unchecked_grains: Gauge::default(),
             anew_grains: Gauge::default(),
             embedded_anew: Counter::default(),
             let_go: Counter::default(),
@@ -290,6 +298,7 @@ mod tests {
             "syn_refusals_total{reason=\"empty_text\"} 1",
             "syn_grains_received_total{via=\"sync\",outcome=\"added\"} 1",
             "syn_claims_total{outcome=\"believed\"} 3",
+            "syn_unchecked_grains 0",
             "syn_announced_grains_total 0",
             "syn_mesh_queries_total{outcome=\"late\"} 1",
             "syn_sync_grains_total 0",

@@ -225,6 +225,20 @@ impl Models {
         self.pool.embedder(model).await?.embed_documents(texts.to_vec()).await
     }
 
+    /// As [`Models::documents`], for somebody who waits for an answer: it overtakes what the indexer has embedded.
+    ///
+    /// # Errors
+    /// [`EmbedError`]; the whole batch fails together.
+    pub async fn documents_now(&self, model: &Model, texts: &[Tokenized]) -> Result<Vec<Vector>, EmbedError> {
+        for _ in 1..MAX_TRIES {
+            let vectors = self.pool.embedder(model).await?.embed_documents_now(texts.to_vec()).await;
+            if !self.was_unloaded(model, &vectors) {
+                return vectors;
+            }
+        }
+        self.pool.embedder(model).await?.embed_documents_now(texts.to_vec()).await
+    }
+
     /// Whether a model was unloaded between being found and being asked, so that it is to be asked once more.
     fn was_unloaded<T>(&self, model: &Model, result: &Result<T, EmbedError>) -> bool {
         let was = matches!(result, Err(EmbedError::Stopped)) && !self.pool.is_stopped();

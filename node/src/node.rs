@@ -29,7 +29,7 @@ use crate::config::{Entry, Origin, Settings};
 use crate::http::MetricsServer;
 use crate::memory::announcer::{Announcer, MAX_OUTBOX};
 use crate::memory::events::Events;
-use crate::memory::indexer::{self, Indexer, MAX_FALSE_CLAIMS};
+use crate::memory::indexer::{self, Indexer};
 use crate::memory::ingest::{self, Ingest, Limits};
 use crate::memory::opening::{Opened, open};
 use crate::memory::spaces::Space;
@@ -121,7 +121,6 @@ impl Node {
         let (outbox, announcements) = mpsc::channel(MAX_OUTBOX);
         // Nobody is told of an author whose claims are false: what it is worth here is in the store, and which peer it is,
         // nobody knows.
-        let (false_claims, _) = mpsc::channel(MAX_FALSE_CLAIMS);
         let (ingest, ingest_thread) = Ingest::start(ingest::Start {
             memory: memory.clone(),
             announcer: Announcer::new(memory.clone(), identity.clone(), outbox),
@@ -135,7 +134,6 @@ impl Node {
             models: models.clone(),
             ingest: ingest.clone(),
             changed,
-            false_claims,
             stop: indexing.stopping(),
         });
         let switch = Switch::new(memory.clone(), models.clone(), ingest.clone(), config.ai.model.clone());

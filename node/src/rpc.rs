@@ -118,7 +118,8 @@ impl NodeService for Api {
         &self,
         request: Request<rpc::WaitIndexedRequest>,
     ) -> Reply<Self::WaitIndexedStream> {
-        let indexing = self.begin(&request)?.wait_indexed().await.map_err(status_of)?;
+        let indexing =
+            self.begin(&request)?.wait_indexed(request.get_ref().only_own).await.map_err(status_of)?;
         let message = |indexing: Result<Indexing, CallError>| match indexing {
             Ok(Indexing { pending, is_done }) => Ok(rpc::WaitIndexedResponse { pending, finished: is_done }),
             Err(error) => Err(status_of(error)),

@@ -14,7 +14,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use synapsenet_proto::{Draft, EncodedVector, Encoding, Grain, Identity, ModelId, Source, Topic, Vector};
-use synapsenet_storage::{Change, Filter, ListQuery, Origin, Outcome, Selection, Store, StoreOptions};
+use synapsenet_storage::{Change, Filter, LANE_OWN, ListQuery, Origin, Outcome, Selection, Store, StoreOptions};
 
 const MODEL: ModelId = ModelId::from_bytes([1; 32]);
 const BATCH: usize = 1_000;
@@ -95,6 +95,7 @@ fn add(store: &Store, grains: &[Grain]) -> Result<(), Box<dyn Error>> {
         received_ms: 1,
         claim: None,
         origin: Origin::Here,
+        lane: LANE_OWN,
     };
     let mut times = Vec::new();
     for batch in grains.chunks(BATCH) {
@@ -214,8 +215,14 @@ fn change(store: &Store) -> Result<(), Box<dyn Error>> {
     let mut late = Vec::new();
     for n in 0..200 {
         let grain = seal(&format!("a late thought, number {n}"), 1_000_000 + n)?;
-        let changes =
-            vec![Change::Put { grain, shared: false, received_ms: 1, claim: None, origin: Origin::Here }];
+        let changes = vec![Change::Put {
+            grain,
+            shared: false,
+            received_ms: 1,
+            claim: None,
+            origin: Origin::Here,
+            lane: LANE_OWN,
+        }];
         let (time, outcomes) = timed(1e3, || store.write(changes))?;
         times.push(time);
         if let Some(Outcome::Added { slot }) = outcomes.first() {
@@ -275,6 +282,7 @@ fn opening(path: &Path, options: &StoreOptions) -> Result<(), Box<dyn Error>> {
             received_ms: 1,
             claim: None,
             origin: Origin::Here,
+            lane: LANE_OWN,
         }])?;
         std::fs::copy(path, &killed)?;
         times.push(open(&killed, options)?);

@@ -2,7 +2,7 @@
 
 use synapsenet_proto::{AuthorId, EncodedVector, Grain, GrainId, ModelId, Topic};
 
-use crate::Slot;
+use crate::{Lane, Slot};
 
 /// One thing to do. [`crate::Store::write`] does many at once.
 #[derive(Debug, Clone)]
@@ -27,6 +27,9 @@ pub enum Change {
         claim: Option<Vec<u8>>,
         /// Who brings it, and so whose room it takes.
         origin: Origin,
+        /// Where a new note waits for its vector: [`crate::LANE_OWN`], or a number above [`crate::LANE_AGAIN`] that is the same
+        /// for all that one peer delivers.
+        lane: Lane,
     },
     /// Keeps a claim about the vector of a note, in place of an earlier one.
     ///
@@ -44,14 +47,41 @@ pub enum Change {
         /// Where the note lies.
         slot: Slot,
     },
-    /// Remembers how far an author's claims are believed.
+    /// As [`Change::AddVector`], of a vector that the note's author claims and nobody here has compared: it is marked as
+    /// unchecked. When a claim of the author was found false, it is not stored, and the claim is forgotten.
+    AddClaimed {
+        /// Where the note lies.
+        slot: Slot,
+        /// Who wrote it.
+        author: AuthorId,
+        /// What is claimed. The caller has made sure that it decodes.
+        vector: EncodedVector,
+    },
+    /// Takes the mark from an unchecked vector that was found right, and counts that for its author.
     ///
-    /// [`Outcome::Changed`].
-    SetStanding {
+    /// [`Outcome::Changed`], or [`Outcome::Unchanged`] when there was no mark.
+    Checked {
+        /// Where the note lies.
+        slot: Slot,
+        /// Who wrote it.
+        author: AuthorId,
+    },
+    /// Remembers that a claim of this author was found false: none is believed any more, and those that were go with
+    /// [`Change::PurgeClaims`].
+    ///
+    /// [`Outcome::Changed`], or [`Outcome::Unchanged`] when that is known.
+    Distrust {
         /// The author.
         author: AuthorId,
-        /// What is known of its claims.
-        standing: Standing,
+    },
+    /// Looks at no more than `limit` grains of authors that were caught: drops their claims and their unchecked vectors. A
+    /// note that is left without a vector waits again, in [`crate::LANE_AGAIN`]. It goes on where it stopped, until
+    /// [`crate::View::is_purging`] says no.
+    ///
+    /// [`Outcome::Dropped`] with the number of vectors, which may be 0 before the end.
+    PurgeClaims {
+        /// Grains looked at.
+        limit: usize,
     },
     /// Lets a private grain leave the node from now on.
     ///

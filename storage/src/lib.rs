@@ -48,5 +48,12 @@ pub use store::{Store, StoreOptions};
 pub use verify::{MAX_PROBLEMS, Problem};
 pub use view::{Counts, IndexEvent, IndexEventKind, MAX_CHUNKS, Record, View};
 
+/// A queue of notes that wait for their vectors; see [`Change::Put`].
+pub type Lane = u32;
+/// The lane of what was put at this node.
+pub const LANE_OWN: Lane = 0;
+/// The lane of notes whose vectors went, so that they wait again. Those of peers come after it.
+pub const LANE_AGAIN: Lane = 1;
+
 /// Where a grain lies in this store: its local arrival number, from 1, never given twice. It never leaves the node.
 pub type Slot = u64;

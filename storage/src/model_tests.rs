@@ -12,8 +12,8 @@ use synapsenet_proto::{Draft, Grain, GrainId, Kind, Link, Source, Topic};
 use self::model::{Entry, Model};
 use crate::testing::*;
 use crate::{
-    AuthorRule, Change, Filter, ListQuery, Origin, Outcome, Selection, Slot, Standing, Store, TopicPolicy,
-    View,
+    AuthorRule, Change, Filter, LANE_AGAIN, LANE_OWN, Lane, ListQuery, Origin, Outcome, Selection, Slot, Store,
+    TopicPolicy, View,
 };
 
 #[derive(Debug, Clone)]
@@ -27,11 +27,14 @@ enum Op {
     Prune { up_to: u64 },
     AddClaim { slot: Slot, n: u8 },
     DropClaim { slot: Slot },
-    SetStanding { author: u8, agreed: u32, distrusted: bool },
     Forget { slots: Vec<Slot>, remember: bool },
     ForgetOldest { limit: usize },
     SetAuthorRule { author: u8, rule: Option<AuthorRule> },
     SetTopicPolicy { topic: u8, policy: TopicPolicy },
+    AddClaimed { slot: Slot, author: u8, n: u8 },
+    Checked { slot: Slot, author: u8 },
+    Distrust { author: u8 },
+    Purge { limit: usize },
 }
 
 fn origin() -> impl Strategy<Value = Origin> {
@@ -66,14 +69,15 @@ fn op() -> impl Strategy<Value = Op> {
         1 => (0u64..20).prop_map(|up_to| Op::Prune { up_to }),
         2 => (0u64..20, any::<u8>()).prop_map(|(slot, n)| Op::AddClaim { slot, n }),
         1 => (0u64..20).prop_map(|slot| Op::DropClaim { slot }),
-        1 => (1u8..4, 0u32..2, any::<bool>()).prop_map(
-            |(author, agreed, distrusted)| Op::SetStanding { author, agreed, distrusted }
-        ),
         2 => (proptest::collection::vec(0u64..20, 0..4), any::<bool>())
             .prop_map(|(slots, remember)| Op::Forget { slots, remember }),
         1 => (0usize..4).prop_map(|limit| Op::ForgetOldest { limit }),
         1 => (1u8..4, rule()).prop_map(|(author, rule)| Op::SetAuthorRule { author, rule }),
         1 => (0u8..3, policy()).prop_map(|(topic, policy)| Op::SetTopicPolicy { topic, policy }),
+        4 => (0u64..20, 1u8..4, any::<u8>()).prop_map(|(slot, author, n)| Op::AddClaimed { slot, author, n }),
+        2 => (0u64..20, 1u8..4).prop_map(|(slot, author)| Op::Checked { slot, author }),
+        1 => (1u8..4).prop_map(|author| Op::Distrust { author }),
+        2 => (1usize..4).prop_map(|limit| Op::Purge { limit }),
     ]
 }
 
@@ -104,6 +108,11 @@ fn filter() -> impl Strategy<Value = Filter> {
             tags: tags.into_iter().map(str::to_owned).collect(),
         },
     )
+}
+
+/// Author 1 is at this node.
+fn lane_of(author: u8) -> Lane {
+    if author == 1 { LANE_OWN } else { LANE_AGAIN + Lane::from(author) }
 }
 
 fn topic(n: u8) -> Topic {
@@ -147,7 +156,7 @@ fn change(op: Op, seen: &mut Vec<Grain>) -> Option<Change> {
             let grain = sealed(text, author, topic, time, looks);
             seen.push(grain.clone());
             let claim = (looks & 1 != 0).then(|| vec![text, looks]);
-            Change::Put { grain, shared, received_ms: 77, claim, origin }
+            Change::Put { grain, shared, received_ms: 77, claim, origin, lane: lane_of(author) }
         }
         Op::Retract { which, author, time } => {
             let grain = retraction(&pick(seen, which)?, author, time);
@@ -164,13 +173,16 @@ fn change(op: Op, seen: &mut Vec<Grain>) -> Option<Change> {
         Op::Prune { up_to } => Change::PruneIndexLog { up_to },
         Op::AddClaim { slot, n } => Change::AddClaim { slot, claim: vec![n] },
         Op::DropClaim { slot } => Change::DropClaim { slot },
-        Op::SetStanding { author: n, agreed, distrusted } => {
-            Change::SetStanding { author: author(n).author(), standing: Standing { agreed, distrusted } }
+        Op::AddClaimed { slot, author: n, n: value } => {
+            Change::AddClaimed { slot, author: author(n).author(), vector: vector(MODEL, value) }
         }
         Op::Forget { slots, remember } => Change::Forget { slots, remember },
         Op::ForgetOldest { limit } => Change::ForgetOldest { limit },
         Op::SetAuthorRule { author: n, rule } => Change::SetAuthorRule { author: author(n).author(), rule },
         Op::SetTopicPolicy { topic: n, policy } => Change::SetTopicPolicy { topic: topic(n), policy },
+        Op::Checked { slot, author: n } => Change::Checked { slot, author: author(n).author() },
+        Op::Distrust { author: n } => Change::Distrust { author: author(n).author() },
+        Op::Purge { limit } => Change::PurgeClaims { limit },
     })
 }
 
@@ -186,7 +198,8 @@ fn compare(store: &Store, model: &Model, seen: &[Grain]) -> Result<(), TestCaseE
     for slot in 0..=model.last_slot + 1 {
         let record = view.record(slot).unwrap().map(|r| (r.grain, r.shared, r.searchable));
         let entry = model.entries.get(&slot);
-        let expected = entry.map(|e| (e.grain.clone(), e.shared, e.grain.kind() == Kind::Note && !e.pending));
+        let expected =
+            entry.map(|e| (e.grain.clone(), e.shared, e.grain.kind() == Kind::Note && e.pending.is_none()));
         prop_assert_eq!(record, expected);
         for id in [MODEL, OTHER_MODEL] {
             let expected = entry.and_then(|entry| entry.vectors.get(&id).cloned());
@@ -241,10 +254,18 @@ fn compare(store: &Store, model: &Model, seen: &[Grain]) -> Result<(), TestCaseE
         let expected = model.forgotten.contains(&grain.id());
         prop_assert_eq!(view.is_forgotten(&grain.id()).unwrap(), expected);
     }
-    let pending: Vec<Slot> = view.pending(100).unwrap().iter().map(|record| record.slot).collect();
-    let expected: Vec<Slot> =
-        model.entries.iter().filter(|(_, e)| e.pending).map(|(&slot, _)| slot).collect();
-    prop_assert_eq!(pending, expected);
+    let waiting = model.entries.iter().filter_map(|(&slot, e)| Some((e.pending?, slot)));
+    let expected: BTreeSet<(Lane, Slot)> = waiting.collect();
+    prop_assert_eq!(pending(&view), expected.iter().map(|&(_, slot)| slot).collect::<Vec<_>>());
+    let any = view.first_pending(None, &|_| false).unwrap();
+    prop_assert_eq!(any, expected.iter().map(|&(_, slot)| slot).min());
+    let own = view.first_pending(Some(LANE_OWN), &|_| false).unwrap();
+    prop_assert_eq!(own, expected.iter().find(|(lane, _)| *lane == LANE_OWN).map(|&(_, slot)| slot));
+    let unchecked: Vec<Slot> =
+        model.entries.iter().filter(|(_, e)| e.unchecked).map(|(&slot, _)| slot).collect();
+    prop_assert_eq!(view.unchecked(MODEL).unwrap(), unchecked);
+    prop_assert!(view.unchecked(OTHER_MODEL).unwrap().is_empty());
+    prop_assert_eq!(view.is_purging().unwrap(), !model.purges.is_empty());
     let target = note("target", 1).id();
     let links = model.entries.values().filter(|e| {
         e.grain.kind() == Kind::Note && e.grain.body().draft.links.iter().any(|l| l.target == target)
@@ -280,7 +301,8 @@ fn compare_vectors(view: &View, model: &Model) -> Result<(), TestCaseError> {
     counts.sort_by_key(|&(_, count)| Reverse(count));
     prop_assert_eq!(view.models().unwrap(), counts);
 
-    let searchable = model.entries.iter().filter(|(_, e)| e.grain.kind() == Kind::Note && !e.pending);
+    let searchable =
+        model.entries.iter().filter(|(_, e)| e.grain.kind() == Kind::Note && e.pending.is_none());
     let mut expected: Vec<(u64, Slot)> = searchable.map(|(&slot, e)| (e.grain.created_ms(), slot)).collect();
     expected.sort_unstable_by(|a, b| b.cmp(a));
     let expected: Vec<Slot> = expected.into_iter().map(|(_, slot)| slot).collect();
@@ -301,7 +323,7 @@ fn compare_filtered(
         let expected = entry.grain.kind() == Kind::Note && fits(entry);
         prop_assert_eq!(view.matches(slot, filter).unwrap(), expected);
     }
-    let is_searchable = |entry: &Entry| entry.grain.kind() == Kind::Note && !entry.pending;
+    let is_searchable = |entry: &Entry| entry.grain.kind() == Kind::Note && entry.pending.is_none();
     let meant: Vec<Slot> =
         model.entries.iter().filter(|(_, e)| is_searchable(e) && fits(e)).map(|(&slot, _)| slot).collect();
     for limit in [limit, usize::MAX] {

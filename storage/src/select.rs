@@ -57,7 +57,7 @@ impl View {
         }
         let order = self.narrowest(filter, limit)?;
         let rest = without(filter, order);
-        let any_pending = !self.tables.pending.is_empty()?;
+        let any_pending = !self.tables.waiting.is_empty()?;
         let most_checks = limit.saturating_mul(CHECKS_A_SLOT);
         let mut slots = Vec::new();
         for (checked, place) in self.ascending(filter, order)?.enumerate() {

@@ -7,9 +7,9 @@
 use redb::{
     ReadOnlyTable, ReadTransaction, ReadableDatabase, ReadableTable, Table, TableDefinition, WriteTransaction,
 };
-use synapsenet_proto::{Grain, Kind};
+use synapsenet_proto::{Claim, Grain, Kind};
 
-use crate::{Slot, StorageError, compress};
+use crate::{LANE_AGAIN, LANE_OWN, Slot, StorageError, compress};
 
 /// The rules by which the file is laid out. It is raised by every change that an older program would misread.
 pub(crate) const FORMAT_VERSION: u64 = 3;
@@ -72,12 +72,16 @@ tables! {
     models: &'static [u8; 32] => (u16, u64);
     /// (number of the model, slot) -> the encoded vector.
     vectors: (u16, u64) => &'static [u8];
-    /// The notes that are not searchable yet.
-    pending: u64 => ();
+    /// The notes that are not searchable yet: slot -> the lane that each waits in.
+    waiting: u64 => u32;
+    /// The same by their lanes: (lane, slot).
+    lanes: (u32, u64) => ();
     /// What may leave the node: (topic, created_ms, grain id) -> slot. In the order in which sets are compared.
     shared: (&'static str, u64, &'static [u8; 32]) => u64;
     /// slot of a note -> the claim that its author made about its vector, as it came.
     claims: u64 => &'static [u8];
+    /// slot of a note -> the number of the model whose vector was claimed by its author, and not compared here.
+    unchecked: u64 => u16;
     /// author -> (claims of it that were found right, whether one was found false).
     standings: &'static [u8; 32] => (u32, bool);
     /// Grains of strangers, the oldest first: (created_ms, slot) -> the bytes that each is counted for.
@@ -94,6 +98,9 @@ tables! {
     forgotten: &'static [u8; 32] => u64;
     /// place -> id: the eldest gives way when there are too many.
     forgotten_order: u64 => &'static [u8; 32];
+    /// Authors that were caught, whose unchecked vectors are still to go: author -> (created_ms, slot) of the first grain that
+    /// was not looked at.
+    purges: &'static [u8; 32] => (u64, u64);
     /// sequence number -> (slot, [`LOG_ADDED`] or [`LOG_REMOVED`]): what the index is still to hear.
     index_log: u64 => (u64, u8);
 }
@@ -317,7 +324,8 @@ fn migrate_from_1(db: &redb::Database) -> Result<(), StorageError> {
     Ok(txn.commit()?)
 }
 
-/// Version 2 did not count the grains of each author, nor those of strangers: what it holds counts as the owner's. All in one
+/// Version 2 did not count the grains of each author, nor those of strangers: what it holds counts as the owner's. It believed
+/// claims of authors that had made true ones, and had one queue for all that was pending. All in one
 /// transaction.
 fn migrate_from_2(db: &redb::Database) -> Result<(), StorageError> {
     tracing::info!("bringing the database from format 2 to format 3");
@@ -332,7 +340,44 @@ fn migrate_from_2(db: &redb::Database) -> Result<(), StorageError> {
         }
         tables.meta.insert(meta::STRANGER_BYTES, 0)?;
         tables.meta.insert(meta::FORGOTTEN_SEQ, 0)?;
+        mark_claimed(&mut tables)?;
+        sort_pending(&txn, &mut tables)?;
         tables.meta.insert(meta::FORMAT, FORMAT_VERSION)?;
     }
     Ok(txn.commit()?)
+}
+
+/// Whatever has a claim and a vector of the same model is unchecked.
+fn mark_claimed(tables: &mut WriteTables<'_>) -> Result<(), StorageError> {
+    for entry in tables.claims.iter()? {
+        let (slot, claim) = entry?;
+        let slot = slot.value();
+        // One that cannot be read was never believed.
+        let Ok(claim) = Claim::reopen(claim.value()) else { continue };
+        let model = claim.vector().model();
+        let number = tables.models.get(model.as_bytes())?.map(|entry| entry.value().0);
+        if let Some(number) = number
+            && tables.vectors.get((number, slot))?.is_some()
+        {
+            tables.unchecked.insert(slot, number)?;
+        }
+    }
+    Ok(())
+}
+
+/// Who delivered a note is not known any more. What is private was put here.
+fn sort_pending(txn: &WriteTransaction, tables: &mut WriteTables<'_>) -> Result<(), StorageError> {
+    const PENDING: TableDefinition<'_, u64, ()> = TableDefinition::new("pending");
+    for entry in txn.open_table(PENDING)?.iter()? {
+        let slot = entry?.0.value();
+        let is_shared = match tables.records.get(slot)? {
+            Some(record) => Header::split(slot, record.value())?.0.shared,
+            None => continue,
+        };
+        let lane = if is_shared { LANE_AGAIN } else { LANE_OWN };
+        tables.waiting.insert(slot, lane)?;
+        tables.lanes.insert((lane, slot), ())?;
+    }
+    txn.delete_table(PENDING)?;
+    Ok(())
 }

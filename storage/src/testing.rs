@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use redb::backends::InMemoryBackend;
 use synapsenet_proto::{Draft, EncodedVector, Encoding, Grain, Identity, ModelId, Vector};
 
-use crate::{Change, Origin, Outcome, Slot, Store, StoreOptions, View};
+use crate::{Change, LANE_OWN, Origin, Outcome, Slot, Store, StoreOptions, View};
 
 pub(crate) const MODEL: ModelId = ModelId::from_bytes([1; 32]);
 pub(crate) const OTHER_MODEL: ModelId = ModelId::from_bytes([2; 32]);
@@ -43,7 +43,7 @@ pub(crate) fn write_one(store: &Store, change: Change) -> Outcome {
 }
 
 pub(crate) fn put_change(grain: &Grain, shared: bool) -> Change {
-    Change::Put { grain: grain.clone(), shared, received_ms: 77, claim: None, origin: Origin::Here }
+    Change::Put { grain: grain.clone(), shared, received_ms: 77, claim: None, origin: Origin::Here, lane: LANE_OWN }
 }
 
 pub(crate) fn put(store: &Store, grain: &Grain) -> Outcome {
@@ -78,6 +78,19 @@ pub(crate) fn newest_first(view: &View, limit: usize) -> Vec<Slot> {
 
 pub(crate) fn problems(view: &View) -> Vec<String> {
     view.verify(&mut |_, _| ()).unwrap().iter().map(ToString::to_string).collect()
+}
+
+/// The notes that wait, by their lanes.
+pub(crate) fn pending(view: &View) -> Vec<Slot> {
+    let mut slots = Vec::new();
+    let mut lane = Some(LANE_OWN);
+    while let Some(this) = lane {
+        let records = view.pending_in(this, 0, usize::MAX, &|_| false).unwrap();
+        assert_eq!(records.len() as u64, view.pending_count(this).unwrap());
+        slots.extend(records.iter().map(|record| record.slot));
+        lane = view.lane_after(this).unwrap();
+    }
+    slots
 }
 
 /// Holds every table against every other.

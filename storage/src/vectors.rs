@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 use redb::{ReadableTable, ReadableTableMetadata};
 use synapsenet_proto::{EncodedVector, ModelId};
 
-use crate::{Filter, Record, Slot, StorageError, View};
+use crate::{Filter, Lane, Record, Slot, StorageError, View};
 
 impl View {
     /// The models of which at least one vector is stored, with the number of their vectors: the one with the most first,
@@ -65,25 +65,113 @@ impl View {
         Ok(self.model(model)?.map_or(0, |(_, count)| count))
     }
 
-    /// The notes that wait longest for their vectors, at most `limit`.
+    /// The notes that wait in a lane, by their slots, from `from` on and but for those that `skip` names; at most `limit`.
     ///
     /// # Errors
     /// As [`View::counts`].
-    pub fn pending(&self, limit: usize) -> Result<Vec<Record>, StorageError> {
-        self.pending_after(0, limit)
-    }
-
-    /// As [`View::pending`], of those that lie after `slot`.
-    ///
-    /// # Errors
-    /// As [`View::counts`].
-    pub fn pending_after(&self, slot: Slot, limit: usize) -> Result<Vec<Record>, StorageError> {
-        let Some(first) = slot.checked_add(1) else { return Ok(Vec::new()) };
+    pub fn pending_in(
+        &self,
+        lane: Lane,
+        from: Slot,
+        limit: usize,
+        skip: &dyn Fn(Slot) -> bool,
+    ) -> Result<Vec<Record>, StorageError> {
         let mut records = Vec::new();
-        for entry in self.tables.pending.range(first..)?.take(limit) {
-            records.push(self.existing_record(entry?.0.value())?);
+        for entry in self.tables.lanes.range((lane, from)..=(lane, Slot::MAX))? {
+            let slot = entry?.0.value().1;
+            if records.len() == limit {
+                break;
+            }
+            if !skip(slot) {
+                records.push(self.existing_record(slot)?);
+            }
         }
         Ok(records)
+    }
+
+    /// The lowest slot that is pending, in one lane or in any, but for those that `skip` names.
+    ///
+    /// # Errors
+    /// As [`View::counts`].
+    pub fn first_pending(
+        &self,
+        lane: Option<Lane>,
+        skip: &dyn Fn(Slot) -> bool,
+    ) -> Result<Option<Slot>, StorageError> {
+        let Some(lane) = lane else {
+            for entry in self.tables.waiting.iter()? {
+                let slot = entry?.0.value();
+                if !skip(slot) {
+                    return Ok(Some(slot));
+                }
+            }
+            return Ok(None);
+        };
+        for entry in self.tables.lanes.range((lane, 0)..=(lane, Slot::MAX))? {
+            let slot = entry?.0.value().1;
+            if !skip(slot) {
+                return Ok(Some(slot));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The first lane after this one that notes wait in.
+    ///
+    /// # Errors
+    /// As [`View::counts`].
+    pub fn lane_after(&self, lane: Lane) -> Result<Option<Lane>, StorageError> {
+        let Some(next) = lane.checked_add(1) else { return Ok(None) };
+        let mut lanes = self.tables.lanes.range((next, 0)..)?;
+        Ok(lanes.next().transpose()?.map(|entry| entry.0.value().0))
+    }
+
+    /// How many notes wait in a lane. Its time grows with that number.
+    ///
+    /// # Errors
+    /// As [`View::counts`].
+    pub fn pending_count(&self, lane: Lane) -> Result<u64, StorageError> {
+        let mut count = 0;
+        for entry in self.tables.lanes.range((lane, 0)..=(lane, Slot::MAX))? {
+            entry?;
+            count += 1;
+        }
+        Ok(count)
+    }
+
+    /// Whether the vector of `model` that a note has was claimed by its author, and not compared here.
+    ///
+    /// # Errors
+    /// As [`View::counts`].
+    pub fn is_unchecked(&self, slot: Slot, model: ModelId) -> Result<bool, StorageError> {
+        let Some(marked) = self.tables.unchecked.get(slot)?.map(|number| number.value()) else {
+            return Ok(false);
+        };
+        Ok(self.model(model)?.is_some_and(|(number, _)| number == marked))
+    }
+
+    /// The slots whose vectors of `model` are unchecked, in order: eight bytes for each.
+    ///
+    /// # Errors
+    /// As [`View::counts`].
+    pub fn unchecked(&self, model: ModelId) -> Result<Vec<Slot>, StorageError> {
+        let Some((number, _)) = self.model(model)? else { return Ok(Vec::new()) };
+        let mut slots = Vec::new();
+        for entry in self.tables.unchecked.iter()? {
+            let (slot, marked) = entry?;
+            if marked.value() == number {
+                slots.push(slot.value());
+            }
+        }
+        Ok(slots)
+    }
+
+    /// Whether vectors of authors that were caught are still to go; see [`crate::Change::PurgeClaims`].
+    ///
+    /// # Errors
+    /// As [`View::counts`].
+    pub fn is_purging(&self) -> Result<bool, StorageError> {
+        Ok(!self.tables.purges.is_empty()?)
     }
 
     /// Shows the slots of all notes that are not pending, the newest first (by the time that their authors gave them; of
@@ -97,7 +185,7 @@ impl View {
         visit: &mut dyn FnMut(Slot) -> ControlFlow<()>,
     ) -> Result<(), StorageError> {
         let any_note = Filter::default();
-        let any_pending = !self.tables.pending.is_empty()?;
+        let any_pending = !self.tables.waiting.is_empty()?;
         for entry in self.tables.by_time.iter()?.rev() {
             let (_, slot) = entry?.0.value();
             let is_meant = self.matches(slot, &any_note)? && !(any_pending && self.is_pending(slot)?);

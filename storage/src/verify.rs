@@ -38,6 +38,7 @@ impl View {
         check.vectors(&mut report)?;
         check.pending()?;
         check.claims()?;
+        check.unchecked()?;
         check.index_log()?;
         check.strangers()?;
         check.sizes()?;
@@ -274,10 +275,25 @@ impl Check<'_> {
 
     fn pending(&mut self) -> Result<(), StorageError> {
         let view = self.view;
-        for entry in view.tables.pending.iter()? {
-            let slot = entry?.0.value();
+        for entry in view.tables.waiting.iter()? {
+            let (slot, lane) = entry?;
+            let (slot, lane) = (slot.value(), lane.value());
             let is_note = self.is_note(slot)?;
             self.require(is_note, || format!("Slot {slot} is pending and has no note."));
+            let is_in_lane = view.tables.lanes.get((lane, slot))?.is_some();
+            self.require(is_in_lane, || format!("Slot {slot} is pending and missing from lane {lane}."));
+        }
+        Ok(())
+    }
+
+    /// Each mark must be of a vector that is there.
+    fn unchecked(&mut self) -> Result<(), StorageError> {
+        let view = self.view;
+        for entry in view.tables.unchecked.iter()? {
+            let (slot, number) = entry?;
+            let (slot, number) = (slot.value(), number.value());
+            let is_there = view.tables.vectors.get((number, slot))?.is_some();
+            self.require(is_there, || format!("Slot {slot} is marked as unchecked and has no such vector."));
         }
         Ok(())
     }
@@ -357,6 +373,7 @@ impl Check<'_> {
             ("links", tables.links.len()?, links),
             ("tombstones", tables.tombstones.len()?, tombstones),
             ("the order of what was forgotten", tables.forgotten_order.len()?, tables.forgotten.len()?),
+            ("lanes", tables.lanes.len()?, tables.waiting.len()?),
             ("counted retractions", view.number(meta::RETRACTIONS)?, retractions),
             ("counted notes", view.counts()?.notes, notes),
         ];

@@ -85,7 +85,7 @@ impl View {
         Ok(Counts {
             notes: self.tables.records.len()?.saturating_sub(retractions),
             retractions,
-            pending: self.tables.pending.len()?,
+            pending: self.tables.waiting.len()?,
             vectors: self.tables.vectors.len()?,
             strangers: self.tables.strangers.len()?,
             stranger_bytes: self.number(meta::STRANGER_BYTES)?,
@@ -314,7 +314,7 @@ impl View {
     }
 
     pub(crate) fn is_pending(&self, slot: Slot) -> Result<bool, StorageError> {
-        Ok(self.tables.pending.get(slot)?.is_some())
+        Ok(self.tables.waiting.get(slot)?.is_some())
     }
 
     /// One of the numbers of [`meta`].

@@ -1,6 +1,7 @@
-//! What each change does to every table; what concerns vectors is in `vectors`.
+//! What each change does to every table; what concerns vectors is in `vectors`, and what authors claim of them in `checks`.
 
 mod authors;
+mod checks;
 mod vectors;
 
 use std::collections::BTreeSet;
@@ -12,7 +13,7 @@ use synapsenet_proto::{Grain, GrainId, Kind};
 pub(crate) use authors::MAX_FORGOTTEN;
 
 use crate::tables::{self, Header, WriteTables, meta};
-use crate::{Change, Origin, Outcome, Slot, Standing, StorageError};
+use crate::{Change, Origin, Outcome, Slot, StorageError};
 
 /// The changes of one transaction.
 pub(crate) struct Writer<'txn> {
@@ -67,8 +68,22 @@ impl<'txn> Writer<'txn> {
 
     pub(crate) fn apply(&mut self, change: Change) -> Result<Outcome, StorageError> {
         match change {
-            Change::Put { grain, shared, received_ms, claim, origin } => {
-                self.put(&grain, shared, received_ms, claim.as_deref(), origin)
+            Change::Put { grain, shared, received_ms, claim, origin, lane } => {
+                let outcome = self.put(&grain, shared, received_ms, origin)?;
+                let Outcome::Added { slot } = outcome else { return Ok(outcome) };
+                if grain.kind() == Kind::Note {
+                    self.wait(slot, lane)?;
+                    // What somebody says who was caught is not even kept.
+                    if let Some(claim) = claim
+                        && !self.standing(&grain.author())?.1
+                    {
+                        self.tables.claims.insert(slot, claim.as_slice())?;
+                    }
+                }
+                if origin == Origin::Stranger {
+                    self.make_strangers(slot, grain.created_ms())?;
+                }
+                Ok(outcome)
             }
             Change::Forget { slots, remember } => self.forget(&slots, remember),
             Change::ForgetOldest { limit } => self.forget_oldest(limit),
@@ -80,15 +95,10 @@ impl<'txn> Writer<'txn> {
             } else {
                 Outcome::Unchanged
             }),
-            Change::SetStanding { author, standing } => {
-                if standing == Standing::default() {
-                    self.tables.standings.remove(author.as_bytes())?;
-                } else {
-                    let entry = (standing.agreed, standing.distrusted);
-                    self.tables.standings.insert(author.as_bytes(), entry)?;
-                }
-                Ok(Outcome::Changed)
-            }
+            Change::AddClaimed { slot, author, vector } => self.add_claimed(slot, &author, &vector),
+            Change::Checked { slot, author } => self.checked(slot, &author),
+            Change::Distrust { author } => self.distrust(&author),
+            Change::PurgeClaims { limit } => self.purge(limit),
             Change::Share { id } => self.share(&id),
             Change::AddVector { slot, vector } => self.add_vector(slot, &vector),
             Change::DropVectors { model, limit } => self.drop_vectors(model, limit),
@@ -101,7 +111,6 @@ impl<'txn> Writer<'txn> {
         grain: &Grain,
         mut shared: bool,
         received_ms: u64,
-        claim: Option<&[u8]>,
         origin: Origin,
     ) -> Result<Outcome, StorageError> {
         let id = grain.id();
@@ -141,21 +150,12 @@ impl<'txn> Writer<'txn> {
         let record = tables::encode_record(grain, shared, received_ms);
         self.tables.records.insert(slot, record.as_slice())?;
         self.tables.ids.insert(id.as_bytes(), slot)?;
-        if origin == Origin::Stranger {
-            let bytes = tables::counted_bytes(record.len(), claim.map_or(0, <[u8]>::len));
-            self.enter_strangers(slot, grain.created_ms(), bytes)?;
-        }
         self.enter_orders(slot, grain)?;
         if shared {
             self.enter_shared(slot, grain)?;
         }
         match grain.retracted() {
-            None => {
-                self.enter_note(slot, grain)?;
-                if let Some(claim) = claim {
-                    self.tables.claims.insert(slot, claim)?;
-                }
-            }
+            None => self.enter_note(slot, grain)?,
             Some(target) => {
                 self.retractions += 1;
                 self.tables.tombstones.insert((target.as_bytes(), grain.author().as_bytes()), slot)?;
@@ -305,7 +305,6 @@ impl<'txn> Writer<'txn> {
             self.tables.links.insert((target.as_bytes(), slot), ())?;
         }
         self.tables.by_words.insert((&grain.body().fingerprint(), slot), ())?;
-        self.tables.pending.insert(slot, ())?;
         self.count_topic(grain, 1)
     }
 
@@ -364,7 +363,7 @@ impl<'txn> Writer<'txn> {
         }
         self.tables.by_words.remove((&grain.body().fingerprint(), slot))?;
         self.tables.claims.remove(slot)?;
-        self.tables.pending.remove(slot)?;
+        self.end_wait(slot)?;
         self.count_topic(grain, -1)?;
         self.remove_grain(slot, grain)?;
         self.remove_vectors(slot)

@@ -432,7 +432,12 @@ async fn false_claims_are_not_believed_and_cost_no_peer_anything() {
         let message = Announcement { grain, claim: Some(claim) }.to_message().encode_to_vec();
         attacker.publish(TOPIC, message).await;
     }
-    wait_for("all of them", async || victim.process.status().await.grains == 21).await;
+    wait_for("the notes to come", async || victim.process.status().await.grains == 21).await;
+    let found_out = async || {
+        victim.metric("syn_unchecked_grains", "").await == 0.0
+            && victim.metric("syn_claims_total{", "false").await >= 1.0
+    };
+    wait_for("the lies to be found out", found_out).await;
     victim.process.wait_indexed().await;
     // Which peer the author is, nobody knows; what its claims are worth, the node does.
     assert!(victim.metric("syn_claims_total{", "outcome=\"false\"").await > 0.0);

@@ -184,7 +184,7 @@ async fn add(client: &mut Client, texts: &[String]) -> anyhow::Result<()> {
         let result = result?;
         anyhow::ensure!(result.reason.is_empty(), "refused: {}", result.reason);
     }
-    let mut waiting = client.wait_indexed(rpc::WaitIndexedRequest {}).await?.into_inner();
+    let mut waiting = client.wait_indexed(rpc::WaitIndexedRequest::default()).await?.into_inner();
     while waiting.message().await?.is_some() {}
     Ok(())
 }

@@ -184,12 +184,14 @@ impl Call {
         self.read(move |_, view| Ok(view.list(&ListQuery { limit, max_bytes, ..query })?)).await
     }
 
-    /// Tells how far the node is, until every grain that was stored before is found by search.
+    /// Tells how far the node is, until every grain that was stored before is found by search; with `only_own` every one
+    /// that was put at this node, which does not wait for those of others.
     ///
     /// # Errors
     /// [`CallError`].
     pub async fn wait_indexed(
         &self,
+        only_own: bool,
     ) -> Result<impl Stream<Item = Result<Indexing, CallError>> + Send + use<>, CallError> {
         let target = self.read(|_, view| Ok(view.last_slot()?)).await?;
         let (call, progress) = (self.clone(), self.parts.progress.clone());
@@ -202,8 +204,12 @@ impl Call {
                     return Some((Err(CallError::Stopping), None));
                 }
                 let now = *progress.borrow_and_update();
-                let is_done = now.done_slot >= target;
-                let pending = if is_done { 0 } else { now.pending.max(1) };
+                let (done_slot, pending) = match only_own {
+                    true => (now.own_done_slot, now.own_pending),
+                    false => (now.done_slot, now.pending),
+                };
+                let is_done = done_slot >= target;
+                let pending = if is_done { 0 } else { pending.max(1) };
                 Some((Ok(Indexing { pending, is_done }), (!is_done).then_some((progress, true))))
             }
         }))

@@ -73,6 +73,8 @@ pub(crate) struct Found {
     pub searched: u64,
     /// Grains here that could not be found because they have no vector yet.
     pub pending: u64,
+    /// Grains here that may belong to the answer and are left out: what their authors claim was not compared yet.
+    pub unchecked: u64,
     /// The whole search.
     pub elapsed: Duration,
     /// The part of it that the models took to read the question.
@@ -97,7 +99,9 @@ impl Call {
             None => None,
         };
         let parts = &self.parts;
-        let answer = search::search(parts.memory.clone(), &parts.models, &text, k, filter.clone()).await?;
+        let answer =
+            search::search(parts.memory.clone(), &parts.models, &parts.ingest, &text, (k, filter.clone()))
+                .await?;
         let mut found = Found::here(&answer);
         if let Some((mesh, patience)) = mesh {
             self.ask_mesh(&mesh, answer, &mut found, Wish { k, filter, patience }).await;
@@ -131,7 +135,9 @@ impl Call {
         let id = model.id();
         let question = Question { vector: asked.vector, model, k, filter, patience, known };
         let (brought, mut hits) = mpsc::channel::<RemoteHit>(REMOTE_HITS);
-        let asking = ask_peers(self.parts.memory.clone(), &mesh.net, &self.parts.models, question, brought);
+        let parts = &self.parts;
+        let known = (parts.memory.clone(), parts.ingest.clone());
+        let asking = ask_peers(known, &mesh.net, &parts.models, question, brought);
         let gathering = async {
             let rules = self.parts.memory.rules();
             while let Some(RemoteHit { grain, score, peer }) = hits.recv().await {
@@ -164,6 +170,7 @@ impl Found {
             hits: Vec::new(),
             searched: answer.searched,
             pending: answer.pending,
+            unchecked: answer.unchecked,
             elapsed: answer.elapsed,
             embed: answer.embed,
             peers: Vec::new(),

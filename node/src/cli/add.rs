@@ -424,9 +424,9 @@ fn script(out: &mut Output, event: &Event<'_>) -> Result<(), Failure> {
     if out.is_json() { out.record(event) } else { Ok(()) }
 }
 
-/// Waits until search can find everything that is stored now.
+/// Waits until search can find everything that was put at this node so far.
 async fn wait_until_searchable(client: &mut Client, out: &mut Output) -> Result<(), Failure> {
-    let mut messages = client.wait_indexed(rpc::WaitIndexedRequest {}).await?.into_inner();
+    let mut messages = client.wait_indexed(rpc::WaitIndexedRequest { only_own: true }).await?.into_inner();
     let mut bar: Option<ProgressBar> = None;
     while let Some(rpc::WaitIndexedResponse { pending, finished }) = messages.message().await? {
         if finished {

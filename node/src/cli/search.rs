@@ -51,6 +51,7 @@ struct SummaryRecord<'a> {
     hits: u32,
     searched: u64,
     pending: u64,
+    unchecked: u64,
     elapsed_us: u64,
     embed_us: u64,
     peers: Vec<PeerRecord<'a>>,
@@ -174,13 +175,14 @@ fn end_of(place: &str, columns: usize) -> String {
 }
 
 fn show_summary(summary: &rpc::SearchSummary, out: &mut Output) -> Result<(), Failure> {
-    let &rpc::SearchSummary { hits, searched, pending, elapsed_us, embed_us, ref peers, ref models } =
-        summary;
+    let &rpc::SearchSummary { hits, searched, pending, unchecked, elapsed_us, embed_us, .. } = summary;
+    let rpc::SearchSummary { peers, models, .. } = summary;
     if out.is_json() {
         let peers = peers.iter().map(PeerRecord::new).collect();
         let event = "summary";
         let models = models.iter().map(|model| model.name.as_str()).collect();
-        let record = SummaryRecord { event, hits, searched, pending, elapsed_us, embed_us, peers, models };
+        let record =
+            SummaryRecord { event, hits, searched, pending, unchecked, elapsed_us, embed_us, peers, models };
         return out.aside(&record);
     }
     let hits = if hits == 0 { "nothing".to_owned() } else { plural(u64::from(hits), "hit") };
@@ -192,6 +194,12 @@ fn show_summary(summary: &rpc::SearchSummary, out: &mut Output) -> Result<(), Fa
         let pending = plural(pending, "grain");
         out.note(format_args!(
             "{pending} cannot be found yet: the model has not read them (see `synapsenet status`)"
+        ))?;
+    }
+    if unchecked > 0 {
+        let unchecked = plural(unchecked, "grain");
+        out.note(format_args!(
+            "{unchecked} left out: what others claim of them is not checked yet; search again in a while"
         ))?;
     }
     if let [_, _, ..] = models.as_slice() {

@@ -1,50 +1,55 @@
 //! From stored to searchable: pending grains get vectors, and the indexes follow the store's log.
 //!
 //! ```text
-//! pending --claims believed, or embedded in batches--> vectors + log entries + no longer pending (one transaction)
+//! pending --claims taken over, or embedded in batches--> vectors + log entries + no longer pending (one transaction)
 //!         --apply log--> HNSW
 //! ```
 //!
-//! When nothing is pending, grains that only a former model has vectors of are embedded anew; see [`anew`].
+//! When nothing is pending, grains that only a former model has vectors of are embedded anew; see [`anew`]. Then the vectors
+//! that authors claim are compared, until none is unchecked; see [`check`].
 //!
-//! A note whose author's claim is believed (see [`crate::memory::claims`]) needs no model. Of this node's own shared notes it
-//! is the indexer that makes claims, and announces them: only here their vectors are at hand.
+//! A note whose vector its author claims (see [`crate::memory::claims`]) needs no model to be indexed. Of this node's own
+//! shared notes it is the indexer that makes claims, and announces them: only here their vectors are at hand.
 //!
 //! An index only ever changes here. A crash anywhere repeats at worst one batch of embedding.
 
 mod anew;
+mod check;
 mod vectors;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Instant;
 
 use synapsenet_index::Model;
-use synapsenet_proto::{AuthorId, GrainId};
-use synapsenet_storage::{Change, Slot, StorageError};
-use tokio::sync::{Notify, mpsc, watch};
+use synapsenet_proto::{AuthorId, GrainId, ModelId};
+use synapsenet_storage::{Change, LANE_OWN, Lane, Slot, StorageError};
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::blocking::blocking;
 use crate::memory::announcer::Outgoing;
-use crate::memory::claims::{Dice, Plain, Round};
+use crate::memory::claims::{Plain, Reading, Round};
 use crate::memory::ingest::{Ingest, IngestError};
 use crate::memory::spaces::{Space, SpaceError};
 use crate::memory::{Memory, VECTOR_ENCODING};
 use crate::models::Models;
 use crate::models::embedder::EmbedError;
 
-/// Authors of false claims that may wait to be reported. One that does not fit is distrusted all the same.
-pub(crate) const MAX_FALSE_CLAIMS: usize = 64;
 /// Log entries after which the index is saved, so that a start after a crash has little to replay.
 const SNAPSHOT_EVERY: u64 = 20_000;
 
 /// How far indexing has come.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Progress {
-    /// Every note with a slot up to this one is in the index, or gone.
+    /// Every note with a slot up to this one is in the index, or gone, or the model failed on it.
     pub done_slot: Slot,
+    /// The same of the notes that were put at this node, which do not wait for those of others.
+    pub own_done_slot: Slot,
     /// Notes stored and not yet searchable.
     pub pending: u64,
+    /// Of these, those that were put at this node.
+    pub own_pending: u64,
 }
 
 /// Why the indexer cannot go on.
@@ -68,14 +73,37 @@ pub(crate) struct Indexer {
     /// Told after each commit.
     changed: Arc<Notify>,
     progress: watch::Sender<Progress>,
-    /// The last note that was taken from the pending ones. Slots only grow, so nothing new comes before it; a note
-    /// that the model failed on stays pending until the next start.
-    taken: Slot,
-    /// Takes the authors whose claims turned out false.
-    false_claims: mpsc::Sender<AuthorId>,
-    dice: Dice,
+    /// The lane that had its turn last.
+    turn: Lane,
+    /// The notes that a model failed on. They stay as they are until the next start, or another model.
+    failed: Failed,
+    /// How far the unchecked vectors have been gone through.
+    checked: Slot,
     /// Cancelled when it is to stop.
     stop: CancellationToken,
+}
+
+/// Notes that a model failed on.
+#[derive(Debug, Clone, Default)]
+struct Failed {
+    model: Option<ModelId>,
+    slots: Arc<HashSet<Slot>>,
+}
+
+impl Failed {
+    /// Those of this model. What another one failed on is forgotten.
+    fn of(&mut self, model: ModelId) -> Arc<HashSet<Slot>> {
+        if self.model != Some(model) {
+            *self = Self { model: Some(model), slots: Arc::default() };
+        }
+        self.slots.clone()
+    }
+
+    fn extend(&mut self, slots: Vec<Slot>) {
+        if !slots.is_empty() {
+            Arc::make_mut(&mut self.slots).extend(slots);
+        }
+    }
 }
 
 /// What an indexer is made of.
@@ -85,8 +113,6 @@ pub(crate) struct Parts {
     pub ingest: Ingest,
     /// Told after each commit.
     pub changed: Arc<Notify>,
-    /// Takes the authors of claims that turned out false, if anybody wants to know.
-    pub false_claims: mpsc::Sender<AuthorId>,
     /// Cancelled when it is to stop.
     pub stop: CancellationToken,
 }
@@ -95,9 +121,9 @@ impl Indexer {
     /// Makes the loop, and where its progress is told.
     pub fn new(parts: Parts) -> (Self, watch::Receiver<Progress>) {
         let (progress, watched) = watch::channel(Progress::default());
-        let Parts { memory, models, ingest, changed, false_claims, stop } = parts;
-        let dice = Dice::new();
-        let indexer = Self { memory, models, ingest, changed, progress, taken: 0, false_claims, dice, stop };
+        let Parts { memory, models, ingest, changed, stop } = parts;
+        let (turn, failed, checked) = (LANE_OWN, Failed::default(), 0);
+        let indexer = Self { memory, models, ingest, changed, progress, turn, failed, checked, stop };
         (indexer, watched)
     }
 
@@ -133,13 +159,14 @@ impl Indexer {
     async fn work(&mut self) -> Result<(), IndexerError> {
         while !self.stop.is_cancelled() {
             self.look_for_backlog().await?;
-            if self.round().await? {
+            let has_purged = self.purge().await?;
+            if self.round().await? || has_purged {
                 continue;
             }
             if self.memory.spaces().all().any(|space| space.applied() >= space.saved() + SNAPSHOT_EVERY) {
                 self.save().await?;
             }
-            if !self.embed_anew().await? {
+            if !self.embed_anew().await? && !self.check_some().await? {
                 break;
             }
         }
@@ -147,7 +174,7 @@ impl Indexer {
     }
 
     async fn finish(&self) -> Result<(), IndexerError> {
-        apply_log(self.memory.clone()).await?;
+        self.catch_up().await?;
         self.save().await
     }
 
@@ -174,38 +201,33 @@ impl Indexer {
     }
 
     /// Takes one round of pending grains into the store's log, and the round before into the indexes. True when there was
-    /// one, which the next call takes into the indexes.
+    /// one, which the next call takes into the indexes, unless it was of this node's own notes: those are in them now.
     async fn round(&mut self) -> Result<bool, IndexerError> {
         let start = Instant::now();
-        if self.memory.take_look_again() {
-            self.taken = 0;
-        }
-        let (memory, taken, own) = (self.memory.clone(), self.taken, self.own());
         // A model that is chosen meanwhile finds these grains in the space of this one.
-        let space = memory.current();
-        let model = space.model.clone();
-        let mut dice = self.dice.fork();
-        let round = blocking(move || Round::read(&memory, &model, own, taken, &mut dice)).await?;
-        let applying = apply_log(self.memory.clone());
-        let Some(last) = round.last else {
-            applying.await?;
-            self.publish(None).await?;
+        let space = self.memory.current();
+        let (memory, model, own, turn) = (self.memory.clone(), space.model.clone(), self.own(), self.turn);
+        let failed = self.failed.of(space.id());
+        let reading = move || Round::read(&memory, &Reading { model: &model, own, turn, failed: &failed });
+        let round = blocking(reading).await?;
+        if round.is_empty() {
+            self.catch_up().await?;
             return Ok(false);
-        };
-        self.taken = last;
-        // While these are embedded, the indexes take in what the round before stored.
-        let (settled, applied) = tokio::join!(self.settle(&space.model, round), applying);
-        let settled = applied.and(settled);
-        match settled {
-            // It was unloaded because another is in use now, and cannot come back: its grains are that one's to read.
-            Err(error) if self.is_out_of_use(&space, &error) => self.taken = taken,
-            Err(error) => {
-                self.taken = taken;
-                return Err(error);
-            }
-            Ok(()) => {}
         }
-        self.publish(Some(taken)).await?;
+        self.turn = round.turn;
+        let is_own = round.is_own;
+        // While these are embedded, the indexes take in what the round before stored.
+        let (settled, applied) = tokio::join!(self.settle(&space.model, round), self.catch_up());
+        match applied.and(settled) {
+            // It was unloaded because another is in use now, and cannot come back: its grains are that one's to read.
+            Err(error) if self.is_out_of_use(&space, &error) => {}
+            Err(error) => return Err(error),
+            Ok(failed) => self.failed.extend(failed),
+        }
+        if is_own {
+            // Whoever put them may wait for it, and the next round may be one of others.
+            self.catch_up().await?;
+        }
         self.memory.metrics.batches.inc();
         self.memory.metrics.batch.observe(start.elapsed().as_secs_f64());
         Ok(true)
@@ -221,33 +243,19 @@ impl Indexer {
         self.ingest.announcer().author()
     }
 
-    /// Gives the notes of a round their vectors: first those that something is claimed about, then the others.
-    async fn settle(&mut self, model: &Model, mut round: Round) -> Result<(), IndexerError> {
-        let shared_seq = round.shared_seq;
-        let plain = std::mem::take(&mut round.plain);
-        let audited =
-            round.audits.iter().map(|audit| (audit.slot, audit.grain.passage().into_owned())).collect();
-        let vectors = self.vectors(model, audited).await?;
-        let verdict = round.judge(&self.memory, self.own(), vectors);
-        if let Some(first) = verdict.again_from {
-            // What was settled after it is pending no more.
-            self.taken = first - 1;
+    /// Gives the notes of a round their vectors: first those that are claimed, then the others. Answers those that the
+    /// model failed on.
+    async fn settle(&self, model: &Model, round: Round) -> Result<Vec<Slot>, IndexerError> {
+        self.ingest.apply(round.changes).await?;
+        self.memory.metrics.claims("believed", round.believed);
+        match round.plain.is_empty() {
+            true => Ok(Vec::new()),
+            false => self.embed(model, round.plain, round.shared_seq).await,
         }
-        if !verdict.changes.is_empty() {
-            self.ingest.apply(verdict.changes).await?;
-        }
-        for author in verdict.liars {
-            // Without a mesh, or with a long queue, nobody is told; the author is distrusted here.
-            let _ = self.false_claims.try_send(author);
-        }
-        if plain.is_empty() {
-            return Ok(());
-        }
-        self.embed(model, plain, shared_seq).await.map(drop)
     }
 
     /// Computes and stores the vectors of these notes, which were read when the store's `shared_seq` was this. Vouches for
-    /// this node's own ones that may leave it, and announces them. Answers those that it was not able to embed.
+    /// this node's own ones that may leave it, and announces them. Answers those that the model failed on.
     async fn embed(
         &self,
         model: &Model,
@@ -265,7 +273,9 @@ impl Indexer {
         for Plain { record, had_claim } in notes {
             let slot = record.slot;
             let Some(vector) = vectors.remove(&slot) else {
-                failed.push(slot);
+                if !self.stop.is_cancelled() {
+                    failed.push(slot);
+                }
                 continue;
             };
             changes.push(Change::AddVector { slot, vector: vector.encode(VECTOR_ENCODING) });
@@ -308,22 +318,26 @@ impl Indexer {
         Ok(())
     }
 
-    /// Tells how far it has come. `done`: up to which note everything is in the index; none when nothing was pending as the
-    /// log was applied.
-    async fn publish(&self, done: Option<Slot>) -> Result<(), IndexerError> {
-        let (memory, taken) = (self.memory.clone(), self.taken);
-        let (progress, searchable) = blocking(move || -> Result<_, StorageError> {
+    /// Brings the indexes up to the store's log, and tells how far that is.
+    async fn catch_up(&self) -> Result<(), IndexerError> {
+        let (memory, failed) = (self.memory.clone(), self.failed.slots.clone());
+        let (progress, searchable) = blocking(move || -> Result<_, IndexerError> {
             let view = memory.store.view()?;
-            let done_slot = match done {
-                Some(slot) => slot,
-                // One may have come since.
-                None => match view.pending_after(taken, 1)?.first() {
-                    Some(next) => next.slot - 1,
-                    None => view.last_slot()?,
-                },
+            for space in memory.spaces().all() {
+                space.apply_log(&view)?;
+            }
+            let (counts, last) = (view.counts()?, view.last_slot()?);
+            let done = |lane| -> Result<Slot, StorageError> {
+                Ok(view.first_pending(lane, &|slot| failed.contains(&slot))?.map_or(last, |slot| slot - 1))
             };
-            let counts = view.counts()?;
-            Ok((Progress { done_slot, pending: counts.pending }, memory.spaces().searchable(counts)))
+            let progress = Progress {
+                done_slot: done(None)?,
+                own_done_slot: done(Some(LANE_OWN))?,
+                pending: counts.pending,
+                own_pending: view.pending_count(LANE_OWN)?,
+            };
+            memory.metrics.unchecked_grains.set(memory.current().unchecked.len() as i64);
+            Ok((progress, memory.spaces().searchable(counts)))
         })
         .await?;
         let metrics = &self.memory.metrics;
@@ -365,18 +379,6 @@ impl Indexer {
     }
 }
 
-/// Brings the indexes up to the store's log.
-async fn apply_log(memory: Arc<Memory>) -> Result<(), IndexerError> {
-    blocking(move || {
-        let view = memory.store.view()?;
-        for space in memory.spaces().all() {
-            space.apply_log(&view)?;
-        }
-        Ok(())
-    })
-    .await
-}
-
 #[cfg(test)]
 mod tests {
     use synapsenet_index::Purpose;
@@ -384,23 +386,26 @@ mod tests {
 
     use super::vectors::MAX_BATCHES_IN_FLIGHT;
     use super::*;
-    use crate::memory::claims::MIN_AGREED;
     use crate::testing::{Fixture, author, claimed, note, peer};
 
-    type Liars = mpsc::Receiver<AuthorId>;
-
     impl Fixture {
-        fn indexer(&self, models: &Models) -> (Indexer, Liars) {
-            let (false_claims, liars) = mpsc::channel(MAX_FALSE_CLAIMS);
+        /// Takes all that is pending into the index, without checking what is claimed.
+        pub async fn index(&self, mut indexer: Indexer) -> Indexer {
+            // Changes that nobody waits for stand before this one.
+            self.ingest.apply(vec![Change::PruneIndexLog { up_to: 0 }]).await.unwrap();
+            while indexer.purge().await.unwrap() | indexer.round().await.unwrap() {}
+            indexer
+        }
+
+        pub fn indexer(&self, models: &Models) -> Indexer {
             let (indexer, _) = Indexer::new(Parts {
                 memory: self.memory.clone(),
                 models: models.clone(),
                 ingest: self.ingest.clone(),
                 changed: self.changed.clone(),
-                false_claims,
                 stop: self.stop.clone(),
             });
-            (indexer, liars)
+            indexer
         }
 
         fn is_searchable(&self, id: GrainId) -> bool {
@@ -415,46 +420,95 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_believed_claim_makes_a_note_searchable_without_a_model() {
+    async fn a_claim_makes_a_note_searchable_without_a_model() {
         let node = Fixture::new();
-        let standing = synapsenet_storage::Standing { agreed: MIN_AGREED, distrusted: false };
-        let author_1 = author(1).author();
-        node.ingest.apply(vec![Change::SetStanding { author: author_1, standing }]).await.unwrap();
         let brought = claimed(&author(1), "a text", &node.vector(7));
         let id = brought.grain.id();
         node.ingest.receive(brought, peer(1)).await.unwrap();
         // This model cannot be loaded, so a round that needed it would fail.
         let models = node.models(false);
-        let (mut indexer, _liars) = node.indexer(&models);
-        // Dice under which the first claim is not audited.
-        indexer.dice = Dice::from_seed(&[1; 32]);
+        let mut indexer = node.indexer(&models);
         while indexer.round().await.unwrap() {}
         assert!(node.is_searchable(id));
         let hits = node.memory.current().hnsw.search(&node.vector(7), 1, None).unwrap();
         assert_eq!(hits[0].key, node.slot_of(id));
+        assert!(node.memory.current().unchecked.contains(node.slot_of(id)));
     }
 
     #[tokio::test]
-    async fn a_lie_is_found_and_the_note_found_by_what_it_says() {
+    async fn an_idle_node_checks_every_claim_and_one_lie_costs_its_author_all_of_them() {
         let node = Fixture::new();
         let models = node.models(true);
         let truth = embed(&models, "Bees dance to tell where the flowers are.").await;
         let honest = claimed(&author(1), "Bees dance to tell where the flowers are.", &truth);
-        let lie = claimed(&author(2), "Buy cheap watches.", &truth);
-        for brought in [&honest, &lie] {
-            node.ingest.receive(brought.clone(), peer(3)).await.unwrap();
+        node.ingest.receive(honest.clone(), peer(3)).await.unwrap();
+        let mut lies = Vec::new();
+        for n in 0..100 {
+            let lie = claimed(&author(2), &format!("Buy cheap watches, number {n}."), &truth);
+            node.ingest.receive(lie.clone(), peer(3)).await.unwrap();
+            lies.push(lie.grain.id());
         }
-        let (mut indexer, mut liars) = node.indexer(&models);
+        let mut indexer = node.indexer(&models);
+        let runs = node.runs();
         while indexer.round().await.unwrap() {}
-        assert_eq!(liars.try_recv().unwrap(), author(2).author());
-        assert!(liars.try_recv().is_err());
+        let space = node.memory.current();
+        assert_eq!((node.runs(), space.unchecked.len()), (runs, 101), "a newcomer waits for no model");
+        assert!(indexer.check_some().await.unwrap());
+        assert!(node.view().is_purging().unwrap());
+
+        // What a crash leaves here, the next indexer goes on with.
+        let mut indexer = node.indexer(&models);
+        indexer.work().await.unwrap();
         let view = node.view();
-        let slot = node.slot_of(lie.grain.id());
-        assert_eq!(view.claim(slot).unwrap(), None);
-        let kept = view.vector(slot, node.model()).unwrap().unwrap().decode().unwrap();
-        assert!(kept.cosine(&truth).unwrap() < 0.8);
-        assert_eq!(view.author_standing(&author(1).author()).unwrap().agreed, 1);
-        assert!(node.is_searchable(lie.grain.id()) && node.is_searchable(honest.grain.id()));
+        assert_eq!((space.unchecked.len(), view.unchecked(node.model()).unwrap().len()), (0, 0));
+        assert!(!view.is_purging().unwrap());
+        assert!(view.author_standing(&author(2).author()).unwrap().distrusted);
+        let standing = view.author_standing(&author(1).author()).unwrap();
+        assert_eq!((standing.agreed, standing.distrusted), (1, false));
+        assert_eq!(view.counts().unwrap().pending, 0);
+        for id in lies {
+            let slot = node.slot_of(id);
+            let kept = view.vector(slot, node.model()).unwrap().unwrap().decode().unwrap();
+            assert!(kept.cosine(&truth).unwrap() < 0.8, "embedded here");
+            assert_eq!(view.claim(slot).unwrap(), None);
+        }
+        // The graph has forgotten the lie, too.
+        let nearest = space.hnsw.search_among(&truth, 2, &(1..=101).collect::<Vec<_>>()).unwrap();
+        assert_eq!(nearest[0].key, node.slot_of(honest.grain.id()));
+        assert!(nearest[1].similarity < 0.8, "{nearest:?}");
+    }
+
+    #[tokio::test]
+    async fn a_note_of_the_owner_waits_for_at_most_one_round_of_others() {
+        const LONG: usize = 500;
+        let node = Fixture::new();
+        for n in 0..LONG {
+            let grain = note(&author(5), &format!("{n} {}", "It rained again, and nobody came. ".repeat(60)));
+            node.ingest
+                .receive(synapsenet_proto::Announcement { grain, claim: None }, peer(5))
+                .await
+                .unwrap();
+        }
+        let models = node.models(true);
+        let (mut indexer, progress) = {
+            let mut parts = node.indexer(&models);
+            let (sender, receiver) = watch::channel(Progress::default());
+            parts.progress = sender;
+            (parts, receiver)
+        };
+        assert!(indexer.round().await.unwrap());
+        let own = note(&author(0), "Where I put the keys");
+        node.ingest.put(own.clone(), false).await.unwrap();
+        let slot = node.slot_of(own.id());
+        indexer.catch_up().await.unwrap();
+        assert!(progress.borrow().own_done_slot < slot);
+        let left = node.view().counts().unwrap().pending;
+        assert!(left > LONG as u64 - 20, "a round of others is small: {left}");
+        assert!(indexer.round().await.unwrap());
+        assert!(node.is_searchable(own.id()));
+        let told = *progress.borrow();
+        assert_eq!((told.own_done_slot, told.own_pending), (slot, 0));
+        assert!(told.done_slot < slot && told.pending >= left - 1);
     }
 
     #[tokio::test]
@@ -468,10 +522,11 @@ mod tests {
             received_ms: 0,
             claim: None,
             origin: synapsenet_storage::Origin::Here,
+            lane: LANE_OWN,
         });
         node.ingest.apply(changes.collect()).await.unwrap();
         let models = node.models(true);
-        let (indexer, _liars) = node.indexer(&models);
+        let indexer = node.indexer(&models);
         let indexing = tokio::spawn(indexer.run());
         while node.runs() == 0 {
             tokio::task::yield_now().await;
@@ -497,12 +552,14 @@ mod tests {
         node.ingest.put(shared.clone(), true).await.unwrap();
         node.ingest.put(late.clone(), false).await.unwrap();
         let models = node.models(true);
-        let (mut indexer, _liars) = node.indexer(&models);
+        let indexer = node.indexer(&models);
 
         // Shared after the indexer has read it and before it has its vector.
         let (memory, own) = (node.memory.clone(), node.identity.author());
         let model = Model::built_in().unwrap();
-        let round = Round::read(&memory, &model, own, 0, &mut Dice::new()).unwrap();
+        let failed = HashSet::new();
+        let reading = Reading { model: &model, own, turn: LANE_OWN, failed: &failed };
+        let round = Round::read(&memory, &reading).unwrap();
         node.ingest.share(late.id()).await.unwrap();
         assert!(node.announced.try_recv().is_err());
         indexer.settle(&model, round).await.unwrap();

@@ -22,7 +22,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use anyhow::Context;
 use synapsenet_net::PeerId;
 use synapsenet_proto::{Announcement, Grain, GrainId, Refusal};
-use synapsenet_storage::{Change, Outcome, StorageError};
+use synapsenet_storage::{Change, LANE_AGAIN, LANE_OWN, Lane, Outcome, StorageError};
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -111,6 +111,18 @@ enum Origin {
 }
 
 impl Origin {
+    /// Where a note of it waits for its vector: what one peer delivers waits together, and not with what others do.
+    fn lane(&self) -> Lane {
+        match self {
+            Self::Here { .. } => LANE_OWN,
+            Self::Peer { peer, .. } => {
+                let hash = *blake3::hash(&peer.to_bytes()).as_bytes();
+                let lane = Lane::from_le_bytes([hash[0], hash[1], hash[2], hash[3]]);
+                if lane > LANE_AGAIN { lane } else { lane + LANE_AGAIN + 1 }
+            }
+        }
+    }
+
     fn is_shared(&self) -> bool {
         match self {
             Self::Here { shared } => *shared,
@@ -318,6 +330,14 @@ impl Ingest {
             return Ok(Vec::new());
         }
         self.ask(|reply| Command::Apply { changes, reply }).await
+    }
+
+    /// Makes changes that nobody waits for. When the queue is full they are dropped: what they say is found out again.
+    pub fn try_apply(&self, changes: Vec<Change>) {
+        if !changes.is_empty() {
+            let (reply, _) = oneshot::channel();
+            let _ = self.queue.try_send(Command::Apply { changes, reply });
+        }
     }
 
     /// Compacts the database file. Answers its size before and after, in bytes.

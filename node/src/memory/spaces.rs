@@ -7,6 +7,7 @@
 mod anchors;
 mod backlog;
 mod space;
+mod unchecked;
 
 use std::sync::Arc;
 
@@ -16,6 +17,7 @@ use synapsenet_storage::{Counts, Slot};
 pub(crate) use anchors::Anchors;
 pub(crate) use backlog::{Backlog, Left};
 pub(crate) use space::{Fill, Space, SpaceError};
+pub(crate) use unchecked::Unchecked;
 
 /// Spaces beside the current one: each costs the memory of an index, and a question one more run of a model.
 pub(crate) const MAX_FORMER: usize = 2;

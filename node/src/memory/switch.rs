@@ -169,16 +169,13 @@ impl Switch {
             SwitchError::Space(anyhow::Error::new(error).context(context))
         })?;
         let mut dropped = 0;
+        // Grains that had no other vector are pending again: the indexer sees it after each commit.
         loop {
             let change = Change::DropVectors { model, limit: DROPPED_AT_ONCE };
             match self.ingest.apply(vec![change]).await?.first() {
                 Some(synapsenet_storage::Outcome::Dropped { count }) if *count > 0 => dropped += count,
                 _ => break,
             }
-        }
-        if dropped > 0 {
-            // Grains that had no other vector are pending again, and may lie before what the indexer has taken.
-            self.memory.look_again();
         }
         Ok(dropped)
     }

@@ -1,14 +1,12 @@
 //! Asking the mesh: a question goes to a few peers at once, and what they answer is weighed here.
 //!
 //! ```text
-//! question --> peers --> open --> sift --------------------------------> score --> hits
-//!                                   `-- doubtful ones: a few embedded --'
+//! question --> peers --> open --> sift --> the nearest are embedded here --> score --> hits
 //! ```
 //!
-//! No score of a peer is believed, nor the order of its answer. A grain is scored by its author's claim when enough claims
-//! of that author were found right here. An author that is not known so well could have made its claim after seeing the
-//! question; so the grain of it that claims to be nearest is embedded here, and only when that claim is right do its
-//! others count, which claim to be further away. So a lie never comes before the truth by the same author.
+//! No score of a peer is believed, nor the order of its answer, nor what authors claim: whoever made a claim could have done
+//! so after seeing the question. Claims only say which grains to look at first; what is shown was embedded here and is scored
+//! by that. A claim that turns out false costs its author all of its claims, and the grain is dropped.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -19,13 +17,14 @@ use futures::stream::FuturesUnordered;
 use synapsenet_index::{Model, Purpose};
 use synapsenet_net::{AskError, Net, NetError, Offence, PeerId, Request, Response};
 use synapsenet_proto::{Announcement, AuthorId, Encoding, Grain, GrainId, Refusal, Vector, rpc};
-use synapsenet_storage::{Filter, StorageError, View};
+use synapsenet_storage::{Change, Filter, StorageError, View};
 use tokio::sync::mpsc;
 
 use crate::blocking::blocking;
 use crate::filter;
 use crate::memory::Memory;
-use crate::memory::claims::{MIN_AGREED, MIN_COSINE};
+use crate::memory::claims::{is_right, tokens_in};
+use crate::memory::ingest::Ingest;
 use crate::models::Models;
 
 /// Peers asked with one question: more would cost the network more than they add to what the best ones know.
@@ -36,6 +35,8 @@ pub(crate) const MAX_PEER_HITS: usize = 64;
 const MAX_EMBEDDED: usize = 16;
 /// Grains embedded for one answer, so that the first to answer leaves something to the others.
 const MAX_EMBEDDED_AN_ANSWER: usize = MAX_EMBEDDED / 2;
+/// Tokens of these, at a guess: half a second of work at most, within the time that answers are waited for.
+const MAX_EMBEDDED_TOKENS: usize = 1 << 10;
 /// Characters kept of what a peer says of why it does not answer.
 const MAX_REASON_CHARS: usize = 200;
 
@@ -85,7 +86,7 @@ pub(crate) enum Outcome {
     Answered {
         /// Hits that were new.
         hits: usize,
-        /// Grains that nobody known vouches for, and that there was no time to embed.
+        /// Grains that there was no time to embed.
         left_out: usize,
     },
     /// It did not answer in time.
@@ -111,7 +112,7 @@ impl Outcome {
 /// Asks a few peers and sends what is new and fits down `found`, as answers come in. Answers what became of each peer
 /// asked: those that take part in the filter's topic, best first, or any when it names none.
 pub(crate) async fn ask_peers(
-    memory: Arc<Memory>,
+    (memory, ingest): (Arc<Memory>, Ingest),
     net: &Net,
     models: &Models,
     question: Question,
@@ -130,7 +131,8 @@ pub(crate) async fn ask_peers(
             async move { (peer, net.ask(peer, request, patience).await) }
         })
         .collect();
-    let mut weighing = Weighing { memory: memory.clone(), question, k, budget: MAX_EMBEDDED };
+    let (budget, tokens) = (MAX_EMBEDDED, MAX_EMBEDDED_TOKENS);
+    let mut weighing = Weighing { memory: memory.clone(), ingest, question, k, budget, tokens };
     let mut outcomes = Vec::new();
     while let Some((peer, answer)) = answers.next().await {
         let left = patience.saturating_sub(start.elapsed());
@@ -224,29 +226,22 @@ fn open(answer: rpc::Answer, k: usize) -> Result<Vec<Announcement>, NoAnswer> {
     answer.grains.into_iter().filter_map(open).collect()
 }
 
-/// A grain with the score that its author's claim gives it.
+/// A grain with the vector that its author claims, and how near to the question that lies.
 #[derive(Debug)]
 struct Claimed {
     grain: Grain,
-    vector: Vector,
+    vector: Option<Vector>,
     score: f32,
 }
 
-/// An answer, sorted by what has to be done to score it.
-#[derive(Debug, Default)]
-struct Sifted {
-    /// Scored by claims of authors that are believed.
-    scored: Vec<Claimed>,
-    /// Of each author that is not known well enough, what it claims, nearest first.
-    doubtful: Vec<Vec<Claimed>>,
-    /// Without a claim of use.
-    bare: Vec<Grain>,
-}
-
-/// Leaves out what does not fit, is known, withdrawn or found here by itself, and sorts the rest.
-fn sift(view: &View, question: &Question, announcements: Vec<Announcement>) -> Result<Sifted, StorageError> {
-    let mut sifted = Sifted::default();
-    let mut doubtful: HashMap<AuthorId, Vec<Claimed>> = HashMap::new();
+/// Leaves out what does not fit, is known, withdrawn or found here by itself. What claims to be nearest comes first, and what
+/// claims nothing last.
+fn sift(
+    view: &View,
+    question: &Question,
+    announcements: Vec<Announcement>,
+) -> Result<Vec<Claimed>, StorageError> {
+    let mut sifted = Vec::new();
     let mut in_answer = HashSet::new();
     for Announcement { grain, claim } in announcements {
         let id = grain.id();
@@ -261,24 +256,15 @@ fn sift(view: &View, question: &Question, announcements: Vec<Announcement>) -> R
         }
         let vector = claim.and_then(|claim| claim.vector().decode().ok());
         let scored = vector.and_then(|vector| Some((question.vector.cosine(&vector).ok()?, vector)));
-        let standing = view.author_standing(&grain.author())?;
-        match scored {
-            Some((score, vector)) if !standing.distrusted => {
-                let claimed = Claimed { grain, vector, score };
-                if standing.agreed >= MIN_AGREED {
-                    sifted.scored.push(claimed);
-                } else {
-                    doubtful.entry(claimed.grain.author()).or_default().push(claimed);
-                }
+        let (score, vector) = match scored {
+            Some((score, vector)) if !view.author_standing(&grain.author())?.distrusted => {
+                (score, Some(vector))
             }
-            _ => sifted.bare.push(grain),
-        }
+            _ => (f32::NEG_INFINITY, None),
+        };
+        sifted.push(Claimed { grain, vector, score });
     }
-    sifted.doubtful = doubtful.into_values().collect();
-    for claimed in &mut sifted.doubtful {
-        claimed.sort_by(|a, b| b.score.total_cmp(&a.score));
-    }
-    sifted.doubtful.sort_by(|a, b| b[0].score.total_cmp(&a[0].score));
+    sifted.sort_by(|a, b| b.score.total_cmp(&a.score));
     Ok(sifted)
 }
 
@@ -288,62 +274,50 @@ fn is_searchable(view: &View, id: &GrainId) -> Result<bool, StorageError> {
     Ok(view.record(slot)?.is_some_and(|record| record.searchable))
 }
 
-impl Sifted {
-    /// What is to be embedded, at most so many: the nearest of each author in doubt, then those without a claim.
-    fn to_embed(&self, most: usize) -> Vec<&Grain> {
-        let nearest =
-            self.doubtful.iter().filter_map(|claimed| claimed.first()).map(|claimed| &claimed.grain);
-        nearest.chain(&self.bare).take(most).collect()
-    }
-
-    /// The hits, best first, given the vectors computed here. What still has no score is left out and counted.
-    fn score(self, question: &Vector, vectors: &HashMap<GrainId, Vector>, peer: PeerId) -> Weighed {
-        let truth = |id: &GrainId| Some((question.cosine(vectors.get(id)?).ok()?, &vectors[id]));
-        let hit = |grain, score| RemoteHit { grain, score, peer };
-        let believed = |claimed: Claimed| hit(claimed.grain, claimed.score);
-        let mut weighed = Weighed::default();
-        weighed.hits.extend(self.scored.into_iter().map(believed));
-        for claimed in self.doubtful {
-            let mut claimed = claimed.into_iter();
-            let Some(nearest) = claimed.next() else { continue };
-            let Some((score, vector)) = truth(&nearest.grain.id()) else {
-                weighed.left_out += 1 + claimed.len();
-                continue;
-            };
-            let is_right = nearest.vector.cosine(vector).is_ok_and(|cosine| cosine >= MIN_COSINE);
-            weighed.hits.push(hit(nearest.grain, score));
-            if is_right {
-                weighed.hits.extend(claimed.map(believed));
-            } else {
-                weighed.left_out += claimed.len();
-            }
-        }
-        for grain in self.bare {
-            match truth(&grain.id()) {
-                Some((score, _)) => weighed.hits.push(hit(grain, score)),
-                None => weighed.left_out += 1,
-            }
-        }
-        weighed.hits.sort_by(|a, b| b.score.total_cmp(&a.score));
-        weighed
-    }
-}
-
 /// What an answer is worth.
 #[derive(Debug, Default)]
 struct Weighed {
     /// Best first.
     hits: Vec<RemoteHit>,
+    /// Grains that there was no time to embed.
     left_out: usize,
+    /// Authors whose claims are false.
+    liars: HashSet<AuthorId>,
+}
+
+/// Scores an answer by the vectors computed here.
+fn score(
+    sifted: Vec<Claimed>,
+    question: &Vector,
+    vectors: &HashMap<GrainId, Vector>,
+    peer: PeerId,
+) -> Weighed {
+    let mut weighed = Weighed::default();
+    for Claimed { grain, vector: claimed, .. } in sifted {
+        let Some(vector) = vectors.get(&grain.id()) else {
+            weighed.left_out += 1;
+            continue;
+        };
+        if claimed.is_some_and(|claimed| !is_right(&claimed, vector)) {
+            weighed.liars.insert(grain.author());
+        } else if let Ok(score) = question.cosine(vector) {
+            weighed.hits.push(RemoteHit { grain, score, peer });
+        }
+    }
+    weighed.hits.sort_by(|a, b| b.score.total_cmp(&a.score));
+    weighed
 }
 
 /// Weighs one answer after the other.
 struct Weighing {
     memory: Arc<Memory>,
+    ingest: Ingest,
     question: Question,
     k: usize,
-    /// Grains that may still be embedded.
+    /// Grains that may still be embedded ...
     budget: usize,
+    /// ... and their tokens.
+    tokens: usize,
 }
 
 impl Weighing {
@@ -355,25 +329,47 @@ impl Weighing {
     ) -> Result<Weighed, StorageError> {
         let (memory, question) = (self.memory.clone(), self.question.clone());
         let sifted = blocking(move || sift(&memory.store.view()?, &question, announcements)).await?;
-        let mut vectors = HashMap::new();
-        for grain in sifted.to_embed(self.budget.min(MAX_EMBEDDED_AN_ANSWER)) {
-            self.budget -= 1;
-            let model = &self.question.model;
-            // What the model cannot embed, or has no time for, has no score.
-            let Ok(tokenizer) = models.tokenizer(model).await else { continue };
-            let tokenized = tokenizer.tokenize(&grain.passage(), Purpose::Document);
-            if let Ok(mut computed) = models.documents(model, &[tokenized]).await
-                && let Some(vector) = computed.pop()
-            {
-                vectors.insert(grain.id(), vector);
-            }
-        }
+        let vectors = self.vectors(&sifted, models).await;
         Ok(self.take(sifted, &vectors, peer))
     }
 
+    /// The vectors of those that were embedded lately, and of the first of the others, as many as there is time for.
+    async fn vectors(&mut self, sifted: &[Claimed], models: &Models) -> HashMap<GrainId, Vector> {
+        let model = &self.question.model;
+        let mut vectors = HashMap::new();
+        let mut wanted: Vec<&Grain> = Vec::new();
+        for Claimed { grain, .. } in sifted {
+            if let Some(vector) = self.memory.heard.get(grain.id(), model.id()) {
+                vectors.insert(grain.id(), vector);
+                continue;
+            }
+            let tokens = tokens_in(grain);
+            if wanted.len() < self.budget.min(MAX_EMBEDDED_AN_ANSWER) && tokens <= self.tokens {
+                self.tokens -= tokens;
+                wanted.push(grain);
+            }
+        }
+        self.budget -= wanted.len();
+        // What the model cannot embed, or has no time for, has no score.
+        let Ok(tokenizer) = models.tokenizer(model).await else { return vectors };
+        for grain in wanted {
+            let tokenized = tokenizer.tokenize(&grain.passage(), Purpose::Document);
+            if let Ok(mut computed) = models.documents_now(model, &[tokenized]).await
+                && let Some(vector) = computed.pop()
+            {
+                self.memory.heard.keep(grain.id(), &vector);
+                vectors.insert(grain.id(), vector);
+            }
+        }
+        vectors
+    }
+
     /// Takes what the answer is worth, and remembers it, so that the next peer's answer is merged into it.
-    fn take(&mut self, sifted: Sifted, vectors: &HashMap<GrainId, Vector>, peer: PeerId) -> Weighed {
-        let mut weighed = sifted.score(&self.question.vector, vectors, peer);
+    fn take(&mut self, sifted: Vec<Claimed>, vectors: &HashMap<GrainId, Vector>, peer: PeerId) -> Weighed {
+        let mut weighed = score(sifted, &self.question.vector, vectors, peer);
+        self.memory.metrics.claims("false", weighed.liars.len());
+        let distrusted = weighed.liars.iter().map(|&author| Change::Distrust { author });
+        self.ingest.try_apply(distrusted.collect());
         weighed.hits.truncate(self.k);
         self.question.known.extend(weighed.hits.iter().map(|hit| hit.grain.id()));
         weighed
@@ -383,8 +379,7 @@ impl Weighing {
 #[cfg(test)]
 mod tests {
     use prost::Message;
-    use synapsenet_proto::{Claim, Draft, Identity, Topic};
-    use synapsenet_storage::{Change, Standing};
+    use synapsenet_proto::{Claim, Draft, Topic};
 
     use super::*;
     use crate::testing::{Fixture, author, claimed, note, peer};
@@ -402,16 +397,18 @@ mod tests {
         let patience = Duration::from_secs(5);
         let model = node.memory.current().model.clone();
         let question = Question { vector, model, k, filter, patience, known: HashSet::new() };
-        Weighing { memory: node.memory.clone(), question, k, budget: MAX_EMBEDDED }
+        let (memory, ingest) = (node.memory.clone(), node.ingest.clone());
+        Weighing { memory, ingest, question, k, budget: MAX_EMBEDDED, tokens: MAX_EMBEDDED_TOKENS }
     }
 
-    async fn trust(node: &Fixture, author: &Identity) {
-        let standing = Standing { agreed: MIN_AGREED, distrusted: false };
-        node.ingest.apply(vec![Change::SetStanding { author: author.author(), standing }]).await.unwrap();
-    }
-
-    fn sifted(node: &Fixture, weighing: &Weighing, answer: &[Announcement]) -> Sifted {
+    fn sifted(node: &Fixture, weighing: &Weighing, answer: &[Announcement]) -> Vec<Claimed> {
         sift(&node.view(), &weighing.question, answer.to_vec()).unwrap()
+    }
+
+    /// What the model would say when every claim is true.
+    fn truth(answer: &[Claimed]) -> HashMap<GrainId, Vector> {
+        let of = |claimed: &Claimed| Some((claimed.grain.id(), claimed.vector.clone()?));
+        answer.iter().filter_map(of).collect()
     }
 
     fn texts(weighed: &Weighed) -> Vec<&str> {
@@ -435,19 +432,20 @@ mod tests {
     #[tokio::test]
     async fn a_lying_order_is_put_right_and_two_answers_are_merged() {
         let node = Fixture::new();
-        trust(&node, &author(1)).await;
         let far = claimed(&author(1), "far", &near(&node, 0.2, 2));
         let close = claimed(&author(1), "close", &near(&node, 0.9, 3));
         let middle = claimed(&author(1), "middle", &near(&node, 0.5, 4));
         let mut weighing = weighing(&node, Filter::default(), 10);
 
         let answer = sifted(&node, &weighing, &[far.clone(), close.clone(), far.clone()]);
-        let first = weighing.take(answer, &HashMap::new(), peer(1));
+        let vectors = truth(&answer);
+        let first = weighing.take(answer, &vectors, peer(1));
         assert_eq!(texts(&first), ["close", "far"]);
         assert!((first.hits[0].score - 0.9).abs() < 0.01);
 
         let answer = sifted(&node, &weighing, &[close, middle, far]);
-        let second = weighing.take(answer, &HashMap::new(), peer(2));
+        let vectors = truth(&answer);
+        let second = weighing.take(answer, &vectors, peer(2));
         assert_eq!(texts(&second), ["middle"], "what another peer brought is not brought again");
         assert_eq!(second.hits[0].peer, peer(2));
     }
@@ -455,7 +453,6 @@ mod tests {
     #[tokio::test]
     async fn what_does_not_fit_the_filter_or_was_withdrawn_or_is_found_here_is_left_out() {
         let node = Fixture::new();
-        trust(&node, &author(1)).await;
         let topic = Topic::new("bees").unwrap();
         let seal = |text: &str, topic: &Topic| {
             let draft = Draft { text: text.into(), topic: topic.clone(), ..Draft::default() };
@@ -476,53 +473,57 @@ mod tests {
         let mut weighing = weighing(&node, filter, 10);
         let answer = [seal("foreign", &Topic::default()), gone, here, of_retraction, fits];
         let answer = sifted(&node, &weighing, &answer);
-        assert_eq!(texts(&weighing.take(answer, &HashMap::new(), peer(1))), ["fits"]);
+        let vectors = truth(&answer);
+        assert_eq!(texts(&weighing.take(answer, &vectors, peer(1))), ["fits"]);
     }
 
     #[tokio::test]
-    async fn an_author_in_doubt_counts_only_when_its_nearest_claim_is_true() {
+    async fn a_lie_in_an_answer_is_not_shown_and_its_author_believed_no_more() {
         let node = Fixture::new();
+        let models = node.models(true);
+        let model = node.memory.current().model.clone();
+        let mut weighing = weighing(&node, Filter::default(), 10);
+        weighing.question.vector = models.question(&model, "How do bees find flowers?").await.unwrap();
+        let text = "Bees dance to tell where the flowers are.";
+        let tokens = models.tokenizer(&model).await.unwrap().tokenize(text, Purpose::Document);
+        let truth = models.documents(&model, &[tokens]).await.unwrap().remove(0);
         let (honest, liar) = (author(1), author(2));
-        let truth = near(&node, 0.8, 5);
-        let answer = [
-            claimed(&honest, "honest", &truth),
-            claimed(&honest, "honest, further away", &near(&node, 0.3, 6)),
-            claimed(&liar, "lie", &near(&node, 1.0, 5)),
-            claimed(&liar, "another lie", &near(&node, 0.99, 5)),
-            Announcement { grain: note(&author(3), "bare"), claim: None },
+        let answer = vec![
+            claimed(&honest, text, &truth),
+            claimed(&liar, "Buy cheap watches.", &weighing.question.vector),
         ];
-        let mut weighing = weighing(&node, Filter::default(), 10);
-        let answer = sifted(&node, &weighing, &answer);
-        let embedded: Vec<&str> = answer.to_embed(8).iter().map(|grain| grain.text()).collect();
-        assert_eq!(embedded, ["lie", "honest", "bare"]);
-        assert_eq!(answer.to_embed(2).len(), 2);
-        // What the model says.
-        let says = |text: &str| match text {
-            "honest" => truth.clone(),
-            "lie" => near(&node, 0.1, 7),
-            _ => near(&node, 0.5, 8),
-        };
-        let vectors = answer
-            .to_embed(8)
-            .iter()
-            .map(|grain| (grain.id(), says(grain.text())))
-            .collect::<HashMap<_, _>>();
-        let weighed = weighing.take(answer, &vectors, peer(1));
-        assert_eq!(texts(&weighed), ["honest", "bare", "honest, further away", "lie"]);
-        assert_eq!(weighed.left_out, 1);
+        let weighed = weighing.weigh(answer.clone(), peer(1), &models).await.unwrap();
+        assert_eq!((texts(&weighed), weighed.left_out), (vec![text], 0));
+        assert_eq!(weighed.liars, HashSet::from([liar.author()]));
+        // The changes go through one queue.
+        node.ingest.apply(vec![Change::PruneIndexLog { up_to: 0 }]).await.unwrap();
+        assert!(node.view().author_standing(&liar.author()).unwrap().distrusted);
+        assert!(!node.view().author_standing(&honest.author()).unwrap().distrusted);
+
+        // The next question costs no run of the model, however little may be embedded for it.
+        weighing.question.known.clear();
+        (weighing.budget, weighing.tokens) = (0, 0);
+        let runs = node.runs();
+        let weighed = weighing.weigh(answer, peer(1), &models).await.unwrap();
+        assert_eq!(weighed.hits[0].grain.text(), text);
+        assert_eq!(weighed.hits.len(), 2, "what is claimed no more counts by what it says");
+        assert_eq!(node.runs(), runs);
     }
 
     #[tokio::test]
-    async fn the_claims_of_a_distrusted_author_do_not_count() {
+    async fn there_is_time_for_so_many_and_what_claims_to_be_nearest_comes_first() {
         let node = Fixture::new();
-        let standing = Standing { agreed: 100, distrusted: true };
-        let liar = author(2);
-        node.ingest.apply(vec![Change::SetStanding { author: liar.author(), standing }]).await.unwrap();
-        let mut weighing = weighing(&node, Filter::default(), 10);
-        let answer = sifted(&node, &weighing, &[claimed(&liar, "lie", &near(&node, 1.0, 5))]);
-        assert_eq!((answer.bare.len(), answer.scored.len(), answer.doubtful.len()), (1, 0, 0));
-        let weighed = weighing.take(answer, &HashMap::new(), peer(1));
-        assert_eq!((weighed.hits.len(), weighed.left_out), (0, 1));
+        let models = node.models(true);
+        let mut weighing = weighing(&node, Filter::default(), 64);
+        let bare = Announcement { grain: note(&author(3), "bare"), claim: None };
+        let mut answer = vec![bare];
+        for n in 1..=20_u8 {
+            answer.push(claimed(&author(n), &format!("lie {n}"), &near(&node, f32::from(n) / 20.0, 5)));
+        }
+        let first = weighing.weigh(answer.clone(), peer(1), &models).await.unwrap();
+        assert_eq!(first.liars.len(), MAX_EMBEDDED_AN_ANSWER);
+        assert!((13..=20).all(|n| first.liars.contains(&author(n).author())));
+        assert_eq!((first.hits.len(), first.left_out), (0, 21 - MAX_EMBEDDED_AN_ANSWER));
     }
 
     #[tokio::test]

@@ -175,8 +175,8 @@ impl Inner {
             return Err("the vector has another dimension than the model");
         }
         let asked = [search::Asked { space, vector }];
-        let hits =
-            search::find(&self.memory.store, &spaces, &asked, question.k as usize, &filter).map_err(fault)?;
+        let hits = search::find_for_peer(&self.memory.store, &spaces, &asked, question.k as usize, &filter)
+            .map_err(fault)?;
         let view = self.memory.store.view().map_err(fault)?;
         let mut answer = Grains::default();
         for hit in hits {

@@ -136,13 +136,26 @@ impl EmbedderHandle {
     /// # Errors
     /// [`EmbedError`]; the whole batch fails together.
     pub async fn embed_documents(&self, texts: Vec<Tokenized>) -> Result<Vec<Vector>, EmbedError> {
+        self.documents(Purpose::Document, texts).await
+    }
+
+    /// As [`EmbedderHandle::embed_documents`], and overtakes like a question.
+    ///
+    /// # Errors
+    /// As [`EmbedderHandle::embed_question`].
+    pub async fn embed_documents_now(&self, texts: Vec<Tokenized>) -> Result<Vec<Vector>, EmbedError> {
+        self.documents(Purpose::Question, texts).await
+    }
+
+    /// `turn`: as what these texts wait for their turn.
+    async fn documents(&self, turn: Purpose, texts: Vec<Tokenized>) -> Result<Vec<Vector>, EmbedError> {
         let shared = &*self.shared;
         let mut vectors: Vec<Option<Vector>> =
             texts.iter().map(|text| shared.recall(&shared.read, text, "document")).collect();
         let unknown: Vec<usize> = (0..texts.len()).filter(|&at| vectors[at].is_none()).collect();
         if !unknown.is_empty() {
             let jobs = unknown.iter().map(|&at| texts[at].clone()).collect();
-            let computed = shared.run(Purpose::Document, jobs).await?;
+            let computed = shared.run(turn, jobs).await?;
             for (&at, vector) in unknown.iter().zip(computed) {
                 remember(&shared.read, texts[at].clone(), &vector);
                 vectors[at] = Some(vector);

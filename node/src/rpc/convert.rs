@@ -209,6 +209,7 @@ fn summary_message(found: Found) -> rpc::SearchSummary {
         hits: found.hits.len() as u32,
         searched: found.searched,
         pending: found.pending,
+        unchecked: found.unchecked,
         elapsed_us: micros(found.elapsed),
         embed_us: micros(found.embed),
         peers: found.peers.into_iter().map(outcome_of_peer).collect(),

@@ -5,18 +5,22 @@ use std::collections::{BTreeMap, BTreeSet};
 use synapsenet_proto::{AuthorId, EncodedVector, Grain, GrainId, Kind, ModelId, Topic};
 
 use crate::tables::{counted_bytes, encode_record};
+use crate::testing::MODEL;
 use crate::write::MAX_FORGOTTEN;
 use crate::{
-    AuthorRule, Change, Counts, Filter, IndexEvent, IndexEventKind, Origin, Outcome, Slot, Standing,
-    TopicPolicy,
+    AuthorRule, Change, Counts, Filter, IndexEvent, IndexEventKind, LANE_AGAIN, Lane, Origin, Outcome, Slot,
+    Standing, TopicPolicy,
 };
 
 #[derive(Debug, Clone)]
 pub(super) struct Entry {
     pub grain: Grain,
     pub shared: bool,
-    pub pending: bool,
+    /// The lane that it waits in.
+    pub pending: Option<Lane>,
     pub vectors: BTreeMap<ModelId, EncodedVector>,
+    /// Whether its vector of [`MODEL`] is marked.
+    pub unchecked: bool,
     pub claim: Option<Vec<u8>>,
     /// What it is counted for when it is a stranger's.
     pub stranger_bytes: Option<u64>,
@@ -41,24 +45,23 @@ pub(super) struct Model {
     pub log: Vec<IndexEvent>,
     pub pruned: u64,
     pub standings: BTreeMap<AuthorId, Standing>,
+    /// Authors that were caught, and where to go on.
+    pub purges: BTreeMap<AuthorId, (u64, Slot)>,
 }
 
 impl Model {
     pub fn apply(&mut self, change: &Change) -> Outcome {
         match change {
-            Change::Put { grain, shared, claim, origin, .. } => {
-                let outcome = self.put(grain, *shared, *origin);
+            Change::Put { grain, shared, claim, origin, lane, .. } => {
+                let outcome = self.put(grain, *shared, *origin, *lane);
+                let is_distrusted = self.standing(grain.author()).distrusted;
                 if let Outcome::Added { slot } = outcome
                     && let Some(entry) = self.entries.get_mut(&slot)
                 {
                     if grain.kind() == Kind::Note {
-                        entry.claim.clone_from(claim);
+                        entry.claim = claim.clone().filter(|_| !is_distrusted);
                     }
-                    let counted = counted_bytes(
-                        encode_record(grain, *shared, 77).len(),
-                        claim.as_ref().map_or(0, Vec::len),
-                    );
-                    entry.stranger_bytes = (*origin == Origin::Stranger).then_some(counted);
+                    entry.stranger_bytes = (*origin == Origin::Stranger).then(|| entry.counted());
                 }
                 outcome
             }
@@ -104,10 +107,36 @@ impl Model {
                     None => Outcome::Unchanged,
                 }
             }
-            Change::SetStanding { author, standing } => {
-                self.standings.insert(*author, *standing);
+            Change::AddClaimed { slot, author, vector } => {
+                if self.standing(*author).distrusted {
+                    if let Some(entry) = self.entries.get_mut(slot) {
+                        entry.claim = None;
+                    }
+                    return Outcome::Unchanged;
+                }
+                let outcome = self.apply(&Change::AddVector { slot: *slot, vector: vector.clone() });
+                if let (Outcome::Changed, Some(entry)) = (outcome, self.entries.get_mut(slot)) {
+                    entry.unchecked = true;
+                }
+                outcome
+            }
+            Change::Checked { slot, author } => match self.entries.get_mut(slot) {
+                Some(entry) if entry.unchecked => {
+                    entry.unchecked = false;
+                    self.standings.entry(*author).or_default().agreed += 1;
+                    Outcome::Changed
+                }
+                _ => Outcome::Unchanged,
+            },
+            Change::Distrust { author } => {
+                let standing = self.standings.entry(*author).or_default();
+                if std::mem::replace(&mut standing.distrusted, true) {
+                    return Outcome::Unchanged;
+                }
+                self.purges.insert(*author, (0, 0));
                 Outcome::Changed
             }
+            Change::PurgeClaims { limit } => self.purge(*limit),
             Change::Share { id } => match self.entries.values_mut().find(|entry| entry.grain.id() == *id) {
                 Some(entry) if !entry.shared => {
                     entry.shared = true;
@@ -117,7 +146,7 @@ impl Model {
             },
             Change::AddVector { slot, vector } => match self.entries.get_mut(slot) {
                 Some(entry) if entry.grain.kind() == Kind::Note => {
-                    entry.pending = false;
+                    entry.pending = None;
                     if entry.vectors.contains_key(&vector.model()) {
                         return Outcome::Unchanged;
                     }
@@ -137,6 +166,10 @@ impl Model {
                 Outcome::Changed
             }
         }
+    }
+
+    pub fn standing(&self, author: AuthorId) -> Standing {
+        self.standings.get(&author).copied().unwrap_or_default()
     }
 
     fn forget(&mut self, slots: &[Slot], remember: bool) -> Outcome {
@@ -161,7 +194,7 @@ impl Model {
         Outcome::Dropped { count }
     }
 
-    pub fn put(&mut self, grain: &Grain, mut shared: bool, origin: Origin) -> Outcome {
+    pub fn put(&mut self, grain: &Grain, mut shared: bool, origin: Origin, lane: Lane) -> Outcome {
         let is_note = grain.kind() == Kind::Note;
         let once = origin == Origin::Here;
         let same_id = self.entries.values().position(|entry| entry.grain.id() == grain.id());
@@ -216,11 +249,13 @@ impl Model {
             }
         }
         self.last_slot += 1;
+        let (grain, pending) = (grain.clone(), is_note.then_some(lane));
         let entry = Entry {
-            grain: grain.clone(),
+            grain,
             shared,
-            pending: is_note,
+            pending,
             vectors: BTreeMap::new(),
+            unchecked: false,
             claim: None,
             stranger_bytes: None,
         };
@@ -234,12 +269,43 @@ impl Model {
         for &slot in &slots {
             let entry = self.entries.get_mut(&slot).unwrap();
             entry.vectors.remove(&model);
+            entry.unchecked &= model != MODEL;
             if entry.vectors.is_empty() {
-                entry.pending = true;
+                entry.pending = Some(LANE_AGAIN);
                 self.tell(slot, IndexEventKind::Removed);
             }
         }
         Outcome::Dropped { count: slots.len() as u64 }
+    }
+
+    fn purge(&mut self, limit: usize) -> Outcome {
+        let Some((&author, &from)) = self.purges.first_key_value() else {
+            return Outcome::Dropped { count: 0 };
+        };
+        let of_author = self.entries.iter().filter(|(_, entry)| entry.grain.author() == author);
+        let mut places: Vec<(u64, Slot)> =
+            of_author.map(|(&slot, entry)| (entry.grain.created_ms(), slot)).collect();
+        places.sort_unstable();
+        places.retain(|place| *place >= from);
+        places.truncate(limit);
+        let mut count = 0;
+        for &(_, slot) in &places {
+            let entry = self.entries.get_mut(&slot).unwrap();
+            entry.claim = None;
+            if std::mem::take(&mut entry.unchecked) {
+                entry.vectors.remove(&MODEL);
+                if entry.vectors.is_empty() {
+                    entry.pending = Some(LANE_AGAIN);
+                }
+                self.tell(slot, IndexEventKind::Removed);
+                count += 1;
+            }
+        }
+        match places.last().filter(|_| places.len() == limit) {
+            Some(&(time, slot)) => self.purges.insert(author, (time, slot + 1)),
+            None => self.purges.remove(&author),
+        };
+        Outcome::Dropped { count }
     }
 
     pub fn tell(&mut self, slot: Slot, kind: IndexEventKind) {
@@ -272,7 +338,7 @@ impl Model {
         Counts {
             notes: self.entries.len() as u64 - retractions,
             retractions,
-            pending: self.entries.values().filter(|entry| entry.pending).count() as u64,
+            pending: self.entries.values().filter(|entry| entry.pending.is_some()).count() as u64,
             vectors: self.entries.values().map(|entry| entry.vectors.len() as u64).sum(),
             strangers: self.entries.values().filter(|entry| entry.stranger_bytes.is_some()).count() as u64,
             stranger_bytes: self.entries.values().filter_map(|entry| entry.stranger_bytes).sum(),

@@ -80,11 +80,11 @@ fn a_store_of_an_unknown_version_is_refused_with_the_way_out() {
     drop(open(&path).unwrap());
     let db = Database::create(&path).unwrap();
     let txn = db.begin_write().unwrap();
-    txn.open_table(TableDefinition::<&str, u64>::new("meta")).unwrap().insert("format", 4).unwrap();
+    txn.open_table(TableDefinition::<&str, u64>::new("meta")).unwrap().insert("format", 99).unwrap();
     txn.commit().unwrap();
     drop(db);
     let error = open(&path).unwrap_err();
-    assert!(matches!(error, StorageError::UnknownVersion { found: 4, known: 3 }));
+    assert!(matches!(error, StorageError::UnknownVersion { found: 99, known: 3 }));
     assert!(error.to_string().contains("export"), "{error}");
 }
 

@@ -11,7 +11,7 @@ use crate::{AuthorRule, Outcome, Slot, StorageError, TopicPolicy};
 pub(crate) const MAX_FORGOTTEN: u64 = if cfg!(test) { 4 } else { 1 << 18 };
 
 impl Writer<'_> {
-    pub(super) fn enter_strangers(
+    fn enter_strangers(
         &mut self,
         slot: Slot,
         created_ms: u64,
@@ -80,7 +80,8 @@ impl Writer<'_> {
         entries.map(place).collect()
     }
 
-    fn make_strangers(&mut self, slot: Slot, created_ms: u64) -> Result<(), StorageError> {
+    /// Counts a grain, with its claim, as a stranger's.
+    pub(super) fn make_strangers(&mut self, slot: Slot, created_ms: u64) -> Result<(), StorageError> {
         let record = self.record(slot)?.map_or(0, |record| record.value().len());
         let claim = self.tables.claims.get(slot)?.map_or(0, |claim| claim.value().len());
         self.enter_strangers(slot, created_ms, tables::counted_bytes(record, claim))

@@ -201,12 +201,12 @@ fn a_note_that_had_no_vector_goes_without_a_word_to_the_index() {
 fn a_vector_makes_a_note_searchable() {
     let store = store();
     let slot = add(&store, &note("one", 1));
-    assert_eq!(store.view().unwrap().pending(10).unwrap().len(), 1);
+    assert_eq!(pending(&store.view().unwrap()), [slot]);
     let filter = Filter { author: Some(author(1).author()), ..Filter::default() };
     assert_eq!(store.view().unwrap().select(&filter, 10).unwrap(), Selection::Few(vec![]));
     assert_eq!(write_one(&store, Change::AddVector { slot, vector: vector(MODEL, 1) }), Outcome::Changed);
     let view = store.view().unwrap();
-    assert!(view.pending(10).unwrap().is_empty());
+    assert!(pending(&view).is_empty());
     assert!(view.record(slot).unwrap().unwrap().searchable);
     assert_eq!(view.vector(slot, MODEL).unwrap(), Some(vector(MODEL, 1)));
     assert_eq!(view.vector(slot, OTHER_MODEL).unwrap(), None);

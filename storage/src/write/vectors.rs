@@ -5,15 +5,15 @@ use synapsenet_proto::{EncodedVector, ModelId};
 
 use super::Writer;
 use crate::tables::{LOG_ADDED, LOG_REMOVED};
-use crate::{Outcome, Slot, StorageError};
+use crate::{LANE_AGAIN, Outcome, Slot, StorageError};
 
 /// A model that the file knows.
-struct Known {
-    id: [u8; 32],
+pub(super) struct Known {
+    pub(super) id: [u8; 32],
     /// Its number in this file.
-    number: u16,
+    pub(super) number: u16,
     /// How many vectors of it are stored.
-    count: u64,
+    pub(super) count: u64,
 }
 
 impl Writer<'_> {
@@ -27,7 +27,7 @@ impl Writer<'_> {
             Some(known) => known,
             None => (self.next_model_number()?, 0),
         };
-        self.tables.pending.remove(slot)?;
+        self.end_wait(slot)?;
         if self.tables.vectors.get((number, slot))?.is_some() {
             // What an index has of this slot stays true.
             return Ok(Outcome::Unchanged);
@@ -55,8 +55,9 @@ impl Writer<'_> {
         }
         self.tables.models.insert(&known.id, (known.number, known.count.saturating_sub(count)))?;
         for slot in slots {
+            self.unmark(slot, known.number)?;
             if !self.has_vector_of(&others, slot)? {
-                self.tables.pending.insert(slot, ())?;
+                self.wait(slot, LANE_AGAIN)?;
                 self.log(slot, LOG_REMOVED)?;
             }
         }
@@ -87,6 +88,7 @@ impl Writer<'_> {
 
     /// Takes the vectors of a note that goes.
     pub(super) fn remove_vectors(&mut self, slot: Slot) -> Result<(), StorageError> {
+        self.tables.unchecked.remove(slot)?;
         let mut had_vector = false;
         for Known { id, number, count } in self.known_models()? {
             if self.tables.vectors.remove((number, slot))?.is_some() {
@@ -97,7 +99,7 @@ impl Writer<'_> {
         if had_vector { self.log(slot, LOG_REMOVED) } else { Ok(()) }
     }
 
-    fn known_models(&self) -> Result<Vec<Known>, StorageError> {
+    pub(super) fn known_models(&self) -> Result<Vec<Known>, StorageError> {
         let mut models = Vec::new();
         for entry in self.tables.models.iter()? {
             let (id, entry) = entry?;

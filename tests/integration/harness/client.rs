@@ -141,7 +141,7 @@ impl Client {
     pub async fn wait_indexed(&self) {
         let mut rpc = self.rpc.clone();
         within("the index", async {
-            let mut stream = rpc.wait_indexed(rpc::WaitIndexedRequest {}).await.unwrap().into_inner();
+            let mut stream = rpc.wait_indexed(rpc::WaitIndexedRequest::default()).await.unwrap().into_inner();
             let mut is_done = false;
             while let Some(progress) = stream.message().await.unwrap() {
                 assert!(!is_done, "nothing comes after the end");

@@ -82,7 +82,7 @@ impl Member {
     /// # Errors
     /// When the node fails.
     pub async fn wait_indexed(&self, mut tell: impl FnMut(u64)) -> anyhow::Result<()> {
-        let mut waiting = self.client.clone().wait_indexed(rpc::WaitIndexedRequest {}).await?.into_inner();
+        let mut waiting = self.client.clone().wait_indexed(rpc::WaitIndexedRequest::default()).await?.into_inner();
         while let Some(message) = waiting.message().await? {
             tell(message.pending);
         }

@@ -84,7 +84,7 @@ pub async fn arrive(
     let claims = |outcome: &str| {
         metrics.get(&format!("syn_claims_total{{outcome=\"{outcome}\"}}")).copied().unwrap_or(0.0)
     };
-    let (believed, compared) = (claims("believed"), claims("confirmed") + claims("false"));
+    let (believed, compared) = (claims("believed"), claims("checked") + claims("false"));
     newcomer.stop().await?;
     source.stop().await?;
     let (held_seconds, searchable_seconds) =

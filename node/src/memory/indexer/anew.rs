@@ -7,7 +7,7 @@ use std::time::Duration;
 use synapsenet_proto::Vector;
 use synapsenet_storage::{Slot, View};
 
-use super::{Indexer, IndexerError, apply_log};
+use super::{Indexer, IndexerError};
 use crate::blocking::blocking;
 use crate::memory::Memory;
 use crate::memory::claims::{Plain, tokens_in};
@@ -60,7 +60,7 @@ impl Indexer {
                 embedded => embedded?,
             },
         };
-        apply_log(self.memory.clone()).await?;
+        self.catch_up().await?;
         if self.stop.is_cancelled() {
             // What was not embedded is no failure, and found missing after the next start.
             return Ok(true);
@@ -68,7 +68,6 @@ impl Indexer {
         backlog.advance(taken, &failed);
         self.memory.metrics.embedded_anew.inc_by(count);
         self.find_anchors(&spaces, &backlog).await?;
-        self.publish(None).await?;
         Ok(true)
     }
 
@@ -80,7 +79,7 @@ impl Indexer {
             return Ok(());
         }
         // What the round before this stored is in the indexes then; and one whose log was pruned begins before the list.
-        apply_log(self.memory.clone()).await?;
+        self.catch_up().await?;
         let (memory, now) = (self.memory.clone(), spaces.clone());
         let backlog = blocking(move || Backlog::find(&memory.store.view()?, &now)).await?;
         let backlog = Arc::new(backlog);
@@ -114,7 +113,7 @@ impl Indexer {
     }
 
     /// Waits until nobody has asked anything for a moment.
-    async fn wait_for_quiet(&self) {
+    pub(super) async fn wait_for_quiet(&self) {
         let quiet = async {
             while let Some(left) = self.memory.quiet_for().and_then(|quiet| QUIET.checked_sub(quiet))
                 && !left.is_zero()

@@ -380,12 +380,12 @@ impl Writer {
 
 /// What a grain handed in changes in the store.
 fn put_change(grain: Grain, origin: Origin, admitted: Admitted) -> Change {
-    let shared = origin.is_shared();
+    let (shared, lane) = (origin.is_shared(), origin.lane());
     let claim = match origin {
         Origin::Here { .. } => None,
         Origin::Peer { claim, .. } => claim,
     };
-    Change::Put { grain, shared, received_ms: now_ms(), claim, origin: admitted.origin }
+    Change::Put { grain, shared, received_ms: now_ms(), claim, origin: admitted.origin, lane }
 }
 
 /// Counts a grain among what is held, before it is written: at a guess, which the next commit makes good.

@@ -1,5 +1,7 @@
 //! Candidates: what the index of each space finds near a question, among the grains that a filter lets through.
 
+use std::cell::Cell;
+
 use synapsenet_index::Neighbour;
 use synapsenet_storage::{Filter, Selection, Slot, StorageError, View};
 
@@ -22,11 +24,42 @@ pub(super) struct Limits {
     pub brute_force: usize,
     /// ... or at most this fraction of all: a walk would pass over so many forbidden grains that it is slower.
     pub brute_force_fraction: usize,
+    /// Grains that are compared after all when a walk was caught among copies, or found nothing beside lies: 50,000 take some
+    /// 15 ms. Among more, the walk is made again, and wider. With 0, what a walk finds is the answer.
+    pub compared_when_lost: usize,
 }
 
 /// What holds for every search.
-pub(super) const LIMITS: Limits =
-    Limits { compared_whole: 2000, brute_force: 10_000, brute_force_fraction: 20 };
+pub(super) const LIMITS: Limits = Limits {
+    compared_whole: 2000,
+    brute_force: 10_000,
+    brute_force_fraction: 20,
+    compared_when_lost: 50_000,
+};
+
+/// What holds for peers' questions, which anybody may ask: little is compared, and what a walk finds is the answer.
+pub(super) const PEERS_LIMITS: Limits = Limits {
+    compared_whole: 2000,
+    brute_force: 2000,
+    brute_force_fraction: usize::MAX,
+    compared_when_lost: 0,
+};
+
+/// Candidates weighed by a walk that is made again, because the first one found too few or was caught among grains that say
+/// the same: it comes out of any thousand of them, in some milliseconds, however many grains there are.
+const WIDE: usize = 1024;
+/// Grains that a walk passes over because a filter forbids them, or they are unchecked, before it comes to an end with what it
+/// has: some 20 ms when their records are read.
+const MAX_PASSED_OVER: usize = 20_000;
+
+/// Among which grains candidates are looked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Among {
+    /// All that the spaces hold.
+    All,
+    /// Those whose vectors were computed or compared here.
+    Checked,
+}
 
 /// Candidates of each space: its place in `asked`, and what was found in it.
 ///
@@ -37,7 +70,7 @@ pub(super) fn gather(
     view: &View,
     spaces: &Spaces,
     asked: &[Asked],
-    (k, filter): (usize, &Filter),
+    (k, filter, among): (usize, &Filter, Among),
 ) -> Result<Vec<(usize, Vec<Neighbour>)>, SearchError> {
     // What is done is in the current space before it is taken off this list, which is read before any space is asked; so
     // nothing is missed, and what is found twice counts once. There is none for a moment after the model was changed.
@@ -45,7 +78,7 @@ pub(super) fn gather(
     let mut found = Vec::with_capacity(asked.len());
     // The current space comes last: what it is given meanwhile is found there, though the former ones left it out.
     for at in (0..asked.len()).rev() {
-        let search = Candidates { limits, view, asked: &asked[at], k, filter };
+        let search = Candidates { limits, view, asked: &asked[at], k, filter, among };
         let candidates = match &left {
             _ if at == 0 => search.among_all()?,
             Some(left) => search.among_former(Some(left), &asked[1..at])?,
@@ -63,27 +96,50 @@ struct Candidates<'a> {
     asked: &'a Asked,
     k: usize,
     filter: &'a Filter,
+    among: Among,
 }
 
 impl Candidates<'_> {
     /// Candidates among all that the space holds.
     fn among_all(&self) -> Result<Vec<Neighbour>, SearchError> {
-        let Asked { space, vector: question } = self.asked;
-        let hnsw = &space.hnsw;
-        let neighbours = match self.selection()? {
-            Selection::Few(slots) => return self.compare(&slots),
-            Selection::All => hnsw.search(question, self.wanted(), None)?,
+        let space = &self.asked.space;
+        let unchecked = if self.passes_over() { space.unchecked.len() } else { 0 };
+        let there = space.hnsw.len().saturating_sub(unchecked as usize);
+        let selection = self.selection()?;
+        let neighbours = match &selection {
+            Selection::Few(slots) => return self.compare(&self.meant(slots.clone())),
+            Selection::All if unchecked == 0 => {
+                let walk = |ef| Ok(space.hnsw.search(&self.asked.vector, self.wanted(), ef)?);
+                self.walk_out(there, &walk)?
+            }
+            Selection::All => {
+                // A walk would pass over all the rest, and lies around the question lead it astray. There are slots of what
+                // is gone, too; not where they are many.
+                let little = self.few().max(self.limits.compared_when_lost);
+                let named = if there <= little { self.named(2 * little.max(MAX_PASSED_OVER))? } else { None };
+                if let Some(slots) = named {
+                    return self.compare(&slots);
+                }
+                self.walk_out(there, &|ef| self.walk(&|slot| self.is_meant(slot), ef))?
+            }
             Selection::Many => {
-                hnsw.search_filtered(question, self.wanted(), &|slot| self.fits(slot), None)?
+                self.walk_out(there, &|ef| self.walk(&|slot| self.is_meant(slot) && self.fits(slot), ef))?
             }
         };
-        if neighbours.len() >= self.k.min(hnsw.len()) && !is_caught(&neighbours) {
+        let most = self.limits.compared_when_lost;
+        if self.is_enough(&neighbours, there) || most == 0 {
             return Ok(neighbours);
         }
-        // The walk ended early, among forbidden grains or hundreds that say the same: compare all, so that none is missed.
-        // It takes time in proportion to all grains; it is needed where boilerplate stands in hundreds of documents.
-        match self.view.select(&self.in_full(), usize::MAX)? {
-            Selection::Few(slots) => self.compare(&slots),
+        let named = match selection {
+            // What so few fit must not be missed, however long it takes to find.
+            Selection::Many if neighbours.len() < self.k.min(there) => {
+                self.view.select(&self.in_full(), usize::MAX)?
+            }
+            Selection::Many => self.view.select(&self.in_full(), self.limits.brute_force)?,
+            _ => self.named(most)?.map_or(Selection::All, Selection::Few),
+        };
+        match named {
+            Selection::Few(slots) => self.compare(&self.meant(slots)),
             Selection::All | Selection::Many => Ok(neighbours),
         }
     }
@@ -91,13 +147,12 @@ impl Candidates<'_> {
     /// Candidates in a former space among what is `left` to be given to the current one, and without what the spaces
     /// `before` this one hold. Without a list of the former, the current one is among these.
     fn among_former(&self, left: Option<&Left>, before: &[Asked]) -> Result<Vec<Neighbour>, SearchError> {
-        let Asked { space, vector: question } = self.asked;
         let is_left = |slot: Slot| left.is_none_or(|left| left.contains(slot));
         let compare = |mut slots: Vec<Slot>| {
             for asked in before {
                 slots = asked.space.hnsw.missing(&slots);
             }
-            self.compare(&slots)
+            self.compare(&self.meant(slots))
         };
         let selection = self.selection()?;
         let fits = |slot: Slot| matches!(selection, Selection::All) || self.fits(slot);
@@ -107,23 +162,94 @@ impl Candidates<'_> {
         if let Some(left) = left.filter(|left| left.len() <= self.few()) {
             return compare(left.slots().into_iter().filter(|&slot| fits(slot)).collect());
         }
-        let allow = |slot: Slot| is_left(slot) && fits(slot);
-        let mut neighbours = space.hnsw.search_filtered(question, self.wanted(), &allow, None)?;
-        // Not while the graph is walked: two walks that wait for each other's graph would wait for good.
-        for asked in before {
-            let keys: Vec<Slot> = neighbours.iter().map(|neighbour| neighbour.key).collect();
-            let missing = asked.space.hnsw.missing(&keys);
-            neighbours.retain(|neighbour| missing.contains(&neighbour.key));
-        }
-        let there = left.map_or(space.hnsw.len(), Left::len);
-        if neighbours.len() >= self.k.min(there) && !is_caught(&neighbours) {
+        let allow = |slot: Slot| self.is_meant(slot) && is_left(slot) && fits(slot);
+        let walk = |ef| {
+            let mut neighbours = self.walk(&allow, ef)?;
+            // Not while the graph is walked: two walks that wait for each other's graph would wait for good.
+            for asked in before {
+                let keys: Vec<Slot> = neighbours.iter().map(|neighbour| neighbour.key).collect();
+                let missing = asked.space.hnsw.missing(&keys);
+                neighbours.retain(|neighbour| missing.contains(&neighbour.key));
+            }
+            Ok(neighbours)
+        };
+        let there = left.map_or(self.asked.space.hnsw.len(), Left::len);
+        let neighbours = self.walk_out(there, &walk)?;
+        let most = self.limits.compared_when_lost;
+        if self.is_enough(&neighbours, there) || there > most {
             return Ok(neighbours);
         }
-        match (left, self.view.select(&self.in_full(), usize::MAX)?) {
+        match (left, self.view.select(&self.in_full(), most)?) {
             (None, Selection::Few(slots)) => compare(slots),
             (Some(left), _) => compare(left.slots().into_iter().filter(|&slot| fits(slot)).collect()),
             (None, Selection::All | Selection::Many) => Ok(neighbours),
         }
+    }
+
+    /// A walk, and a wider one when it ended early, among forbidden grains or hundreds that say the same.
+    fn walk_out(
+        &self,
+        there: usize,
+        walk: &dyn Fn(Option<usize>) -> Result<Vec<Neighbour>, SearchError>,
+    ) -> Result<Vec<Neighbour>, SearchError> {
+        let neighbours = walk(None)?;
+        // Where few enough are there, they are compared instead.
+        let most = self.limits.compared_when_lost;
+        if self.is_enough(&neighbours, there) || there <= most || most == 0 {
+            return Ok(neighbours);
+        }
+        let wider = walk(Some(WIDE))?;
+        Ok(if wider.len() >= neighbours.len() { wider } else { neighbours })
+    }
+
+    /// Whether a walk has found what it was to find, of so many that are there.
+    fn is_enough(&self, neighbours: &[Neighbour], there: usize) -> bool {
+        neighbours.len() >= self.k.min(there) && !is_caught(neighbours)
+    }
+
+    /// A walk among what `allow` lets through.
+    fn walk(&self, allow: &dyn Fn(Slot) -> bool, ef: Option<usize>) -> Result<Vec<Neighbour>, SearchError> {
+        let passed_over = Cell::new(0);
+        // A walk only ends once it has found something: so then it is let find anything.
+        let allow_at_last = |slot| {
+            let is_over = passed_over.get() >= MAX_PASSED_OVER;
+            let is_allowed = is_over || allow(slot);
+            passed_over.set(passed_over.get() + usize::from(!is_allowed));
+            is_allowed
+        };
+        let Asked { space, vector } = self.asked;
+        let mut neighbours = space.hnsw.search_filtered(vector, self.wanted(), &allow_at_last, ef)?;
+        if passed_over.get() >= MAX_PASSED_OVER {
+            neighbours.retain(|neighbour| allow(neighbour.key));
+        }
+        Ok(neighbours)
+    }
+
+    /// Whether some of what the space holds is not meant because it is unchecked.
+    fn passes_over(&self) -> bool {
+        self.among == Among::Checked && !self.asked.space.unchecked.is_empty()
+    }
+
+    fn is_meant(&self, slot: Slot) -> bool {
+        self.among == Among::All || !self.asked.space.unchecked.contains(slot)
+    }
+
+    /// Those of these that are meant.
+    fn meant(&self, mut slots: Vec<Slot>) -> Vec<Slot> {
+        if self.passes_over() {
+            slots.retain(|&slot| self.is_meant(slot));
+        }
+        slots
+    }
+
+    /// All slots that are meant, whether or not the space holds them; read from memory, for a search without a filter. None
+    /// when they are more than `most`.
+    fn named(&self, most: usize) -> Result<Option<Vec<Slot>>, SearchError> {
+        let last = self.view.last_slot()?;
+        if self.passes_over() {
+            return Ok(self.asked.space.unchecked.others(last, most));
+        }
+        Ok((last <= most as u64).then(|| (1..=last).collect()))
     }
 
     /// The question beside each of these.

@@ -10,6 +10,7 @@ use synapsenet_index::{Hnsw, HnswOptions, IndexError, Model};
 use synapsenet_proto::{EncodedVector, ModelId, Vector};
 use synapsenet_storage::{IndexEvent, IndexEventKind, Slot, StorageError, Store, View};
 
+use super::Unchecked;
 use crate::data_folder::private_dir;
 
 /// Log entries, or stored vectors, that are taken into an index at once.
@@ -32,6 +33,8 @@ pub(crate) struct Space {
     pub model: Model,
     /// Derived from the store's vectors.
     pub hnsw: Hnsw,
+    /// Which of its vectors are claimed and not compared. It has a mark before the graph has the vector.
+    pub unchecked: Unchecked,
     dir: PathBuf,
     /// The last entry of the store's log that the index has.
     applied: AtomicU64,
@@ -63,9 +66,11 @@ impl Space {
         let (id, dimension) = (model.id(), model.dimension());
         let dir = index_dir.join(&id.to_string()[..FOLDER_DIGITS]);
         let view = store.view()?;
+        let unchecked = Unchecked::new(&view.unchecked(id)?);
         let space = |hnsw, at| Self {
             model,
             hnsw,
+            unchecked,
             dir: dir.clone(),
             applied: AtomicU64::new(at),
             saved: AtomicU64::new(at),
@@ -129,14 +134,19 @@ impl Space {
     fn apply_step(&self, view: &View, step: &[IndexEvent]) -> Result<(), SpaceError> {
         let mut added = Vec::with_capacity(step.len());
         for event in step {
-            // The store never replaces a vector, and `view` is newer than any entry: so what the index has is right, and
-            // a slot without a vector here has been removed since, or never had one of this model.
+            // The store never replaces a vector without telling that it went, and `view` is newer than any entry: so what
+            // the index was given since the last removal is right, and a slot without a vector here has been removed
+            // since, or never had one of this model.
             match (event.kind, self.hnsw.contains(event.slot)) {
                 (IndexEventKind::Added, false) => added.extend(self.stored(view, event.slot)?),
-                (IndexEventKind::Removed, true) if view.vector(event.slot, self.id())?.is_none() => {
-                    self.hnsw.remove(event.slot)?;
+                (IndexEventKind::Removed, held) => {
+                    if held {
+                        self.hnsw.remove(event.slot)?;
+                    }
+                    self.unchecked.remove(event.slot);
+                    added.extend(self.stored(view, event.slot)?);
                 }
-                (IndexEventKind::Added | IndexEventKind::Removed, _) => {}
+                (IndexEventKind::Added, true) => {}
             }
         }
         Ok(self.add(&added)?)
@@ -161,7 +171,12 @@ impl Space {
     /// The stored vector of a slot. A damaged one is told and passed over.
     fn stored(&self, view: &View, slot: Slot) -> Result<Option<(Slot, Vector)>, SpaceError> {
         match view.vector(slot, self.id())?.map(|vector| vector.decode()) {
-            Some(Ok(vector)) => Ok(Some((slot, vector))),
+            Some(Ok(vector)) => {
+                if view.is_unchecked(slot, self.id())? {
+                    self.unchecked.insert(slot);
+                }
+                Ok(Some((slot, vector)))
+            }
             Some(Err(error)) => {
                 tracing::warn!(slot, %error, "a stored vector is damaged; run `verify`");
                 Ok(None)

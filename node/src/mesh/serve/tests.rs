@@ -66,6 +66,29 @@ async fn a_private_grain_never_leaves() {
 }
 
 #[tokio::test]
+async fn a_peer_that_asks_is_given_only_what_was_checked() {
+    let node = Fixture::new();
+    let (true_one, doubtful) = (note(&author(1), "checked"), note(&author(2), "claimed"));
+    put_searchable(&node, &true_one, 2, true).await;
+    node.ingest.put(doubtful.clone(), true).await.unwrap();
+    let (slot, author) = (node.slot_of(doubtful.id()), author(2).author());
+    let vector = node.vector(1).encode(Encoding::F16);
+    node.ingest.apply(vec![Change::AddClaimed { slot, author, vector }]).await.unwrap();
+    node.memory.current().apply_log(&node.memory.store.view().unwrap()).unwrap();
+    let serve = serve(&node);
+    let found = async || {
+        let found = serve.inner.search(question(&node, 1, 64)).unwrap().grains;
+        found
+            .into_iter()
+            .map(|grain| Announcement::from_message(grain).unwrap().grain.id())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(found().await, [true_one.id()]);
+    node.memory.current().unchecked.remove(slot);
+    assert_eq!(found().await, [doubtful.id(), true_one.id()]);
+}
+
+#[tokio::test]
 async fn what_is_new_is_listed_at_once() {
     let node = Fixture::new();
     let serve = serve(&node);
@@ -125,13 +148,7 @@ async fn an_answer_holds_two_megabytes_in_the_order_asked() {
     let grains: Vec<Grain> = (0..200).map(|n| note(&author(1), &text(n))).collect();
     let put = |grain: &Grain| {
         let grain = grain.clone();
-        Change::Put {
-            grain,
-            shared: true,
-            received_ms: 1,
-            claim: None,
-            origin: synapsenet_storage::Origin::Known,
-        }
+        Change::Put { grain, shared: true, received_ms: 1, claim: None, origin: synapsenet_storage::Origin::Known, lane: 9 }
     };
     node.memory.store.write(grains.iter().map(put).collect()).unwrap();
     let ids: Vec<GrainId> = grains.iter().rev().map(Grain::id).collect();
@@ -215,13 +232,7 @@ async fn pages_are_told_with_the_whole_of_time_only() {
     let put = |n: u64| {
         let draft = Draft { text: n.to_string(), ..Draft::default() };
         let grain = Grain::seal(draft, &author(1), n).unwrap();
-        Change::Put {
-            grain,
-            shared: true,
-            received_ms: 1,
-            claim: None,
-            origin: synapsenet_storage::Origin::Known,
-        }
+        Change::Put { grain, shared: true, received_ms: 1, claim: None, origin: synapsenet_storage::Origin::Known, lane: 9 }
     };
     let count = crate::mesh::sync::items::PAGE_GRAINS as u64 * 2 + 1;
     node.memory.store.write((0..count).map(put).collect()).unwrap();

@@ -95,6 +95,7 @@ fn fill<'a>(node: &Fixture, grains: impl IntoIterator<Item = &'a Grain>) {
         received_ms: 1,
         claim: None,
         origin: synapsenet_storage::Origin::Known,
+        lane: 9,
     };
     node.memory.store.write(grains.into_iter().map(put).collect()).unwrap();
 }

@@ -7,7 +7,7 @@ fn log(store: &Store, after: u64) -> Vec<(Slot, IndexEventKind)> {
 }
 
 fn pending(store: &Store) -> Vec<Slot> {
-    store.view().unwrap().pending(100).unwrap().iter().map(|record| record.slot).collect()
+    crate::testing::pending(&store.view().unwrap())
 }
 
 /// The slots that have a vector of the model.

@@ -1,0 +1,164 @@
+//! Checked before shown: the best candidates whose vectors are only claimed are embedded here and compared, as many as one
+//! run of the model takes. What is right is shown, what is a lie costs its author all of its claims, and what there is no
+//! time for is left out.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use synapsenet_index::{Purpose, Tokenized};
+use synapsenet_proto::{ModelId, Vector};
+use synapsenet_storage::{Change, Slot, StorageError, View};
+
+use super::scale::Ranked;
+use super::{Asked, Hit, load_one};
+use crate::blocking::blocking;
+use crate::memory::Memory;
+use crate::memory::claims::{is_right, tokens_in};
+use crate::memory::ingest::Ingest;
+use crate::memory::spaces::Spaces;
+use crate::models::Models;
+
+/// Claims compared for one search: a page of hits and some more ...
+pub(crate) const MAX_CHECKED: usize = 16;
+/// ... and their tokens, at a guess: one run of the model, some 40 ms on two cores. Who asks waits for it, and the limit for
+/// a search is 60 ms.
+pub(crate) const MAX_CHECKED_TOKENS: usize = 256;
+
+/// The best candidates, sorted by what is known of their vectors.
+#[derive(Default)]
+pub(super) struct Picked {
+    /// To be shown.
+    pub checked: Vec<Hit>,
+    /// To be compared first.
+    pub claimed: Vec<Hit>,
+    /// The ranks of unchecked ones that there is no time for.
+    pub left_out: Vec<f32>,
+    /// Candidates of authors that were caught.
+    pub lies: usize,
+}
+
+impl Picked {
+    /// Takes candidates, best first, until `k` of them are checked.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn pick(view: &View, spaces: &Spaces, ranked: Vec<Ranked>, k: usize) -> Result<Self, StorageError> {
+        let (mut picked, mut tokens) = (Self::default(), 0);
+        for candidate in ranked {
+            if picked.checked.len() == k {
+                break;
+            }
+            let (slot, model) = (candidate.slot, candidate.model);
+            let is_unchecked = spaces.of(model).is_some_and(|space| space.unchecked.contains(slot));
+            let Some(hit) = load_one(view, candidate)? else { continue };
+            if !is_unchecked {
+                picked.checked.push(hit);
+                continue;
+            }
+            if view.author_standing(&hit.record.grain.author())?.distrusted {
+                picked.lies += 1;
+                continue;
+            }
+            let more = tokens_in(&hit.record.grain);
+            if picked.claimed.len() < MAX_CHECKED && tokens + more <= MAX_CHECKED_TOKENS {
+                tokens += more;
+                picked.claimed.push(hit);
+            } else {
+                picked.left_out.push(hit.rank);
+            }
+        }
+        Ok(picked)
+    }
+
+    /// Whether candidates fell away, so that there may be others behind them.
+    pub fn has_lost(&self) -> bool {
+        self.lies + self.left_out.len() > 0
+    }
+
+    /// How many that were left out would stand among these hits, of which `k` were wanted.
+    pub fn missing(&self, hits: &[Hit], k: usize) -> usize {
+        let last = hits.last().filter(|_| hits.len() == k).map_or(f32::NEG_INFINITY, |hit| hit.rank);
+        self.left_out.iter().filter(|rank| **rank > last).count()
+    }
+
+    /// Compares what is only claimed: what is right may be shown, and lies are dropped. Remembers both, and does not wait
+    /// for that. What the model cannot read now is left out.
+    pub async fn check(
+        &mut self,
+        memory: &Arc<Memory>,
+        models: &Models,
+        ingest: &Ingest,
+        asked: &[Asked],
+    ) -> Result<(), StorageError> {
+        let claimed = std::mem::take(&mut self.claimed);
+        if claimed.is_empty() {
+            return Ok(());
+        }
+        let computed = compute(models, asked, &claimed).await;
+        let keys: Vec<(Slot, ModelId)> = claimed.iter().map(|hit| (hit.record.slot, hit.model)).collect();
+        let stored = {
+            let memory = memory.clone();
+            blocking(move || stored(&memory.store.view()?, keys)).await?
+        };
+        let (mut changes, mut liars, mut right) = (Vec::new(), HashSet::new(), 0);
+        let before = self.lies;
+        for hit in claimed {
+            let (slot, author) = (hit.record.slot, hit.record.grain.author());
+            let Some(vector) = computed.get(&slot) else {
+                self.left_out.push(hit.rank);
+                continue;
+            };
+            if stored.get(&slot).is_some_and(|stored| is_right(stored, vector)) {
+                if let Some(asked) = asked.iter().find(|asked| asked.space.id() == hit.model) {
+                    asked.space.unchecked.remove(slot);
+                }
+                changes.push(Change::Checked { slot, author });
+                right += 1;
+                self.checked.push(hit);
+            } else {
+                self.lies += 1;
+                if liars.insert(author) {
+                    let grain = hit.record.grain.id();
+                    tracing::warn!(%author, %grain, "a false claim; this author is believed no more");
+                    changes.push(Change::Distrust { author });
+                }
+            }
+        }
+        memory.metrics.claims("checked", right);
+        memory.metrics.claims("false", self.lies - before);
+        ingest.try_apply(changes);
+        Ok(())
+    }
+}
+
+/// The vectors of these notes, each by the model that found it. Where a model cannot be used now, there are none.
+async fn compute(models: &Models, asked: &[Asked], claimed: &[Hit]) -> HashMap<Slot, Vector> {
+    let mut computed = HashMap::new();
+    for Asked { space, .. } in asked {
+        let of_model: Vec<&Hit> = claimed.iter().filter(|hit| hit.model == space.id()).collect();
+        if of_model.is_empty() {
+            continue;
+        }
+        let Ok(tokenizer) = models.tokenizer(&space.model).await else { continue };
+        let tokenize = |hit: &&Hit| tokenizer.tokenize(&hit.record.grain.passage(), Purpose::Document);
+        let texts: Vec<Tokenized> = of_model.iter().map(tokenize).collect();
+        match models.documents_now(&space.model, &texts).await {
+            Ok(vectors) => {
+                computed.extend(of_model.iter().map(|hit| hit.record.slot).zip(vectors));
+            }
+            Err(error) => tracing::debug!(%error, "hits of a search are left out: they cannot be compared"),
+        }
+    }
+    computed
+}
+
+/// The stored vectors of these slots.
+fn stored(view: &View, keys: Vec<(Slot, ModelId)>) -> Result<HashMap<Slot, Vector>, StorageError> {
+    let mut vectors = HashMap::with_capacity(keys.len());
+    for (slot, model) in keys {
+        if let Some(Ok(vector)) = view.vector(slot, model)?.map(|vector| vector.decode()) {
+            vectors.insert(slot, vector);
+        }
+    }
+    Ok(vectors)
+}
