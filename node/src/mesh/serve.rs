@@ -59,7 +59,7 @@ const FAULT: Refused = "something is wrong here";
 impl Serve {
     /// Answers from this memory, and about these topics.
     pub fn new(memory: Arc<Memory>, topics: watch::Receiver<BTreeSet<Topic>>) -> Self {
-        let (turnstile, catalogues) = (Turnstile::new(), Catalogues::default());
+        let (turnstile, catalogues) = (Turnstile::new(memory.clone()), Catalogues::default());
         Self { inner: Arc::new(Inner { memory, topics, turnstile, catalogues }) }
     }
 

@@ -7,10 +7,17 @@ use std::time::{Duration, Instant};
 use synapsenet_net::{Bucket, PeerId};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use crate::memory::Memory;
+
 /// Answers computed at the same time: some milliseconds of work each, and the people at this node have work, too.
 const MAX_ANSWERS: usize = 8;
 /// Of those, for one peer.
 const MAX_ANSWERS_PER_PEER: usize = 2;
+/// Searches of peers that are computed at the same time, so that one core is left for the people at this node.
+const MAX_SEARCHES: usize = 1;
+/// How long a fetch or a comparison waits while the owner of this node asks something: for a question, not for many. A
+/// search waits for all of them, as long as [`MAX_WAIT`].
+const MAX_HELD_UP: Duration = Duration::from_millis(250);
 /// How long a question waits for its turn. The swarm bounds how many there are that wait.
 const MAX_WAIT: Duration = Duration::from_secs(5);
 /// Peers remembered: many times those that can be connected. One that is forgotten begins anew.
@@ -43,18 +50,22 @@ impl Caller {
 
 /// The right to compute one answer.
 pub(super) struct Turn {
-    _permits: (OwnedSemaphorePermit, OwnedSemaphorePermit),
+    _permits: (OwnedSemaphorePermit, OwnedSemaphorePermit, Option<OwnedSemaphorePermit>),
 }
 
 /// Lets questions in.
 pub(super) struct Turnstile {
     callers: Mutex<HashMap<PeerId, Caller>>,
     turns: Arc<Semaphore>,
+    searches: Arc<Semaphore>,
+    /// Tells whether the owner of this node asks something, which comes first.
+    memory: Arc<Memory>,
 }
 
 impl Turnstile {
-    pub fn new() -> Self {
-        Self { callers: Mutex::default(), turns: Arc::new(Semaphore::new(MAX_ANSWERS)) }
+    pub fn new(memory: Arc<Memory>) -> Self {
+        let [turns, searches] = [MAX_ANSWERS, MAX_SEARCHES].map(|turns| Arc::new(Semaphore::new(turns)));
+        Self { callers: Mutex::default(), turns, searches, memory }
     }
 
     /// Waits for a peer's turn. None when it asks too often, or it would wait too long.
@@ -63,8 +74,20 @@ impl Turnstile {
         let wait = async {
             // Its own first: a peer that asks much must not keep places that others could have.
             let own = own.acquire_owned().await.ok()?;
+            // Before a place among all, which those who fetch could have.
+            let search = match kind {
+                Kind::Search => Some(self.searches.clone().acquire_owned().await.ok()?),
+                Kind::Sync | Kind::Fetch => None,
+            };
+            let owner = self.memory.wait_for_owner();
+            match kind {
+                Kind::Search => owner.await,
+                Kind::Sync | Kind::Fetch => {
+                    let _ = tokio::time::timeout(MAX_HELD_UP, owner).await;
+                }
+            }
             let all = self.turns.clone().acquire_owned().await.ok()?;
-            Some(Turn { _permits: (own, all) })
+            Some(Turn { _permits: (own, all, search) })
         };
         tokio::time::timeout(MAX_WAIT, wait).await.ok()?
     }
@@ -87,7 +110,30 @@ impl Turnstile {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{assert_page_says, peer};
+    use crate::testing::{Fixture, assert_page_says, peer};
+
+    fn turnstile() -> Turnstile {
+        Turnstile::new(Fixture::new().memory.clone())
+    }
+
+    #[tokio::test]
+    async fn a_question_of_the_owner_comes_before_searches_of_peers() {
+        let memory = Fixture::new().memory.clone();
+        let turnstile = Turnstile::new(memory.clone());
+        let asking = memory.note_question();
+        let mut search = Box::pin(turnstile.enter(peer(1), Kind::Search));
+        assert!(futures::poll!(&mut search).is_pending());
+        // What only gives away is held up for a moment.
+        assert!(turnstile.enter(peer(2), Kind::Fetch).await.is_some());
+        assert!(futures::poll!(&mut search).is_pending());
+        drop(asking);
+        let turn = search.await;
+        assert!(turn.is_some());
+        let mut next = Box::pin(turnstile.enter(peer(3), Kind::Search));
+        assert!(futures::poll!(&mut next).is_pending(), "one at a time");
+        drop(turn);
+        assert!(next.await.is_some());
+    }
 
     #[test]
     fn the_page_for_implementers_says_whose_turn_it_is() {
@@ -104,6 +150,7 @@ mod tests {
                 ("search questions at once", burst(Kind::Search)),
                 ("answers computed at the same time", MAX_ANSWERS.to_string()),
                 ("of those, for one peer", MAX_ANSWERS_PER_PEER.to_string()),
+                ("searches computed at the same time", MAX_SEARCHES.to_string()),
                 ("seconds that a question waits for its turn", MAX_WAIT.as_secs().to_string()),
             ],
         );
@@ -111,7 +158,7 @@ mod tests {
 
     #[test]
     fn a_peer_that_asks_too_often_has_to_wait_and_the_others_do_not() {
-        let (turnstile, now) = (Turnstile::new(), Instant::now());
+        let (turnstile, now) = (turnstile(), Instant::now());
         let ask = |n: u8, kind, at| turnstile.admit(peer(n), kind, at).is_some();
         let asked = (0..100).filter(|_| ask(1, Kind::Search, now)).count();
         assert_eq!(asked, 10);
@@ -123,7 +170,7 @@ mod tests {
 
     #[tokio::test]
     async fn one_peer_computes_two_answers_at_a_time() {
-        let turnstile = Turnstile::new();
+        let turnstile = turnstile();
         let first = turnstile.enter(peer(1), Kind::Fetch).await.unwrap();
         let _second = turnstile.enter(peer(1), Kind::Fetch).await.unwrap();
         let mut third = Box::pin(turnstile.enter(peer(1), Kind::Fetch));
@@ -135,7 +182,7 @@ mod tests {
 
     #[test]
     fn no_more_peers_are_remembered_than_may_be() {
-        let (turnstile, now) = (Turnstile::new(), Instant::now());
+        let (turnstile, now) = (turnstile(), Instant::now());
         for _ in 0..MAX_PEERS + 10 {
             turnstile.admit(PeerId::random(), Kind::Sync, now);
         }
