@@ -82,11 +82,28 @@ impl Member {
     /// # Errors
     /// When the node fails.
     pub async fn wait_indexed(&self, mut tell: impl FnMut(u64)) -> anyhow::Result<()> {
-        let mut waiting = self.client.clone().wait_indexed(rpc::WaitIndexedRequest::default()).await?.into_inner();
+        let mut waiting =
+            self.client.clone().wait_indexed(rpc::WaitIndexedRequest::default()).await?.into_inner();
         while let Some(message) = waiting.message().await? {
             tell(message.pending);
         }
         Ok(())
+    }
+
+    /// How long a search takes inside the node, in milliseconds, and how many grains it left out as unchecked.
+    ///
+    /// # Errors
+    /// When the node fails.
+    pub async fn search_ms(&self, text: &str) -> anyhow::Result<(f64, u64)> {
+        let request = rpc::SearchRequest { text: text.to_owned(), k: 10, ..Default::default() };
+        let mut messages = self.client.clone().search(request).await?.into_inner();
+        let mut told = None;
+        while let Some(message) = messages.message().await? {
+            if let Some(rpc::search_response::Item::Summary(summary)) = message.item {
+                told = Some((summary.elapsed_us as f64 / 1e3, summary.unchecked));
+            }
+        }
+        told.context("a search ends with a summary")
     }
 
     /// What it holds and does.

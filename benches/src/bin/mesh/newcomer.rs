@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, ensure};
+use synapsenet_benches::quantile;
 use synapsenet_proto::rpc::bulk_put_request::Item;
 use synapsenet_proto::{Draft, Grain, Identity, rpc};
 
@@ -13,6 +14,8 @@ use crate::texts::Texts;
 const LOOK: Duration = Duration::from_millis(10);
 /// A newcomer that gets nothing new for so long never will.
 const PATIENCE: Duration = Duration::from_secs(120);
+/// Questions asked while the newcomer has checked next to nothing, and the same at the node that has computed all.
+const QUESTIONS: usize = 100;
 /// All cores compute: there are two nodes, and one of them rests.
 const THREADS: usize = 0;
 
@@ -31,6 +34,11 @@ pub struct Arrival {
     /// Claims that spared the model's work, and those that were compared with it.
     pub believed: f64,
     pub compared: f64,
+    /// How long searches took inside the newcomer just after it found all, at the 99th percentile, and inside the source.
+    pub unchecked_p99_ms: f64,
+    pub checked_p99_ms: f64,
+    /// Hits that these left out for being unchecked, per search.
+    pub left_out: f64,
 }
 
 /// Fills one node with shared grains until it finds them all, then starts another that begins with it. Only an author
@@ -80,6 +88,9 @@ pub async fn arrive(
         );
         tokio::time::sleep(LOOK).await;
     };
+    let questions = texts.take(QUESTIONS)?;
+    let (unchecked_p99_ms, left_out) = ask(&newcomer, &questions).await?;
+    let (checked_p99_ms, _) = ask(&source, &questions).await?;
     let metrics = newcomer.metrics().await?;
     let claims = |outcome: &str| {
         metrics.get(&format!("syn_claims_total{{outcome=\"{outcome}\"}}")).copied().unwrap_or(0.0)
@@ -98,7 +109,21 @@ pub async fn arrive(
         sync,
         believed,
         compared,
+        unchecked_p99_ms,
+        checked_p99_ms,
+        left_out,
     })
+}
+
+/// Asks one question after the other. Answers the 99th percentile of their times, and what each left out on average.
+async fn ask(member: &Member, questions: &[String]) -> anyhow::Result<(f64, f64)> {
+    let (mut times, mut left_out) = (Vec::new(), 0);
+    for question in questions {
+        let (ms, unchecked) = member.search_ms(question).await?;
+        times.push(ms);
+        left_out += unchecked;
+    }
+    Ok((quantile(&mut times, 0.99), left_out as f64 / questions.len() as f64))
 }
 
 /// What is put into the source: its own words, or those of somebody else.

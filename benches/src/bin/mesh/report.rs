@@ -93,19 +93,24 @@ impl Report {
             "sync_with_claim": sync.with_claim, "round_trips": sync.round_trips, "fetches": sync.fetches,
             "sync_bytes": traffic.sent + traffic.received, "comparison_bytes": sync.comparison_bytes,
             "believed": arrival.believed, "compared": arrival.compared,
+            "unchecked_p99_ms": arrival.unchecked_p99_ms, "checked_p99_ms": arrival.checked_p99_ms,
+            "left_out": arrival.left_out,
         }));
         self.head(
             1,
-            "| grains | claims | indexed at the source in s | newcomer holds all after s | grains/s | finds all after s | grains/s | MB | of it comparison | comparison round trips | fetches | claims believed, compared |",
+            "| grains | claims | indexed at the source in s | newcomer holds all after s | grains/s | finds all after s | grains/s | MB | of it comparison | comparison round trips | fetches | claims believed, compared | search p99 in ms while unchecked | at the source | left out a search |",
         );
         self.row(format!(
-            "| {grains} | {} | {source_seconds:.1} | {held_seconds:.2} | {held_rate:.0} | {searchable_seconds:.2} | {searchable_rate:.0} | {megabytes:.1} | {:.2} | {} | {} | {}, {} |",
+            "| {grains} | {} | {source_seconds:.1} | {held_seconds:.2} | {held_rate:.0} | {searchable_seconds:.2} | {searchable_rate:.0} | {megabytes:.1} | {:.2} | {} | {} | {}, {} | {:.1} | {:.1} | {:.1} |",
             if *with_claims { "yes" } else { "no" },
             sync.comparison_bytes as f64 / 1e6,
             sync.round_trips,
             sync.fetches,
             arrival.believed,
             arrival.compared,
+            arrival.unchecked_p99_ms,
+            arrival.checked_p99_ms,
+            arrival.left_out,
         ));
         if *with_claims {
             let what = format!("grains a second that a newcomer takes of {grains} with claims");
