@@ -13,6 +13,7 @@ pub(crate) mod error;
 pub(crate) mod grains;
 pub(crate) mod models;
 pub(crate) mod peers;
+pub(crate) mod places;
 pub(crate) mod report;
 pub(crate) mod search;
 pub(crate) mod verify;
@@ -35,6 +36,7 @@ use crate::mesh::Mesh;
 use crate::models::{Hub, Models};
 use access::Right;
 pub(crate) use error::{CallError, Reason};
+use places::Places;
 // What calls answer with: doors name nothing that lies below this room.
 pub(crate) use crate::memory::events::{Happening, SyncProgress, SyncState};
 pub(crate) use crate::memory::ingest::now_ms;
@@ -53,6 +55,7 @@ pub(crate) struct Parts {
     /// Where models are fetched from.
     pub hub: Hub,
     pub identity: Arc<Identity>,
+    pub places: Places,
     pub progress: watch::Receiver<Progress>,
     pub started: Instant,
     pub data_dir: String,

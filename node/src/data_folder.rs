@@ -18,6 +18,8 @@ pub(crate) const TOKEN: &str = "api.token";
 pub const SOCKET: &str = "api.sock";
 /// Addresses of peers, bans, topics.
 pub(crate) const MESH: &str = "mesh.json";
+/// The folders of the files that were added: one a line, to show them by their paths.
+pub(crate) const FOLDERS: &str = "folders";
 /// The configuration.
 pub(crate) const CONFIG: &str = "config.toml";
 
@@ -88,7 +90,7 @@ pub(crate) fn is_data_folder(dir: &Path) -> bool {
 
 /// Whether a path is a data folder, or a part of one.
 pub(crate) fn is_part_of_one(path: &Path) -> bool {
-    let names = [DATABASE, INDEX, MODELS, IDENTITY, TOKEN, SOCKET, MESH, CONFIG];
+    let names = [DATABASE, INDEX, MODELS, IDENTITY, TOKEN, SOCKET, MESH, FOLDERS, CONFIG];
     let is_named_so = path.file_name().is_some_and(|name| names.iter().any(|known| name == *known));
     is_data_folder(path) || (is_named_so && path.parent().is_some_and(is_data_folder))
 }

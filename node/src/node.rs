@@ -23,6 +23,7 @@ use tokio::time::timeout_at;
 use tokio_util::sync::CancellationToken;
 
 use crate::blocking::blocking;
+use crate::calls::places::Places;
 use crate::calls::report::Gauges;
 use crate::calls::{Calls, Parts};
 use crate::config::{Entry, Origin, Settings};
@@ -154,6 +155,7 @@ impl Node {
             models: models.clone(),
             switch: switch.clone(),
             hub: Hub::new(&config.ai.hub),
+            places: Places::open(data_dir, &identity),
             identity: identity.clone(),
             progress,
             started,

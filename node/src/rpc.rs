@@ -13,7 +13,7 @@ use std::pin::Pin;
 use futures::{Stream, StreamExt};
 use synapsenet_proto::rpc::node_service_server::NodeService;
 use synapsenet_proto::{GrainId, rpc};
-use synapsenet_storage::{ListQuery, Record};
+use synapsenet_storage::ListQuery;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::{BroadcastStream, ReceiverStream};
 use tonic::{Request, Response, Status, Streaming};
@@ -131,8 +131,7 @@ impl NodeService for Api {
         let call = self.begin(&request)?;
         let rpc::GetRequest { id, with_signed } = request.into_inner();
         let (record, emergence) = call.get(id).await.map_err(status_of)?;
-        let whose = call.whose(&record.grain.author());
-        let grain = Some(grain_message(&record, whose, with_signed));
+        let grain = Some(grain_message(&call, &record, with_signed));
         let emergence = emergence.map(convert::emergence_message);
         Ok(Response::new(rpc::GetResponse { grain, emergence }))
     }
@@ -148,10 +147,12 @@ impl NodeService for Api {
             ..ListQuery::default()
         };
         let page = call.list(query, request.with_signed).await.map_err(status_of)?;
-        let message =
-            |record: &Record| grain_message(record, call.whose(&record.grain.author()), request.with_signed);
         Ok(Response::new(rpc::ListResponse {
-            grains: page.records.iter().map(message).collect(),
+            grains: page
+                .records
+                .iter()
+                .map(|record| grain_message(&call, record, request.with_signed))
+                .collect(),
             next_page_token: page.next.map(|position| position.to_string()).unwrap_or_default(),
         }))
     }
@@ -165,7 +166,7 @@ impl NodeService for Api {
         let filter = filter::read_client(filter).map_err(|error| status_of(error.into()))?;
         let search = Search { text, k: k as usize, filter, mesh: mesh.then_some(wait) };
         let found = call.search(search).await.map_err(status_of)?;
-        let messages = convert::search_messages(found);
+        let messages = convert::search_messages(&call, found);
         Ok(Response::new(Box::pin(futures::stream::iter(messages.into_iter().map(Ok)))))
     }
 

@@ -129,7 +129,9 @@ async fn a_folder_is_added_kept_in_step_and_left_alone_where_it_should() {
     assert!(house.starts_with("file:///"), "{house}");
     let hit = on(&node, &["search", "--json", "-k", "1", "where is the water pump"]).await.record();
     assert_eq!(hit["title"], "House > Cellar");
-    assert_eq!(hit["source"], json!({"uri": house, "ordinal": 1}));
+    assert_eq!((&hit["file"], &hit["source"]["ordinal"]), (&json!(house), &json!(1)));
+    let signed = hit["source"]["uri"].as_str().unwrap();
+    assert!(signed.ends_with("/house.md") && !signed.contains(&path), "{signed}");
     let bread = on(&node, &["search", "--json", "-k", "1", "baking"]).await.record();
     assert_eq!(bread["text"], "Twelve hours of rest.");
 

@@ -1,9 +1,10 @@
 //! Documents: split into chunks, kept in step with their source, read as what they are.
 
 use synapsenet_proto::rpc::{AddDocumentRequest, AddDocumentResponse, DocumentFormat, Filter};
+use synapsenet_proto::{Draft, Grain, Identity, Source, rpc};
 use tonic::Code;
 
-use super::harness::{Client, TestNode};
+use super::harness::{Client, TestNode, note, now_ms};
 
 const URI: &str = "file:///notes/house.md";
 
@@ -55,7 +56,7 @@ async fn a_document_becomes_chunks_with_their_headings_and_places() {
         assert!(grain.text.contains(fact), "{:?}", grain.text);
         assert!(!grain.text.contains('#') && !grain.text.contains("https://"), "{:?}", grain.text);
         let source = grain.source.unwrap();
-        assert_eq!((source.uri.as_str(), source.ordinal), (URI, ordinal as u32));
+        assert_eq!((grain.file_uri.as_str(), source.ordinal), (URI, ordinal as u32));
         assert_eq!(
             (grain.topic.as_str(), grain.lang.as_str(), grain.mime.as_str()),
             ("house", "en", "text/markdown")
@@ -176,4 +177,68 @@ async fn a_title_of_the_document_stands_where_there_are_no_headings() {
         ("Recipe", "# Flour\n\nand water"),
         "plain text has no marks"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_signed_tells_no_path_and_whoever_owns_the_node_is_told_it() {
+    let node = TestNode::fresh().await;
+    let add = async |uri: &str, text: &str| {
+        let request = AddDocumentRequest { uri: uri.into(), ..document(text, DocumentFormat::Plain) };
+        node.try_add_document(request).await.unwrap()
+    };
+    let [hers, his] = ["file:///home/anna/notes/a.md", "file:///home/bernd/notes/a.md"];
+    let (of_hers, of_his) = (add(hers, "Anna's note.").await, add(his, "Bernd's note.").await);
+    let private = rpc::Source { uri: "/home/anna/diary.md".into(), ordinal: 0 };
+    let diary = node.put_draft(rpc::Draft { source: Some(private), ..note("A private line.") }).await;
+    // It may be shared later, as it was signed.
+    node.rpc.clone().share(rpc::ShareRequest { id: diary.clone() }).await.unwrap();
+
+    for id in of_hers.ids.iter().chain(&of_his.ids).chain([&diary]) {
+        let signed = node.get(id).await.signed;
+        let tells = |word: &str| signed.windows(word.len()).any(|bytes| bytes == word.as_bytes());
+        assert!(tells(".md"), "the name of the file is told");
+        assert!(
+            !["home", "anna", "bernd", "notes"].into_iter().any(tells),
+            "{}",
+            String::from_utf8_lossy(&signed)
+        );
+    }
+    // A folder of the same name is another, and each is found by its path, as the owner is shown it.
+    assert_eq!(counts(&add(hers, "Anna's other note.").await), (1, 0, 1));
+    let node = node.restart().await;
+    let from = async |prefix: &str| {
+        let filter = Filter { source_prefix: prefix.into(), ..Default::default() };
+        let mut files: Vec<_> = node.list(filter).await.into_iter().map(|grain| grain.file_uri).collect();
+        files.sort();
+        files
+    };
+    assert_eq!(from("file:///home/bernd/").await, [his]);
+    assert_eq!(from("file:///home/anna/").await, ["file:///home/anna/diary.md", hers]);
+    assert_eq!(from("/home/anna/notes/a.md").await, [hers]);
+    assert_eq!(from("/home/").await.len(), 3);
+    assert!(from("/home/anna/note/").await.is_empty());
+    node.wait_indexed().await;
+    let found =
+        node.search_in("note", 10, Filter { source_prefix: "/home/bernd/".into(), ..Default::default() });
+    assert_eq!(found.await.best().file_uri, his);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_grain_of_ones_own_that_tells_a_path_is_not_shared() {
+    let node = TestNode::fresh().await;
+    let hex = std::fs::read(node.dir().join("identity.seed")).unwrap();
+    let seed = blake3::Hash::from_hex(hex).unwrap();
+    let source = Some(Source { uri: "file:///home/anna/a.md".into(), ordinal: 0 });
+    let draft = Draft { text: "Sealed elsewhere.".into(), source, ..Draft::default() };
+    let grain = Grain::seal(draft, &Identity::from_seed(seed.as_bytes()), now_ms()).unwrap();
+    let item = |share| {
+        let grain = rpc::bulk_put_request::Item::Grain(grain.as_bytes().to_vec());
+        rpc::BulkPutRequest { item: Some(grain), share }
+    };
+    let results = node.bulk_put(vec![item(true), item(false)]).await;
+    assert_eq!(results[0].outcome(), rpc::PutOutcome::Refused);
+    assert!(results[0].reason.contains("path"), "{}", results[0].reason);
+    assert_eq!(results[1].outcome(), rpc::PutOutcome::Added, "{}", results[1].reason);
+    let shared = node.rpc.clone().share(rpc::ShareRequest { id: grain.id().to_string() }).await;
+    Client::assert_refused(shared, Code::InvalidArgument, "add the file again");
 }

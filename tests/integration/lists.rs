@@ -15,8 +15,7 @@ fn library() -> Vec<Grain> {
     let topics = ["commons", "house", "house.cellar"];
     let langs = ["", "en", "en-GB", "eng", "de"];
     let tags: [&[&str]; 4] = [&[], &["a"], &["b", "a"], &["a b"]];
-    let sources =
-        [None, Some("file:///notes/a.md"), Some("file:///notes/a.md.old"), Some("https://example.org/")];
+    let sources = [None, Some("file:notes/a.md"), Some("file:notes/a.md.old"), Some("https://example.org/")];
     let now = now_ms();
     (0..60)
         .map(|n: usize| {
@@ -96,13 +95,13 @@ fn filters(library: &[Grain]) -> Vec<Filter> {
         Filter { lang: "en-GB".into(), ..filter() },
         Filter { lang: "de".into(), ..filter() },
         Filter { lang: "fr".into(), ..filter() },
-        Filter { source_prefix: "file:///notes/a.md".into(), ..filter() },
-        Filter { source_prefix: "file:///notes/a.md.old".into(), ..filter() },
+        Filter { source_prefix: "file:notes/a.md".into(), ..filter() },
+        Filter { source_prefix: "file:notes/a.md.old".into(), ..filter() },
         Filter { source_prefix: "https://".into(), ..filter() },
-        Filter { source_prefix: "file:///other".into(), ..filter() },
+        Filter { source_prefix: "file:other".into(), ..filter() },
         Filter { topic: "house".into(), tags: vec!["a".into()], ..filter() },
         Filter { topic: "house".into(), author: author(0), lang: "en".into(), ..filter() },
-        Filter { tags: vec!["a".into()], source_prefix: "file:///notes/".into(), ..filter() },
+        Filter { tags: vec!["a".into()], source_prefix: "file:notes/".into(), ..filter() },
         Filter { author: author(1), created_from_ms: time(20), created_before_ms: time(50), ..filter() },
         Filter {
             topic: "commons".into(),

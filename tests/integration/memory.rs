@@ -155,7 +155,7 @@ async fn a_grain_comes_back_as_it_was_said() {
         tags: vec!["heating".into(), "größe".into()],
         lang: "de-AT".into(),
         mime: "text/markdown".into(),
-        source: Some(rpc::Source { uri: "file:///house/heating.md".into(), ordinal: 3 }),
+        source: Some(rpc::Source { uri: "https://example.org/heating".into(), ordinal: 3 }),
         links,
     };
     let before = now_ms();

@@ -2,8 +2,9 @@
 
 use futures::Stream;
 use synapsenet_proto::{Draft, Grain, GrainId, Topic};
-use synapsenet_storage::{ListQuery, Page, Record, View};
+use synapsenet_storage::{Filter, ListQuery, Page, Record, View};
 
+use crate::blocking::blocking;
 use crate::calls::error::invalid;
 use crate::calls::{Call, CallError};
 use crate::memory::document;
@@ -16,7 +17,7 @@ use crate::memory::ingest::{IngestError, Put, Shared, now_ms};
 pub(crate) const MAX_PAGE: usize = 1000;
 pub(crate) const DEFAULT_PAGE: usize = 100;
 /// Bytes of grains on a page, so that the answer of any door stays below the 4 MiB that clients of gRPC take by default: what
-/// is added to a grain there (its id, its author in words) is less than 256 bytes, 256 KiB on a full page.
+/// is added to a grain there (its id, its author in words, the path of its file) is less than 1,000 bytes, 1 MB on a full page.
 const MAX_PAGE_BYTES: usize = 3 << 20;
 /// Items of one bulk stream that are being stored at the same time: enough to fill a commit.
 pub(crate) const MAX_PUTS_IN_FLIGHT: usize = 256;
@@ -46,7 +47,10 @@ impl Call {
     ///
     /// # Errors
     /// [`CallError`]; then it is not stored.
-    pub async fn put(&self, draft: Draft, share: bool) -> Result<Stored, CallError> {
+    pub async fn put(&self, mut draft: Draft, share: bool) -> Result<Stored, CallError> {
+        if let Some(source) = &mut draft.source {
+            source.uri = self.sign_source(&source.uri).await;
+        }
         let sealed = Grain::seal(draft, &self.parts.identity, now_ms()).map_err(CallError::from);
         self.put_grain(sealed, share).await
     }
@@ -72,6 +76,7 @@ impl Call {
 
     async fn put_grain(&self, grain: Result<Grain, CallError>, share: bool) -> Result<Stored, CallError> {
         let grain = self.counted(grain)?;
+        self.check_path(&grain, share)?;
         let (id, topic) = (grain.id(), grain.topic().clone());
         self.check_topic(&topic, share)?;
         let stored = match self.parts.ingest.put(grain, share).await? {
@@ -86,8 +91,9 @@ impl Call {
     ///
     /// # Errors
     /// [`CallError`]; what was stored before an error is stored, and doing it again goes on.
-    pub async fn add_document(&self, document: Document) -> Result<Added, CallError> {
+    pub async fn add_document(&self, mut document: Document) -> Result<Added, CallError> {
         let parts = &self.parts;
+        document.uri = self.sign_source(&document.uri).await;
         let (topic, share) = (document.draft.topic.clone(), document.share);
         self.check_topic(&topic, share)?;
         let model = parts.memory.current().model.clone();
@@ -107,6 +113,7 @@ impl Call {
         if grain.retracted().is_some() {
             return Err(CallError::NotANote("this is a retraction; it goes where the grain went"));
         }
+        self.check_path(&grain, true)?;
         let (id, topic) = (grain.id(), grain.topic().clone());
         self.check_topic(&topic, true)?;
         let is_new = match self.parts.ingest.share(id).await? {
@@ -116,6 +123,33 @@ impl Call {
         };
         self.take_part(topic, true).await?;
         Ok((id, is_new))
+    }
+
+    /// The name under which the source of a draft is signed: no path gets into what is signed, as it may be shared later.
+    async fn sign_source(&self, uri: &str) -> String {
+        let (parts, uri) = (self.parts.clone(), uri.to_owned());
+        blocking(move || parts.places.sign(&uri)).await
+    }
+
+    /// Where the file lay that a grain of this node's own was taken from, as a URI; none when that is not known.
+    pub fn file_of(&self, grain: &Grain) -> Option<String> {
+        self.parts.places.file_of(grain)
+    }
+
+    /// What a filter that names a file or folder by its path means here.
+    pub(super) fn by_signed_source(&self, filter: Filter) -> Filter {
+        let source_prefix = filter.source_prefix.map(|prefix| self.parts.places.signed(&prefix));
+        Filter { source_prefix, ..filter }
+    }
+
+    /// Refuses to share a path: a grain that was sealed elsewhere may tell one.
+    fn check_path(&self, grain: &Grain, share: bool) -> Result<(), CallError> {
+        if share && self.parts.places.tells_path(grain) {
+            return Err(invalid(
+                "its source tells the path of a file on your machine: add the file again and share that",
+            ));
+        }
+        Ok(())
     }
 
     /// Refuses what would be shared on a topic that there is no room for.
@@ -181,7 +215,8 @@ impl Call {
             size => return Err(invalid(format!("page_size is {size}; at most {MAX_PAGE} are allowed"))),
         };
         let max_bytes = Some(if with_signed { MAX_PAGE_BYTES / 2 } else { MAX_PAGE_BYTES });
-        self.read(move |_, view| Ok(view.list(&ListQuery { limit, max_bytes, ..query })?)).await
+        let filter = self.by_signed_source(query.filter);
+        self.read(move |_, view| Ok(view.list(&ListQuery { filter, limit, max_bytes, ..query })?)).await
     }
 
     /// Tells how far the node is, until every grain that was stored before is found by search; with `only_own` every one

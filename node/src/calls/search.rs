@@ -93,6 +93,7 @@ impl Call {
     pub async fn search(&self, search: Search) -> Result<Found, CallError> {
         let start = Instant::now();
         let Search { text, k, filter, mesh } = search;
+        let filter = self.by_signed_source(filter);
         let k = check(&text, k)?;
         let mesh = match mesh {
             Some(wait) => Some((self.mesh()?.clone(), read_wait(wait)?)),

@@ -55,7 +55,7 @@ pub(crate) struct AddArgs {
     /// Make each line of the files or of standard input a grain of its own
     #[arg(long, conflicts_with = "text")]
     lines: bool,
-    /// Let the grains leave this node, with their titles, tags and the paths of their files; otherwise they stay private
+    /// Let the grains leave this node, with their titles, tags and the names of their files, without folders; otherwise they stay private
     #[arg(long)]
     share: bool,
     /// Topic that the grains belong to

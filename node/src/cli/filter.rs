@@ -25,6 +25,8 @@ pub(crate) struct FilterArgs {
     #[arg(long)]
     lang: Option<String>,
     /// Only what was taken from this file, from below this folder, or from URIs that begin so
+    ///
+    /// A folder that is gone is named with a slash at its end.
     #[arg(long, value_name = "PATH|URI")]
     source: Option<String>,
     /// Only from this time on: a day (2026-11-23), a time (2026-11-23T08:00:00Z), or an age (12h, 7d, 2w)

@@ -22,6 +22,9 @@ pub(crate) struct GrainRecord<'a> {
     lang: &'a str,
     mime: &'a str,
     source: Option<SourceRecord<'a>>,
+    /// Where the file lies that it was taken from; the node tells it to its clients alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    file: Option<&'a str>,
     links: Vec<LinkRecord<'a>>,
     shared: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -102,6 +105,7 @@ impl<'a> GrainRecord<'a> {
             lang: &grain.lang,
             mime: &grain.mime,
             source: grain.source.as_ref().map(|s| SourceRecord { uri: &s.uri, ordinal: s.ordinal }),
+            file: Some(grain.file_uri.as_str()).filter(|file| !file.is_empty()),
             links: grain.links.iter().map(link).collect(),
             shared: grain.shared,
             searchable: Some(grain.searchable),
@@ -139,7 +143,8 @@ impl<'a> ExportRecord<'a> {
     /// A grain that was asked for with its signed bytes.
     pub(crate) fn new(grain: &'a rpc::Grain) -> Self {
         let signed = BASE64.encode(&grain.signed);
-        Self { grain: GrainRecord { searchable: None, whose: None, ..GrainRecord::new(grain) }, signed }
+        // An export may be handed on: where files lie here is nobody's business there.
+        Self { grain: GrainRecord { searchable: None, whose: None, file: None, ..GrainRecord::new(grain) }, signed }
     }
 }
 
@@ -159,12 +164,13 @@ pub(crate) mod tests {
             tags: vec!["one".into()],
             lang: "en".into(),
             mime: String::new(),
-            source: Some(rpc::Source { uri: "file:///a".into(), ordinal: 2 }),
+            source: Some(rpc::Source { uri: "file:a".into(), ordinal: 2 }),
             links: vec![rpc::Link { target: vec![1; 32], relation: "replies-to".into() }],
             shared: true,
             searchable: false,
             signed: b"signed".to_vec(),
             whose: rpc::Whose::Own.into(),
+            file_uri: "file:///a".into(),
         }
     }
 
@@ -183,7 +189,8 @@ pub(crate) mod tests {
         assert_eq!(value["title"], "title");
         assert_eq!(value["topic"], "commons");
         assert_eq!(value["author"], "cd".repeat(32));
-        assert_eq!(value["source"], serde_json::json!({"uri": "file:///a", "ordinal": 2}));
+        assert_eq!(value["source"], serde_json::json!({"uri": "file:a", "ordinal": 2}));
+        assert_eq!(value["file"], "file:///a");
         assert_eq!(value["created"], "2026-11-23T00:00:00.123Z");
         assert_eq!(value["tags"], serde_json::json!(["one"]));
         assert_eq!(value["searchable"], false);
@@ -206,6 +213,7 @@ pub(crate) mod tests {
             serde_json::json!([{"target": "01".repeat(32), "relation": "replies-to"}])
         );
         assert!(value.get("searchable").is_none(), "that is true of a node, not of a grain");
+        assert!(value.get("file").is_none() && !value.to_string().contains("file:///"), "no path leaves");
     }
 
     #[test]

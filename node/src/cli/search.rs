@@ -142,7 +142,7 @@ fn show_hit(rank: u32, hit: &rpc::Hit, full: bool, out: &mut Output) -> Result<(
 fn heading(grain: &rpc::Grain, columns: usize) -> String {
     let place = source::place(grain);
     let mut title = one_line(&grain.title, columns);
-    let file = grain.source.as_ref().map(|source| source::display(&source.uri));
+    let file = source::origin(grain);
     if file.is_some_and(|file| Path::new(&*file).file_name().is_some_and(|name| name == title.as_str())) {
         // The place says it already.
         title.clear();

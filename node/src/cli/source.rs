@@ -1,4 +1,4 @@
-//! How a file is named as the source of a grain: an absolute `file:` URI, and back to a path for people.
+//! How a file is named to the node: an absolute `file:` URI, and back to a path for people.
 
 use std::borrow::Cow;
 use std::fmt::Write;
@@ -33,9 +33,13 @@ fn push_encoded(uri: &mut String, bytes: &[u8]) {
     }
 }
 
-/// A source for people: the path of a file, any other URI as it is.
+/// A source for people: the path of a file, its name alone where the path is not told, any other URI as it is.
 pub(crate) fn display(uri: &str) -> Cow<'_, str> {
-    let Some(path) = uri.strip_prefix("file://") else { return Cow::Borrowed(uri) };
+    let path = match (uri.strip_prefix("file://"), uri.strip_prefix("file:")) {
+        (Some(path), _) => path,
+        (None, Some(named)) => named.rsplit('/').next().unwrap_or(named),
+        (None, None) => return Cow::Borrowed(uri),
+    };
     if !path.contains('%') {
         return Cow::Borrowed(path);
     }
@@ -57,10 +61,15 @@ pub(crate) fn display(uri: &str) -> Cow<'_, str> {
     Cow::Owned(String::from_utf8_lossy(&bytes).into_owned())
 }
 
+/// What a grain was taken from, for people, if it was taken from anywhere: where the file lies, when the node knows it.
+pub(crate) fn origin(grain: &rpc::Grain) -> Option<Cow<'_, str>> {
+    let source = grain.source.as_ref()?;
+    Some(display(if grain.file_uri.is_empty() { &source.uri } else { &grain.file_uri }))
+}
+
 /// Where a grain was taken from, for people; empty when it was not taken from anywhere.
 pub(crate) fn place(grain: &rpc::Grain) -> String {
-    let Some(source) = &grain.source else { return String::new() };
-    let place = display(&source.uri);
+    let (Some(source), Some(place)) = (&grain.source, origin(grain)) else { return String::new() };
     // Parts are counted from 1 for people.
     one_line(&format!("{place} #{}", u64::from(source.ordinal) + 1), usize::MAX / 8)
 }
@@ -103,6 +112,8 @@ mod tests {
             assert_eq!(display(uri), uri);
         }
         assert_eq!(display("file:///odd%zz%"), "/odd%zz%");
+        // What others shared: the folders are not told.
+        assert_eq!(display("file:q5zv3w7a/7mbnkd2x/my%20roses.md"), "my roses.md");
     }
 
     #[test]

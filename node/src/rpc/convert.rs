@@ -13,15 +13,16 @@ use crate::calls::models::Presence;
 use crate::calls::report::{MeshReport, ModelReport, Report, Warning};
 use crate::calls::search::{Found, Hit, Origin, Outcome, PeerOutcome};
 use crate::calls::verify::Verified;
-use crate::calls::{CallError, Happening, SyncProgress, SyncState, now_ms};
+use crate::calls::{Call, CallError, Happening, SyncProgress, SyncState, now_ms};
 
 /// A stored grain as a client sees it.
-pub(super) fn grain_message(record: &Record, whose: Whose, with_signed: bool) -> rpc::Grain {
+pub(super) fn grain_message(call: &Call, record: &Record, with_signed: bool) -> rpc::Grain {
     rpc::Grain {
-        whose: whose_message(whose).into(),
+        whose: whose_message(call.whose(&record.grain.author())).into(),
         shared: record.shared,
         searchable: record.searchable,
         signed: if with_signed { record.grain.as_bytes().to_vec() } else { Vec::new() },
+        file_uri: call.file_of(&record.grain).unwrap_or_default(),
         ..plain_message(&record.grain)
     }
 }
@@ -184,22 +185,24 @@ pub(super) fn traffic_message(traffic: &synapsenet_net::Traffic) -> rpc::Traffic
 }
 
 /// An answer as it goes over the wire: the hits, best first, then the summary.
-pub(super) fn search_messages(found: Found) -> Vec<rpc::SearchResponse> {
+pub(super) fn search_messages(call: &Call, found: Found) -> Vec<rpc::SearchResponse> {
     use rpc::search_response::Item;
     let message = |item| rpc::SearchResponse { item: Some(item) };
-    let mut messages: Vec<_> = found.hits.iter().map(|hit| message(Item::Hit(hit_message(hit)))).collect();
+    let mut messages: Vec<_> =
+        found.hits.iter().map(|hit| message(Item::Hit(hit_message(call, hit)))).collect();
     messages.push(message(Item::Summary(summary_message(found))));
     messages
 }
 
-fn hit_message(hit: &Hit) -> rpc::Hit {
+fn hit_message(call: &Call, hit: &Hit) -> rpc::Hit {
     let (shared, peer_id) = match hit.origin {
         Origin::Here { shared } => (shared, String::new()),
         Origin::Peer(peer) => (true, peer.to_string()),
     };
     // What was found here is searchable here.
-    let whose = whose_message(hit.whose).into();
-    let grain = rpc::Grain { shared, searchable: peer_id.is_empty(), whose, ..plain_message(&hit.grain) };
+    let (file_uri, whose) = (call.file_of(&hit.grain).unwrap_or_default(), whose_message(hit.whose).into());
+    let searchable = peer_id.is_empty();
+    let grain = rpc::Grain { shared, searchable, file_uri, whose, ..plain_message(&hit.grain) };
     rpc::Hit { grain: Some(grain), score: f64::from(hit.score), peer_id, model_id: hit.model.to_string() }
 }
 
