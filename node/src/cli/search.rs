@@ -34,7 +34,11 @@ pub(crate) struct SearchArgs {
     /// Show each text whole
     #[arg(long)]
     full: bool,
-    /// Ask peers, too: they learn what the question means, not its words
+    /// Ask peers, too: they get a vector of the question, from which much of its words can be guessed
+    ///
+    /// Up to 8 peers get the question's vector and the filter. The words themselves are not sent, but a vector gives away most of
+    /// them: programs that turn vectors back into text recover the greater part of a short question. Ask the mesh only
+    /// what these peers may know.
     #[arg(long)]
     mesh: bool,
     /// Seconds to wait for peers
