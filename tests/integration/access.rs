@@ -478,3 +478,14 @@ async fn a_folder_whose_socket_would_have_too_long_a_path_is_refused_with_the_wa
     let ran = ran(program(&deep, &[]), &["run", "--api-listen", "", "--metrics-listen", ""], "").await;
     ran.ended_with(1).assert_told("shorter --data-dir", "");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_data_folder_that_others_can_look_into_is_refused() {
+    let dir = folder();
+    TestNode::on(dir.path(), config()).await.stop().await;
+    std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    let error = TestNode::try_on(dir.path(), config()).await.err().expect("it is refused").to_string();
+    assert!(error.contains("chmod 700"), "{error}");
+    std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o700)).unwrap();
+    TestNode::on(dir.path(), config()).await.stop().await;
+}

@@ -7,7 +7,8 @@ use futures::future::join_all;
 use synapsenet_proto::{Identity, rpc};
 
 use super::harness::{
-    Links, Random, TestNode, TestProcess, folder, ids, join, mesh_config, shared, wait_for, within,
+    Links, Random, TestNode, TestProcess, folder, ids, join, mesh_config, private_folder, shared, wait_for,
+    within,
 };
 
 async fn wait_for_same(nodes: &[TestNode], count: usize) {
@@ -163,7 +164,7 @@ async fn linked(count: u64, delay: Duration, loss: f64) -> (Vec<TestNode>, Links
         let first = nodes.first().map(|node| node.node.mesh_addresses()).unwrap_or_default();
         let dir = folder();
         let identity = Identity::from_seed(&rand_seed(nodes.len()));
-        std::fs::create_dir_all(dir.path().join("data")).unwrap();
+        private_folder(&dir.path().join("data"));
         let seed = identity.seed().iter().map(|byte| format!("{byte:02x}")).collect::<String>();
         write_private(&dir.path().join("data/identity.seed"), &seed);
         let me = synapsenet_net::peer_of(&identity);

@@ -41,9 +41,18 @@ pub(crate) async fn wait_for(what: &str, mut condition: impl AsyncFnMut() -> boo
     .await;
 }
 
-/// A folder that goes when the test ends. Its path is short, because the path of a socket in it has a limit.
+/// A folder that goes when the test ends, which a node takes for its data. Its path is short, because the path of a socket in
+/// it has a limit.
 pub(crate) fn folder() -> tempfile::TempDir {
-    tempfile::Builder::new().prefix("syn").tempdir().unwrap()
+    use std::os::unix::fs::PermissionsExt;
+    let for_one_alone = std::fs::Permissions::from_mode(0o700);
+    tempfile::Builder::new().prefix("syn").permissions(for_one_alone).tempdir().unwrap()
+}
+
+/// Makes a folder that a node takes for its data.
+pub(crate) fn private_folder(path: &std::path::Path) {
+    use std::os::unix::fs::DirBuilderExt;
+    std::fs::DirBuilder::new().mode(0o700).create(path).unwrap();
 }
 
 /// Milliseconds since 1970-01-01 UTC.

@@ -7,7 +7,8 @@ use synapsenet_proto::rpc;
 use tonic::Code;
 
 use super::harness::{
-    Client, INT8, SINES, TestNode, TestProcess, W8, config, folder, synapsenet, tiny_model, wait_for, within,
+    Client, INT8, SINES, TestNode, TestProcess, W8, config, folder, private_folder, synapsenet, tiny_model,
+    wait_for, within,
 };
 
 #[tokio::test(flavor = "multi_thread")]
@@ -34,7 +35,7 @@ async fn a_provider_that_is_not_there_ends_the_node_unless_the_processor_may_do_
 async fn a_configuration_that_is_read_anew_changes_the_model() {
     let dir = folder();
     let data = dir.path().join("data");
-    std::fs::create_dir(&data).unwrap();
+    private_folder(&data);
     let file = data.join("config.toml");
     std::fs::write(&file, format!("[ai]\nmodel = \"{W8}\"\n")).unwrap();
     let node = TestProcess::start(&data).await;

@@ -223,7 +223,7 @@ async fn two_nodes_do_not_share_a_folder() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_model_is_never_run_by_a_library_that_may_send_something() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = folder();
     // ONNX Runtime reads this while it is loaded; whatever the user's environment says, the node's says no.
     let node = TestProcess::start_with(dir.path(), &[], &[("ORT_DISABLE_TELEMETRY", "0")]).await;
     let environment = std::fs::read(format!("/proc/{}/environ", node.id())).unwrap();

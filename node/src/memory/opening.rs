@@ -1,16 +1,17 @@
 //! Opening what lies in the data folder: the store, the keys, the models, and the spaces that answer from the start.
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use prometheus_client::registry::Registry;
 use synapsenet_index::{Compute, HnswOptions, Model, find_runtime};
 use synapsenet_proto::Identity;
 use synapsenet_storage::{Store, StoreOptions};
 
 use crate::config::{AiConfig, Config};
-use crate::data_folder::{DATABASE, INDEX, MODELS, private_dir};
+use crate::data_folder::{DATABASE, INDEX, MODELS, keeps_modes, private_dir};
 use crate::identity;
 use crate::machine;
 use crate::memory::Memory;
@@ -43,6 +44,7 @@ pub(crate) struct Opened {
 /// When the folder or something in it cannot be used; the message says what to do.
 pub(crate) fn open(data_dir: &Path, config: &Config, alarm: &Alarm) -> anyhow::Result<Opened> {
     make_private_dir(data_dir)?;
+    refuse_open_folder(data_dir)?;
     let options = StoreOptions { cache_bytes: config.storage.cache_bytes };
     let database = data_dir.join(DATABASE);
     let store =
@@ -166,7 +168,43 @@ fn sweep(index_dir: &Path) {
     }
 }
 
+/// Refuses a data folder that others may look into: in it lie the grains, private ones too, and the socket that lets in whoever
+/// reaches it. Where the file system keeps no permissions, the identity in it is refused with what can be done there.
+fn refuse_open_folder(dir: &Path) -> anyhow::Result<()> {
+    let shown = dir.display();
+    let looking = || format!("cannot look at {shown}");
+    let mode = std::fs::metadata(dir).with_context(looking)?.permissions().mode();
+    if mode & 0o077 != 0 && keeps_modes(dir).with_context(looking)? {
+        bail!(
+            "the data folder {shown} is open to others (mode {:03o}), and with it every private grain: run `chmod 700 {shown}`",
+            mode & 0o777
+        );
+    }
+    Ok(())
+}
+
 fn make_private_dir(dir: &Path) -> anyhow::Result<()> {
     private_dir(dir)
         .with_context(|| format!("cannot make the folder {}: name another with --data-dir", dir.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_data_folder_that_is_open_to_others_is_refused_with_the_way_out() {
+        let dir = tempfile::tempdir().unwrap();
+        let set = |mode| std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(mode)).unwrap();
+        for mode in [0o755, 0o750, 0o701] {
+            set(mode);
+            let message = refuse_open_folder(dir.path()).unwrap_err().to_string();
+            assert!(message.contains(&format!("{mode:o}")) && message.contains("chmod 700"), "{message}");
+        }
+        set(0o700);
+        refuse_open_folder(dir.path()).unwrap();
+        let made = dir.path().join("made/below");
+        private_dir(&made).unwrap();
+        refuse_open_folder(&made).unwrap();
+    }
 }
