@@ -103,7 +103,7 @@ impl Node {
         let server = RpcServer::bind(data_dir, &config.api).await?;
         let metrics_server = match config.metrics.listen.as_str() {
             "" => None,
-            address => Some(MetricsServer::bind(address, registry, Gauges(memory.clone())).await?),
+            _ => Some(MetricsServer::bind(&config.metrics, registry, Gauges(memory.clone())).await?),
         };
         let listening = match config.network.enabled {
             true => {

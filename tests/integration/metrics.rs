@@ -36,9 +36,14 @@ impl Page {
 
 /// Reads a page of the metrics server.
 async fn get(address: SocketAddr, path: &str) -> Page {
+    get_as(address, path, &address.to_string()).await
+}
+
+/// Reads a page under the name of a host.
+async fn get_as(address: SocketAddr, path: &str, host: &str) -> Page {
     let answer = within("a page", async {
         let mut stream = TcpStream::connect(address).await.unwrap();
-        let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+        let request = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
         stream.write_all(request.as_bytes()).await.unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await.unwrap();
@@ -210,4 +215,20 @@ async fn a_node_can_be_run_without_the_page() {
     let node = TestNode::fresh_with(config).await;
     assert_eq!(node.node.metrics_address(), None);
     assert_eq!(node.status().await.metrics_address, "");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_in_a_browser_that_gives_this_machine_its_own_name_reads_no_metrics() {
+    let mut config = config();
+    config.metrics.hosts = vec!["node.example".into()];
+    let node = TestNode::fresh_with(config).await;
+    let address = node.node.metrics_address().unwrap();
+    for host in ["evil.example", "127.0.0.1.evil.example:80"] {
+        let page = get_as(address, "/metrics", host).await;
+        assert!(page.head.starts_with("http/1.1 421"), "{}", page.head);
+        assert!(page.body.contains("metrics.hosts") && !page.body.contains("syn_"), "{}", page.body);
+    }
+    for host in ["localhost", "node.example:7718"] {
+        assert!(get_as(address, "/metrics", host).await.head.starts_with("http/1.1 200"), "{host}");
+    }
 }

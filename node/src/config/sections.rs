@@ -163,11 +163,13 @@ impl Default for ApiConfig {
 pub struct MetricsConfig {
     /// TCP address of the OpenMetrics page `/metrics`; empty means none.
     pub listen: String,
+    /// Names under which the page may be asked for, besides localhost and the address that it listens on.
+    pub hosts: Vec<String>,
 }
 
 impl Default for MetricsConfig {
     fn default() -> Self {
-        Self { listen: "127.0.0.1:7718".into() }
+        Self { listen: "127.0.0.1:7718".into(), hosts: Vec::new() }
     }
 }
 
