@@ -9,18 +9,21 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use axum::serve::{Listener, ListenerExt};
+use axum::serve::Listener;
 use prometheus_client::registry::Registry;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 
 use crate::calls::report::Gauges;
 use crate::config::MetricsConfig;
+use crate::connections::{Seated, Seats, seats_for};
 
 /// The content type of OpenMetrics 1.0.
 const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 /// And of everything else that is answered.
 const PLAIN: &str = "text/plain; charset=utf-8";
+/// The part of the descriptors that the page may take: whoever reads it needs one connection for a moment.
+const SEATS_SHARE: u64 = 16;
 /// What is said to whoever asks for the page under another name.
 const NOT_HERE: &str = "This page is not served under the name in the Host header of the request. It is under localhost and its own \
                         address; metrics.hosts names others.\n";
@@ -66,17 +69,28 @@ impl MetricsServer {
     /// When the socket breaks.
     pub async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
         let stopped = async move { stop.cancelled().await };
-        Ok(axum::serve(prompt(self.listener), self.router).with_graceful_shutdown(stopped).await?)
+        let entrance = Entrance { listener: self.listener, seats: Seats::new(seats_for(SEATS_SHARE)) };
+        Ok(axum::serve(entrance, self.router).with_graceful_shutdown(stopped).await?)
     }
 }
 
-/// A listener whose connections send each answer at once, however small it is.
-fn prompt(listener: TcpListener) -> impl Listener<Io = TcpStream, Addr = SocketAddr> {
-    listener.tap_io(|stream| {
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%error, "a connection to the metrics page sends its answers late");
-        }
-    })
+/// A listener with a bounded number of connections. None of them is known, so the oldest gives way.
+struct Entrance {
+    listener: TcpListener,
+    seats: Seats,
+}
+
+impl Listener for Entrance {
+    type Io = Seated<TcpStream>;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (Self::Io, SocketAddr) {
+        self.seats.next(&self.listener).await
+    }
+
+    fn local_addr(&self) -> std::io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
 }
 
 /// Under which names the page is served.
@@ -134,16 +148,6 @@ async fn show(State(page): State<Arc<Page>>, headers: HeaderMap) -> Response {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[tokio::test]
-    async fn the_page_waits_for_nothing() {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let mut listener = prompt(listener);
-        let (client, (accepted, _)) = tokio::join!(TcpStream::connect(address), listener.accept());
-        client.unwrap();
-        assert!(accepted.nodelay().unwrap());
-    }
 
     fn allows(listening: &str, names: &[&str], hosts: &[&str]) -> bool {
         let names = names.iter().map(|name| (*name).to_owned()).collect();

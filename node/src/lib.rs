@@ -9,6 +9,7 @@ mod blocking;
 mod calls;
 pub mod cli;
 pub mod config;
+mod connections;
 mod data_folder;
 mod filter;
 mod http;

@@ -479,6 +479,39 @@ async fn a_folder_whose_socket_would_have_too_long_a_path_is_refused_with_the_wa
     ran.ended_with(1).assert_told("shorter --data-dir", "");
 }
 
+/// Sockets that say nothing, one more than there are seats.
+async fn silent_sockets<S>(connect: impl AsyncFn() -> S) -> Vec<S> {
+    use rustix::process::{Resource, getrlimit};
+    let descriptors = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    let mut sockets = Vec::new();
+    for _ in 0..=(descriptors / 4).clamp(16, 256) {
+        sockets.push(connect().await);
+    }
+    sockets
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn silent_sockets_push_each_other_out_and_no_client() {
+    let node = tcp_node().await;
+    let address = tcp_address(&node);
+    let (at, path) = (address.strip_prefix("http://").unwrap(), node.dir().join("api.sock"));
+    let right = format!("Bearer {}", std::fs::read_to_string(node.dir().join("api.token")).unwrap());
+    let before = connect(&address).await;
+    status_with(before.clone(), Some(&right)).await.unwrap();
+
+    let mut over_tcp = silent_sockets(async || tokio::net::TcpStream::connect(at).await.unwrap()).await;
+    let mut over_unix = silent_sockets(async || UnixStream::connect(&path).await.unwrap()).await;
+    // The first to come goes for those that came after it; all would go for their silence, after a while. Whether it ends in
+    // order or is reset, what the server said to it before is of no interest.
+    let mut said = Vec::new();
+    let _ = within("the end of the first over TCP", over_tcp[0].read_to_end(&mut said)).await;
+    let _ = within("the end of the first over the socket", over_unix[0].read_to_end(&mut said)).await;
+    status_with(before, Some(&right)).await.expect("who was there before goes on");
+    status_with(connect(&address).await, Some(&right)).await.expect("who comes now is let in");
+    node.put("Over the socket as ever.").await;
+    Client::unix(&path).await.status().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_data_folder_that_others_can_look_into_is_refused() {
     let dir = folder();

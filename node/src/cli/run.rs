@@ -18,6 +18,7 @@ use super::context::Context;
 use super::failure::{Exit, Failure};
 use super::output::{FAINT, STRONG};
 use crate::config::{ConfigError, Flag, Settings};
+use crate::connections::raise_descriptors;
 use crate::data_folder::SOCKET;
 use crate::node::Node;
 
@@ -83,6 +84,7 @@ pub(crate) async fn run(args: RunArgs, context: &mut Context) -> Result<Exit, Fa
     let settings = Settings::load(context.config.as_deref(), &data_dir, flags.clone())?;
     log_to_stderr(&settings.config.log.level, &settings.config.log.format)?;
 
+    raise_descriptors();
     let mut signals = StopSignals::new()?;
     let mut reload = listen_for(SignalKind::hangup())?;
     let started = tokio::select! {

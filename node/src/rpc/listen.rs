@@ -14,12 +14,11 @@ use synapsenet_proto::rpc::node_service_server::NodeServiceServer;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::watch;
 use tokio_stream::StreamExt;
-use tokio_stream::wrappers::UnixListenerStream;
 use tokio_util::sync::CancellationToken;
 use tonic::codec::CompressionEncoding::{Gzip, Zstd};
 use tonic::service::interceptor::InterceptedService;
 use tonic::service::{Interceptor, Routes};
-use tonic::transport::server::TcpIncoming;
+use tonic::transport::server::{Connected, TlsConnectInfo};
 use tonic::transport::{Identity as TlsIdentity, Server, ServerTlsConfig};
 use tonic::{Request, Status};
 use tonic_health::ServingStatus;
@@ -32,6 +31,7 @@ use super::status::status_of;
 use crate::calls::access::{Right, Token};
 use crate::calls::grains::MAX_DOCUMENT_BYTES;
 use crate::config::ApiConfig;
+use crate::connections::{Guest, Seated, Seats, seats_for};
 use crate::data_folder::SOCKET;
 use crate::rpc::Api;
 
@@ -48,6 +48,9 @@ const MAX_STREAMS: u32 = 256;
 /// that half, 64 MiB, besides the windows of its streams.
 const STREAM_WINDOW: u32 = (64 << 10) - 1;
 const CONNECTION_WINDOW: u32 = 128 << 20;
+/// The part of the descriptors that each of the two listeners may take for its connections: with the metrics page a little
+/// more than half, and peers and files have the rest.
+const SEATS_SHARE: u64 = 4;
 /// Silence after which a TCP client is asked whether it is still there.
 const KEEPALIVE: Duration = Duration::from_secs(60);
 /// How long open calls may go on when the node stops.
@@ -115,7 +118,7 @@ impl RpcServer {
         let for_socket = Entrance::new(routes(api.clone(), Guard(None), health.clone())?);
         let socket = async {
             let stopped = stop.clone().cancelled_owned();
-            let incoming = UnixListenerStream::new(self.socket).map(|stream| stream.map(AnyAuthority::new));
+            let incoming = seats().fill(self.socket).map(|stream| stream.map(AnyAuthority::new));
             Ok(builder().serve_with_incoming_shutdown(for_socket, incoming, stopped).await?)
         };
         let tcp = async {
@@ -126,7 +129,7 @@ impl RpcServer {
             }
             let services = Entrance::new(routes(api, Guard(Some(tcp.token)), health)?);
             let stopped = stop.clone().cancelled_owned();
-            Ok(builder.serve_with_incoming_shutdown(services, incoming(tcp.listener), stopped).await?)
+            Ok(builder.serve_with_incoming_shutdown(services, seats().fill(tcp.listener), stopped).await?)
         };
         let serving = async { tokio::try_join!(socket, tcp).map(|_| ()) };
         let overdue = async {
@@ -179,10 +182,16 @@ impl Tcp {
     }
 }
 
-/// Connections that send each answer at once: an answer that waits for the client to confirm the one before comes some
-/// 40 ms late.
-fn incoming(listener: TcpListener) -> TcpIncoming {
-    TcpIncoming::from(listener).with_nodelay(Some(true))
+fn seats() -> Seats {
+    Seats::new(seats_for(SEATS_SHARE))
+}
+
+impl<S> Connected for Seated<S> {
+    type ConnectInfo = Guest;
+
+    fn connect_info(&self) -> Guest {
+        self.guest()
+    }
 }
 
 fn builder() -> Server {
@@ -242,7 +251,8 @@ async fn tell_health(health: HealthReporter, mut is_disk_full: watch::Receiver<b
     }
 }
 
-/// Gives a request the right that the token in it stands for; everybody who can open the socket may do everything.
+/// Gives a request the right that the token in it stands for; everybody who can open the socket may do everything. Who has a
+/// right keeps the seat of its connection.
 #[derive(Clone)]
 struct Guard(Option<Token>);
 
@@ -255,7 +265,12 @@ impl Interceptor for Guard {
                 token.check(authorization.and_then(|value| value.to_str().ok())).map_err(status_of)?
             }
         };
-        request.extensions_mut().insert(right);
+        let extensions = request.extensions_mut();
+        let behind_tls = extensions.get::<TlsConnectInfo<Guest>>().map(TlsConnectInfo::get_ref);
+        if let Some(guest) = extensions.get::<Guest>().or(behind_tls) {
+            guest.is_known();
+        }
+        extensions.insert(right);
         Ok(request)
     }
 }
@@ -276,8 +291,6 @@ fn read_tls(config: &ApiConfig) -> anyhow::Result<ServerTlsConfig> {
 
 #[cfg(test)]
 mod tests {
-    use tokio::net::TcpStream;
-
     use super::*;
 
     #[test]
@@ -295,15 +308,5 @@ mod tests {
         let long = format!("/{}", "x".repeat(200));
         let error = std::os::unix::net::UnixListener::bind(&long).unwrap_err();
         assert!(no_socket(Path::new(&long), &error).contains("at most 107 bytes, and this one has 201"));
-    }
-
-    #[tokio::test]
-    async fn answers_over_tcp_wait_for_nothing() {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let (client, accepted) =
-            tokio::join!(TcpStream::connect(address), async { incoming(listener).next().await });
-        client.unwrap();
-        assert!(accepted.unwrap().unwrap().nodelay().unwrap());
     }
 }
