@@ -128,7 +128,11 @@ impl Inner {
         let message = Negentropy::owned(items, MAX_FRAME_BYTES)
             .and_then(|mut negentropy| negentropy.reconcile(&message))
             .map_err(|_| "the message cannot be read")?;
-        let pages = if span == Span::WHOLE { catalogue.page_times.to_vec() } else { Vec::new() };
+        // Whoever asks about more than one page of it.
+        let is_cut = catalogue.page_times.first().is_some_and(|newest| {
+            span.from_ms < *newest && (span.before_ms == 0 || span.before_ms > *newest)
+        });
+        let pages = if is_cut { catalogue.page_times.to_vec() } else { Vec::new() };
         let grains = catalogue.items.len() as u64;
         // The swarm says what time it is.
         Ok(rpc::SyncResponse { message, grains, pages, ..Default::default() })

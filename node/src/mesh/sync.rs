@@ -2,7 +2,7 @@
 //! missing. Gossip alone loses what a node missed.
 //!
 //! ```text
-//!  a peer appears, has news, the timer --> schedule --> pull (at most 3) --> ingest
+//!  a peer appears, has news, the timer --> schedule --> pull (at most 4) --> ingest
 //!                                                         |  session: which ids are missing
 //!                                                         |  source: fetch, open, hand in
 //!                                                         `--> news to the peer, and to others
@@ -14,6 +14,7 @@
 
 mod board;
 pub(crate) mod items;
+mod pace;
 mod pull;
 mod schedule;
 pub(crate) mod session;

@@ -227,7 +227,7 @@ async fn a_peer_that_asks_without_end_is_told_that_this_node_is_busy() {
 }
 
 #[tokio::test]
-async fn pages_are_told_with_the_whole_of_time_only() {
+async fn pages_are_told_with_a_span_of_more_than_the_newest_one_only() {
     let node = Fixture::new();
     let put = |n: u64| {
         let draft = Draft { text: n.to_string(), ..Draft::default() };
@@ -241,6 +241,10 @@ async fn pages_are_told_with_the_whole_of_time_only() {
     assert_eq!((answer.grains, answer.pages.len()), (count, 3));
     let newest = sync(&serve, rpc::Reconcile { from_ms: answer.pages[0], ..everything() }).unwrap();
     assert_eq!((newest.grains, newest.pages.len()), (count, 0));
+    let until_now = sync(&serve, rpc::Reconcile { before_ms: count + 1, ..everything() }).unwrap();
+    assert_eq!(until_now.pages, answer.pages);
+    let older = sync(&serve, rpc::Reconcile { before_ms: answer.pages[0], ..everything() }).unwrap();
+    assert!(older.pages.is_empty());
     assert_eq!(newest.message.len() / 32, count as usize / 2);
 }
 

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use synapsenet_net::PeerId;
 use synapsenet_proto::Topic;
 
 use crate::memory::events::{Events, Happening, SyncProgress, SyncState};
@@ -19,7 +20,7 @@ pub(super) struct Board {
 
 #[derive(Debug, Default)]
 struct Latest {
-    running: BTreeMap<Topic, SyncProgress>,
+    running: BTreeMap<(Topic, PeerId), SyncProgress>,
     finished: BTreeMap<Topic, SyncProgress>,
 }
 
@@ -39,9 +40,9 @@ impl Board {
         let mut latest = self.lock();
         let (topic, progress) = (progress.topic.clone(), progress.clone());
         if progress.state == SyncState::Running {
-            latest.running.insert(topic, progress);
+            latest.running.insert((topic, progress.peer), progress);
         } else {
-            latest.running.remove(&topic);
+            latest.running.remove(&(topic.clone(), progress.peer));
             latest.finished.insert(topic, progress);
         }
     }

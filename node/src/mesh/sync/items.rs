@@ -25,22 +25,29 @@ impl Span {
     /// The whole of time.
     pub const WHOLE: Self = Self { from_ms: 0, before_ms: 0 };
 
-    /// The pages that times cut the whole of time into, newest first; none when the times do not descend. Whatever the
-    /// last of them says, the last page goes back to the beginning.
-    pub fn pages(times: &[u64]) -> Option<Vec<Self>> {
+    /// The pages that times cut this span into, newest first; none when the times do not descend. Whatever the last of them
+    /// says, the last page goes back to the beginning.
+    pub fn pages(self, times: &[u64]) -> Option<Vec<Self>> {
         if !times.is_sorted_by(|newer, older| newer > older) {
             return None;
         }
         let mut spans = Vec::with_capacity(times.len());
-        let mut before_ms = 0;
-        for &from_ms in times {
+        let mut before_ms = self.before_ms;
+        let within =
+            |time: &&u64| **time >= self.from_ms && self.before().is_none_or(|before| **time < before);
+        for &from_ms in times.iter().filter(within) {
             spans.push(Self { from_ms, before_ms });
             before_ms = from_ms;
         }
         if let Some(last) = spans.last_mut() {
-            last.from_ms = 0;
+            last.from_ms = self.from_ms;
         }
         Some(spans)
+    }
+
+    /// Whether this time is in it.
+    pub fn contains(self, time_ms: u64) -> bool {
+        time_ms >= self.from_ms && self.before().is_none_or(|before| time_ms < before)
     }
 
     /// Whether it has a beginning before its end.
@@ -175,19 +182,22 @@ mod tests {
     #[test]
     fn times_that_do_not_descend_are_no_pages() {
         for bad in [[5, 5], [4, 5]] {
-            assert_eq!(Span::pages(&bad), None);
+            assert_eq!(Span::WHOLE.pages(&bad), None);
         }
         assert_eq!(
-            Span::pages(&[9, 5]),
+            Span::WHOLE.pages(&[9, 5]),
             Some(vec![Span { from_ms: 9, before_ms: 0 }, Span { from_ms: 0, before_ms: 9 }])
         );
+        let span = |from_ms, before_ms| Span { from_ms, before_ms };
+        assert_eq!(span(3, 20).pages(&[25, 9, 5, 2]), Some(vec![span(9, 20), span(3, 9)]));
+        assert!(span(3, 20).contains(3) && !span(3, 20).contains(20) && Span::WHOLE.contains(u64::MAX));
     }
 
     proptest! {
         #[test]
         fn every_grain_is_on_exactly_one_page(times in proptest::collection::vec(0u64..3000, 0..4000)) {
             let items = Items::of_times(times.iter().copied());
-            let spans = Span::pages(&items.page_times()).unwrap();
+            let spans = Span::WHOLE.pages(&items.page_times()).unwrap();
             if !spans.is_empty() {
                 let on_pages: usize = spans.iter().map(|span| items.within(*span).len()).sum();
                 prop_assert_eq!(on_pages, items.len());

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use synapsenet_net::Offence;
-use synapsenet_proto::rpc;
+use synapsenet_proto::{MAX_CLOCK_SKEW_MS, rpc};
 use tokio_util::sync::CancellationToken;
 
 use super::board::Teller;
@@ -21,6 +21,7 @@ use super::session::{Endless, Rounds, Session, Step};
 use super::source::{Batch, Source, Stop, Wanted};
 use crate::blocking::blocking;
 use crate::memory::events::{SyncProgress, SyncState};
+use crate::memory::ingest::now_ms;
 
 /// Grains that a peer may be asked for at once.
 pub(crate) const MAX_FETCHED_IDS: usize = 512;
@@ -28,6 +29,12 @@ pub(crate) const MAX_FETCHED_IDS: usize = 512;
 pub(super) const FETCHED_IDS: usize = 256;
 /// ... and so are the batches at the same time: one is stored while the next one comes.
 pub(super) const MAX_FETCHES: usize = 2;
+/// A synchronisation that goes on for so long gives its place to others, and goes on when it has its turn again: on a line of
+/// 4 MiB a second, after some million grains.
+pub(super) const MAX_SYNC: Duration = Duration::from_secs(900);
+/// Bytes of refused grains in one synchronisation, above which it ends when they are most of what came: 100,000 short texts of an
+/// author that is not wanted here are fewer.
+const MAX_REFUSED_BYTES: u64 = 64 << 20;
 /// A synchronisation that brings nothing new for so long gives its place to others.
 pub(super) const MAX_BARREN: Duration = Duration::from_secs(120);
 /// Grains listed and not given, above which no more are asked for of a peer that gave fewer than those. It costs it
@@ -46,6 +53,7 @@ pub(super) struct Pull {
     useful: Instant,
     added: u64,
     given_up: u64,
+    refused_bytes: u64,
     lacks: Lacks,
 }
 
@@ -77,6 +85,19 @@ pub(super) struct Pulled {
     pub offence: Option<Offence>,
     /// What the peer lacks.
     pub lacks: Lacks,
+    /// When it is the peer's turn again.
+    pub next: Next,
+}
+
+/// When the next synchronisation of a topic with the same peer may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Next {
+    /// As soon as it is wanted.
+    Usual,
+    /// It is wanted: there is more.
+    GoesOn,
+    /// After a while in which others have their turns.
+    AfterRest,
 }
 
 impl Pull {
@@ -90,6 +111,7 @@ impl Pull {
             useful: now,
             added: 0,
             given_up: 0,
+            refused_bytes: 0,
             lacks: Lacks::default(),
         }
     }
@@ -99,12 +121,20 @@ impl Pull {
         self.tell();
         let ended = cancel.run_until_cancelled(self.pull()).await;
         let ended = ended.unwrap_or_else(|| Err(Stop::failed("it is not wanted any more")));
-        let mut offence = None;
+        let (mut offence, mut next) = (None, Next::Usual);
         self.progress.state = match ended {
             Ok(()) => SyncState::Done,
             Err(Stop::Full) => {
                 self.progress.quota_reached = true;
                 SyncState::Done
+            }
+            Err(Stop::Later) => {
+                next = Next::GoesOn;
+                SyncState::Failed("there is more than there is time for at once; it goes on".to_owned())
+            }
+            Err(Stop::Rest(reason)) => {
+                next = Next::AfterRest;
+                SyncState::Failed(reason.to_owned())
             }
             Err(Stop::Failed { reason, offence: fault }) => {
                 offence = fault;
@@ -112,29 +142,33 @@ impl Pull {
             }
         };
         self.tell();
-        Pulled { progress: self.progress, added: self.added, offence, lacks: self.lacks }
+        Pulled { progress: self.progress, added: self.added, offence, lacks: self.lacks, next }
     }
 
     async fn pull(&mut self) -> Result<(), Stop> {
-        let all = Span { from_ms: self.source.from_ms(), ..Span::WHOLE };
-        for page in self.session(all).await? {
-            self.session(page).await?;
+        // What is dated ahead of the clock here would be refused, and what is older than all there is room for.
+        let before_ms = now_ms().saturating_add(MAX_CLOCK_SKEW_MS);
+        let all = Span { from_ms: self.source.from_ms(), before_ms };
+        if !all.is_valid() {
+            return Err(Stop::Full);
+        }
+        for page in self.session(all, true).await? {
+            self.session(page, false).await?;
         }
         Ok(())
     }
 
-    /// Compares one span and fetches what is missing of it. When it is the whole of time and too much is missing for
+    /// Compares one span and fetches what is missing of it. When it is the first and too much is missing for
     /// that, nothing is fetched, and it answers the pages to go through.
-    async fn session(&mut self, span: Span) -> Result<Vec<Span>, Stop> {
-        let session = Arc::new(Session { items: self.read(span).await?, span });
+    async fn session(&mut self, span: Span, mut is_first: bool) -> Result<Vec<Span>, Stop> {
+        let session = Arc::new(Session { items: self.read(span).await?, is_first });
         let opening = session.clone();
         let mut message = blocking(move || opening.open()).await.map_err(Stop::failed)?;
         let mut rounds = Rounds::default();
-        let mut is_first = span == Span::WHOLE;
         loop {
             let answer = self.reconcile(span, message.clone()).await?;
             if std::mem::take(&mut is_first) && answer.grains > (session.items.len() + PAGE_GRAINS) as u64 {
-                let pages = pages(&answer.pages)?;
+                let pages = pages(span, &answer.pages)?;
                 if !pages.is_empty() {
                     return Ok(pages);
                 }
@@ -148,7 +182,7 @@ impl Pull {
             let missing = self.source.missing(need).await?;
             self.progress.missing += missing.len() as u64;
             self.tell_sometimes();
-            self.fetch(missing).await?;
+            self.fetch(missing, span).await?;
             counted.map_err(endless)?;
             let Some(next) = next else { return Ok(Vec::new()) };
             message = next;
@@ -163,17 +197,29 @@ impl Pull {
 
     async fn reconcile(&mut self, span: Span, message: Vec<u8>) -> Result<rpc::SyncResponse, Stop> {
         if self.useful.elapsed() > MAX_BARREN {
-            return Err(Stop::failed("the peer answers slowly and brings nothing new"));
+            return Err(Stop::Rest("the peer answers slowly and brings nothing new"));
         }
+        self.keep_time()?;
         let Span { from_ms, before_ms } = span;
         let topic = self.source.topic.to_string();
         self.source.reconcile(rpc::Reconcile { topic, from_ms, before_ms, message }).await
     }
 
+    /// Fetches what is missing, and last what another synchronisation was fetching and did not bring.
+    async fn fetch(&mut self, missing: Vec<Wanted>, span: Span) -> Result<(), Stop> {
+        let left = self.fetch_all(missing, span, true).await?;
+        self.fetch_all(left, span, false).await.map(|_| ())
+    }
+
     /// Fetches grains in batches, a few at the same time. When those are not stored yet, no more are asked for. When one
-    /// fails, the others still end, so that what came is stored.
-    async fn fetch(&mut self, missing: Vec<Wanted>) -> Result<(), Stop> {
-        let mut queue = VecDeque::from(missing);
+    /// fails, the others still end, so that what came is stored. Answers those that are left to others.
+    async fn fetch_all(
+        &mut self,
+        missing: Vec<Wanted>,
+        span: Span,
+        leave: bool,
+    ) -> Result<Vec<Wanted>, Stop> {
+        let (mut queue, mut left) = (VecDeque::from(missing), Vec::new());
         let mut under_way = FuturesUnordered::new();
         let mut result = Ok(());
         loop {
@@ -184,9 +230,28 @@ impl Pull {
             }
             while under_way.len() < MAX_FETCHES && !queue.is_empty() {
                 let batch: Vec<Wanted> = queue.drain(..queue.len().min(FETCHED_IDS)).collect();
-                under_way.push(self.source.clone().bring(batch));
+                let length = batch.len();
+                let batch = self.source.still_missing(batch).await;
+                let batch =
+                    batch.map(|batch| (length - batch.len(), self.source.under_way.take(batch, leave)));
+                let Ok((came, (mut taken, others))) = batch.map_err(|stop| result = Err(stop)) else {
+                    queue.clear();
+                    break;
+                };
+                self.progress.fetched += came as u64;
+                if came > 0 {
+                    self.useful = Instant::now();
+                }
+                left.extend(others);
+                let (source, wanted) = (self.source.clone(), std::mem::take(&mut taken.wanted));
+                if !wanted.is_empty() {
+                    under_way.push(async move {
+                        let _until_it_came = taken;
+                        source.bring(wanted, span).await
+                    });
+                }
             }
-            let Some(batch) = under_way.next().await else { return result };
+            let Some(batch) = under_way.next().await else { return result.map(|()| left) };
             let counted = batch.and_then(|batch| self.count(&batch).map(|()| batch.again));
             match counted {
                 Ok(again) if result.is_ok() => {
@@ -199,6 +264,15 @@ impl Pull {
                 }
             }
         }
+    }
+
+    /// # Errors
+    /// When its time is over, or the peer is too slow.
+    fn keep_time(&self) -> Result<(), Stop> {
+        if self.source.pace.is_too_slow() {
+            return Err(Stop::Rest("the peer is so slow that others have their turn"));
+        }
+        if self.start.elapsed() > MAX_SYNC { Err(Stop::Later) } else { Ok(()) }
     }
 
     fn count(&mut self, batch: &Batch) -> Result<(), Stop> {
@@ -214,6 +288,13 @@ impl Pull {
         if batch.is_full {
             return Err(Stop::Full);
         }
+        self.refused_bytes += batch.refused_bytes;
+        if self.refused_bytes > MAX_REFUSED_BYTES
+            && self.refused_bytes > self.source.bytes_received.load(Relaxed) / 2
+        {
+            return Err(Stop::Rest("most of what the peer gives is refused here"));
+        }
+        self.keep_time()?;
         if self.given_up > MAX_NEVER_GIVEN && self.given_up > self.progress.fetched {
             return Err(Stop::failed("the peer lists grains that it does not give"));
         }
@@ -240,12 +321,12 @@ impl Pull {
     }
 }
 
-fn pages(times: &[u64]) -> Result<Vec<Span>, Stop> {
+fn pages(span: Span, times: &[u64]) -> Result<Vec<Span>, Stop> {
     let bad = |reason| Stop::offence(Offence::BadAnswer, reason);
     if times.len() > MAX_PAGES {
         return Err(bad("the peer has more pages than there may be"));
     }
-    Span::pages(times).ok_or_else(|| bad("the peer's pages are in no order"))
+    span.pages(times).ok_or_else(|| bad("the peer's pages are in no order"))
 }
 
 fn endless(endless: Endless) -> Stop {

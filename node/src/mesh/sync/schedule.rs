@@ -6,11 +6,21 @@ use std::time::{Duration, Instant};
 use synapsenet_net::PeerId;
 use synapsenet_proto::Topic;
 
-/// Synchronisations at the same time: each may hold some megabytes, and they share one line and one disk.
-pub(super) const MAX_RUNNING: usize = 3;
+/// Synchronisations at the same time: each may hold some megabytes, and they share one line and one disk ...
+pub(super) const MAX_RUNNING: usize = 4;
+/// ... of those, about one topic: a slow peer does not hold up what others have ...
+pub(super) const MAX_OF_TOPIC: usize = 2;
+/// ... and with one peer, so that it never has all places.
+pub(super) const MAX_OF_PEER: usize = 2;
 /// Time between the end of one and the start of the next with the same peer about the same topic: what comes in between
 /// is taken along by one.
 pub(super) const MIN_GAP: Duration = Duration::from_secs(2);
+/// The rest of a peer that was too slow, doubled each time that it is so again ...
+pub(super) const FIRST_REST: Duration = Duration::from_secs(60);
+/// ... and the longest.
+const MAX_REST: Duration = Duration::from_secs(3600);
+/// Pairs of which it is kept when they rest. Of more, all rests are forgotten.
+const MAX_RESTS: usize = 4096;
 /// Synchronisations that may wait. The timer makes up for those that do not fit.
 const MAX_WANTED: usize = 4096;
 /// The interval at least: a timer that never rests would only ask the same again.
@@ -24,10 +34,18 @@ pub(super) type Pair = (Topic, PeerId);
 pub(super) struct Schedule {
     interval: Duration,
     wanted: VecDeque<Pair>,
-    running: BTreeMap<Topic, PeerId>,
-    /// When the latest with each peer ended, as long as that matters.
-    ended: HashMap<Pair, Instant>,
+    running: Vec<Pair>,
+    /// Until when each pair rests, as long as that matters.
+    rests: HashMap<Pair, Rest>,
     timers: BTreeMap<Topic, Instant>,
+}
+
+/// The rest of a pair.
+#[derive(Debug, Clone, Copy)]
+struct Rest {
+    until: Instant,
+    /// How long the next one is, if it is too slow again.
+    next: Duration,
 }
 
 impl Schedule {
@@ -35,8 +53,8 @@ impl Schedule {
         Self {
             interval: interval.max(MIN_INTERVAL),
             wanted: VecDeque::new(),
-            running: BTreeMap::new(),
-            ended: HashMap::new(),
+            running: Vec::new(),
+            rests: HashMap::new(),
             timers: BTreeMap::new(),
         }
     }
@@ -78,34 +96,59 @@ impl Schedule {
 
     /// The next one to start, which runs from now on.
     pub fn start(&mut self, now: Instant) -> Option<Pair> {
-        if self.running.len() >= MAX_RUNNING {
-            return None;
-        }
-        let next = self.wanted.iter().position(|pair| {
-            !self.running.contains_key(&pair.0) && self.rested_at(pair).is_none_or(|at| at <= now)
-        })?;
+        let next = self
+            .wanted
+            .iter()
+            .position(|pair| self.has_place(pair) && self.rested_at(pair).is_none_or(|at| at <= now))?;
         let pair = self.wanted.remove(next)?;
-        self.running.insert(pair.0.clone(), pair.1);
+        self.running.push(pair.clone());
         Some(pair)
     }
 
-    /// One that ran is over.
-    pub fn ended(&mut self, pair: Pair, now: Instant) {
-        self.running.remove(&pair.0);
-        self.ended.retain(|_, at| *at + MIN_GAP > now);
-        self.ended.insert(pair, now);
+    /// One that ran is over. Whoever was too slow rests, longer each time.
+    pub fn ended(&mut self, pair: Pair, now: Instant, was_slow: bool) {
+        self.running.retain(|running| *running != pair);
+        let before = self.rests.get(&pair).map_or(FIRST_REST, |rest| rest.next);
+        self.rests.retain(|_, rest| rest.until + rest.next > now);
+        if self.rests.len() >= MAX_RESTS {
+            self.rests.clear();
+        }
+        let (rest, next) =
+            if was_slow { (before, (2 * before).min(MAX_REST)) } else { (MIN_GAP, FIRST_REST) };
+        self.rests.insert(pair, Rest { until: now + rest, next });
+    }
+
+    /// The owner asks for it: no long rest is kept.
+    pub fn wake(&mut self, pair: &Pair, now: Instant) {
+        if let Some(rest) = self.rests.get_mut(pair) {
+            rest.until = rest.until.min(now + MIN_GAP);
+        }
+    }
+
+    /// Whether one more may run with this peer about this topic.
+    fn has_place(&self, pair: &Pair) -> bool {
+        let of_topic = self.running.iter().filter(|running| running.0 == pair.0).count();
+        let of_peer = self.running.iter().filter(|running| running.1 == pair.1).count();
+        self.running.len() < MAX_RUNNING
+            && of_topic < MAX_OF_TOPIC
+            && of_peer < MAX_OF_PEER
+            && !self.running.contains(pair)
     }
 
     /// When there is something to do that does not come by itself; none when nothing is.
     pub fn wake_at(&self) -> Option<Instant> {
         let timer = self.timers.values().min().copied();
-        let is_free = |pair: &&Pair| self.running.len() < MAX_RUNNING && !self.running.contains_key(&pair.0);
-        let rested = self.wanted.iter().filter(is_free).filter_map(|pair| self.rested_at(pair)).min();
+        let rested = self
+            .wanted
+            .iter()
+            .filter(|pair| self.has_place(pair))
+            .filter_map(|pair| self.rested_at(pair))
+            .min();
         timer.into_iter().chain(rested).min()
     }
 
     fn rested_at(&self, pair: &Pair) -> Option<Instant> {
-        self.ended.get(pair).map(|at| *at + MIN_GAP)
+        self.rests.get(pair).map(|rest| rest.until)
     }
 }
 
@@ -132,21 +175,49 @@ mod tests {
     }
 
     #[test]
-    fn one_at_a_time_for_a_topic_and_three_in_all() {
+    fn a_slow_peer_holds_up_neither_a_topic_nor_a_node() {
         let now = Instant::now();
         let mut schedule = schedule(5, now);
-        for pair in [(topic(0), peer(1)), (topic(0), peer(2))] {
-            assert!(schedule.want(pair));
-        }
-        assert_eq!(schedule.start(now), Some((topic(0), peer(1))));
-        assert_eq!(schedule.start(now), None, "the topic is at it");
-        for n in 1..5 {
+        for n in 0..5 {
             schedule.want((topic(n), peer(1)));
         }
-        assert!(schedule.start(now).is_some() && schedule.start(now).is_some());
-        assert_eq!(schedule.start(now), None, "three run");
-        schedule.ended((topic(0), peer(1)), now);
-        assert_eq!(schedule.start(now), Some((topic(0), peer(2))), "the one that waits longest");
+        for n in 2..5 {
+            schedule.want((topic(0), peer(n)));
+        }
+        // Two of one peer, two of one topic, four in all.
+        assert_eq!(schedule.start(now), Some((topic(0), peer(1))));
+        assert_eq!(schedule.start(now), Some((topic(1), peer(1))));
+        assert_eq!(schedule.start(now), Some((topic(0), peer(2))));
+        assert_eq!(schedule.start(now), None);
+        schedule.want((topic(2), peer(3)));
+        assert_eq!(schedule.start(now), Some((topic(2), peer(3))));
+        schedule.want((topic(3), peer(4)));
+        assert_eq!(schedule.start(now), None, "four run");
+        schedule.ended((topic(0), peer(2)), now, false);
+        assert_eq!(schedule.start(now), Some((topic(0), peer(3))), "the one that waits longest");
+    }
+
+    #[test]
+    fn whoever_is_slow_rests_longer_each_time_unless_the_owner_asks() {
+        let mut now = Instant::now();
+        let mut schedule = schedule(1, now);
+        let pair = (topic(0), peer(1));
+        for rest in [60, 120, 240, 480, 960, 1920, 3600, 3600].map(Duration::from_secs) {
+            schedule.want(pair.clone());
+            assert_eq!(schedule.start(now), Some(pair.clone()));
+            schedule.ended(pair.clone(), now, true);
+            schedule.want(pair.clone());
+            assert_eq!(schedule.start(now + rest - Duration::from_millis(1)), None);
+            now += rest;
+        }
+        schedule.start(now).unwrap();
+        schedule.ended(pair.clone(), now, true);
+        schedule.want(pair.clone());
+        schedule.wake(&pair, now);
+        assert_eq!(schedule.start(now + MIN_GAP), Some(pair.clone()));
+        schedule.ended(pair.clone(), now, false);
+        schedule.want(pair.clone());
+        assert_eq!(schedule.start(now + MIN_GAP), Some(pair), "it did well");
     }
 
     #[test]
@@ -157,11 +228,11 @@ mod tests {
         schedule.want(pair.clone());
         schedule.start(now).unwrap();
         assert!(schedule.want(pair.clone()) && schedule.want(pair.clone()));
-        schedule.ended(pair.clone(), now);
+        schedule.ended(pair.clone(), now, false);
         assert_eq!(schedule.start(now), None);
         assert_eq!(schedule.wake_at(), Some(now + MIN_GAP));
         assert_eq!(schedule.start(now + MIN_GAP), Some(pair.clone()));
-        schedule.ended(pair, now + MIN_GAP);
+        schedule.ended(pair, now + MIN_GAP, false);
         assert_eq!(schedule.start(now + INTERVAL), None, "twice wanted in one rest is once");
     }
 

@@ -4,7 +4,7 @@
 use negentropy::{Error, Id, Negentropy, NegentropyStorageBase, PROTOCOL_VERSION};
 use synapsenet_proto::GrainId;
 
-use super::items::{Items, Span};
+use super::items::Items;
 
 /// The longest negentropy message: what one question or answer may hold.
 pub(crate) const MAX_FRAME_BYTES: u64 = 1 << 20;
@@ -26,14 +26,15 @@ pub(super) struct Step {
 #[derive(Debug, Clone)]
 pub(super) struct Session {
     pub items: Items,
-    pub span: Span,
+    /// Whether it is the first one of a synchronisation, about all of time that is asked about.
+    pub is_first: bool,
 }
 
 impl Session {
-    /// The message that opens it. A session over the whole of time always begins with fingerprints, so that the first
+    /// The message that opens it. The first session always begins with fingerprints, so that the first
     /// answer is short and tells how much there is to come.
     pub fn open(&self) -> Result<Vec<u8>, Error> {
-        if self.span != Span::WHOLE || self.items.len() >= FEW_GRAINS {
+        if !self.is_first || self.items.len() >= FEW_GRAINS {
             return self.negentropy()?.initiate();
         }
         // One range, without end (0) and without an id (0), of mode 1: a fingerprint.
@@ -103,7 +104,7 @@ mod tests {
     use super::*;
 
     fn session(count: u64) -> Session {
-        Session { items: Items::of_times(0..count), span: Span::WHOLE }
+        Session { items: Items::of_times(0..count), is_first: true }
     }
 
     #[test]

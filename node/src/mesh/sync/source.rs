@@ -12,6 +12,8 @@ use synapsenet_net::{AskError, Offence, PeerId, Request, Response};
 use synapsenet_proto::{Announcement, GrainId, MAX_CLOCK_SKEW_MS, Refusal, Topic, rpc};
 use synapsenet_storage::StorageError;
 
+use super::items::Span;
+use super::pace::{Pace, UnderWay};
 use crate::blocking::blocking;
 use crate::memory::Memory;
 use crate::memory::admission::Rules;
@@ -43,6 +45,10 @@ pub(super) type Ask = Arc<dyn Fn(Request) -> BoxFuture<'static, Result<Response,
 pub(super) enum Stop {
     /// This node takes no more grains.
     Full,
+    /// It takes too long for now; what came is stored, and it goes on when others had their turn.
+    Later,
+    /// The peer gives so little of use that its place is worth more to others.
+    Rest(&'static str),
     /// It failed.
     Failed {
         /// Why, in a sentence.
@@ -127,6 +133,13 @@ pub(super) struct Wanted {
     tries: u32,
 }
 
+impl Wanted {
+    /// One that was not asked for yet.
+    pub fn new(id: GrainId) -> Self {
+        Self { id, tries: 0 }
+    }
+}
+
 /// What became of a batch of grains.
 #[derive(Debug, Default)]
 pub(super) struct Batch {
@@ -134,6 +147,8 @@ pub(super) struct Batch {
     /// Came meanwhile by another way.
     pub known: u64,
     pub refused: u64,
+    /// Of all that came, about so much.
+    pub refused_bytes: u64,
     pub with_claim: u64,
     /// Whether any was refused because this node takes no more.
     pub is_full: bool,
@@ -148,6 +163,8 @@ pub(super) struct Source {
     pub memory: Arc<Memory>,
     pub ingest: Ingest,
     pub refused: Arc<RefusedIds>,
+    pub under_way: Arc<UnderWay>,
+    pub pace: Pace,
     pub ask: Ask,
     pub topic: Topic,
     pub peer: PeerId,
@@ -176,11 +193,13 @@ impl Source {
 
     /// Asks once. The first question of a comparison has less time: many a peer that seems connected is gone.
     async fn ask_once(&self, question: Request) -> Result<Response, AskError> {
-        let answer = (self.ask)(question);
-        if self.round_trips.load(Relaxed) > 0 {
-            return answer.await;
-        }
-        tokio::time::timeout(FIRST_PATIENCE, answer).await.unwrap_or(Err(AskError::TimedOut))
+        let (answer, asked) = ((self.ask)(question), Instant::now());
+        let answer = match self.round_trips.load(Relaxed) {
+            0 => tokio::time::timeout(FIRST_PATIENCE, answer).await.unwrap_or(Err(AskError::TimedOut)),
+            _ => answer.await,
+        };
+        self.pace.note(asked.elapsed(), answer.as_ref().map_or(0, |answer| weigh(answer).0));
+        answer
     }
 
     /// Asks, again and again while the peer is busy.
@@ -235,7 +254,7 @@ impl Source {
             let mut missing = Vec::with_capacity(ids.len());
             for id in ids {
                 if view.shared_record(&id)?.is_none() && !view.is_forgotten(&id)? {
-                    missing.push(Wanted { id, tries: 0 });
+                    missing.push(Wanted::new(id));
                 }
             }
             Ok::<_, StorageError>(missing)
@@ -248,13 +267,31 @@ impl Source {
         if self.ingest.is_disk_full() { Err(Stop::Full) } else { Ok(()) }
     }
 
-    /// Fetches a batch, checks every grain, and hands all in at once, so that they share commits.
-    pub async fn bring(self: Arc<Self>, wanted: Vec<Wanted>) -> Result<Batch, Stop> {
+    /// Those that did not come meanwhile by another way.
+    pub async fn still_missing(self: &Arc<Self>, wanted: Vec<Wanted>) -> Result<Vec<Wanted>, Stop> {
+        let source = self.clone();
+        let missing = blocking(move || {
+            let view = source.memory.store.view()?;
+            let mut missing = Vec::with_capacity(wanted.len());
+            for wanted in wanted {
+                if view.shared_record(&wanted.id)?.is_none() {
+                    missing.push(wanted);
+                }
+            }
+            Ok::<_, StorageError>(missing)
+        });
+        missing.await.map_err(Stop::failed)
+    }
+
+    /// Fetches a batch that was listed in a span, checks every grain, and hands all in at once, so that they share commits.
+    pub async fn bring(self: Arc<Self>, wanted: Vec<Wanted>, span: Span) -> Result<Batch, Stop> {
         let ids = wanted.iter().flat_map(|wanted| *wanted.id.as_bytes()).collect();
         let model = self.memory.current().id().as_bytes().to_vec();
         let answer = self.fetch(rpc::FetchRequest { ids, model }).await?;
+        let bytes: usize = answer.grains.iter().map(Message::encoded_len).sum();
+        let came = answer.grains.len().max(1) as u64;
         let topic = self.topic.clone();
-        let (opened, wanted) = blocking(move || (open(answer.grains, &wanted, &topic), wanted)).await;
+        let (opened, wanted) = blocking(move || (open(answer.grains, &wanted, &topic, span), wanted)).await;
         let opened = opened.map_err(|reason| Stop::offence(Offence::BadAnswer, reason))?;
         let mut batch = Batch::default();
         opened.sort_out(&wanted, &mut batch);
@@ -306,6 +343,7 @@ impl Source {
                 Err(error) => return Err(Stop::failed(error)),
             }
         }
+        batch.refused_bytes = bytes as u64 * batch.refused / came;
         Ok(batch)
     }
 }
@@ -364,8 +402,14 @@ impl Opened {
     }
 }
 
-/// Opens what a peer sent: each grain must be whole and signed, of the topic, and asked for, and come once.
-fn open(messages: Vec<rpc::Announcement>, wanted: &[Wanted], topic: &Topic) -> Result<Opened, String> {
+/// Opens what a peer sent: each grain must be whole and signed, of the topic and of the time that it was listed under, and asked
+/// for, and come once.
+fn open(
+    messages: Vec<rpc::Announcement>,
+    wanted: &[Wanted],
+    topic: &Topic,
+    span: Span,
+) -> Result<Opened, String> {
     let places: HashMap<GrainId, usize> =
         wanted.iter().enumerate().map(|(place, wanted)| (wanted.id, place)).collect();
     let mut opened = Opened::default();
@@ -374,6 +418,10 @@ fn open(messages: Vec<rpc::Announcement>, wanted: &[Wanted], topic: &Topic) -> R
         let id = match Announcement::from_message(message) {
             Ok(announcement) if announcement.grain.topic() != topic => {
                 return Err(format!("it sent a grain of the topic {}", announcement.grain.topic()));
+            }
+            // It was asked for what this node's clock lets in, and lists what it does not.
+            Ok(announcement) if !span.contains(announcement.grain.created_ms()) => {
+                return Err("it listed a grain in a time that is not its own".to_owned());
             }
             Ok(announcement) => {
                 let id = announcement.grain.id();
@@ -408,7 +456,7 @@ mod tests {
     use crate::testing::{author, note};
 
     fn wanted(ids: impl IntoIterator<Item = GrainId>) -> Vec<Wanted> {
-        ids.into_iter().map(|id| Wanted { id, tries: 0 }).collect()
+        ids.into_iter().map(Wanted::new).collect()
     }
 
     fn sent(text: &str) -> (GrainId, rpc::Announcement) {
@@ -420,16 +468,26 @@ mod tests {
     fn only_what_was_asked_for_is_taken_and_only_once() {
         let topic = Topic::default();
         let ((one, first), (_, second)) = (sent("one"), sent("two"));
-        assert!(open(vec![first.clone()], &wanted([one]), &topic).is_ok());
-        assert!(open(vec![second], &wanted([one]), &topic).unwrap_err().contains("not asked for"));
+        assert!(open(vec![first.clone()], &wanted([one]), &topic, Span::WHOLE).is_ok());
         assert!(
-            open(vec![first.clone(), first.clone()], &wanted([one]), &topic).unwrap_err().contains("twice")
+            open(vec![second], &wanted([one]), &topic, Span::WHOLE).unwrap_err().contains("not asked for")
+        );
+        assert!(
+            open(vec![first.clone(), first.clone()], &wanted([one]), &topic, Span::WHOLE)
+                .unwrap_err()
+                .contains("twice")
         );
         let other = Topic::new("other").unwrap();
-        assert!(open(vec![first.clone()], &wanted([one]), &other).unwrap_err().contains("topic"));
+        assert!(
+            open(vec![first.clone()], &wanted([one]), &other, Span::WHOLE).unwrap_err().contains("topic")
+        );
+        let passed = Span { from_ms: 0, before_ms: 1 };
+        assert!(
+            open(vec![first.clone()], &wanted([one]), &topic, passed).unwrap_err().contains("not its own")
+        );
         let mut forged = first;
         *forged.grain.last_mut().unwrap() ^= 1;
-        assert!(open(vec![forged], &wanted([one]), &topic).is_err());
+        assert!(open(vec![forged], &wanted([one]), &topic, Span::WHOLE).is_err());
     }
 
     #[test]

@@ -13,7 +13,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::Command;
 use super::board::{Board, Teller};
-use super::pull::{Lacks, Pull, Pulled};
+use super::pace::{Pace, UnderWay};
+use super::pull::{Lacks, Next, Pull, Pulled};
 use super::schedule::{Pair, Schedule};
 use super::source::{Ask, RefusedIds, Source};
 use crate::memory::Memory;
@@ -66,7 +67,8 @@ pub(super) struct Task {
     parts: Parts,
     schedule: Schedule,
     refused: Arc<RefusedIds>,
-    running: HashMap<Topic, Running>,
+    under_way: Arc<UnderWay>,
+    running: HashMap<Pair, Running>,
     pulls: JoinSet<Pulled>,
     news: JoinSet<()>,
     /// What each peer was told last that it lacks: it is told once, because it may not want it.
@@ -82,6 +84,7 @@ impl Task {
             parts,
             schedule: Schedule::new(interval),
             refused: Arc::default(),
+            under_way: Arc::default(),
             running: HashMap::new(),
             pulls: JoinSet::new(),
             news: JoinSet::new(),
@@ -118,7 +121,7 @@ impl Task {
         self.schedule.set_topics(&topics, Instant::now(), random);
         self.parts.board.retain(&topics);
         self.told.retain(|(topic, _), _| topics.contains(topic));
-        for (topic, running) in &self.running {
+        for ((topic, _), running) in &self.running {
             if !topics.contains(topic) {
                 running.cancel.cancel();
             }
@@ -126,8 +129,8 @@ impl Task {
         for waiting in &mut self.waiting {
             let since = waiting.since;
             let is_coming =
-                |topic: &Topic| self.running.get(topic).is_some_and(|running| running.since >= since);
-            waiting.left.retain(|(topic, _)| topics.contains(topic) || is_coming(topic));
+                |pair: &Pair| self.running.get(pair).is_some_and(|running| running.since >= since);
+            waiting.left.retain(|pair| topics.contains(&pair.0) || is_coming(pair));
         }
         self.answer_waiting();
     }
@@ -144,8 +147,10 @@ impl Task {
                     topics.into_iter().filter(|known| topic.as_ref().is_none_or(|topic| topic == known))
                 {
                     for peer in self.peers_of(&topic).await {
-                        if self.schedule.want((topic.clone(), peer)) {
-                            left.insert((topic.clone(), peer));
+                        let pair = (topic.clone(), peer);
+                        self.schedule.wake(&pair, Instant::now());
+                        if self.schedule.want(pair.clone()) {
+                            left.insert(pair);
                         }
                     }
                 }
@@ -171,7 +176,7 @@ impl Task {
         while let Some((topic, peer)) = self.schedule.start(Instant::now()) {
             let cancel = self.parts.stop.child_token();
             let running = Running { since: Instant::now(), cancel: cancel.clone() };
-            self.running.insert(topic.clone(), running);
+            self.running.insert((topic.clone(), peer), running);
             let net = self.parts.net.clone();
             let ask: Ask = Arc::new(move |request| {
                 let net = net.clone();
@@ -181,6 +186,8 @@ impl Task {
                 memory: self.parts.memory.clone(),
                 ingest: self.parts.ingest.clone(),
                 refused: self.refused.clone(),
+                under_way: self.under_way.clone(),
+                pace: Pace::default(),
                 ask,
                 topic,
                 peer,
@@ -198,11 +205,14 @@ impl Task {
     async fn on_pulled(&mut self, pulled: Result<Pulled, JoinError>) {
         // Only this task cancels one, when it ends.
         let Some(pulled) = joined(pulled) else { return };
-        let Pulled { progress, added, offence, lacks } = pulled;
+        let Pulled { progress, added, offence, lacks, next } = pulled;
         let pair = (progress.topic.clone(), progress.peer);
         let now = Instant::now();
-        self.schedule.ended(pair.clone(), now);
-        let since = self.running.remove(&pair.0).map_or(now, |running| running.since);
+        self.schedule.ended(pair.clone(), now, next == Next::AfterRest);
+        if next == Next::GoesOn {
+            self.schedule.want(pair.clone());
+        }
+        let since = self.running.remove(&pair).map_or(now, |running| running.since);
         self.parts.memory.metrics.synced(progress.outcome(), progress.fetched);
         self.log(&progress, added);
         if let Some(offence) = offence {

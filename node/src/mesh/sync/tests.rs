@@ -14,8 +14,9 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::board::{Board, Teller};
-use super::items::{Items, PAGE_GRAINS, Span};
-use super::pull::{Pull, Pulled};
+use super::items::{Items, PAGE_GRAINS};
+use super::pace::{self, Pace};
+use super::pull::{Next, Pull, Pulled};
 use super::source::{Ask, RefusedIds, Source};
 use crate::memory::events::{Events, Happening, SyncProgress, SyncState};
 use crate::mesh::serve::Serve;
@@ -43,6 +44,10 @@ fn the_page_for_implementers_says_the_limits_of_sync() {
             ("times that a busy peer is asked", source::MAX_BUSY.to_string()),
             ("milliseconds before a busy peer is asked again", source::BUSY_PAUSE.as_millis().to_string()),
             ("seconds for a first answer", source::FIRST_PATIENCE.as_secs().to_string()),
+            ("bytes for each second of waiting, at least", pace::MIN_BYTES_A_SECOND.to_string()),
+            ("bytes that an answer counts at least", pace::MIN_ANSWER_BYTES.to_string()),
+            ("seconds of waiting after which a pace is judged", pace::PACE_WINDOW.as_secs().to_string()),
+            ("seconds for a synchronisation", pull::MAX_SYNC.as_secs().to_string()),
             ("seconds without a new grain", pull::MAX_BARREN.as_secs().to_string()),
             ("grains listed and not given", pull::MAX_NEVER_GIVEN.to_string()),
             (
@@ -50,6 +55,8 @@ fn the_page_for_implementers_says_the_limits_of_sync() {
                 schedule::MIN_GAP.as_secs().to_string(),
             ),
             ("sessions at the same time", schedule::MAX_RUNNING.to_string()),
+            ("of those, on one topic", schedule::MAX_OF_TOPIC.to_string()),
+            ("of those, with one peer", schedule::MAX_OF_PEER.to_string()),
         ],
     );
 }
@@ -71,7 +78,7 @@ async fn a_newcomer_asks_and_is_answered_as_in_the_test_vectors() {
     let question =
         rpc::SyncRequest::decode_length_delimited(bytes(&exchange["question"]).as_slice()).unwrap();
     let Some(rpc::sync_request::Item::Reconcile(first)) = &question.item else { panic!("{question:?}") };
-    let nothing = super::session::Session { items: Items::of_times(0..0), span: Span::WHOLE };
+    let nothing = super::session::Session { items: Items::of_times(0..0), is_first: true };
     assert_eq!(first.message, nothing.open().unwrap());
     let answer = Serve::new(there.memory.clone(), topics).answer(peer(1), Request::Sync(question)).await;
     let Response::Sync(answer) = answer else { panic!("{answer:?}") };
@@ -131,10 +138,16 @@ fn honest(there: &Fixture) -> Ask {
 }
 
 fn pull_with(here: &Fixture, ask: Ask, refused: Arc<RefusedIds>) -> Pull {
+    pull_at_pace(here, ask, refused, Pace::default())
+}
+
+fn pull_at_pace(here: &Fixture, ask: Ask, refused: Arc<RefusedIds>, pace: Pace) -> Pull {
     let source = Source {
         memory: here.memory.clone(),
         ingest: here.ingest.clone(),
         refused,
+        under_way: Arc::default(),
+        pace,
         ask,
         topic: Topic::default(),
         peer: peer(3),
@@ -400,6 +413,45 @@ async fn a_forged_grain_is_reported() {
         other => other,
     };
     assert_offence(&pull(&here, changed(&there, forge)).await, Offence::BadAnswer);
+}
+
+#[tokio::test]
+async fn what_is_dated_ahead_is_not_asked_for_and_a_peer_that_lists_it_all_the_same_is_reported() {
+    let ahead = grain(1, crate::memory::ingest::now_ms() + 3 * synapsenet_proto::MAX_CLOCK_SKEW_MS);
+    let (here, there) = (Fixture::new(), node_with(&grains(3)));
+    fill(&there, [&ahead]);
+    let progress = pulled(&here, &there).await;
+    assert_eq!((progress.missing, progress.fetched, progress.refused), (3, 3, 0));
+
+    // It is asked up to now and answers about all of time.
+    let (here, all) = (Fixture::new(), changed(&there, |_, answer| answer));
+    let ask: Ask = Arc::new(move |request: Request| {
+        let request = match request {
+            Request::Sync(rpc::SyncRequest {
+                item: Some(rpc::sync_request::Item::Reconcile(mut question)),
+            }) => {
+                question.before_ms = 0;
+                Request::Sync(rpc::SyncRequest { item: Some(rpc::sync_request::Item::Reconcile(question)) })
+            }
+            other => other,
+        };
+        all(request)
+    });
+    assert_offence(&pull(&here, ask).await, Offence::BadAnswer);
+}
+
+#[tokio::test]
+async fn a_peer_that_drips_gives_its_place_to_others_and_is_not_punished() {
+    let (here, there) = (Fixture::new(), node_with(&grains(700)));
+    // As after two answers of a few bytes each that took half a minute.
+    let pace = Pace::default();
+    pace.note(pace::PACE_WINDOW, 2);
+    let pulled =
+        pull_at_pace(&here, honest(&there), Arc::default(), pace).run(&CancellationToken::new()).await;
+    assert!(matches!(&pulled.progress.state, SyncState::Failed(reason) if reason.contains("slow")));
+    assert_eq!((pulled.offence, pulled.next), (None, Next::AfterRest));
+    let pulled = pull(&here, honest(&there)).await;
+    assert_eq!((pulled.progress.state, pulled.next), (SyncState::Done, Next::Usual));
 }
 
 #[tokio::test]
