@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use libp2p::identity::Keypair;
 use libp2p::{Multiaddr, PeerId};
-use synapsenet_proto::{Announcement, Identity, Topic};
+use synapsenet_proto::{Announcement, AuthorId, Identity, Topic};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 

@@ -14,7 +14,9 @@ use std::path::Path;
 use std::time::Instant;
 
 use synapsenet_proto::{Draft, EncodedVector, Encoding, Grain, Identity, ModelId, Source, Topic, Vector};
-use synapsenet_storage::{Change, Filter, LANE_OWN, ListQuery, Origin, Outcome, Selection, Store, StoreOptions};
+use synapsenet_storage::{
+    Change, Filter, LANE_OWN, ListQuery, Origin, Outcome, Selection, Store, StoreOptions,
+};
 
 const MODEL: ModelId = ModelId::from_bytes([1; 32]);
 const BATCH: usize = 1_000;

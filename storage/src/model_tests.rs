@@ -12,8 +12,8 @@ use synapsenet_proto::{Draft, Grain, GrainId, Kind, Link, Source, Topic};
 use self::model::{Entry, Model};
 use crate::testing::*;
 use crate::{
-    AuthorRule, Change, Filter, LANE_AGAIN, LANE_OWN, Lane, ListQuery, Origin, Outcome, Selection, Slot, Store,
-    TopicPolicy, View,
+    AuthorRule, Change, Filter, LANE_AGAIN, LANE_OWN, Lane, ListQuery, Origin, Outcome, Selection, Slot,
+    Store, TopicPolicy, View,
 };
 
 #[derive(Debug, Clone)]
@@ -165,7 +165,7 @@ fn change(op: Op, seen: &mut Vec<Grain>) -> Option<Change> {
         }
         Op::PutAgain { which, shared, origin } => {
             let grain = pick(seen, which)?;
-            Change::Put { grain, shared, received_ms: 77, claim: None, origin }
+            Change::Put { grain, shared, received_ms: 77, claim: None, origin, lane: LANE_OWN }
         }
         Op::Share { which } => Change::Share { id: pick(seen, which)?.id() },
         Op::AddVector { slot, other, n } => Change::AddVector { slot, vector: vector(model(other), n) },

@@ -43,7 +43,14 @@ pub(crate) fn write_one(store: &Store, change: Change) -> Outcome {
 }
 
 pub(crate) fn put_change(grain: &Grain, shared: bool) -> Change {
-    Change::Put { grain: grain.clone(), shared, received_ms: 77, claim: None, origin: Origin::Here, lane: LANE_OWN }
+    Change::Put {
+        grain: grain.clone(),
+        shared,
+        received_ms: 77,
+        claim: None,
+        origin: Origin::Here,
+        lane: LANE_OWN,
+    }
 }
 
 pub(crate) fn put(store: &Store, grain: &Grain) -> Outcome {

@@ -137,8 +137,18 @@ const ROOMS: [(&str, &[&str]); 7] = [
     ("models", &[]),
 ];
 /// What every room may use, and what uses none of them.
-const BASE: [&str; 10] =
-    ["blocking", "config", "connections", "data_folder", "filter", "identity", "machine", "metrics", "tasks", "testing"];
+const BASE: [&str; 10] = [
+    "blocking",
+    "config",
+    "connections",
+    "data_folder",
+    "filter",
+    "identity",
+    "machine",
+    "metrics",
+    "tasks",
+    "testing",
+];
 /// Joins the rooms, so it may name all.
 const COMPOSITION: [&str; 3] = ["node", "lib", "main"];
 

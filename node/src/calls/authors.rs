@@ -166,6 +166,7 @@ impl Call {
     /// [`CallError`]; what was dropped before it is gone, and doing it again goes on.
     pub async fn forget(&self, forget: Forget) -> Result<u64, CallError> {
         let Forget { ids, filter, dry_run, block } = forget;
+        let filter = self.by_signed_source(filter);
         if ids.is_empty() == filter.is_empty() {
             return Err(invalid("say which grains: their ids, or an author, a topic or a source"));
         }

@@ -144,7 +144,10 @@ impl<'a> ExportRecord<'a> {
     pub(crate) fn new(grain: &'a rpc::Grain) -> Self {
         let signed = BASE64.encode(&grain.signed);
         // An export may be handed on: where files lie here is nobody's business there.
-        Self { grain: GrainRecord { searchable: None, whose: None, file: None, ..GrainRecord::new(grain) }, signed }
+        Self {
+            grain: GrainRecord { searchable: None, whose: None, file: None, ..GrainRecord::new(grain) },
+            signed,
+        }
     }
 }
 

@@ -211,7 +211,14 @@ mod tests {
         async fn fill(&self, lane: Lane, count: usize, bytes: usize) {
             let put = |n: usize| {
                 let grain = note(&author(9), &format!("{lane} {n} {}", "word ".repeat(bytes / 5)));
-                Change::Put { grain, shared: true, received_ms: 1, claim: None, once: false, lane }
+                Change::Put {
+                    grain,
+                    shared: true,
+                    received_ms: 1,
+                    claim: None,
+                    origin: synapsenet_storage::Origin::Known,
+                    lane,
+                }
             };
             self.ingest.apply((0..count).map(put).collect()).await.unwrap();
         }

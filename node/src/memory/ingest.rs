@@ -190,8 +190,7 @@ impl Ingest {
         let Start { memory, announcer, events, limits, changed, alarm } = start;
         let (full, is_full) = watch::channel(false);
         let (twin, has_twin) = watch::channel(false);
-        let ingest =
-            Self { queue, memory: memory.clone(), announcer: announcer.clone(), is_full, has_twin };
+        let ingest = Self { queue, memory: memory.clone(), announcer: announcer.clone(), is_full, has_twin };
         let admission = Admission::new(limits, Instant::now());
         let started_ms = now_ms();
         let writer =

@@ -413,7 +413,7 @@ mod tests {
                     shared: true,
                     received_ms: 1,
                     claim: None,
-                    once: false,
+                    origin: synapsenet_storage::Origin::Known,
                     lane,
                 });
                 let (slot, author) = (first + 1 + n as Slot, author(5).author());

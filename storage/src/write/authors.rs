@@ -11,12 +11,7 @@ use crate::{AuthorRule, Outcome, Slot, StorageError, TopicPolicy};
 pub(crate) const MAX_FORGOTTEN: u64 = if cfg!(test) { 4 } else { 1 << 18 };
 
 impl Writer<'_> {
-    fn enter_strangers(
-        &mut self,
-        slot: Slot,
-        created_ms: u64,
-        bytes: u64,
-    ) -> Result<(), StorageError> {
+    fn enter_strangers(&mut self, slot: Slot, created_ms: u64, bytes: u64) -> Result<(), StorageError> {
         self.tables.strangers.insert((created_ms, slot), bytes)?;
         self.stranger_bytes += bytes;
         Ok(())

@@ -148,7 +148,14 @@ async fn an_answer_holds_two_megabytes_in_the_order_asked() {
     let grains: Vec<Grain> = (0..200).map(|n| note(&author(1), &text(n))).collect();
     let put = |grain: &Grain| {
         let grain = grain.clone();
-        Change::Put { grain, shared: true, received_ms: 1, claim: None, origin: synapsenet_storage::Origin::Known, lane: 9 }
+        Change::Put {
+            grain,
+            shared: true,
+            received_ms: 1,
+            claim: None,
+            origin: synapsenet_storage::Origin::Known,
+            lane: 9,
+        }
     };
     node.memory.store.write(grains.iter().map(put).collect()).unwrap();
     let ids: Vec<GrainId> = grains.iter().rev().map(Grain::id).collect();
@@ -232,7 +239,14 @@ async fn pages_are_told_with_a_span_of_more_than_the_newest_one_only() {
     let put = |n: u64| {
         let draft = Draft { text: n.to_string(), ..Draft::default() };
         let grain = Grain::seal(draft, &author(1), n).unwrap();
-        Change::Put { grain, shared: true, received_ms: 1, claim: None, origin: synapsenet_storage::Origin::Known, lane: 9 }
+        Change::Put {
+            grain,
+            shared: true,
+            received_ms: 1,
+            claim: None,
+            origin: synapsenet_storage::Origin::Known,
+            lane: 9,
+        }
     };
     let count = crate::mesh::sync::items::PAGE_GRAINS as u64 * 2 + 1;
     node.memory.store.write((0..count).map(put).collect()).unwrap();

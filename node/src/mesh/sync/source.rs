@@ -115,9 +115,8 @@ impl RefusedIds {
             *refused = Remembered { rules: rules.clone(), ..Remembered::default() };
         }
         let now = Instant::now();
-        let is_refused = |id: &GrainId| {
-            refused.times.get(id).is_some_and(|time| time.is_none_or(|time| now < time))
-        };
+        let is_refused =
+            |id: &GrainId| refused.times.get(id).is_some_and(|time| time.is_none_or(|time| now < time));
         ids.into_iter().filter(|id| !is_refused(id)).collect()
     }
 

@@ -75,7 +75,14 @@ impl Node {
     fn fill(&self, grains: &[Grain]) {
         let put = |grain: &Grain| {
             let grain = grain.clone();
-            Change::Put { grain, shared: true, received_ms: 1, claim: None, origin: synapsenet_storage::Origin::Known, lane: 9 }
+            Change::Put {
+                grain,
+                shared: true,
+                received_ms: 1,
+                claim: None,
+                origin: synapsenet_storage::Origin::Known,
+                lane: 9,
+            }
         };
         self.node.memory.store.write(grains.iter().map(put).collect()).unwrap();
     }

@@ -372,8 +372,14 @@ async fn a_grain_of_tomorrow_is_not_fetched_again_before_its_time_and_nobodys_fa
     let ahead = synapsenet_proto::MAX_CLOCK_SKEW_MS + 600_000;
     let grain = Grain::seal(draft, &author(1), crate::memory::ingest::now_ms() + ahead).unwrap();
     let (here, there) = (Fixture::new(), Fixture::new());
-    let put =
-        synapsenet_storage::Change::Put { grain, shared: true, received_ms: 1, claim: None, once: false };
+    let put = synapsenet_storage::Change::Put {
+        grain,
+        shared: true,
+        received_ms: 1,
+        claim: None,
+        origin: synapsenet_storage::Origin::Known,
+        lane: 9,
+    };
     there.ingest.apply(vec![put]).await.unwrap();
     let refused = Arc::<RefusedIds>::default();
     for missing in [1, 0] {

@@ -97,7 +97,8 @@ fn what_has_a_claim_and_a_vector_in_a_store_of_format_2_is_unchecked() {
             let stated = Vector::new(MODEL, vec![1.0, n as f32, 3.0]).unwrap();
             let claim = (n < 3).then(|| Claim::seal(grain.id(), &stated, &author(1)).to_bytes());
             let shared = n != 4;
-            let put = Change::Put { grain, shared, received_ms: 1, claim, once: true, lane: 5 };
+            let put =
+                Change::Put { grain, shared, received_ms: 1, claim, origin: crate::Origin::Known, lane: 5 };
             write_one(&store, put);
             if n == 1 || n == 3 {
                 let vector = stated.encode(Encoding::F16);
