@@ -332,6 +332,7 @@ fn migrate_from_2(db: &redb::Database) -> Result<(), StorageError> {
     let txn = db.begin_write()?;
     {
         let mut tables = WriteTables::open(&txn)?;
+        tables.authors.retain(|_, _| false)?;
         for entry in tables.by_author.iter()? {
             let key = entry?.0;
             let (author, _, _) = key.value();

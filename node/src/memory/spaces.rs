@@ -74,13 +74,19 @@ impl Spaces {
     /// How many grains can be found, of a store that has so many.
     pub fn searchable(&self, counts: Counts) -> u64 {
         // Former spaces hold what the current one does not, but for what is pending.
-        if self.former.is_empty() { self.held() } else { self.held() + self.to_embed_anew(counts) }
+        let held = self.held();
+        if self.former.is_empty() { held } else { held + self.lacks(counts, held) }
     }
 
     /// How many grains the current space still has to be given, of a store that has so many.
     pub fn to_embed_anew(&self, counts: Counts) -> u64 {
+        self.lacks(counts, self.held())
+    }
+
+    /// As [`Spaces::to_embed_anew`], when it holds so many. It grows while it is looked at.
+    fn lacks(&self, counts: Counts, held: u64) -> u64 {
         let all = if self.is_complete { 0 } else { counts.notes.saturating_sub(counts.pending) };
-        all.saturating_sub(self.held())
+        all.saturating_sub(held)
     }
 
     /// How many grains the current space holds.
