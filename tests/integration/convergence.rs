@@ -259,12 +259,23 @@ async fn a_full_node_takes_no_more_from_peers_and_says_so() {
         syncs.iter().any(|sync| sync.state() == rpc::SyncState::Quota)
     };
     wait_for("it to say that it is full", quota).await;
-    assert!(two.status().await.grains <= 100);
-    let fetched = fetch_bytes_sent(&one).await;
-    // Comparing goes on, fetching does not.
-    let mut stream = two.mesh.clone().sync_now(rpc::SyncNowRequest::default()).await.unwrap().into_inner();
-    while within("the end of it", stream.message()).await.unwrap().is_some() {}
-    assert_eq!(fetch_bytes_sent(&one).await, fetched);
+    let share = two.status().await.max_strangers;
+    assert_eq!(share, 75);
+    // Comparing goes on, and fetching ends with the youngest.
+    wait_for("fetching to end", async || {
+        let fetched = fetch_bytes_sent(&one).await;
+        let mut stream =
+            two.mesh.clone().sync_now(rpc::SyncNowRequest::default()).await.unwrap().into_inner();
+        while within("the end of it", stream.message()).await.unwrap().is_some() {}
+        fetch_bytes_sent(&one).await == fetched
+    })
+    .await;
+    let times = async |node: &TestNode| -> Vec<u64> {
+        let request = rpc::ListRequest { page_size: 1000, ..Default::default() };
+        node.list_pages(request).await.concat().iter().map(|grain| grain.created_ms).collect()
+    };
+    let (all, kept) = (times(&one).await, times(&two).await);
+    assert_eq!(kept, all[..share as usize], "those of the latest times, newest first");
     let two = two.restart_with(mesh_config(&one.node.mesh_addresses())).await;
     wait_for("the rest", async || two.status().await.grains == 600).await;
 }

@@ -24,8 +24,10 @@ const MAX_COUNTED: usize = 8192;
 const AUTHOR_PART: u64 = 4;
 /// ... and a peer, which passes on what many say, three times the room that is left: it ends at three quarters.
 const PEER_TIMES: u64 = 3;
-/// Grains of strangers that go at once when their share is full: they make room for some commits.
+/// Grains of strangers that go at once when their share is full: few beside those that stay, and enough for some commits.
 const LET_GO_AT_ONCE: usize = 64;
+/// The part of the share that goes at once, when that is less.
+const LET_GO_PART: u64 = 64;
 
 /// What may be brought in a day however little room is left: grains, and bytes of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,6 +71,11 @@ impl Limits {
     ) -> Self {
         let max_strangers = max_notes - max_notes * reserved_percent.min(100) / 100;
         Self { max_notes, max_strangers, quota_bytes, author, peer }
+    }
+
+    /// How many grains of strangers go at once.
+    fn let_go(&self) -> usize {
+        usize::try_from(self.max_strangers / LET_GO_PART).unwrap_or(LET_GO_AT_ONCE).clamp(1, LET_GO_AT_ONCE)
     }
 
     /// The room that strangers have left: grains and bytes.
@@ -193,6 +200,13 @@ impl Admission {
         Self { limits, authors: Spent::new(now), peers: Spent::new(now) }
     }
 
+    /// Whether there is much more room for strangers than what is let go at once, so that older grains are worth fetching.
+    pub fn is_roomy(&self, held: Counts) -> bool {
+        let room = self.limits.room(held);
+        let quota = self.limits.quota_bytes;
+        room.grains > 4 * self.limits.let_go() as u64 && (quota == 0 || room.bytes > quota / LET_GO_PART * 4)
+    }
+
     /// Whether the owner's grain finds room beside those held.
     ///
     /// # Errors
@@ -200,7 +214,7 @@ impl Admission {
     pub fn of_owner(&self, held: Counts) -> Result<Admitted, Refusal> {
         let let_go = match held.notes < self.limits.max_notes {
             true => 0,
-            false if held.strangers > 0 => LET_GO_AT_ONCE,
+            false if held.strangers > 0 => self.limits.let_go(),
             false => return Err(Refusal::NodeFull(held.notes)),
         };
         Ok(Admitted { origin: Origin::Here, let_go })
@@ -262,7 +276,7 @@ impl Admission {
         }
         self.peers.spend(by, bytes);
         self.authors.spend(author, bytes);
-        Ok(Ok(Admitted { origin: Origin::Stranger, let_go: if is_full { LET_GO_AT_ONCE } else { 0 } }))
+        Ok(Ok(Admitted { origin: Origin::Stranger, let_go: if is_full { self.limits.let_go() } else { 0 } }))
     }
 }
 

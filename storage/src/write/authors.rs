@@ -66,13 +66,13 @@ impl Writer<'_> {
 
     fn places_of(&self, author: &AuthorId) -> Result<Vec<(u64, Slot)>, StorageError> {
         let (first, last) = ((author.as_bytes(), 0, 0), (author.as_bytes(), u64::MAX, u64::MAX));
-        let entries = self.tables.by_author.range(first..=last)?;
-        let place = |entry: Result<(redb::AccessGuard<'_, (&[u8; 32], u64, u64)>, _), redb::StorageError>| {
+        let mut places = Vec::new();
+        for entry in self.tables.by_author.range(first..=last)? {
             let key = entry?.0;
             let (_, created_ms, slot) = key.value();
-            Ok((created_ms, slot))
-        };
-        entries.map(place).collect()
+            places.push((created_ms, slot));
+        }
+        Ok(places)
     }
 
     /// Counts a grain, with its claim, as a stranger's.

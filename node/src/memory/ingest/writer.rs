@@ -99,11 +99,11 @@ impl Writer {
     pub fn run(mut self, mut commands: mpsc::Receiver<Command>) -> Result<(), Arc<StorageError>> {
         while let Some(first) = commands.blocking_recv() {
             let held = match self.take_up_again() {
-                Ok(()) => self.memory.store.view(),
+                Ok(()) => self.memory.store.view().and_then(|view| Ok((view.counts()?, view))),
                 Err(error) => Err(error),
             };
             match held {
-                Ok(view) => self.write(first, view, &mut commands)?,
+                Ok((held, view)) => self.write(first, held, view, &mut commands)?,
                 Err(error) if error.is_fatal() => return Err(Arc::new(error)),
                 Err(error) => self.turn_away(first, &Arc::new(error), &mut commands)?,
             }
@@ -115,16 +115,17 @@ impl Writer {
     fn write(
         &mut self,
         first: Command,
+        mut held: Counts,
         view: View,
         commands: &mut mpsc::Receiver<Command>,
     ) -> Result<(), Arc<StorageError>> {
-        let mut held = view.counts().map_err(Arc::new)?;
+        let mut view = Some(view);
         let mut next = Some(first);
         let mut changes = Vec::new();
         let mut waiting = Vec::new();
         while let Some(command) = next {
             match command {
-                Command::Put { grain, origin, reply } => match self.admit(&grain, &origin, &view, held) {
+                Command::Put { grain, origin, reply } => match self.admit(&grain, &origin, &mut view, held) {
                     Ok(Ok(admitted)) => {
                         if admitted.let_go > 0 {
                             waiting.push(Waiting::Room);
@@ -147,7 +148,11 @@ impl Writer {
                     changes.extend(more);
                 }
                 Command::Stop => commands.close(),
-                Command::Compact { reply } => self.compact(reply)?,
+                Command::Compact { reply } => {
+                    // It waits until no view is open.
+                    view = None;
+                    self.compact(reply)?;
+                }
                 // That was done before this was called.
                 Command::LookForRoom => {}
             }
@@ -230,7 +235,7 @@ impl Writer {
         &mut self,
         grain: &Grain,
         origin: &Origin,
-        view: &View,
+        view: &mut Option<View>,
         held: Counts,
     ) -> Result<Result<Admitted, Refusal>, StorageError> {
         let ahead = grain.created_ms().saturating_sub(now_ms());
@@ -242,6 +247,10 @@ impl Writer {
             let room = if grain.kind() == Kind::Note { held } else { Counts::default() };
             return Ok(self.admission.of_owner(room));
         };
+        let view = match view {
+            Some(view) => view,
+            None => view.insert(self.memory.store.view()?),
+        };
         if view.slot_of(&grain.id())?.is_some() {
             // What is here already takes no room and costs nobody anything.
             return Ok(Ok(Admitted { origin: synapsenet_storage::Origin::Known, let_go: 0 }));
@@ -251,12 +260,10 @@ impl Writer {
         let brought = Brought { grain, by: *peer, bytes, is_own };
         let admitted = self.admission.of_peer(&brought, &self.memory.rules(), view, held, Instant::now())?;
         match admitted {
-            Err(Refusal::StrangersFull) => {
+            Err(Refusal::StrangersFull) | Ok(Admitted { let_go: 1.., .. }) => {
                 self.memory.set_floor_ms(view.oldest_of_strangers()?.unwrap_or(u64::MAX));
             }
-            Ok(Admitted { origin: synapsenet_storage::Origin::Stranger, let_go: 0 }) => {
-                self.memory.set_floor_ms(0);
-            }
+            _ if self.memory.floor_ms() > 0 && self.admission.is_roomy(held) => self.memory.set_floor_ms(0),
             _ => {}
         }
         Ok(admitted)

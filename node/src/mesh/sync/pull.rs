@@ -148,7 +148,7 @@ impl Pull {
     async fn pull(&mut self) -> Result<(), Stop> {
         // What is dated ahead of the clock here would be refused, and what is older than all there is room for.
         let before_ms = now_ms().saturating_add(MAX_CLOCK_SKEW_MS);
-        let all = Span { from_ms: self.source.from_ms(), before_ms };
+        let all = Span { from_ms: self.source.oldest_wanted_ms(), before_ms };
         if !all.is_valid() {
             return Err(Stop::Full);
         }

@@ -240,7 +240,7 @@ impl Source {
 
     /// From when on grains are worth a comparison, in milliseconds since 1970-01-01 UTC: while the share of strangers is full
     /// and nobody is followed, older ones would be refused.
-    pub fn from_ms(&self) -> u64 {
+    pub fn oldest_wanted_ms(&self) -> u64 {
         if self.memory.rules().follows_anybody() { 0 } else { self.memory.floor_ms() }
     }
 
