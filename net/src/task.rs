@@ -32,7 +32,7 @@ use crate::near::Near;
 use crate::place::ip_of;
 use crate::score::{Ban, Bans, Offence, Penalties};
 use crate::transport::{self, PeerCounts};
-use crate::twin::Ends;
+use crate::twin::SharedEnds;
 use crate::verdict::Judge;
 use crate::{
     AskError, Config, DialError, Event, Metrics, NetError, NetStatus, PeerStatus, Request, Response,
@@ -123,7 +123,7 @@ pub(crate) struct Task {
     clocks: Clocks,
     /// What was said of this machine's clock last.
     clock_off_ms: Option<i64>,
-    ends: Ends,
+    ends: SharedEnds,
     /// Whether another machine runs with this node's identity.
     has_twin: bool,
     ticks: u64,
@@ -144,8 +144,8 @@ impl Task {
         let key = network_key(identity);
         let me = key.public().to_peer_id();
         let meter = Meter::new(config.max_upload, config.max_download);
-        let near = Near::default();
-        let parts = transport::build(&config, &key, &meter, &near)?;
+        let (near, ends) = (Near::default(), SharedEnds::default());
+        let parts = transport::build(&config, &key, &meter, &near, &ends)?;
         let behaviour = Behaviour::new(&config, &key, parts.relay)?;
         let settings = swarm::Config::with_tokio_executor()
             .with_idle_connection_timeout(IDLE)
@@ -193,7 +193,7 @@ impl Task {
             tested: None,
             clocks: Clocks::default(),
             clock_off_ms: None,
-            ends: Ends::default(),
+            ends,
             has_twin: false,
             ticks: 0,
             counted_refused: 0,
@@ -365,7 +365,7 @@ impl Task {
         self.ticks += 1;
         self.hear_again();
         self.look_at_clock();
-        if self.ends.is_another_machine(now) {
+        if self.ends.lock().is_another_machine(now) {
             self.note_twin();
         }
         for peer in self.swarm.behaviour_mut().gate.overdue(now) {

@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::future::{Either, TryFutureExt};
+use libp2p::core::ConnectedPoint;
 use libp2p::core::muxing::StreamMuxerBox;
 use libp2p::core::transport::{Boxed, OptionalTransport, Transport as _};
 use libp2p::core::upgrade::Version;
@@ -14,6 +15,7 @@ use libp2p::{PeerId, dns, noise, quic, relay, tcp};
 use crate::entrance::Entrance;
 use crate::meter::{Count, Meter, Metered};
 use crate::near::Near;
+use crate::twin::SharedEnds;
 use crate::window::{MAX_UNREAD, Yamux};
 use crate::{Config, NetError};
 
@@ -50,10 +52,17 @@ pub(crate) fn build(
     key: &Keypair,
     meter: &Arc<Meter>,
     near: &Near,
+    ends: &SharedEnds,
 ) -> Result<Parts, NetError> {
     let setup = |error: &dyn std::fmt::Display| NetError::Setup(error.to_string());
     let secure = || noise::Config::new(key).map_err(|error| setup(&error));
-    let streams = Yamux { max_streams: MAX_STREAMS };
+    let (me, ends) = (key.public().to_peer_id(), ends.clone());
+    let streams = move |peer: &PeerId, endpoint: &ConnectedPoint| {
+        if *peer == me {
+            ends.met(endpoint);
+        }
+        Yamux { max_streams: MAX_STREAMS }
+    };
 
     let pre_shared = config.pre_shared_key.map(|key| PnetConfig::new(PreSharedKey::new(key)));
     let is_private = pre_shared.is_some();
@@ -66,7 +75,7 @@ pub(crate) fn build(
         })
         .upgrade(Version::V1Lazy)
         .authenticate(secure()?)
-        .multiplex(streams.clone())
+        .multiplex_ext(streams.clone())
         .timeout(MAX_UPGRADE)
         .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)));
     let quic = if is_private {
@@ -84,7 +93,7 @@ pub(crate) fn build(
     let relayed = relay_transport
         .upgrade(Version::V1Lazy)
         .authenticate(secure()?)
-        .multiplex(streams)
+        .multiplex_ext(streams)
         .timeout(MAX_UPGRADE)
         .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)));
 

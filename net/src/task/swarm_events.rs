@@ -37,13 +37,15 @@ impl Task {
             SwarmEvent::ConnectionClosed { peer_id, connection_id, .. } => {
                 self.on_disconnected(peer_id, connection_id);
             }
-            SwarmEvent::IncomingConnectionError { error: ListenError::LocalPeerId { .. }, .. } => {
-                self.ends.failed(End::Came, Instant::now());
-            }
+            SwarmEvent::IncomingConnectionError {
+                error: ListenError::LocalPeerId { .. },
+                local_addr,
+                ..
+            } if is_quic(&local_addr) => self.ends.lock().met(End::Came, Instant::now()),
             SwarmEvent::OutgoingConnectionError { connection_id, peer_id, error } => {
                 let is_myself = self.is_myself(&error);
-                if is_myself {
-                    self.ends.failed(End::Dialled, Instant::now());
+                if is_myself && dialled_over_quic(&error) {
+                    self.ends.lock().met(End::Dialled, Instant::now());
                 }
                 let pending = self.pending.remove(&connection_id);
                 if let Some(peer) = peer_id.or(pending) {
@@ -264,5 +266,19 @@ impl Task {
             upnp::Event::GatewayNotFound => Err("no router that forwards ports was found".to_owned()),
             upnp::Event::NonRoutableGateway => Err("the router has no public address itself".to_owned()),
         });
+    }
+}
+
+/// Over QUIC encryption and connection are one, and the swarm is the first to know who is there.
+fn is_quic(address: &Multiaddr) -> bool {
+    address.iter().any(|part| part == libp2p::multiaddr::Protocol::QuicV1)
+}
+
+fn dialled_over_quic(error: &swarm::DialError) -> bool {
+    match error {
+        swarm::DialError::LocalPeerId { address } | swarm::DialError::WrongPeerId { address, .. } => {
+            is_quic(address)
+        }
+        _ => false,
     }
 }
