@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use synapsenet_net::{Config, Metrics, Net, Saved};
 use synapsenet_proto::{Identity, rpc};
 
-use super::harness::{TestNode, folder, ids, join, mesh_config, shared, wait_for, within};
+use super::harness::{TestNode, folder, ids, join, mesh_config, private_folder, shared, wait_for, within};
 use super::metrics::scrape;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -271,7 +271,7 @@ async fn a_copied_data_folder_is_noticed_on_both_machines() {
     let config = |node: &TestNode| mesh_config(&node.node.mesh_addresses());
     let (first, second) = (folder(), folder());
     let one = TestNode::on(&first.path().join("data"), config(&near)).await;
-    std::fs::create_dir_all(second.path().join("data")).unwrap();
+    private_folder(&second.path().join("data"));
     // With its permissions.
     std::fs::copy(one.dir().join("identity.seed"), second.path().join("data/identity.seed")).unwrap();
     let two = TestNode::on(&second.path().join("data"), config(&far)).await;
