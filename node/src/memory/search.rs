@@ -133,7 +133,7 @@ impl Looking {
     fn pick(&self) -> Result<Picked, SearchError> {
         let Self { memory, spaces, asked, k, filter } = self;
         let ranked = rank(LIMITS, &memory.store, spaces, asked, (*k, filter, Among::All))?;
-        Ok(Picked::pick(&memory.store.view()?, spaces, ranked, *k)?)
+        Ok(Picked::pick(&memory.store.view()?, ranked, *k)?)
     }
 
     /// The hits, best first, once those that were only claimed are compared: where some fell away, with what else is checked.
@@ -217,13 +217,24 @@ fn rank(
     wanted: (usize, &Filter, Among),
 ) -> Result<Vec<Ranked>, SearchError> {
     let found = gather::gather(limits, &store.view()?, spaces, asked, wanted)?;
+    // Before the vectors are read: a lie that is found out meanwhile is unchecked no more, and its vector was read.
+    let mut unchecked = HashSet::new();
+    for (at, candidates) in &found {
+        let space = &asked[*at].space;
+        let slots = candidates.iter().map(|candidate| candidate.key);
+        unchecked.extend(slots.filter(|slot| space.unchecked.contains(*slot)).map(|slot| (slot, space.id())));
+    }
     // A view from before would lack the vectors of what an index was given since.
-    scale::rank(&store.view()?, spaces, asked, found)
+    let mut ranked = scale::rank(&store.view()?, spaces, asked, found)?;
+    for candidate in &mut ranked {
+        candidate.is_unchecked = unchecked.contains(&(candidate.slot, candidate.model));
+    }
+    Ok(ranked)
 }
 
 /// A candidate with its grain, if the store still has it.
 fn load_one(view: &View, candidate: Ranked) -> Result<Option<Hit>, StorageError> {
-    let Ranked { rank, slot, score, model } = candidate;
+    let Ranked { rank, slot, score, model, .. } = candidate;
     // The index may lag a moment behind a retraction; the store decides.
     match view.record(slot) {
         Ok(record) => Ok(record.map(|record| Hit { record, score, rank, model })),

@@ -15,7 +15,6 @@ use crate::blocking::blocking;
 use crate::memory::Memory;
 use crate::memory::claims::{is_right, tokens_in};
 use crate::memory::ingest::Ingest;
-use crate::memory::spaces::Spaces;
 use crate::models::Models;
 
 /// Claims compared for one search: a page of hits and some more ...
@@ -42,14 +41,13 @@ impl Picked {
     ///
     /// # Errors
     /// When the store cannot be read.
-    pub fn pick(view: &View, spaces: &Spaces, ranked: Vec<Ranked>, k: usize) -> Result<Self, StorageError> {
+    pub fn pick(view: &View, ranked: Vec<Ranked>, k: usize) -> Result<Self, StorageError> {
         let (mut picked, mut tokens) = (Self::default(), 0);
         for candidate in ranked {
             if picked.checked.len() == k {
                 break;
             }
-            let (slot, model) = (candidate.slot, candidate.model);
-            let is_unchecked = spaces.of(model).is_some_and(|space| space.unchecked.contains(slot));
+            let is_unchecked = candidate.is_unchecked;
             let Some(hit) = load_one(view, candidate)? else { continue };
             if !is_unchecked {
                 picked.checked.push(hit);

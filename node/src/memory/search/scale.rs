@@ -14,6 +14,8 @@ pub(super) struct Ranked {
     pub slot: Slot,
     pub score: f32,
     pub model: ModelId,
+    /// Whether its vector was only claimed when the candidates were gathered.
+    pub is_unchecked: bool,
 }
 
 /// The candidates of all spaces, best first.
@@ -37,7 +39,7 @@ pub(super) fn rank(
         // In several spaces, it counts in the first.
         ranked.retain(|ranked: &Ranked| scored.iter().all(|(slot, _)| *slot != ranked.slot));
         let model = space.id();
-        let of = |(slot, score)| Ranked { rank: rank(score), slot, score, model };
+        let of = |(slot, score)| Ranked { rank: rank(score), slot, score, model, is_unchecked: false };
         ranked.extend(scored.into_iter().map(of));
     }
     ranked.sort_by(|a, b| b.rank.total_cmp(&a.rank).then(a.slot.cmp(&b.slot)));
