@@ -12,21 +12,21 @@ use super::harness::{Client, INT8, SINES, TestNode, TestProcess, W8, config, fol
 use super::metrics::scrape;
 
 /// A model of these tests at work beside the node, to know what its vectors are.
-struct Reference {
+pub(crate) struct Reference {
     model: Model,
     tokenizer: Tokenizer,
     embedder: Embedder,
 }
 
 impl Reference {
-    fn of(model: Model) -> Self {
+    pub fn of(model: Model) -> Self {
         let runtime = Runtime::load(&find_runtime(None).unwrap()).unwrap();
         let compute = Compute { threads: 1, ..Compute::default() };
         let embedder = Embedder::new(&runtime, &model.graph().unwrap(), &compute).unwrap();
         Self { tokenizer: Tokenizer::new(&model).unwrap(), model, embedder }
     }
 
-    fn vector(&mut self, text: &str, purpose: Purpose) -> Vector {
+    pub fn vector(&mut self, text: &str, purpose: Purpose) -> Vector {
         self.embedder.embed(&[self.tokenizer.tokenize(text, purpose)]).unwrap().remove(0)
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, StreamExt};
 use libp2p::gossipsub::{self, IdentTopic, MessageAuthenticity, ValidationMode};
@@ -16,6 +17,8 @@ use super::super::harness::within;
 
 /// Longer answers of the victim are not read.
 const MAX_READ: u64 = 4 << 20;
+/// How long the attacker waits for the victim, and goes on with what it began.
+const PATIENCE: Duration = Duration::from_secs(600);
 /// Attacks that may wait to be made.
 const COMMANDS: usize = 64;
 
@@ -27,17 +30,44 @@ pub(super) enum Line {
     Search,
 }
 
-/// What is written where a question belongs.
+/// What is written where a question or an answer belongs.
 #[derive(Debug, Clone)]
 pub(super) enum Bytes {
     /// These, then the end.
     Whole(Vec<u8>),
+    /// These, one after the other with a [`DRIP`] between.
+    Dripping(Vec<u8>),
     /// One, and then nothing, for ever.
     Stalled,
 }
 
+/// The pause between two bytes that drip: so long that a short grain takes almost as long as an answer may.
+const DRIP: Duration = Duration::from_millis(80);
+
+impl Bytes {
+    async fn write<T: AsyncWrite + Unpin + Send>(self, io: &mut T) -> io::Result<()> {
+        match self {
+            Self::Whole(bytes) => io.write_all(&bytes).await?,
+            Self::Dripping(bytes) => {
+                let mut drip = tokio::time::interval(DRIP);
+                for byte in bytes {
+                    drip.tick().await;
+                    io.write_all(&[byte]).await?;
+                    io.flush().await?;
+                }
+            }
+            Self::Stalled => {
+                io.write_all(&[7]).await?;
+                io.flush().await?;
+                std::future::pending::<()>().await;
+            }
+        }
+        io.close().await
+    }
+}
+
 /// Answers of the attacker to the victim's questions, by the question's bytes; none drops the question.
-pub(super) type Answers = Arc<dyn Fn(Line, &[u8]) -> Option<Vec<u8>> + Send + Sync>;
+pub(super) type Answers = Arc<dyn Fn(Line, &[u8]) -> Option<Bytes> + Send + Sync>;
 
 #[derive(Clone, Default)]
 struct Raw;
@@ -45,7 +75,7 @@ struct Raw;
 impl request_response::Codec for Raw {
     type Protocol = StreamProtocol;
     type Request = Bytes;
-    type Response = Vec<u8>;
+    type Response = Bytes;
 
     async fn read_request<T: AsyncRead + Unpin + Send>(
         &mut self,
@@ -61,10 +91,10 @@ impl request_response::Codec for Raw {
         &mut self,
         _: &StreamProtocol,
         io: &mut T,
-    ) -> io::Result<Vec<u8>> {
+    ) -> io::Result<Bytes> {
         let mut bytes = Vec::new();
         io.take(MAX_READ).read_to_end(&mut bytes).await?;
-        Ok(bytes)
+        Ok(Bytes::Whole(bytes))
     }
 
     async fn write_request<T: AsyncWrite + Unpin + Send>(
@@ -73,27 +103,16 @@ impl request_response::Codec for Raw {
         io: &mut T,
         bytes: Bytes,
     ) -> io::Result<()> {
-        match bytes {
-            Bytes::Whole(bytes) => {
-                io.write_all(&bytes).await?;
-                io.close().await
-            }
-            Bytes::Stalled => {
-                io.write_all(&[7]).await?;
-                io.flush().await?;
-                std::future::pending().await
-            }
-        }
+        bytes.write(io).await
     }
 
     async fn write_response<T: AsyncWrite + Unpin + Send>(
         &mut self,
         _: &StreamProtocol,
         io: &mut T,
-        bytes: Vec<u8>,
+        bytes: Bytes,
     ) -> io::Result<()> {
-        io.write_all(&bytes).await?;
-        io.close().await
+        bytes.write(io).await
     }
 }
 
@@ -133,9 +152,7 @@ impl Attacker {
             .unwrap()
             .with_behaviour(behaviour)
             .unwrap()
-            .with_swarm_config(|config| {
-                config.with_idle_connection_timeout(std::time::Duration::from_secs(600))
-            })
+            .with_swarm_config(|config| config.with_idle_connection_timeout(PATIENCE))
             .build();
         let commons = IdentTopic::new(synapsenet_proto::DEFAULT_TOPIC);
         swarm.behaviour_mut().gossip.subscribe(&commons).unwrap();
@@ -190,7 +207,9 @@ fn behaviour(key: &identity::Keypair) -> Behaviour {
         request_response::Behaviour::with_codec(
             Raw,
             [(StreamProtocol::new(name), ProtocolSupport::Full)],
-            request_response::Config::default().with_max_concurrent_streams(10_000),
+            request_response::Config::default()
+                .with_max_concurrent_streams(10_000)
+                .with_request_timeout(PATIENCE),
         )
     };
     Behaviour {
@@ -242,7 +261,7 @@ async fn run(mut swarm: Swarm<Behaviour>, mut commands: mpsc::Receiver<Command>,
 
 fn answer(
     questions: &mut request_response::Behaviour<Raw>,
-    event: request_response::Event<Bytes, Vec<u8>>,
+    event: request_response::Event<Bytes, Bytes>,
     line: Line,
     answers: &Answers,
 ) {
