@@ -1,4 +1,7 @@
-//! What the benches share: texts, a client, order statistics and the files of the side-by-side runs.
+//! What the benches share: whole nodes, texts, a client, order statistics and the files of the side-by-side runs.
+
+pub mod member;
+pub mod texts;
 
 use std::path::{Path, PathBuf};
 

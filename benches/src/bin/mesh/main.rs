@@ -4,11 +4,9 @@
 //! The nodes are whole ones in one process, each with its own store, model and swarm, over TCP on loopback; whoever asks
 //! them does so over gRPC on their unix sockets. So N nodes share the cores and the disk of one machine.
 
-mod member;
 mod newcomer;
 mod report;
 mod spread;
-mod texts;
 mod traffic;
 
 use std::time::Duration;
@@ -17,11 +15,11 @@ use anyhow::Context;
 use clap::{Parser, ValueEnum};
 use futures::future::try_join_all;
 use indicatif::{ProgressBar, ProgressStyle};
+use synapsenet_benches::member::{Member, settle};
+use synapsenet_benches::texts::{Random, Texts};
 
-use member::{Member, settle};
 use report::Report;
 use spread::{FIRST_GRAINS, Plan, become_known, spread};
-use texts::{Random, Texts};
 use traffic::{Idle, idle};
 
 /// One thread that computes for each node of a mesh: there are more nodes than cores.

@@ -3,12 +3,11 @@
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, ensure};
+use synapsenet_benches::member::Member;
 use synapsenet_benches::quantile;
+use synapsenet_benches::texts::Texts;
 use synapsenet_proto::rpc::bulk_put_request::Item;
 use synapsenet_proto::{Draft, Grain, Identity, rpc};
-
-use crate::member::Member;
-use crate::texts::Texts;
 
 /// Between two looks at how far the newcomer is: what a time may be too large.
 const LOOK: Duration = Duration::from_millis(10);

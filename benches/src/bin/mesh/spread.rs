@@ -5,15 +5,15 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, ensure};
 use futures::future::try_join_all;
 use prost::Message;
+use synapsenet_benches::member::{Member, catch_up, found_at};
 use synapsenet_benches::quantile;
+use synapsenet_benches::texts::{Random, Texts};
 use synapsenet_proto::rpc::bulk_put_request::Item;
 use synapsenet_proto::rpc::node_service_client::NodeServiceClient;
 use synapsenet_proto::{Announcement, Claim, Grain, Identity, ModelId, Vector, rpc};
 use tokio::task::JoinSet;
 use tonic::transport::Channel;
 
-use crate::member::{Member, catch_up, found_at};
-use crate::texts::{Random, Texts};
 use crate::traffic::{Bytes, Idle};
 
 /// A grain that is not found for so long counts as missed.
@@ -77,7 +77,7 @@ pub async fn spread(
         let askers = (0..plan.askers.min(clients.len()))
             .map(|_| clients.swap_remove(random.below(clients.len())))
             .collect();
-        looking.spawn(publish(publisher, askers, texts.next()?));
+        looking.spawn(publish(publisher, askers, texts.another()?));
         tell(published as u64 + 1);
     }
     let (mut times, mut missed, mut bytes) = (Vec::new(), 0, 0);

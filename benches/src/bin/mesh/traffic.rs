@@ -4,8 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use futures::future::try_join_all;
-
-use crate::member::Member;
+use synapsenet_benches::member::Member;
 
 /// Bytes that all nodes together sent and received, by protocol.
 pub struct Bytes(Vec<(String, f64, f64)>);

@@ -1,4 +1,4 @@
-//! A node of the mesh under measurement: whole, in this process, with clients on its socket.
+//! A node of a mesh under measurement: whole, in this process, with clients on its socket.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail, ensure};
 use futures::future::try_join_all;
 use synapsenet::{Config, Node, SOCKET, Settings};
-use synapsenet_benches::channel;
 use synapsenet_proto::rpc;
 use synapsenet_proto::rpc::mesh_service_client::MeshServiceClient;
 use synapsenet_proto::rpc::node_service_client::NodeServiceClient;
@@ -15,6 +14,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tonic::Code;
 use tonic::transport::Channel;
+
+use crate::channel;
 
 /// Between two looks at something that is waited for and is not timed.
 pub const LOOK: Duration = Duration::from_millis(100);
@@ -43,6 +44,18 @@ impl Member {
     /// # Errors
     /// When it does not start.
     pub async fn start(bootstrap: &[String], threads: usize) -> anyhow::Result<Self> {
+        Self::start_with(bootstrap, threads, |_| ()).await
+    }
+
+    /// As [`Member::start`], with what `set` sets besides.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub async fn start_with(
+        bootstrap: &[String],
+        threads: usize,
+        set: impl FnOnce(&mut Config),
+    ) -> anyhow::Result<Self> {
         let mut config = Config::default();
         config.api.listen = String::new();
         config.metrics.listen = "127.0.0.1:0".into();
@@ -50,6 +63,7 @@ impl Member {
         config.network.listen = vec!["/ip4/127.0.0.1/tcp/0".into()];
         config.network.mdns = false;
         config.network.bootstrap = bootstrap.to_vec();
+        set(&mut config);
         let dir = tempfile::tempdir().context("cannot make a folder for a node")?;
         let data = dir.path().join("data");
         let node = Node::start(Settings::from(config), &data).await.context("a node does not start")?;
@@ -58,7 +72,14 @@ impl Member {
         Ok(Self { node, client, mesh, _dir: dir })
     }
 
+    /// The node itself.
+    #[must_use]
+    pub fn node(&self) -> &Node {
+        &self.node
+    }
+
     /// Where others reach it.
+    #[must_use]
     pub fn addresses(&self) -> Vec<String> {
         self.node.mesh_addresses()
     }
@@ -114,6 +135,15 @@ impl Member {
         Ok(self.client.clone().status(rpc::StatusRequest {}).await?.into_inner())
     }
 
+    /// The peers that it has banned.
+    ///
+    /// # Errors
+    /// When the node fails.
+    pub async fn banned(&self) -> anyhow::Result<Vec<rpc::BannedPeer>> {
+        let request = rpc::ListPeersRequest { with_known: false, with_banned: true };
+        Ok(self.mesh.clone().list_peers(request).await?.into_inner().banned)
+    }
+
     /// How it stands in the network.
     ///
     /// # Errors
@@ -152,34 +182,65 @@ impl Member {
 /// When the text can be found at the node of `client`: how long after `start` the answer came of the first search that had
 /// the grain. None when that takes longer than `patience`.
 ///
-/// The node is asked whether it holds the grain searchable, first after 5 ms and then with pauses of a twentieth of the time
-/// that has passed; once it is, the search is made. So the figure is at most 5 % or 5 ms too large, and those who ask do not
-/// keep a busy machine busier.
+/// The node is asked whether it holds the grain searchable (see [`searchable_at`]); once it is, the search is made. So the
+/// figure is at most 5 % or 5 ms too large, and those who ask do not keep a busy machine busier.
 ///
 /// # Errors
 /// When the node fails.
 pub async fn found_at(
-    mut client: NodeServiceClient<Channel>,
+    client: NodeServiceClient<Channel>,
     id: &str,
     text: &str,
     start: Instant,
     patience: Duration,
 ) -> anyhow::Result<Option<Duration>> {
+    look(client, id, Some(text), start, patience).await
+}
+
+/// When the node of `client` says that it holds the grain searchable, so long after `start`. None when that takes longer than
+/// `patience`. It is asked first after 5 ms and then with pauses of a twentieth of the time that has passed.
+///
+/// # Errors
+/// When the node fails.
+pub async fn searchable_at(
+    client: NodeServiceClient<Channel>,
+    id: &str,
+    start: Instant,
+    patience: Duration,
+) -> anyhow::Result<Option<Duration>> {
+    look(client, id, None, start, patience).await
+}
+
+/// Looks for a grain until it is searchable, and, where a text is given, found by it.
+async fn look(
+    mut client: NodeServiceClient<Channel>,
+    id: &str,
+    text: Option<&str>,
+    start: Instant,
+    patience: Duration,
+) -> anyhow::Result<Option<Duration>> {
     const FIRST_PAUSE: Duration = Duration::from_millis(5);
     while start.elapsed() < patience {
-        match client.get(rpc::GetRequest { id: id.to_owned(), with_signed: false }).await {
-            Ok(answer) => {
-                let is_searchable = answer.into_inner().grain.is_some_and(|grain| grain.searchable);
-                if is_searchable && finds(&mut client, id, text).await? {
-                    return Ok(Some(start.elapsed()));
-                }
+        if is_searchable(&mut client, id).await? {
+            let is_found = match text {
+                Some(text) => finds(&mut client, id, text).await?,
+                None => true,
+            };
+            if is_found {
+                return Ok(Some(start.elapsed()));
             }
-            Err(status) if status.code() == Code::NotFound => {}
-            Err(status) => bail!(status),
         }
         tokio::time::sleep((start.elapsed() / 20).max(FIRST_PAUSE)).await;
     }
     Ok(None)
+}
+
+async fn is_searchable(client: &mut NodeServiceClient<Channel>, id: &str) -> anyhow::Result<bool> {
+    match client.get(rpc::GetRequest { id: id.to_owned(), with_signed: false }).await {
+        Ok(answer) => Ok(answer.into_inner().grain.is_some_and(|grain| grain.searchable)),
+        Err(status) if status.code() == Code::NotFound => Ok(false),
+        Err(status) => bail!(status),
+    }
 }
 
 async fn finds(client: &mut NodeServiceClient<Channel>, id: &str, text: &str) -> anyhow::Result<bool> {

@@ -2,8 +2,8 @@
 
 use std::collections::HashSet;
 
+use crate::sample_texts;
 use anyhow::ensure;
-use synapsenet_benches::sample_texts;
 
 /// Shorter sentences say nothing alone.
 const MIN_WORDS: usize = 4;
@@ -58,7 +58,7 @@ impl Texts {
     ///
     /// # Errors
     /// When half of all texts were told: from then on it would take long to find a new one.
-    pub fn next(&mut self) -> anyhow::Result<String> {
+    pub fn another(&mut self) -> anyhow::Result<String> {
         let count = self.sentences.len();
         let all = (count as f64).powi(self.length as i32);
         ensure!((self.told.len() as f64) < all / 2.0, "the sample notes do not make so many texts");
@@ -74,8 +74,8 @@ impl Texts {
     /// The next so many texts.
     ///
     /// # Errors
-    /// As [`Texts::next`].
+    /// As [`Texts::another`].
     pub fn take(&mut self, count: usize) -> anyhow::Result<Vec<String>> {
-        (0..count).map(|_| self.next()).collect()
+        (0..count).map(|_| self.another()).collect()
     }
 }
