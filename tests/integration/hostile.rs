@@ -76,7 +76,9 @@ impl Victim {
     }
 
     async fn attacker_that_answers(&self, seed: u8, answers: Answers) -> Attacker {
-        Attacker::connect(&self.address, seed, answers).await
+        Attacker::connect(std::slice::from_ref(&self.address), Identity::from_seed(&[seed; 32]), answers)
+            .await
+            .unwrap()
     }
 
     async fn metric(&self, begin: &str, label: &str) -> f64 {

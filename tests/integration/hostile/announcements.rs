@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use futures::future::join_all;
 use prost::Message;
-use synapsenet_proto::{Announcement, Draft, Grain, MAX_CLOCK_SKEW_MS, rpc};
+use synapsenet_proto::{Announcement, Draft, Grain, Identity, MAX_CLOCK_SKEW_MS, rpc};
 
 use super::super::harness::{join, noise, now_ms, wait_for};
 use super::super::metrics::scrape;
@@ -103,7 +103,9 @@ async fn one_grain_in_a_form_for_each_of_six_nodes_turns_nobody_against_anybody(
     let mut attackers = Vec::new();
     for (n, node) in nodes.iter().enumerate() {
         let address = &node.node.mesh_addresses()[0];
-        attackers.push(Attacker::connect(address, 120 + n as u8, Arc::new(|_, _| None)).await);
+        let identity = Identity::from_seed(&[120 + n as u8; 32]);
+        let connected = Attacker::connect(std::slice::from_ref(address), identity, Arc::new(|_, _| None));
+        attackers.push(connected.await.unwrap());
     }
     for n in 0..GRAINS {
         let grain = grain(&attackers[0].identity, TOPIC, format!("Grain {n}."));

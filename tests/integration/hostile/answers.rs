@@ -45,7 +45,9 @@ async fn answers_that_are_none_cost_a_ban() {
     let news = rpc::News { topic: TOPIC.into() };
     let news = framed(&rpc::SyncRequest { item: Some(rpc::sync_request::Item::News(news)) });
     // It says that it has something new, again and again, so that it is asked.
-    let tell = async |_| attacker.ask(Line::Sync, Bytes::Whole(news.clone())).await;
+    let tell = async |_| {
+        attacker.ask(Line::Sync, Bytes::Whole(news.clone())).await;
+    };
     victim.attack(&attacker, "bad_answer", tell).await;
     victim.stands("lies").await;
 }
@@ -176,7 +178,9 @@ async fn a_peer_that_drips_and_one_that_lists_tomorrow_hold_no_synchronisation_u
 
     let news = rpc::News { topic: TOPIC.into() };
     let news = framed(&rpc::SyncRequest { item: Some(rpc::sync_request::Item::News(news)) });
-    let tell = async |_| early.ask(Line::Sync, Bytes::Whole(news.clone())).await;
+    let tell = async |_| {
+        early.ask(Line::Sync, Bytes::Whole(news.clone())).await;
+    };
     victim.attack(&early, "bad_answer", tell).await;
     let received = victim.metric("syn_sync_bytes_total{", "direction=\"received\"").await as u64;
     println!("{} KiB came by synchronisation, of {} KiB that are listed ahead", received >> 10, once >> 10);

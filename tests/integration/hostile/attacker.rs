@@ -1,10 +1,12 @@
 //! A peer that keeps to no rule: a raw swarm that says whatever bytes it is given, on every protocol of the mesh.
+//!
+//! The bench `hostile` includes this file, too, so it knows nothing of the tests beside it.
 
-use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use anyhow::Context;
 use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, StreamExt};
 use libp2p::gossipsub::{self, IdentTopic, MessageAuthenticity, ValidationMode};
 use libp2p::request_response::{self, ProtocolSupport};
@@ -12,15 +14,16 @@ use libp2p::swarm::{NetworkBehaviour, SwarmEvent};
 use libp2p::{Multiaddr, PeerId, StreamProtocol, Swarm, SwarmBuilder, identify, identity, noise, tcp, yamux};
 use synapsenet_proto::Identity;
 use tokio::sync::mpsc;
-
-use super::super::harness::within;
+use tokio::time::timeout;
 
 /// Longer answers of the victim are not read.
 const MAX_READ: u64 = 4 << 20;
-/// How long the attacker waits for the victim, and goes on with what it began.
-const PATIENCE: Duration = Duration::from_secs(600);
+/// How long the attacker goes on with what it began.
+const LASTING: Duration = Duration::from_secs(600);
 /// Attacks that may wait to be made.
 const COMMANDS: usize = 64;
+/// How long a victim may take to let the attacker in, and the swarm to take a command: a loaded machine is slow.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The protocols on which nodes ask each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -141,24 +144,22 @@ pub(super) struct Attacker {
 }
 
 impl Attacker {
-    /// Connects to the victim and takes part in the default topic, as an honest node would.
-    pub async fn connect(victim: &str, seed: u8, answers: Answers) -> Self {
-        let identity = Identity::from_seed(&[seed; 32]);
-        let key = identity::Keypair::ed25519_from_bytes(*identity.seed()).unwrap();
+    /// Connects to the victims and takes part in the default topic, as an honest node would. One victim has to let it in.
+    pub async fn connect(victims: &[String], identity: Identity, answers: Answers) -> anyhow::Result<Self> {
+        let key = identity::Keypair::ed25519_from_bytes(*identity.seed())?;
         let peer = key.public().to_peer_id();
         let mut swarm = SwarmBuilder::with_existing_identity(key)
             .with_tokio()
-            .with_tcp(tcp::Config::default(), noise::Config::new, yamux::Config::default)
-            .unwrap()
-            .with_behaviour(behaviour)
-            .unwrap()
-            .with_swarm_config(|config| config.with_idle_connection_timeout(PATIENCE))
+            .with_tcp(tcp::Config::default(), noise::Config::new, yamux::Config::default)?
+            .with_behaviour(|key| Ok(behaviour(key)?))?
+            .with_swarm_config(|config| config.with_idle_connection_timeout(LASTING))
             .build();
         let commons = IdentTopic::new(synapsenet_proto::DEFAULT_TOPIC);
-        swarm.behaviour_mut().gossip.subscribe(&commons).unwrap();
-        let address: Multiaddr = victim.parse().unwrap();
-        swarm.dial(address).unwrap();
-        within("the attacker's subscription to be known", async {
+        swarm.behaviour_mut().gossip.subscribe(&commons)?;
+        for victim in victims {
+            swarm.dial(victim.parse::<Multiaddr>()?)?;
+        }
+        let subscribed = async {
             loop {
                 if let SwarmEvent::Behaviour(BehaviourEvent::Gossip(gossipsub::Event::Subscribed {
                     ..
@@ -167,72 +168,73 @@ impl Attacker {
                     break;
                 }
             }
-        })
-        .await;
+        };
+        timeout(PATIENCE, subscribed).await.context("no victim told the attacker its topics")?;
         let (commands, receiver) = mpsc::channel(COMMANDS);
         tokio::spawn(run(swarm, receiver, answers));
-        Self { peer, identity, commands }
+        Ok(Self { peer, identity, commands })
     }
 
-    /// Publishes bytes on a topic.
-    pub async fn publish(&self, topic: &str, data: Vec<u8>) {
-        self.send(Command::Publish { topic: topic.to_owned(), data }).await;
+    /// Publishes bytes on a topic. Answers whether anybody is left to hear it.
+    pub async fn publish(&self, topic: &str, data: Vec<u8>) -> bool {
+        self.send(Command::Publish { topic: topic.to_owned(), data }).await
     }
 
-    /// Subscribes to a topic.
-    pub async fn subscribe(&self, topic: String) {
-        self.send(Command::Subscribe { topic }).await;
+    /// Subscribes to a topic. Answers as [`Attacker::publish`].
+    pub async fn subscribe(&self, topic: String) -> bool {
+        self.send(Command::Subscribe { topic }).await
     }
 
-    /// Asks something, or begins to.
-    pub async fn ask(&self, line: Line, bytes: Bytes) {
-        self.send(Command::Ask { line, bytes }).await;
+    /// Asks every victim something, or begins to. Answers as [`Attacker::publish`].
+    pub async fn ask(&self, line: Line, bytes: Bytes) -> bool {
+        self.send(Command::Ask { line, bytes }).await
     }
 
-    async fn send(&self, command: Command) {
-        // An attacker that was cut off says no more.
-        let _ = within("the attacker to take its command", self.commands.send(command)).await;
+    async fn send(&self, command: Command) -> bool {
+        // The swarm of an attacker that every victim cut off has ended.
+        matches!(timeout(PATIENCE, self.commands.send(command)).await, Ok(Ok(())))
     }
 }
 
-fn behaviour(key: &identity::Keypair) -> Behaviour {
+fn behaviour(key: &identity::Keypair) -> anyhow::Result<Behaviour> {
     let config = gossipsub::ConfigBuilder::default()
         .validation_mode(ValidationMode::Anonymous)
         .message_id_fn(|message| blake3::hash(&message.data).as_bytes().to_vec().into())
         .max_transmit_size(1 << 20)
         .flood_publish(true)
-        .build()
-        .unwrap();
+        .build()?;
     let questions = |name| {
         request_response::Behaviour::with_codec(
             Raw,
             [(StreamProtocol::new(name), ProtocolSupport::Full)],
             request_response::Config::default()
                 .with_max_concurrent_streams(10_000)
-                .with_request_timeout(PATIENCE),
+                .with_request_timeout(LASTING),
         )
     };
-    Behaviour {
+    let gossip =
+        gossipsub::Behaviour::new(MessageAuthenticity::Anonymous, config).map_err(io::Error::other)?;
+    Ok(Behaviour {
         identify: identify::Behaviour::new(identify::Config::new("/synapsenet/1".into(), key.public())),
-        gossip: gossipsub::Behaviour::new(MessageAuthenticity::Anonymous, config).unwrap(),
+        gossip,
         sync: questions("/synapsenet/sync/1"),
         fetch: questions("/synapsenet/fetch/1"),
         search: questions("/synapsenet/search/2"),
-    }
+    })
 }
 
 async fn run(mut swarm: Swarm<Behaviour>, mut commands: mpsc::Receiver<Command>, answers: Answers) {
-    let mut victims: HashMap<PeerId, ()> = swarm.connected_peers().map(|peer| (*peer, ())).collect();
     loop {
         tokio::select! {
             command = commands.recv() => {
                 let Some(command) = command else { return };
+                let victims: Vec<PeerId> = swarm.connected_peers().copied().collect();
                 let behaviour = swarm.behaviour_mut();
                 match command {
                     // The victim may have hung up, and its queue may be full: the attack goes on.
                     Command::Publish { topic, data } => drop(behaviour.gossip.publish(IdentTopic::new(topic), data)),
                     Command::Subscribe { topic } => drop(behaviour.gossip.subscribe(&IdentTopic::new(topic))),
-                    Command::Ask { line, bytes } => for victim in victims.keys() {
+                    Command::Ask { line, bytes } => for victim in &victims {
                         let questions = match line {
                             Line::Sync => &mut behaviour.sync,
                             Line::Fetch => &mut behaviour.fetch,
@@ -243,7 +245,7 @@ async fn run(mut swarm: Swarm<Behaviour>, mut commands: mpsc::Receiver<Command>,
                 }
             }
             event = swarm.select_next_some() => match event {
-                SwarmEvent::ConnectionClosed { peer_id, num_established: 0, .. } => drop(victims.remove(&peer_id)),
+                SwarmEvent::ConnectionClosed { .. } if swarm.connected_peers().next().is_none() => return,
                 SwarmEvent::Behaviour(BehaviourEvent::Sync(event)) => {
                     answer(&mut swarm.behaviour_mut().sync, event, Line::Sync, &answers);
                 }
