@@ -198,6 +198,7 @@ impl Round {
 mod tests {
     use super::*;
     use crate::testing::{Fixture, assert_page_says, author, claimed, note, peer};
+    use synapsenet_proto::Announcement;
 
     impl Fixture {
         fn round(&self, turn: Lane) -> Round {
@@ -280,6 +281,20 @@ mod tests {
         // The next round goes on with whose turn it is.
         assert_eq!(lanes(&node.round(7))[0], 8);
         assert_eq!(lanes(&node.round(9))[0], 7);
+    }
+
+    /// Everybody passes on what a flooder says, so an honest note came by a peer of which hundreds waited for the model, and
+    /// waited behind them.
+    #[tokio::test]
+    async fn a_claimed_note_does_not_wait_for_a_flood_that_came_by_the_same_peer() {
+        let node = Fixture::new();
+        for n in 0..500 {
+            let grain = note(&author(9), &format!("{n} {}", "Buy cheap watches today. ".repeat(20)));
+            node.ingest.receive(Announcement { grain, claim: None }, peer(1)).await.unwrap();
+        }
+        node.ingest.receive(claimed(&author(1), "an honest one", &node.vector(1)), peer(1)).await.unwrap();
+        let rounds = [node.round(LANE_OWN), node.round(node.round(LANE_OWN).turn)];
+        assert!(rounds.iter().any(|round| round.believed == 1));
     }
 
     #[tokio::test]

@@ -111,12 +111,15 @@ enum Origin {
 }
 
 impl Origin {
-    /// Where a note of it waits for its vector: what one peer delivers waits together, and not with what others do.
+    /// Where a note of it waits for its vector: what one peer delivers waits together, and not with what others do. What
+    /// comes with a claim waits apart, since it needs no model, and peers pass on floods of notes that do.
     fn lane(&self) -> Lane {
         match self {
             Self::Here { .. } => LANE_OWN,
-            Self::Peer { peer, .. } => {
-                let hash = *blake3::hash(&peer.to_bytes()).as_bytes();
+            Self::Peer { peer, claim, .. } => {
+                let mut name = peer.to_bytes();
+                name.push(u8::from(claim.is_some()));
+                let hash = *blake3::hash(&name).as_bytes();
                 let lane = Lane::from_le_bytes([hash[0], hash[1], hash[2], hash[3]]);
                 if lane > LANE_AGAIN { lane } else { lane + LANE_AGAIN + 1 }
             }
