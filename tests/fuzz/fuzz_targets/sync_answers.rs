@@ -12,7 +12,7 @@ use std::sync::LazyLock;
 use libfuzzer_sys::fuzz_target;
 use prost::Message;
 use synapsenet_proto::{Draft, Grain, Identity, Topic, rpc};
-use synapsenet_storage::{Change, Store, StoreOptions};
+use synapsenet_storage::{Change, Origin, Store, StoreOptions};
 
 #[path = "../../../node/src/mesh/sync/items.rs"]
 mod items;
@@ -31,7 +31,7 @@ static ITEMS: LazyLock<Items> = LazyLock::new(|| {
     let put = |n: u64| {
         let draft = Draft { text: n.to_string(), ..Draft::default() };
         let grain = Grain::seal(draft, &Identity::from_seed(&[1; 32]), n * 1000).expect("it is within limits");
-        Change::Put { grain, shared: true, received_ms: 1, claim: None, once: false }
+        Change::Put { grain, shared: true, received_ms: 1, claim: None, origin: Origin::Known, lane: 9 }
     };
     store.write((0..GRAINS).map(put).collect()).expect("it is written");
     let view = store.view().expect("it is read");
