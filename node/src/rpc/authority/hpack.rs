@@ -47,10 +47,9 @@ pub(super) fn with_authority(block: &[u8]) -> Option<Vec<u8>> {
         let begin = cursor.at;
         let text = cursor.text()?;
         if is_authority {
-            return match Authority::try_from(text.as_slice()) {
-                Ok(_) => None,
-                Err(_) => Some(replaced(block, begin..cursor.at, text.len())),
-            };
+            // In the room of an empty one there is no place for another.
+            let is_wrong = !text.is_empty() && Authority::try_from(text.as_slice()).is_err();
+            return is_wrong.then(|| replaced(block, begin..cursor.at, text.len()));
         }
     }
     None
@@ -204,6 +203,9 @@ mod tests {
         // RFC 7541, C.4.1: its authority is a host; and the second request on a connection, which only points at the first.
         assert_eq!(with_authority(&hex("828684 418c f1e3c2e5f23a6ba0ab90f4ff")), None);
         assert_eq!(with_authority(&hex("828684be")), None);
+        // An empty one, plain and coded: nothing that is as long is a host.
+        assert_eq!(with_authority(&hex("4100")), None);
+        assert_eq!(with_authority(&hex("4180")), None);
     }
 
     #[test]
