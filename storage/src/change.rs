@@ -101,12 +101,18 @@ pub enum Change {
         /// Whether they are kept out from now on.
         remember: bool,
     },
-    /// Forgets the strangers' grains of the lowest times, at most `limit`. Nothing keeps them out from then on: whoever
-    /// makes room so takes nothing that is older than what is left.
+    /// Forgets the strangers' grains of the lowest times until the others are within these bounds. Nothing keeps them out
+    /// from then on: whoever makes room so takes nothing that is older than what is left.
     ///
     /// [`Outcome::Dropped`].
-    ForgetOldest {
-        /// The most that are forgotten.
+    TrimStrangers {
+        /// How many of theirs may stay.
+        grains: u64,
+        /// How many notes may stay, the owner's included.
+        notes: u64,
+        /// The bytes that those may be counted for.
+        bytes: u64,
+        /// The most that are forgotten in this change.
         limit: usize,
     },
     /// Says what the owner thinks of an author. What is stored of an author that is followed no longer counts as a

@@ -28,7 +28,7 @@ enum Op {
     AddClaim { slot: Slot, n: u8 },
     DropClaim { slot: Slot },
     Forget { slots: Vec<Slot>, remember: bool },
-    ForgetOldest { limit: usize },
+    TrimStrangers { grains: u64, notes: u64, bytes: u64, limit: usize },
     SetAuthorRule { author: u8, rule: Option<AuthorRule> },
     SetTopicPolicy { topic: u8, policy: TopicPolicy },
     AddClaimed { slot: Slot, author: u8, n: u8 },
@@ -71,7 +71,8 @@ fn op() -> impl Strategy<Value = Op> {
         1 => (0u64..20).prop_map(|slot| Op::DropClaim { slot }),
         2 => (proptest::collection::vec(0u64..20, 0..4), any::<bool>())
             .prop_map(|(slots, remember)| Op::Forget { slots, remember }),
-        1 => (0usize..4).prop_map(|limit| Op::ForgetOldest { limit }),
+        1 => (0u64..4, 0u64..12, prop_oneof![Just(u64::MAX), 0u64..9000], 0usize..4)
+            .prop_map(|(grains, notes, bytes, limit)| Op::TrimStrangers { grains, notes, bytes, limit }),
         1 => (1u8..4, rule()).prop_map(|(author, rule)| Op::SetAuthorRule { author, rule }),
         1 => (0u8..3, policy()).prop_map(|(topic, policy)| Op::SetTopicPolicy { topic, policy }),
         4 => (0u64..20, 1u8..4, any::<u8>()).prop_map(|(slot, author, n)| Op::AddClaimed { slot, author, n }),
@@ -177,7 +178,9 @@ fn change(op: Op, seen: &mut Vec<Grain>) -> Option<Change> {
             Change::AddClaimed { slot, author: author(n).author(), vector: vector(MODEL, value) }
         }
         Op::Forget { slots, remember } => Change::Forget { slots, remember },
-        Op::ForgetOldest { limit } => Change::ForgetOldest { limit },
+        Op::TrimStrangers { grains, notes, bytes, limit } => {
+            Change::TrimStrangers { grains, notes, bytes, limit }
+        }
         Op::SetAuthorRule { author: n, rule } => Change::SetAuthorRule { author: author(n).author(), rule },
         Op::SetTopicPolicy { topic: n, policy } => Change::SetTopicPolicy { topic: topic(n), policy },
         Op::Checked { slot, author: n } => Change::Checked { slot, author: author(n).author() },

@@ -84,8 +84,8 @@ tables! {
     unchecked: u64 => u16;
     /// author -> (claims of it that were found right, whether one was found false).
     standings: &'static [u8; 32] => (u32, bool);
-    /// Grains of strangers, the oldest first: (created_ms, slot) -> the bytes that each is counted for.
-    strangers: (u64, u64) => u64;
+    /// Grains of strangers, the oldest first: (created_ms, slot) -> (the bytes that it is counted for, whether it is a note).
+    strangers: (u64, u64) => (u64, bool);
     /// author -> how many grains of it are stored.
     authors: &'static [u8; 32] => u64;
     /// author -> [`RULE_FOLLOWED`] or [`RULE_BLOCKED`].
@@ -121,12 +121,14 @@ pub(crate) mod meta {
     pub(crate) const SHARED_SEQ: &str = "shared_seq";
     /// The sum of `strangers`.
     pub(crate) const STRANGER_BYTES: &str = "stranger_bytes";
+    /// How many of `strangers` are notes.
+    pub(crate) const STRANGER_NOTES: &str = "stranger_notes";
     /// The last place that was given in `forgotten_order`; 0 in a new store.
     pub(crate) const FORGOTTEN_SEQ: &str = "forgotten_seq";
     /// A random number that tells this store from others; see [`crate::View::store_id`].
     pub(crate) const STORE_ID: &str = "store_id";
     /// All of them.
-    pub(crate) const ALL: [&str; 9] = [
+    pub(crate) const ALL: [&str; 10] = [
         FORMAT,
         LAST_SLOT,
         RETRACTIONS,
@@ -134,6 +136,7 @@ pub(crate) mod meta {
         PRUNED_SEQ,
         SHARED_SEQ,
         STRANGER_BYTES,
+        STRANGER_NOTES,
         FORGOTTEN_SEQ,
         STORE_ID,
     ];
@@ -340,6 +343,7 @@ fn migrate_from_2(db: &redb::Database) -> Result<(), StorageError> {
             tables.authors.insert(author, count + 1)?;
         }
         tables.meta.insert(meta::STRANGER_BYTES, 0)?;
+        tables.meta.insert(meta::STRANGER_NOTES, 0)?;
         tables.meta.insert(meta::FORGOTTEN_SEQ, 0)?;
         mark_claimed(&mut tables)?;
         sort_pending(&txn, &mut tables)?;

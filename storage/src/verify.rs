@@ -332,17 +332,22 @@ impl Check<'_> {
 
     fn strangers(&mut self) -> Result<(), StorageError> {
         let view = self.view;
-        let mut sum = 0;
+        let (mut sum, mut notes) = (0, 0);
         for entry in view.tables.strangers.iter()? {
-            let (slot, bytes) = entry?;
-            sum += bytes.value();
-            let (created_ms, slot) = slot.value();
+            let (key, value) = entry?;
+            let (created_ms, slot) = key.value();
+            let (bytes, is_note) = value.value();
+            sum += bytes;
+            notes += u64::from(is_note);
             let is_there = view.tables.by_time.get((created_ms, slot))?.is_some();
             self.require(is_there, || format!("Slot {slot} counts as a stranger's and is empty."));
         }
-        let counted = view.number(meta::STRANGER_BYTES)?;
-        self.require(sum == counted, || {
-            format!("Strangers' grains are counted for {counted} bytes in all, and for {sum} one by one.")
+        let counted = (view.number(meta::STRANGER_BYTES)?, view.number(meta::STRANGER_NOTES)?);
+        self.require((sum, notes) == counted, || {
+            format!(
+                "Strangers' grains are counted for {counted:?} bytes and notes in all, and for {:?} one by one.",
+                (sum, notes)
+            )
         });
         for entry in view.tables.forgotten.iter()? {
             let (id, place) = entry?;

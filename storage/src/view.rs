@@ -47,6 +47,8 @@ pub struct Counts {
     pub vectors: u64,
     /// Grains of strangers: brought by peers, and not of this node's author or one that is followed.
     pub strangers: u64,
+    /// How many of these are notes.
+    pub stranger_notes: u64,
     /// The bytes that these are counted for: what they take in the file, at a guess.
     pub stranger_bytes: u64,
 }
@@ -88,6 +90,7 @@ impl View {
             pending: self.tables.waiting.len()?,
             vectors: self.tables.vectors.len()?,
             strangers: self.tables.strangers.len()?,
+            stranger_notes: self.number(meta::STRANGER_NOTES)?,
             stranger_bytes: self.number(meta::STRANGER_BYTES)?,
         })
     }

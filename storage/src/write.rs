@@ -24,6 +24,7 @@ pub(crate) struct Writer<'txn> {
     pruned_seq: u64,
     shared_seq: u64,
     stranger_bytes: u64,
+    stranger_notes: u64,
     forgotten_seq: u64,
 }
 
@@ -37,6 +38,7 @@ impl<'txn> Writer<'txn> {
         let (last_seq, pruned_seq) = (number(meta::LAST_SEQ)?, number(meta::PRUNED_SEQ)?);
         let shared_seq = number(meta::SHARED_SEQ)?;
         let (stranger_bytes, forgotten_seq) = (number(meta::STRANGER_BYTES)?, number(meta::FORGOTTEN_SEQ)?);
+        let stranger_notes = number(meta::STRANGER_NOTES)?;
         Ok(Self {
             tables,
             last_slot,
@@ -45,6 +47,7 @@ impl<'txn> Writer<'txn> {
             pruned_seq,
             shared_seq,
             stranger_bytes,
+            stranger_notes,
             forgotten_seq,
         })
     }
@@ -58,6 +61,7 @@ impl<'txn> Writer<'txn> {
             (meta::PRUNED_SEQ, self.pruned_seq),
             (meta::SHARED_SEQ, self.shared_seq),
             (meta::STRANGER_BYTES, self.stranger_bytes),
+            (meta::STRANGER_NOTES, self.stranger_notes),
             (meta::FORGOTTEN_SEQ, self.forgotten_seq),
         ];
         for (key, number) in numbers {
@@ -86,7 +90,9 @@ impl<'txn> Writer<'txn> {
                 Ok(outcome)
             }
             Change::Forget { slots, remember } => self.forget(&slots, remember),
-            Change::ForgetOldest { limit } => self.forget_oldest(limit),
+            Change::TrimStrangers { grains, notes, bytes, limit } => {
+                self.trim_strangers(grains, notes, bytes, limit)
+            }
             Change::SetAuthorRule { author, rule } => self.set_author_rule(author, rule),
             Change::SetTopicPolicy { topic, policy } => self.set_topic_policy(&topic, &policy),
             Change::AddClaim { slot, claim } => self.add_claim(slot, &claim),

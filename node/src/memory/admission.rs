@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use synapsenet_net::PeerId;
 use synapsenet_proto::{AuthorId, Grain, Refusal, Topic};
-use synapsenet_storage::{AuthorRule, Counts, Origin, StorageError, TopicPolicy, View};
+use synapsenet_storage::{AuthorRule, Change, Counts, Origin, StorageError, TopicPolicy, View};
 
 use crate::config::Config;
 
@@ -24,10 +24,10 @@ const MAX_COUNTED: usize = 8192;
 const AUTHOR_PART: u64 = 4;
 /// ... and a peer, which passes on what many say, three times the room that is left: it ends at three quarters.
 const PEER_TIMES: u64 = 3;
-/// Grains of strangers that go at once when their share is full: few beside those that stay, and enough for some commits.
-const LET_GO_AT_ONCE: usize = 64;
-/// The part of the share that goes at once, when that is less.
-const LET_GO_PART: u64 = 64;
+/// Grains of strangers that go in one commit at most: twice as many as come, so that a share that was made smaller is reached.
+const MAX_TRIMMED: usize = 2048;
+/// When more than this part of their share is free again, what is older than all that is held is worth fetching.
+const ROOMY_PART: u64 = 16;
 
 /// What may be brought in a day however little room is left: grains, and bytes of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,18 +73,26 @@ impl Limits {
         Self { max_notes, max_strangers, quota_bytes, author, peer }
     }
 
-    /// How many grains of strangers go at once.
-    fn let_go(&self) -> usize {
-        usize::try_from(self.max_strangers / LET_GO_PART).unwrap_or(LET_GO_AT_ONCE).clamp(1, LET_GO_AT_ONCE)
-    }
-
     /// The room that strangers have left: grains and bytes.
     fn room(&self, held: Counts) -> Budget {
-        let total = self.max_notes.saturating_sub(held.notes);
-        let quota = if self.quota_bytes == 0 { u64::MAX / 8 } else { self.quota_bytes };
+        let all = self.max_notes.saturating_sub(held.notes);
         Budget {
-            grains: self.max_strangers.saturating_sub(held.strangers).min(total),
-            bytes: quota.saturating_sub(held.stranger_bytes),
+            grains: self.max_strangers.saturating_sub(held.strangers).min(all),
+            bytes: self.max_bytes().saturating_sub(held.stranger_bytes),
+        }
+    }
+
+    fn max_bytes(&self) -> u64 {
+        if self.quota_bytes == 0 { u64::MAX / 8 } else { self.quota_bytes }
+    }
+
+    /// Lets the oldest grains of strangers go that are too many, once more have come in.
+    fn trim(&self) -> Change {
+        Change::TrimStrangers {
+            grains: self.max_strangers,
+            notes: self.max_notes,
+            bytes: self.max_bytes(),
+            limit: MAX_TRIMMED,
         }
     }
 }
@@ -178,49 +186,47 @@ pub(crate) struct Brought<'a> {
     pub is_own: bool,
 }
 
-/// What is to be done with a grain that may come in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Admitted {
-    /// Whose room it takes.
-    pub origin: Origin,
-    /// Grains of strangers that have to go first.
-    pub let_go: usize,
-}
-
 /// Decides, and counts what was brought today.
 pub(crate) struct Admission {
     limits: Limits,
     authors: Spent<AuthorId>,
     peers: Spent<PeerId>,
+    /// The time of the oldest grain of strangers that is held or comes with this commit.
+    oldest_ms: Option<u64>,
 }
 
 impl Admission {
     /// Nothing was brought yet.
     pub fn new(limits: Limits, now: Instant) -> Self {
-        Self { limits, authors: Spent::new(now), peers: Spent::new(now) }
+        Self { limits, authors: Spent::new(now), peers: Spent::new(now), oldest_ms: None }
     }
 
-    /// Whether there is much more room for strangers than what is let go at once, so that older grains are worth fetching.
+    /// Begins a commit, before which the oldest grain of strangers has this time.
+    pub fn begin(&mut self, oldest_ms: Option<u64>) {
+        self.oldest_ms = oldest_ms;
+    }
+
+    /// Whether there is so much room for strangers that older grains are worth fetching.
     pub fn is_roomy(&self, held: Counts) -> bool {
-        let room = self.limits.room(held);
-        let quota = self.limits.quota_bytes;
-        room.grains > 4 * self.limits.let_go() as u64 && (quota == 0 || room.bytes > quota / LET_GO_PART * 4)
+        let (limits, room) = (&self.limits, self.limits.room(held));
+        room.grains > limits.max_strangers / ROOMY_PART && room.bytes > limits.max_bytes() / ROOMY_PART
     }
 
-    /// Whether the owner's grain finds room beside those held.
+    /// What lets the oldest grains of strangers go that are too many, after those of a commit.
+    pub fn trim(&self) -> Change {
+        self.limits.trim()
+    }
+
+    /// Whether the owner's grain finds room: strangers' give way to it.
     ///
     /// # Errors
     /// [`Refusal::NodeFull`].
-    pub fn of_owner(&self, held: Counts) -> Result<Admitted, Refusal> {
-        let let_go = match held.notes < self.limits.max_notes {
-            true => 0,
-            false if held.strangers > 0 => self.limits.let_go(),
-            false => return Err(Refusal::NodeFull(held.notes)),
-        };
-        Ok(Admitted { origin: Origin::Here, let_go })
+    pub fn of_owner(&self, held: Counts) -> Result<Origin, Refusal> {
+        let of_owner = held.notes.saturating_sub(held.stranger_notes);
+        if of_owner < self.limits.max_notes { Ok(Origin::Here) } else { Err(Refusal::NodeFull(of_owner)) }
     }
 
-    /// Whether a peer's grain may come in. What may is counted.
+    /// Whether a peer's grain may come in, and whose room it takes. What may is counted.
     ///
     /// # Errors
     /// Why not.
@@ -231,14 +237,14 @@ impl Admission {
         view: &View,
         held: Counts,
         now: Instant,
-    ) -> Result<Result<Admitted, Refusal>, StorageError> {
+    ) -> Result<Result<Origin, Refusal>, StorageError> {
         let Brought { grain, by, bytes, is_own } = *brought;
         let author = grain.author();
         if rules.blocks(&author) {
             return Ok(Err(Refusal::Blocked));
         }
         if is_own || rules.follows(&author) {
-            return Ok(self.of_owner(held).map(|admitted| Admitted { origin: Origin::Known, ..admitted }));
+            return Ok(self.of_owner(held).map(|_| Origin::Known));
         }
         if !rules.lists(grain.topic(), &author) {
             return Ok(Err(Refusal::NotListed));
@@ -247,7 +253,7 @@ impl Admission {
             match view.slot_of(&target)?.map(|slot| view.record(slot)).transpose()?.flatten() {
                 // It makes room, and there can be no more of these than notes.
                 Some(held) if held.grain.author() == author => {
-                    return Ok(Ok(Admitted { origin: Origin::Stranger, let_go: 0 }));
+                    return Ok(Ok(Origin::Stranger));
                 }
                 Some(_) => return Ok(Err(Refusal::IdleRetraction)),
                 None if view.grains_by(&author)? == 0 && !self.authors.knows(&author) => {
@@ -270,13 +276,15 @@ impl Admission {
             return Ok(Err(Refusal::AuthorOverBudget));
         }
         let is_full = room.grains == 0 || room.bytes < bytes;
-        let is_old = |oldest: Option<u64>| oldest.is_none_or(|oldest| grain.created_ms() <= oldest);
-        if is_full && is_old(view.oldest_of_strangers()?) {
+        let is_older = self.oldest_ms.is_none_or(|oldest| grain.created_ms() <= oldest);
+        if is_full && is_older {
             return Ok(Err(Refusal::StrangersFull));
         }
+        self.oldest_ms =
+            Some(self.oldest_ms.map_or(grain.created_ms(), |oldest| oldest.min(grain.created_ms())));
         self.peers.spend(by, bytes);
         self.authors.spend(author, bytes);
-        Ok(Ok(Admitted { origin: Origin::Stranger, let_go: if is_full { self.limits.let_go() } else { 0 } }))
+        Ok(Ok(Origin::Stranger))
     }
 }
 

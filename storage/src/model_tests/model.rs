@@ -66,13 +66,21 @@ impl Model {
                 outcome
             }
             Change::Forget { slots, remember } => self.forget(slots, *remember),
-            Change::ForgetOldest { limit } => {
-                let strangers = self.entries.iter().filter(|(_, entry)| entry.stranger_bytes.is_some());
-                let mut oldest: Vec<(u64, Slot)> =
-                    strangers.map(|(&slot, entry)| (entry.grain.created_ms(), slot)).collect();
-                oldest.sort_unstable();
-                let oldest: Vec<Slot> = oldest.into_iter().map(|(_, slot)| slot).take(*limit).collect();
-                self.forget(&oldest, false)
+            Change::TrimStrangers { grains, notes, bytes, limit } => {
+                let mut count = 0;
+                loop {
+                    let counts = self.counts();
+                    let is_within = counts.strangers <= *grains
+                        && counts.notes <= *notes
+                        && counts.stranger_bytes <= *bytes;
+                    let strangers = self.entries.iter().filter(|(_, entry)| entry.stranger_bytes.is_some());
+                    let oldest = strangers.map(|(&slot, entry)| (entry.grain.created_ms(), slot)).min();
+                    let Some((_, slot)) = oldest.filter(|_| !is_within && count < *limit) else {
+                        return Outcome::Dropped { count: count as u64 };
+                    };
+                    self.forget(&[slot], false);
+                    count += 1;
+                }
             }
             Change::SetAuthorRule { author, rule } => {
                 let before = match rule {
@@ -341,6 +349,11 @@ impl Model {
             pending: self.entries.values().filter(|entry| entry.pending.is_some()).count() as u64,
             vectors: self.entries.values().map(|entry| entry.vectors.len() as u64).sum(),
             strangers: self.entries.values().filter(|entry| entry.stranger_bytes.is_some()).count() as u64,
+            stranger_notes: self
+                .entries
+                .values()
+                .filter(|entry| entry.stranger_bytes.is_some() && entry.grain.kind() == Kind::Note)
+                .count() as u64,
             stranger_bytes: self.entries.values().filter_map(|entry| entry.stranger_bytes).sum(),
         }
     }

@@ -119,7 +119,7 @@ fn a_store_of_the_first_format_is_brought_to_this_one() {
         txn.delete_table(TableDefinition::<&[u8; 32], u64>::new("authors")).unwrap();
         let mut meta = txn.open_table(TableDefinition::<&str, u64>::new("meta")).unwrap();
         meta.insert("format", 1).unwrap();
-        for later in ["shared_seq", "stranger_bytes", "forgotten_seq"] {
+        for later in ["shared_seq", "stranger_bytes", "stranger_notes", "forgotten_seq"] {
             meta.remove(later).unwrap();
         }
     }

@@ -11,15 +11,11 @@ use crate::{AuthorRule, Outcome, Slot, StorageError, TopicPolicy};
 pub(crate) const MAX_FORGOTTEN: u64 = if cfg!(test) { 4 } else { 1 << 18 };
 
 impl Writer<'_> {
-    fn enter_strangers(&mut self, slot: Slot, created_ms: u64, bytes: u64) -> Result<(), StorageError> {
-        self.tables.strangers.insert((created_ms, slot), bytes)?;
-        self.stranger_bytes += bytes;
-        Ok(())
-    }
-
     pub(super) fn leave_strangers(&mut self, slot: Slot, created_ms: u64) -> Result<(), StorageError> {
-        if let Some(bytes) = self.tables.strangers.remove((created_ms, slot))? {
-            self.stranger_bytes = self.stranger_bytes.saturating_sub(bytes.value());
+        if let Some(counted) = self.tables.strangers.remove((created_ms, slot))? {
+            let (bytes, is_note) = counted.value();
+            self.stranger_bytes = self.stranger_bytes.saturating_sub(bytes);
+            self.stranger_notes = self.stranger_notes.saturating_sub(u64::from(is_note));
         }
         Ok(())
     }
@@ -79,7 +75,13 @@ impl Writer<'_> {
     pub(super) fn make_strangers(&mut self, slot: Slot, created_ms: u64) -> Result<(), StorageError> {
         let record = self.record(slot)?.map_or(0, |record| record.value().len());
         let claim = self.tables.claims.get(slot)?.map_or(0, |claim| claim.value().len());
-        self.enter_strangers(slot, created_ms, tables::counted_bytes(record, claim))
+        let (bytes, is_note) = (tables::counted_bytes(record, claim), self.is_note(slot)?);
+        // It may be counted already, with another claim.
+        self.leave_strangers(slot, created_ms)?;
+        self.tables.strangers.insert((created_ms, slot), (bytes, is_note))?;
+        self.stranger_bytes += bytes;
+        self.stranger_notes += u64::from(is_note);
+        Ok(())
     }
 
     pub(super) fn set_topic_policy(
@@ -121,10 +123,28 @@ impl Writer<'_> {
         Ok(Outcome::Dropped { count })
     }
 
-    pub(super) fn forget_oldest(&mut self, limit: usize) -> Result<Outcome, StorageError> {
-        let oldest: Result<Vec<Slot>, StorageError> =
-            self.tables.strangers.iter()?.take(limit).map(|entry| Ok(entry?.0.value().1)).collect();
-        self.forget(&oldest?, false)
+    pub(super) fn trim_strangers(
+        &mut self,
+        grains: u64,
+        notes: u64,
+        bytes: u64,
+        limit: usize,
+    ) -> Result<Outcome, StorageError> {
+        let (mut held, mut counted) = (self.tables.strangers.len()?, self.stranger_bytes);
+        let mut held_notes = self.tables.records.len()?.saturating_sub(self.retractions);
+        let mut oldest = Vec::new();
+        for entry in self.tables.strangers.iter()?.take(limit) {
+            if held <= grains && held_notes <= notes && counted <= bytes {
+                break;
+            }
+            let (key, value) = entry?;
+            let (of_one, is_note) = value.value();
+            oldest.push(key.value().1);
+            held -= 1;
+            held_notes = held_notes.saturating_sub(u64::from(is_note));
+            counted = counted.saturating_sub(of_one);
+        }
+        self.forget(&oldest, false)
     }
 
     fn remember_forgotten(&mut self, id: &GrainId) -> Result<(), StorageError> {

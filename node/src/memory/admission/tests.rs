@@ -75,7 +75,29 @@ async fn when_their_share_is_full_the_oldest_give_way_to_younger_ones_only() {
     assert_eq!(node.brings(9, young.clone()).await, Ok(Put::Added));
     assert!(node.holds(young.id()) && !node.holds(old[0].id()));
     let held = node.view().counts().unwrap();
-    assert!(held.strangers <= 10 && node.view().forgotten().unwrap() == 0, "{held:?}");
+    assert_eq!((held.strangers, node.view().forgotten().unwrap()), (10, 0), "one for one");
+}
+
+/// What comes in one commit is judged by what comes with it: a share that is filled within a commit ends with the youngest.
+#[tokio::test]
+async fn whatever_the_order_and_the_commits_the_youngest_are_kept() {
+    let times: Vec<u64> = (0..60).map(|n| (n * 37 % 60) * 1000 + 5000).collect();
+    let mut youngest = times.clone();
+    youngest.sort_unstable();
+    for at_once in [1, 7, 60] {
+        let node = node(20, PLENTY, PLENTY);
+        let grains: Vec<Grain> =
+            times.iter().map(|&ago| dated(&author(1), &format!("{ago} ms ago"), ago)).collect();
+        for some in grains.chunks(at_once) {
+            futures::future::join_all(some.iter().map(|grain| node.brings(9, grain.clone()))).await;
+        }
+        let kept: HashSet<bool> = grains
+            .iter()
+            .zip(&times)
+            .map(|(grain, ago)| node.holds(grain.id()) == youngest[..10].contains(ago))
+            .collect();
+        assert_eq!(kept, HashSet::from([true]), "{at_once} at once");
+    }
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@ use tokio::sync::{Notify, mpsc, watch};
 
 use super::{Command, IngestError, LOOK_FOR_ROOM, MAX_COMMIT, Origin, Put, Reply, Via, now_ms};
 use crate::memory::Memory;
-use crate::memory::admission::{Admission, Admitted, Brought};
+use crate::memory::admission::{Admission, Brought};
 use crate::memory::announcer::Announcer;
 use crate::memory::events::{Events, Happening};
 use crate::metrics::timed;
@@ -99,7 +99,7 @@ impl Writer {
     pub fn run(mut self, mut commands: mpsc::Receiver<Command>) -> Result<(), Arc<StorageError>> {
         while let Some(first) = commands.blocking_recv() {
             let held = match self.take_up_again() {
-                Ok(()) => self.memory.store.view().and_then(|view| Ok((view.counts()?, view))),
+                Ok(()) => self.look(),
                 Err(error) => Err(error),
             };
             match held {
@@ -109,6 +109,13 @@ impl Writer {
             }
         }
         Ok(())
+    }
+
+    /// What is held before a commit, and the view that says so.
+    fn look(&mut self) -> Result<(Counts, View), StorageError> {
+        let view = self.memory.store.view()?;
+        self.admission.begin(view.oldest_of_strangers()?);
+        Ok((view.counts()?, view))
     }
 
     /// Writes what waits, as much of it as fits into one commit.
@@ -127,10 +134,6 @@ impl Writer {
             match command {
                 Command::Put { grain, origin, reply } => match self.admit(&grain, &origin, &mut view, held) {
                     Ok(Ok(admitted)) => {
-                        if admitted.let_go > 0 {
-                            waiting.push(Waiting::Room);
-                            changes.push(Change::ForgetOldest { limit: admitted.let_go });
-                        }
                         count(&mut held, &grain, admitted);
                         let put = Box::new(Arrival::new(&grain, &origin));
                         waiting.push(Waiting::Put { put, reply });
@@ -160,6 +163,10 @@ impl Writer {
         }
         // It would keep what is overwritten from being used again.
         drop(view);
+        if held.strangers > 0 && !changes.is_empty() {
+            waiting.push(Waiting::Room);
+            changes.push(self.admission.trim());
+        }
         if changes.is_empty() { Ok(()) } else { self.commit(changes, waiting) }
     }
 
@@ -237,7 +244,7 @@ impl Writer {
         origin: &Origin,
         view: &mut Option<View>,
         held: Counts,
-    ) -> Result<Result<Admitted, Refusal>, StorageError> {
+    ) -> Result<Result<synapsenet_storage::Origin, Refusal>, StorageError> {
         let ahead = grain.created_ms().saturating_sub(now_ms());
         if ahead > MAX_CLOCK_SKEW_MS {
             return Ok(Err(Refusal::FromTheFuture(ahead)));
@@ -253,14 +260,14 @@ impl Writer {
         };
         if view.slot_of(&grain.id())?.is_some() {
             // What is here already takes no room and costs nobody anything.
-            return Ok(Ok(Admitted { origin: synapsenet_storage::Origin::Known, let_go: 0 }));
+            return Ok(Ok(synapsenet_storage::Origin::Known));
         }
         let bytes = (grain.as_bytes().len() + claim.as_ref().map_or(0, Vec::len)) as u64;
         let is_own = self.announcer.is_own(grain);
         let brought = Brought { grain, by: *peer, bytes, is_own };
         let admitted = self.admission.of_peer(&brought, &self.memory.rules(), view, held, Instant::now())?;
         match admitted {
-            Err(Refusal::StrangersFull) | Ok(Admitted { let_go: 1.., .. }) => {
+            Err(Refusal::StrangersFull) => {
                 self.memory.set_floor_ms(view.oldest_of_strangers()?.unwrap_or(u64::MAX));
             }
             _ if self.memory.floor_ms() > 0 && self.admission.is_roomy(held) => self.memory.set_floor_ms(0),
@@ -324,8 +331,9 @@ impl Writer {
         for waiting in waiting {
             match waiting {
                 Waiting::Room => {
-                    if let Some(Outcome::Dropped { count }) = outcomes.next() {
+                    if let Some(Outcome::Dropped { count: count @ 1.. }) = outcomes.next() {
                         self.memory.metrics.let_go(count);
+                        self.raise_floor();
                     }
                 }
                 Waiting::Put { put, reply } => {
@@ -334,6 +342,15 @@ impl Writer {
                 }
                 Waiting::Apply { count, reply } => answer(reply, Ok(outcomes.by_ref().take(count).collect())),
             }
+        }
+    }
+
+    /// Remembers from when on strangers' grains are taken, now that the older ones went.
+    fn raise_floor(&self) {
+        match self.memory.store.view().and_then(|view| view.oldest_of_strangers()) {
+            Ok(oldest) => self.memory.set_floor_ms(oldest.unwrap_or(u64::MAX)),
+            // Older ones are fetched and refused meanwhile.
+            Err(error) => tracing::warn!(%error, "the oldest grain of strangers cannot be read"),
         }
     }
 
@@ -386,26 +403,26 @@ impl Writer {
 }
 
 /// What a grain handed in changes in the store.
-fn put_change(grain: Grain, origin: Origin, admitted: Admitted) -> Change {
+fn put_change(grain: Grain, origin: Origin, admitted: synapsenet_storage::Origin) -> Change {
     let (shared, lane) = (origin.is_shared(), origin.lane());
     let claim = match origin {
         Origin::Here { .. } => None,
         Origin::Peer { claim, .. } => claim,
     };
-    Change::Put { grain, shared, received_ms: now_ms(), claim, origin: admitted.origin, lane }
+    Change::Put { grain, shared, received_ms: now_ms(), claim, origin: admitted, lane }
 }
 
 /// Counts a grain among what is held, before it is written: at a guess, which the next commit makes good.
-fn count(held: &mut Counts, grain: &Grain, admitted: Admitted) {
-    let gone = (admitted.let_go as u64).min(held.strangers);
-    held.stranger_bytes -= held.stranger_bytes.checked_div(held.strangers).unwrap_or(0) * gone;
-    held.strangers -= gone;
-    match grain.kind() {
-        Kind::Note => held.notes = held.notes.saturating_sub(gone) + 1,
-        Kind::Retraction => held.retractions += 1,
+fn count(held: &mut Counts, grain: &Grain, admitted: synapsenet_storage::Origin) {
+    let is_note = grain.kind() == Kind::Note;
+    if is_note {
+        held.notes += 1;
+    } else {
+        held.retractions += 1;
     }
-    if admitted.origin == synapsenet_storage::Origin::Stranger {
+    if admitted == synapsenet_storage::Origin::Stranger {
         held.strangers += 1;
+        held.stranger_notes += u64::from(is_note);
         held.stranger_bytes += grain.as_bytes().len() as u64;
     }
 }
