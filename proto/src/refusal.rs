@@ -1,5 +1,6 @@
 //! Why a grain is refused: a status to a client, a verdict and a counter to a peer.
 
+use crate::AuthorId;
 use crate::grain::{
     MAX_GRAIN_BYTES, MAX_LANG_BYTES, MAX_LINKS, MAX_MIME_BYTES, MAX_RELATION_BYTES, MAX_SOURCE_URI_BYTES,
     MAX_TAG_BYTES, MAX_TAGS, MAX_TEXT_BYTES, MAX_TITLE_BYTES,
@@ -107,11 +108,12 @@ pub enum Refusal {
     /// The owner of this node forgot the grain.
     #[error("this grain was forgotten here")]
     Forgotten,
-    /// A retraction of what its author never said, by an author of whom nothing is held.
-    #[error(
-        "the retraction withdraws nothing: nothing of its author is held, or another wrote what it names"
-    )]
-    IdleRetraction,
+    /// A retraction by an author of whom nothing is held.
+    #[error("the retraction withdraws nothing: nothing of its author is held here")]
+    IdleRetraction(AuthorId),
+    /// A retraction of what another wrote.
+    #[error("the retraction withdraws nothing: another wrote what it names")]
+    ForeignRetraction,
 }
 
 impl Refusal {
@@ -148,7 +150,8 @@ impl Refusal {
             Self::Blocked => "blocked",
             Self::NotListed => "not_listed",
             Self::Forgotten => "forgotten",
-            Self::IdleRetraction => "idle_retraction",
+            Self::IdleRetraction(_) => "idle_retraction",
+            Self::ForeignRetraction => "foreign_retraction",
         }
     }
 }

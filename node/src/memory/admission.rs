@@ -255,9 +255,9 @@ impl Admission {
                 Some(held) if held.grain.author() == author => {
                     return Ok(Ok(Origin::Stranger));
                 }
-                Some(_) => return Ok(Err(Refusal::IdleRetraction)),
+                Some(_) => return Ok(Err(Refusal::ForeignRetraction)),
                 None if view.grains_by(&author)? == 0 && !self.authors.knows(&author) => {
-                    return Ok(Err(Refusal::IdleRetraction));
+                    return Ok(Err(Refusal::IdleRetraction(author)));
                 }
                 None => {}
             }

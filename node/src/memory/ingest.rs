@@ -432,7 +432,7 @@ mod tests {
         // Anybody can withdraw what was never here, without end.
         let withdrawn = retraction(&note(&author(1), "a text"), &author(1));
         let refused = node.ingest.receive(without_claim(withdrawn), peer(1)).await;
-        assert!(matches!(refused, Err(IngestError::Refused(Refusal::IdleRetraction))), "{refused:?}");
+        assert!(matches!(refused, Err(IngestError::Refused(Refusal::IdleRetraction(_)))), "{refused:?}");
         let withdrawn = retraction(&own, &author(0));
         assert_eq!(node.ingest.receive(without_claim(withdrawn), peer(1)).await.unwrap(), Put::Added);
     }

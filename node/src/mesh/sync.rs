@@ -16,6 +16,7 @@ mod board;
 pub(crate) mod items;
 mod pace;
 mod pull;
+mod refused;
 mod schedule;
 pub(crate) mod session;
 pub(crate) mod source;

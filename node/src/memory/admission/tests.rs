@@ -190,7 +190,7 @@ async fn a_retraction_that_withdraws_nothing_is_not_kept() {
     let retraction = |of: &Grain, by: u8, ms| Grain::retract(of.id(), topic(), &author(by), ms).unwrap();
     for n in 0..50 {
         let idle = node.brings(9, retraction(&own, 1, n)).await;
-        assert_eq!(idle, Err(Refusal::IdleRetraction), "another wrote it");
+        assert_eq!(idle, Err(Refusal::ForeignRetraction), "another wrote it");
     }
     let theirs = dated(&author(1), "theirs", 0);
     node.brings(9, theirs.clone()).await.unwrap();

@@ -1,9 +1,9 @@
 //! The peer that a synchronisation pulls from: questions that may be put off, and grains that are checked before they are
 //! handed in.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use futures::future::{BoxFuture, join_all};
@@ -14,9 +14,9 @@ use synapsenet_storage::StorageError;
 
 use super::items::Span;
 use super::pace::{Pace, UnderWay};
+use super::refused::{RefusedIds, Until};
 use crate::blocking::blocking;
 use crate::memory::Memory;
-use crate::memory::admission::Rules;
 use crate::memory::ingest::{Ingest, IngestError, Put};
 
 /// How long the first answer of a peer may take. It is short, and while it is waited for nobody else is asked about the
@@ -32,10 +32,6 @@ pub(super) const BUSY_PAUSE: Duration = Duration::from_millis(200);
 pub(crate) const BUSY: &str = "busy";
 /// Characters kept of what a peer says of why it does not answer.
 const MAX_REASON_CHARS: usize = 200;
-/// Grains remembered that were refused here: 4 MiB. Of more, the oldest are fetched and refused again.
-const MAX_REFUSED: usize = 65_536;
-/// How long a grain is left alone for which there is no room or no budget today.
-const PUT_OFF_FOR: Duration = Duration::from_secs(24 * 3600);
 
 /// Puts a question to the peer.
 pub(super) type Ask = Arc<dyn Fn(Request) -> BoxFuture<'static, Result<Response, AskError>> + Send + Sync>;
@@ -65,63 +61,6 @@ impl Stop {
 
     pub fn offence(offence: Offence, reason: impl ToString) -> Self {
         Self::Failed { reason: reason.to_string(), offence: Some(offence) }
-    }
-}
-
-/// Grains that were fetched and refused, so that they are not fetched again: for good, or before a certain time. Bounded:
-/// the oldest are forgotten.
-#[derive(Debug, Default)]
-pub(super) struct RefusedIds {
-    ids: Mutex<Remembered>,
-}
-
-#[derive(Debug, Default)]
-struct Remembered {
-    /// Until when each is not fetched again; none means for good.
-    times: HashMap<GrainId, Option<Instant>>,
-    /// The oldest comes first.
-    order: VecDeque<GrainId>,
-    /// The rules by which they were refused: by others, they are fetched again.
-    rules: Arc<Rules>,
-}
-
-impl RefusedIds {
-    pub fn insert(&self, id: GrainId) {
-        self.insert_until(id, None);
-    }
-
-    /// Does not fetch a grain again today.
-    pub fn put_off(&self, id: GrainId) {
-        self.insert_until(id, Instant::now().checked_add(PUT_OFF_FOR));
-    }
-
-    fn insert_until(&self, id: GrainId, time: Option<Instant>) {
-        let mut ids = self.lock();
-        let Remembered { times, order, .. } = &mut *ids;
-        if times.insert(id, time).is_none() {
-            order.push_back(id);
-        }
-        if order.len() > MAX_REFUSED
-            && let Some(oldest) = order.pop_front()
-        {
-            times.remove(&oldest);
-        }
-    }
-
-    /// Those of the ids that are not to be left alone, by the rules that hold now.
-    fn wanted(&self, ids: Vec<GrainId>, rules: &Arc<Rules>) -> Vec<GrainId> {
-        let mut refused = self.lock();
-        if !Arc::ptr_eq(&refused.rules, rules) {
-            *refused = Remembered { rules: rules.clone(), ..Remembered::default() };
-        }
-        let now = Instant::now();
-        let is_refused =
-            |id: &GrainId| refused.times.get(id).is_some_and(|time| time.is_none_or(|time| now < time));
-        ids.into_iter().filter(|id| !is_refused(id)).collect()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Remembered> {
-        self.ids.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -249,7 +188,7 @@ impl Source {
         let source = self.clone();
         let missing = blocking(move || {
             let view = source.memory.store.view()?;
-            let ids = source.refused.wanted(ids, &source.memory.rules());
+            let ids = source.refused.wanted(ids, &source.memory.rules(), &view)?;
             let mut missing = Vec::with_capacity(ids.len());
             for id in ids {
                 if view.shared_record(&id)?.is_none() && !view.is_forgotten(&id)? {
@@ -327,11 +266,11 @@ impl Source {
                         // Its time comes. A peer whose clock is ahead lists it in every comparison until then.
                         Refusal::FromTheFuture(ahead_ms) => {
                             let wait = Duration::from_millis(ahead_ms.saturating_sub(MAX_CLOCK_SKEW_MS));
-                            let time = Instant::now().checked_add(wait);
-                            self.refused.insert_until(id, time);
+                            self.refused.insert_for(id, wait);
                         }
-                        // Once something of its author is here, it is worth something.
-                        Refusal::IdleRetraction => {}
+                        Refusal::IdleRetraction(author) => {
+                            self.refused.insert_until(id, Until::Author(author));
+                        }
                         _ => self.refused.insert(id),
                     }
                 }
@@ -501,21 +440,5 @@ mod tests {
         let mut second = Batch::default();
         Opened::default().sort_out(&batch.again, &mut second);
         assert_eq!((second.again.len(), second.given_up), (1, 1));
-    }
-
-    #[test]
-    fn of_too_many_refused_the_oldest_are_forgotten() {
-        let refused = RefusedIds::default();
-        let id = |n: usize| GrainId::from_bytes(blake3::hash(&n.to_le_bytes()).into());
-        for n in 0..=MAX_REFUSED {
-            refused.insert(id(n));
-        }
-        let rules = refused.lock().rules.clone();
-        let wanted = refused.wanted(vec![id(0), id(1), id(MAX_REFUSED)], &rules);
-        assert_eq!(wanted, [id(0)]);
-        refused.put_off(id(0));
-        assert!(refused.wanted(vec![id(0)], &rules).is_empty());
-        let others = Arc::new(Rules::default());
-        assert_eq!(refused.wanted(vec![id(0), id(1)], &others).len(), 2, "other rules, another try");
     }
 }
