@@ -32,8 +32,10 @@ from pathlib import Path
 import numpy as np
 import onnx
 import safetensors.numpy
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto
 
+from graph import HEADS, HEAD_WIDTH, HIDDEN, INT8_BLOCK, LAYERS, LAYER_NORM_EPSILON, MAX_POSITIONS
+from graph import Graph, block_rows, finish, quantise_blocks
 from published import fetch_published, sha256_of
 
 # What each variant must hash to, with the package versions of requirements.txt.
@@ -45,57 +47,14 @@ VARIANT_SHA256 = {
     "nbits8": "826c9e781c65dd351bda352f7385f2e7004efd46b4fe6a5eeee0c48bbad1dea7",
 }
 
-# The architecture, as in the published config.json.
-HIDDEN = 384
-HEADS = 12
-HEAD_WIDTH = HIDDEN // HEADS
-LAYERS = 6
-MAX_POSITIONS = 512
-LAYER_NORM_EPSILON = 1e-12
-
 # Standard operators of this opset suffice, and every runtime still reads it.
 OPSET = 14
 IR_VERSION = 8
-
-# Weights that share one int8 scale. 32 keeps the cosine to the published model above 0.999 and costs two bytes in 32.
-INT8_BLOCK = 32
 
 # Weights of `nbits8` that share one float32 scale.
 NBITS_BLOCK = 64
 # What MatMulNBits may round the activations to, by its documentation: 1 float32, 2 float16, 3 bfloat16, 4 int8.
 NBITS_ACCURACY_LEVEL = 4
-
-
-class Graph:
-    """An ONNX graph under construction: nodes and constants in the order in which they were asked for.
-
-    Names are made from that order, so equal calls give equal bytes.
-    """
-
-    def __init__(self):
-        self.nodes = []
-        self.constants = {}
-
-    def constant(self, name, array):
-        """Names a constant tensor; the first value given under a name stays."""
-        if name not in self.constants:
-            self.constants[name] = numpy_helper.from_array(np.array(array, order="C"), name)
-        return name
-
-    def integers(self, name, values):
-        """Names an int64 constant."""
-        return self.constant(name, np.array(values, np.int64))
-
-    def number(self, name, value):
-        """Names a float32 scalar."""
-        return self.constant(name, np.array(value, np.float32))
-
-    def add(self, operator, inputs, output=None, **attributes):
-        """Appends one node and returns the name of its only output."""
-        label = f"{operator}_{len(self.nodes) + 1}"
-        output = output or label
-        self.nodes.append(helper.make_node(operator, inputs, [output], name=f"{label}_n", **attributes))
-        return output
 
 
 class Float32Weights:
@@ -128,7 +87,7 @@ class BlockInt8Weights:
 
     def matrix(self, graph, name, weight):
         height, width = weight.shape
-        quantised, scale = quantise(weight.reshape(height // INT8_BLOCK, INT8_BLOCK, width), axis=1)
+        quantised, scale = quantise_blocks(weight.reshape(height // INT8_BLOCK, INT8_BLOCK, width), axis=1)
         graph.constant(f"{name}.q", quantised)
         graph.constant(f"{name}.s", scale)
         values = graph.add("Cast", [f"{name}.q"], to=TensorProto.FLOAT)
@@ -137,22 +96,7 @@ class BlockInt8Weights:
         return graph.add("Reshape", [blocks, graph.integers(f"shape_{height}_{width}", [height, width])], name)
 
     def rows(self, graph, name, table, indices):
-        height, width = table.shape
-        quantised, scale = quantise(table.reshape(height, width // INT8_BLOCK, INT8_BLOCK), axis=2)
-        picked = graph.add("Gather", [graph.constant(f"{name}.q", quantised), indices], axis=0)
-        values = graph.add("Cast", [picked], to=TensorProto.FLOAT)
-        picked = graph.add("Gather", [graph.constant(f"{name}.s", scale), indices], axis=0)
-        scales = graph.add("Cast", [picked], to=TensorProto.FLOAT)
-        blocks = graph.add("Mul", [values, scales])
-        return graph.add("Reshape", [blocks, graph.integers("emb_shape", [0, 0, width])])
-
-
-def quantise(blocks, axis):
-    """Splits float blocks into int8 values in -127..127 and the float16 scale of each block along `axis`."""
-    scale = (np.abs(blocks).max(axis, keepdims=True) / 127).astype(np.float16)
-    # The rounding is done against the scale that will be stored, not against the exact one.
-    divisor = np.maximum(scale.astype(np.float32), 1e-12)
-    return np.clip(np.rint(blocks / divisor), -127, 127).astype(np.int8), scale
+        return block_rows(graph, name, table, indices)
 
 
 def embeddings(graph, weights, storage):
@@ -254,21 +198,7 @@ def build(weights, matrices, tables):
         fed = feed_forward(graph, tensor, weights, prefix, matrices)
         last = "last_hidden_state" if layer == LAYERS - 1 else None
         tensor = layer_norm(graph, graph.add("Add", [fed, tensor]), weights, f"{prefix}output.LayerNorm", last)
-    pooled = pooling(graph, tensor)
-    token_shape = ["batch_size", "sequence_length"]
-    inputs = [
-        helper.make_tensor_value_info(name, TensorProto.INT64, token_shape)
-        for name in ("input_ids", "attention_mask", "token_type_ids")
-    ]
-    outputs = [
-        helper.make_tensor_value_info(tensor, TensorProto.FLOAT, [*token_shape, HIDDEN]),
-        helper.make_tensor_value_info(pooled, TensorProto.FLOAT, ["batch_size", HIDDEN]),
-    ]
-    body = helper.make_graph(graph.nodes, "all-MiniLM-L6-v2", inputs, outputs, list(graph.constants.values()))
-    opsets = [helper.make_opsetid("", OPSET)]
-    model = helper.make_model(body, opset_imports=opsets, producer_name="minilm-build", ir_version=IR_VERSION)
-    onnx.checker.check_model(model)
-    return model
+    return finish(graph, tensor, pooling(graph, tensor), OPSET, IR_VERSION)
 
 
 def write_variant(variant, weights, path):
