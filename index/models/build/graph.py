@@ -9,6 +9,7 @@ HIDDEN = 384
 HEADS = 12
 HEAD_WIDTH = HIDDEN // HEADS
 LAYERS = 6
+INNER = 1536
 MAX_POSITIONS = 512
 LAYER_NORM_EPSILON = 1e-12
 
@@ -19,10 +20,12 @@ INT8_BLOCK = 32
 class Graph:
     """An ONNX graph under construction: nodes and constants in the order in which they were asked for.
 
-    Names are made from that order, so equal calls give equal bytes.
+    Names are made from that order, so equal calls give equal bytes. `domain` is written into each node that names no other; None
+    writes nothing, which also means ONNX's own operators.
     """
 
-    def __init__(self):
+    def __init__(self, domain=None):
+        self.domain = domain
         self.nodes = []
         self.constants = {}
 
@@ -40,12 +43,23 @@ class Graph:
         """Names a float32 scalar."""
         return self.constant(name, np.array(value, np.float32))
 
-    def add(self, operator, inputs, output=None, **attributes):
+    def add(self, operator, inputs, output=None, domain=None, **attributes):
         """Appends one node and returns the name of its only output."""
         label = f"{operator}_{len(self.nodes) + 1}"
         output = output or label
-        self.nodes.append(helper.make_node(operator, inputs, [output], name=f"{label}_n", **attributes))
+        self._append(operator, inputs, [output], label, domain, attributes)
         return output
+
+    def split(self, tensor, parts, axis):
+        """Cuts a tensor into equal parts and returns their names."""
+        label = f"Split_{len(self.nodes) + 1}"
+        outputs = [f"{label}_{part}" for part in range(parts)]
+        self._append("Split", [tensor], outputs, label, None, {"axis": axis, "num_outputs": parts})
+        return outputs
+
+    def _append(self, operator, inputs, outputs, label, domain, attributes):
+        domain = self.domain if domain is None else domain
+        self.nodes.append(helper.make_node(operator, inputs, outputs, name=f"{label}_n", domain=domain, **attributes))
 
 
 def quantise_blocks(blocks, axis):
@@ -56,8 +70,8 @@ def quantise_blocks(blocks, axis):
     return np.clip(np.rint(blocks / divisor), -127, 127).astype(np.int8), scale
 
 
-def block_rows(graph, name, table, indices):
-    """The float32 rows of `table` that `indices` names, stored in blocks of int8."""
+def block_rows(graph, name, table, indices, shape_name):
+    """The float32 rows of `table` that `indices` names, stored in blocks of int8. The constant `shape_name` joins a row's blocks."""
     height, width = table.shape
     quantised, scale = quantise_blocks(table.reshape(height, width // INT8_BLOCK, INT8_BLOCK), axis=2)
     picked = graph.add("Gather", [graph.constant(f"{name}.q", quantised), indices], axis=0)
@@ -65,11 +79,11 @@ def block_rows(graph, name, table, indices):
     picked = graph.add("Gather", [graph.constant(f"{name}.s", scale), indices], axis=0)
     scales = graph.add("Cast", [picked], to=TensorProto.FLOAT)
     blocks = graph.add("Mul", [values, scales])
-    return graph.add("Reshape", [blocks, graph.integers("emb_shape", [0, 0, width])])
+    return graph.add("Reshape", [blocks, graph.integers(shape_name, [0, 0, width])])
 
 
-def finish(graph, hidden, pooled, opset, ir_version):
-    """The checked model: the graph with the interface that every variant has."""
+def finish(graph, hidden, pooled, opsets, ir_version):
+    """The checked model: the graph with the interface that every variant has. `opsets` gives the version of each operator domain."""
     token_shape = ["batch_size", "sequence_length"]
     inputs = [
         helper.make_tensor_value_info(name, TensorProto.INT64, token_shape)
@@ -80,7 +94,7 @@ def finish(graph, hidden, pooled, opset, ir_version):
         helper.make_tensor_value_info(pooled, TensorProto.FLOAT, ["batch_size", HIDDEN]),
     ]
     body = helper.make_graph(graph.nodes, "all-MiniLM-L6-v2", inputs, outputs, list(graph.constants.values()))
-    opsets = [helper.make_opsetid("", opset)]
+    opsets = [helper.make_opsetid(domain, version) for domain, version in opsets.items()]
     model = helper.make_model(body, opset_imports=opsets, producer_name="minilm-build", ir_version=ir_version)
     onnx.checker.check_model(model)
     return model
