@@ -36,7 +36,7 @@ from published import sha256_of
 from quality import collection_folders, encoder_rankings, mean_ndcg, read_collection
 from texts import sample_notes, texts_near
 
-VARIANTS = ("fp32", "fp16", "w8", "int8", "nbits8")
+VARIANTS = ("fp32", "fp16", "w8", "int8", "nbits8", "row8")
 # What the others are compared with.
 EXACT = "fp32"
 # Tokens of a question, and how many questions are asked.
