@@ -165,6 +165,16 @@ pub enum Change {
         /// The most vectors that are removed.
         limit: usize,
     },
+    /// Gives the vectors of a model to another id, when the rules by which ids are made changed. Nothing is told to the index
+    /// log: an index of the former id that was saved is of no use, and one of the new id is made from all vectors.
+    ///
+    /// [`Outcome::Changed`], or [`Outcome::Unchanged`] when the former id has no vectors or the new one has some.
+    RenameModel {
+        /// The former id.
+        from: ModelId,
+        /// The new one.
+        to: ModelId,
+    },
     /// Forgets what the index log said up to and with `up_to`, once a snapshot of the index holds it durably.
     ///
     /// [`Outcome::Changed`], or [`Outcome::Unchanged`] when it was forgotten already.

@@ -108,6 +108,7 @@ impl<'txn> Writer<'txn> {
             Change::Share { id } => self.share(&id),
             Change::AddVector { slot, vector } => self.add_vector(slot, &vector),
             Change::DropVectors { model, limit } => self.drop_vectors(model, limit),
+            Change::RenameModel { from, to } => self.rename_model(from, to),
             Change::PruneIndexLog { up_to } => self.prune_index_log(up_to),
         }
     }

@@ -164,6 +164,7 @@ impl Model {
                 }
                 _ => Outcome::Unchanged,
             },
+            Change::RenameModel { .. } => unreachable!("it is not among the operations"),
             Change::DropVectors { model, limit } => self.drop_vectors(*model, *limit),
             Change::PruneIndexLog { up_to } => {
                 let up_to = (*up_to).min(self.log.len() as u64);

@@ -64,6 +64,25 @@ impl Writer<'_> {
         Ok(Outcome::Dropped { count })
     }
 
+    pub(super) fn rename_model(&mut self, from: ModelId, to: ModelId) -> Result<Outcome, StorageError> {
+        let entry = |writer: &Self, id: ModelId| -> Result<Option<(u16, u64)>, StorageError> {
+            Ok(writer.tables.models.get(id.as_bytes())?.map(|entry| entry.value()))
+        };
+        let (Some(former), new) = (entry(self, from)?, entry(self, to)?) else {
+            return Ok(Outcome::Unchanged);
+        };
+        if from == to || former.1 == 0 || new.is_some_and(|(_, count)| count > 0) {
+            return Ok(Outcome::Unchanged);
+        }
+        self.tables.models.insert(to.as_bytes(), former)?;
+        // No number is given twice, so one that the new id had goes to the former one.
+        match new {
+            Some(number) => self.tables.models.insert(from.as_bytes(), number)?,
+            None => self.tables.models.remove(from.as_bytes())?,
+        };
+        Ok(Outcome::Changed)
+    }
+
     /// Removes the vectors of the lowest slots that have one of the model with this number; gives the slots.
     fn take_vectors(&mut self, number: u16, limit: usize) -> Result<Vec<Slot>, StorageError> {
         let mut slots = Vec::new();

@@ -55,6 +55,29 @@ fn a_vector_is_never_replaced_by_another_of_its_model() {
 }
 
 #[test]
+fn the_vectors_of_a_model_go_over_to_another_id_unless_that_has_some() {
+    let store = searchable(3);
+    let rename = |from, to| write_one(&store, Change::RenameModel { from, to });
+    assert_eq!(rename(OTHER_MODEL, MODEL), Outcome::Unchanged, "none to give");
+    assert_eq!(rename(MODEL, MODEL), Outcome::Unchanged);
+    assert_eq!(rename(MODEL, OTHER_MODEL), Outcome::Changed);
+    assert_eq!((with_vector(&store, MODEL), with_vector(&store, OTHER_MODEL)), (vec![], vec![1, 2, 3]));
+    assert_eq!(
+        store.view().unwrap().vector(2, OTHER_MODEL).unwrap().unwrap().as_bytes(),
+        vector(MODEL, 1).as_bytes()
+    );
+    // The former id is a model like any other, and may come back.
+    write_one(&store, Change::AddVector { slot: 1, vector: vector(MODEL, 5) });
+    assert_eq!(rename(OTHER_MODEL, MODEL), Outcome::Unchanged, "both have some");
+    assert_eq!(drop_vectors(&store, 9), 1);
+    assert_eq!(rename(OTHER_MODEL, MODEL), Outcome::Changed);
+    assert_eq!((with_vector(&store, MODEL), with_vector(&store, OTHER_MODEL)), (vec![1, 2, 3], vec![]));
+    add_other(&store, 2);
+    assert_eq!(store.view().unwrap().models().unwrap(), [(MODEL, 3), (OTHER_MODEL, 1)]);
+    assert_whole(&store);
+}
+
+#[test]
 fn dropping_begins_with_the_lowest_slots_and_ends_when_none_are_left() {
     let store = searchable(5);
     for slot in 1..=5 {
