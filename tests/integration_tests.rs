@@ -52,4 +52,5 @@ mod integration {
     mod schema;
     mod supervision;
     mod transfer;
+    mod variants;
 }

@@ -11,7 +11,7 @@ use synapsenet_proto::{ModelId, Vector};
 use tokenizers::Tokenizer as Inner;
 use tokenizers::pre_tokenizers::PreTokenizerWrapper;
 
-use crate::models::Pooling;
+use crate::models::{Pooling, ReferenceText};
 use crate::{Compute, Graph, IndexError, Model, Provider, Runs, Runtime};
 
 /// The output of a BERT-like graph that holds a vector for each token, [windows, tokens, dimension].
@@ -252,6 +252,27 @@ impl Embedder {
         // Any token that the vocabulary has will do: 0 to 3 are in all of them.
         embedder.embed(&[Tokenized { windows: vec![vec![0, 1, 2, 3]] }])?;
         Ok(embedder)
+    }
+
+    /// Holds the model against the vectors of its space, and answers the least cosine to them; 1 where there are none, because
+    /// its graph is what was published.
+    ///
+    /// # Errors
+    /// [`IndexError::BrokenPromise`] if a vector is farther off than the model promises, and as [`Embedder::embed`].
+    pub fn prove(&mut self, model: &Model, tokenizer: &Tokenizer) -> Result<f32, IndexError> {
+        let Some(reference) = model.reference()? else { return Ok(1.0) };
+        let promised = model.least_cosine();
+        let mut least = 1.0f32;
+        for ReferenceText { text, vector } in reference.texts {
+            let given = self.embed(&[tokenizer.tokenize(&text, Purpose::Document)])?;
+            let cosine = given[0].cosine(&Vector::new(model.id(), vector)?).unwrap_or(0.0);
+            if cosine < promised {
+                let model = model.full_name();
+                return Err(IndexError::BrokenPromise { model, cosine, promised, text });
+            }
+            least = least.min(cosine);
+        }
+        Ok(least)
     }
 
     /// What computes, as it is and not as it was wished.

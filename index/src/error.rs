@@ -67,6 +67,22 @@ pub enum IndexError {
     /// The model answered with something that is no vector: a wrong shape, or numbers that are not finite.
     #[error("the model gave no usable vector: {0}")]
     BadOutput(String),
+    /// A variant gives other vectors than its space has.
+    #[error(
+        "the model {model} gives wrong vectors: their cosine to those of the published weights is {cosine:.4} for {text:?}, \
+         and {promised} is promised. The ONNX Runtime computes it wrongly on this machine, or its files are not what they \
+         say: choose another variant with ai.variant"
+    )]
+    BrokenPromise {
+        /// Its full name.
+        model: String,
+        /// What came out.
+        cosine: f32,
+        /// The least that may come out.
+        promised: f32,
+        /// For which text.
+        text: String,
+    },
     /// A vector of another model or dimension than the index holds.
     #[error(
         "the vector belongs to model {given}, the index to model {wanted}: embed the text with the index's model"

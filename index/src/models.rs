@@ -1,11 +1,16 @@
-//! Which model: its description, its files, and the hash that names it.
+//! Which model: its description, its files, the space that its vectors lie in, and the hash that names the space.
 //!
 //! A model is a folder with `model.toml`, an ONNX graph and a `tokenizer.json`. The description carries the sha256 of
 //! both files: it names the model without reading them, and when they are read they are held against it, so a model that
 //! was changed or cut short is refused before it gives wrong vectors. Some models are built into the program: nothing is
 //! downloaded to start.
+//!
+//! Weights, tokenizer, pooling and prefixes make a *space*, in which vectors are compared. There may be several *variants* of
+//! one, graphs that compute the same weights by other arithmetic: each promises how close its vectors are to those of the
+//! published weights, and is held to that when it is loaded (see [`reference`]).
 
 mod description;
+mod reference;
 
 use std::borrow::Cow;
 use std::fmt;
@@ -15,10 +20,13 @@ use std::sync::Arc;
 
 use synapsenet_proto::ModelId;
 
-use crate::IndexError;
+use crate::processor::is_quick_at_integers;
 use crate::weights::weight_bytes;
+use crate::{IndexError, Provider};
+pub use description::Arithmetic;
 pub(crate) use description::Pooling;
 use description::{Description, FileEntry, checked, id_of, parse, read_checked};
+pub(crate) use reference::{Reference, ReferenceText};
 
 /// The name of the description in a model's folder.
 pub const DESCRIPTION: &str = "model.toml";
@@ -28,17 +36,18 @@ const MAX_DESCRIPTION_BYTES: u64 = 64 << 10;
 
 /// The folder of the built-in models, as error messages name it.
 const BUILT_IN_PLACE: &str = "the built-in index/models";
-/// All variants of all-MiniLM-L6-v2 have one tokenizer.
+/// All variants of all-MiniLM-L6-v2 have one tokenizer, and are held against the same vectors.
 static MINILM_TOKENIZER: &[u8] = include_bytes!("../models/all-MiniLM-L6-v2/tokenizer.json");
-/// The built-in models, the default first: description and graph.
+static MINILM_REFERENCE: &[u8] = include_bytes!("../models/all-MiniLM-L6-v2/reference.json");
+/// The built-in models, two variants of one space: description and graph.
 static BUILT_IN: [(&str, &[u8]); 2] = [
     (
         include_str!("../models/all-MiniLM-L6-v2/model.toml"),
         include_bytes!("../models/all-MiniLM-L6-v2/model.onnx"),
     ),
     (
-        include_str!("../models/all-MiniLM-L6-v2-int8/model.toml"),
-        include_bytes!("../models/all-MiniLM-L6-v2-int8/model.onnx"),
+        include_str!("../models/all-MiniLM-L6-v2-row8/model.toml"),
+        include_bytes!("../models/all-MiniLM-L6-v2-row8/model.onnx"),
     ),
 ];
 
@@ -51,7 +60,7 @@ static KNOWN: [&str; 4] = [
 ];
 const KNOWN_PLACE: &str = "the built-in index/models/known";
 
-/// One embedding model: its description, and where its files are. Cheap to clone.
+/// One embedding model, a variant of a space: its description, and where its files are. Cheap to clone.
 #[derive(Clone)]
 pub struct Model {
     inner: Arc<Inner>,
@@ -59,6 +68,7 @@ pub struct Model {
 
 struct Inner {
     id: ModelId,
+    former_id: ModelId,
     description: Description,
     source: Source,
 }
@@ -110,17 +120,17 @@ pub struct HubFile {
 }
 
 impl Model {
-    /// The default among the models that are compiled into the program: all-MiniLM-L6-v2 with weights in 8 bits and
-    /// computed in f32, 384 components, 256 tokens.
+    /// The default: that variant of all-MiniLM-L6-v2 (384 components, 256 tokens), of those compiled into the program, which
+    /// suits this processor; see [`Model::best`].
     ///
     /// # Errors
     /// [`IndexError::BadModel`] if the program was built from a damaged checkout.
     pub fn built_in() -> Result<Self, IndexError> {
-        let (description, onnx) = BUILT_IN[0];
-        Self::described(parse(description, BUILT_IN_PLACE)?, Source::BuiltIn { onnx }, BUILT_IN_PLACE)
+        let all = Self::all_built_in()?;
+        Ok(Self::best(&all, Provider::Cpu).expect("there are built-in models").clone())
     }
 
-    /// All models that are compiled into the program, the default first.
+    /// All models that are compiled into the program, variants of one space.
     ///
     /// # Errors
     /// As [`Model::built_in`].
@@ -129,6 +139,17 @@ impl Model {
             Self::described(parse(description, BUILT_IN_PLACE)?, Source::BuiltIn { onnx }, BUILT_IN_PLACE)
         };
         BUILT_IN.into_iter().map(model).collect()
+    }
+
+    /// Of some variants of a space, the first whose arithmetic is what `provider` is quick at: products of integers on a
+    /// processor that gains by them ([`is_quick_at_integers`]), floating point elsewhere. When none is, the first.
+    #[must_use]
+    pub fn best(variants: &[Self], provider: Provider) -> Option<&Self> {
+        let quick = match provider == Provider::Cpu && is_quick_at_integers() {
+            true => Arithmetic::Int8,
+            false => Arithmetic::Float32,
+        };
+        variants.iter().find(|variant| variant.arithmetic() == quick).or(variants.first())
     }
 
     /// Reads the description of the model in the folder `dir`, `model.toml`. The two files that it names are read, and
@@ -161,27 +182,55 @@ impl Model {
     }
 
     fn described(description: Description, source: Source, place: &str) -> Result<Self, IndexError> {
-        let id = id_of(&description, place)?;
-        Ok(Self { inner: Arc::new(Inner { id, description, source }) })
+        let graph = &description.files.onnx.sha256;
+        let id = id_of(&description, description.weights.as_ref().unwrap_or(graph), place)?;
+        let former_id = id_of(&description, graph, place)?;
+        Ok(Self { inner: Arc::new(Inner { id, former_id, description, source }) })
     }
 
-    /// Reads both files and holds them against the description.
+    /// Reads its files and holds them against the description.
     ///
     /// # Errors
     /// [`IndexError::BadModel`] that names the file which is missing, unreadable or changed.
     pub fn check(&self) -> Result<(), IndexError> {
         self.onnx()?;
+        self.reference()?;
         self.tokenizer_json().map(drop)
     }
 
-    /// The hash over all that decides its vectors: both files, pooling, normalisation, dimension, token limit and
-    /// prefixes, but not its name.
+    /// The id of its space, the hash over all that decides what its vectors mean: the published weights, tokenizer, pooling,
+    /// normalisation, dimension, token limit and prefixes, but not its name.
     #[must_use]
     pub fn id(&self) -> ModelId {
         self.inner.id
     }
 
-    /// Its published name, such as `all-MiniLM-L6-v2`.
+    /// What [`Model::id`] was before weights were named: then its graph stood in their place. Stored vectors may have it.
+    #[must_use]
+    pub fn former_id(&self) -> ModelId {
+        self.inner.former_id
+    }
+
+    /// The sha256 of its graph, which no other variant has: 64 hexadecimal digits.
+    #[must_use]
+    pub fn graph_sha256(&self) -> &str {
+        &self.inner.description.files.onnx.sha256
+    }
+
+    /// What its graph multiplies.
+    #[must_use]
+    pub fn arithmetic(&self) -> Arithmetic {
+        self.inner.description.arithmetic
+    }
+
+    /// The least cosine that it promises of its vectors to those of the published weights. One where its graph is what was
+    /// published.
+    #[must_use]
+    pub fn least_cosine(&self) -> f32 {
+        self.inner.description.least_cosine.unwrap_or(1.0)
+    }
+
+    /// Its published name, such as `all-MiniLM-L6-v2`, which all variants of the space have.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.inner.description.name
@@ -278,9 +327,10 @@ impl Model {
 
     /// The names of its files within its folder.
     #[must_use]
-    pub fn file_names(&self) -> [&str; 3] {
+    pub fn file_names(&self) -> Vec<&str> {
         let files = &self.inner.description.files;
-        [DESCRIPTION, &files.onnx.path, &files.tokenizer.path]
+        let named = [&files.onnx, &files.tokenizer].into_iter().chain(&files.reference);
+        std::iter::once(DESCRIPTION).chain(named.map(|entry| entry.path.as_str())).collect()
     }
 
     /// Reads its ONNX graph, to be loaded into sessions.
@@ -310,6 +360,23 @@ impl Model {
             Source::Folder(dir) => read_checked(dir, entry),
             Source::Hub { .. } => Err(self.not_here()),
         }
+    }
+
+    /// What its vectors are held against. None where its graph is what was published.
+    pub(crate) fn reference(&self) -> Result<Option<Reference>, IndexError> {
+        let Some(entry) = &self.inner.description.files.reference else { return Ok(None) };
+        let bytes = match &self.inner.source {
+            Source::BuiltIn { .. } => checked(entry, Cow::Borrowed(MINILM_REFERENCE), BUILT_IN_PLACE)?,
+            // Whoever brings a variant of a built-in space does not say what is right in it.
+            Source::Folder(_) if self.is_of_built_in_space()? => Cow::Borrowed(MINILM_REFERENCE),
+            Source::Folder(dir) => read_checked(dir, entry)?,
+            Source::Hub { .. } => return Err(self.not_here()),
+        };
+        Reference::read(&bytes, self.dimension()).map(Some).map_err(|reason| bad(&entry.path, reason))
+    }
+
+    fn is_of_built_in_space(&self) -> Result<bool, IndexError> {
+        Ok(Self::all_built_in()?.iter().any(|built_in| built_in.id() == self.id()))
     }
 
     /// The checked bytes of the tokenizer.

@@ -160,9 +160,13 @@ enum Command {
 }
 
 impl Command {
-    /// Whether a node may run in this very process: then libraries are loaded that look at its environment.
-    fn may_run_a_node(&self) -> bool {
-        matches!(self, Self::Run(_) | Self::Verify | Self::Compact | Self::Export(_) | Self::Import(_))
+    /// Whether a model may run in this very process: then libraries are loaded that look at its environment.
+    fn may_run_a_model(&self) -> bool {
+        match self {
+            Self::Run(_) | Self::Verify | Self::Compact | Self::Export(_) | Self::Import(_) => true,
+            Self::Models(args) => args.runs_a_model(),
+            _ => false,
+        }
     }
 }
 
@@ -185,7 +189,7 @@ pub fn main() -> ExitCode {
         // Needs neither a node nor a data folder: packages make the scripts where there is no home.
         Command::Completions { shell } => show_completions(shell, &mut Output::new(false, false)),
         _ => {
-            if cli.command.may_run_a_node() {
+            if cli.command.may_run_a_model() {
                 restart_with(&[&[TELEMETRY_OFF], allocation::settings()].concat());
             }
             start(cli)

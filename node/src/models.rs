@@ -7,6 +7,7 @@ pub(crate) mod embedder;
 mod fetch;
 mod pool;
 mod registry;
+pub(crate) mod trial;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -28,6 +29,16 @@ pub(crate) use registry::{Installed, ModelsError};
 /// Times that a model is loaded for one call. More than two mean that its threads panic on what they are asked.
 const MAX_TRIES: usize = 4;
 
+/// Which variant of a space is meant where only the space is named.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) enum Variant {
+    /// The one that suits what computes.
+    #[default]
+    Auto,
+    /// The one of this name, if the space has it.
+    Named(String),
+}
+
 /// What models are loaded with.
 #[derive(Debug, Clone)]
 pub(crate) struct Options {
@@ -37,6 +48,8 @@ pub(crate) struct Options {
     pub library: PathBuf,
     /// What computes.
     pub compute: Compute,
+    /// Which variant of a space is meant where only the space is named.
+    pub variant: Variant,
     /// Sessions of a model, each of which computes by itself.
     pub sessions: usize,
     /// Bytes of weights that may be loaded at once.
@@ -68,13 +81,33 @@ impl Drop for ModelsEnd {
     }
 }
 
+impl Variant {
+    /// From what the configuration says.
+    pub fn from_config(text: &str) -> Self {
+        if text.is_empty() || text.eq_ignore_ascii_case("auto") {
+            Self::Auto
+        } else {
+            Self::Named(text.to_owned())
+        }
+    }
+}
+
+impl std::fmt::Display for Variant {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Auto => "auto",
+            Self::Named(name) => name,
+        })
+    }
+}
+
 impl Models {
     /// Looks which models there are. None is loaded.
     ///
     /// # Errors
     /// When the folder of models cannot be read. A model in it that is broken is listed as that.
     pub fn open(start: Options) -> anyhow::Result<Self> {
-        let registry = Arc::new(Registry::open(&start.dir)?);
+        let registry = Arc::new(Registry::open(&start.dir, start.variant.clone(), start.compute.provider)?);
         Ok(Self { registry, pool: Pool::new(start) })
     }
 
@@ -83,7 +116,7 @@ impl Models {
         self.registry.all()
     }
 
-    /// The model of this name.
+    /// The model of this name; of the name of a space, the variant of it that is meant.
     ///
     /// # Errors
     /// [`ModelsError`] that says what to do.
@@ -91,12 +124,19 @@ impl Models {
         self.registry.find(name)
     }
 
-    /// The model of this id, when it is installed.
+    /// The variant of this space that is meant, when one is installed.
     pub fn with_id(&self, id: ModelId) -> Option<Model> {
-        self.all()
-            .into_iter()
-            .filter_map(|installed| installed.model.ok())
-            .find(|model| model.id() == id && model.hub_files().is_empty())
+        self.registry.with_id(id)
+    }
+
+    /// What they are loaded with.
+    pub fn options(&self) -> &Options {
+        self.pool.start()
+    }
+
+    /// All variants of this space that are installed.
+    pub fn variants_of(&self, id: ModelId) -> Vec<Model> {
+        self.registry.variants_of(id)
     }
 
     /// The name of the model that was chosen last; none was when this is None.
@@ -107,18 +147,36 @@ impl Models {
         self.registry.chosen()
     }
 
-    /// Remembers which model is chosen, for the next start.
+    /// Remembers which model is chosen, by its name or that of its space, for the next start.
     ///
     /// # Errors
     /// When that cannot be written.
-    pub async fn choose(&self, model: &Model) -> Result<(), ModelsError> {
-        let (registry, name) = (self.registry.clone(), model.full_name());
+    pub async fn choose(&self, name: &str) -> Result<(), ModelsError> {
+        let (registry, name) = (self.registry.clone(), name.to_owned());
         blocking(move || registry.choose(&name)).await
     }
 
-    /// Names the model that is never unloaded.
+    /// Names the space whose model is never unloaded.
     pub fn set_in_use(&self, id: ModelId) {
         self.pool.set_in_use(id);
+    }
+
+    /// Has this variant compute its space, once it is loaded.
+    pub fn set_variant(&self, model: &Model) {
+        self.pool.set_variant(model);
+    }
+
+    /// Has this variant compute its space from now on, and loads it unless it is loaded.
+    ///
+    /// # Errors
+    /// [`EmbedError::NotLoaded`] with the reason; then all is as before.
+    pub async fn change_variant(&self, model: &Model) -> Result<(), EmbedError> {
+        self.pool.change_variant(model).await
+    }
+
+    /// The variant that computes the space of `model`.
+    pub fn variant_for(&self, model: &Model) -> Model {
+        self.pool.variant_for(model)
     }
 
     /// Copies the model in the folder `dir` in, once it was loaded and gave a vector.
@@ -185,7 +243,7 @@ impl Models {
         blocking(move || {
             models.registry.remove(&added.name)?;
             if let Ok(model) = added.model {
-                models.pool.unload(model.id());
+                models.pool.unload(&model);
             }
             Ok(())
         })
@@ -193,8 +251,8 @@ impl Models {
     }
 
     /// Whether a model is in memory.
-    pub fn presence(&self, id: ModelId) -> Presence {
-        self.pool.presence(id)
+    pub fn presence(&self, model: &Model) -> Presence {
+        self.pool.presence(model)
     }
 
     /// The vector of a question by `model`, which is loaded if need be.

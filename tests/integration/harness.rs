@@ -14,7 +14,7 @@ use std::time::Duration;
 pub(crate) use client::{Client, Found, note};
 pub(crate) use command::{Ran, program, ran, synapsenet};
 pub(crate) use links::Links;
-pub(crate) use models::{INT8, SINES, W8, tiny_model};
+pub(crate) use models::{BUILT_IN, PASSAGES, SINES, VARIANTS, passages_model, tiny_model};
 pub(crate) use node::{TestNode, config, ids, join, mesh_config, shared};
 pub(crate) use process::TestProcess;
 pub(crate) use random::{Random, noise};

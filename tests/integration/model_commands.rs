@@ -7,8 +7,8 @@ use synapsenet_proto::rpc;
 use tonic::Code;
 
 use super::harness::{
-    Client, INT8, SINES, TestNode, TestProcess, W8, config, folder, private_folder, synapsenet, tiny_model,
-    wait_for, within,
+    BUILT_IN, Client, SINES, TestNode, TestProcess, VARIANTS, config, folder, private_folder, synapsenet,
+    tiny_model, wait_for, within,
 };
 
 #[tokio::test(flavor = "multi_thread")]
@@ -37,16 +37,21 @@ async fn a_configuration_that_is_read_anew_changes_the_model() {
     let data = dir.path().join("data");
     private_folder(&data);
     let file = data.join("config.toml");
-    std::fs::write(&file, format!("[ai]\nmodel = \"{W8}\"\n")).unwrap();
+    let [w8, row8] = VARIANTS;
+    std::fs::write(&file, format!("[ai]\nmodel = \"{w8}\"\n")).unwrap();
     let node = TestProcess::start(&data).await;
+    let outside = folder();
+    node.try_add_model(&tiny_model(outside.path(), "sines", "sines.onnx")).await.unwrap();
     node.put("The ladder stands in the shed.").await;
     node.wait_indexed().await;
-    // What the configuration says is not overruled in passing.
-    Client::assert_refused(node.try_use(INT8).await, Code::FailedPrecondition, "ai.model");
+    // What the configuration says is not overruled in passing, not even by another variant.
+    for other in [SINES, row8] {
+        Client::assert_refused(node.try_use(other).await, Code::FailedPrecondition, "ai.model");
+    }
 
-    std::fs::write(&file, format!("[ai]\nmodel = \"{INT8}\"\ncache_entries = 7\n")).unwrap();
+    std::fs::write(&file, format!("[ai]\nmodel = \"{SINES}\"\ncache_entries = 7\n")).unwrap();
     node.signal(Signal::HUP);
-    wait_for("the other model", async || node.status().await.model.unwrap().name == INT8).await;
+    wait_for("the other model", async || node.status().await.model.unwrap().name == SINES).await;
     node.wait_embedded_anew().await;
     assert_eq!(node.search("Where is the ladder?").await.best().text, "The ladder stands in the shed.");
 
@@ -59,14 +64,14 @@ async fn a_configuration_that_is_read_anew_changes_the_model() {
         node.signal(Signal::HUP);
         node.logged(said).await;
     }
-    assert_eq!(node.status().await.model.unwrap().name, INT8);
+    assert_eq!(node.status().await.model.unwrap().name, SINES);
     let (status, log) = node.stop().await;
     assert!(status.success(), "{log}");
     assert!(log.contains("ai.cache_entries") && log.contains("wait for the next start"), "{log}");
     std::fs::write(&file, "").unwrap();
     // The choice outlives the configuration that made it.
     let node = TestProcess::start(&data).await;
-    assert_eq!(node.status().await.model.unwrap().name, INT8);
+    assert_eq!(node.status().await.model.unwrap().name, SINES);
     node.stop().await;
 }
 
@@ -85,48 +90,52 @@ async fn the_commands_list_use_add_and_remove_models() {
             .unwrap_or_else(|| panic!("{name} is not listed"))
             .clone()
     };
-    let w8 = of(W8);
+    let built_in = of(&BUILT_IN);
     assert_eq!(
-        (&w8["state"], &w8["role"], &w8["dimension"]),
+        (&built_in["state"], &built_in["role"], &built_in["dimension"]),
         (&json!("loaded"), &json!("in use"), &json!(384))
     );
-    assert_eq!(w8["model_id"].as_str().unwrap().len(), 64);
-    assert_eq!(of(INT8)["state"], "installed");
+    assert_eq!(built_in["model_id"].as_str().unwrap().len(), 64);
+    let other = VARIANTS.into_iter().find(|name| *name != *BUILT_IN).unwrap();
+    assert_eq!((&of(other)["state"], &of(other)["model_id"]), (&json!("installed"), &built_in["model_id"]));
     assert_eq!(of("bge-small-en-v1.5-fp32")["state"], "fetchable");
 
-    let used = run(&["models", "use", INT8, "--json"]).await.ended_with(0).records();
+    // Another variant has the same vectors.
+    let used = run(&["models", "use", other, "--json"]).await.ended_with(0).records();
     assert_eq!((&used[0]["event"], &used[0]["changed"]), (&json!("used"), &json!(true)));
-    node.wait_embedded_anew().await;
+    assert_eq!(node.to_embed_anew().await, 0);
     let shown = run(&["models", "show", "--json"]).await.ended_with(0).records();
-    assert_eq!((&shown[0]["name"], &shown[0]["vectors"]), (&json!(INT8), &json!(1)));
-    let again = run(&["models", "use", INT8]).await.ended_with(0);
+    assert_eq!((&shown[0]["name"], &shown[0]["vectors"]), (&json!(other), &json!(1)));
+    let again = run(&["models", "use", other]).await.ended_with(0);
     assert!(again.out.contains("already"), "{}", again.out);
+    // The space alone means the variant that suits the machine.
+    let space = run(&["models", "use", "all-minilm-l6-v2"]).await.ended_with(0);
+    assert!(space.out.contains(BUILT_IN.as_str()) && !space.out.contains("anew"), "{}", space.out);
 
     let tiny = tiny_model(outside.path(), "sines", "sines.onnx");
     let added = run(&["models", "add", tiny.to_str().unwrap()]).await.ended_with(0);
     assert!(added.out.contains(SINES), "{}", added.out);
-    run(&["models", "use", SINES]).await.ended_with(0);
+    let used = run(&["models", "use", SINES]).await.ended_with(0);
+    assert!(used.out.contains("embedded anew"), "{}", used.out);
     node.wait_embedded_anew().await;
     // A script that does not say that it is sure is refused, as it is for `retract` and `share`.
-    run(&["models", "remove", INT8]).await.ended_with(2).assert_told("no terminal", "--yes");
-    run(&["models", "drop", INT8]).await.ended_with(2).assert_told("no terminal", "--yes");
+    run(&["models", "remove", SINES]).await.ended_with(2).assert_told("no terminal", "--yes");
+    run(&["models", "drop", SINES]).await.ended_with(2).assert_told("no terminal", "--yes");
     run(&["models", "remove", SINES, "--yes"])
         .await
         .ended_with(4)
         .assert_told("in use", "synapsenet models`");
-    run(&["models", "use", W8]).await.ended_with(0);
+    run(&["models", "use", &BUILT_IN]).await.ended_with(0);
     node.wait_embedded_anew().await;
     let removed = run(&["models", "remove", SINES, "--yes", "--json"]).await.ended_with(0).records();
     assert_eq!(removed[0]["dropped_vectors"], 1);
     run(&["models", "show", SINES]).await.ended_with(1).assert_told("no model", "synapsenet models`");
-    run(&["models", "remove", W8, "--yes"])
-        .await
-        .ended_with(4)
-        .assert_told("part of the program", "synapsenet models`");
-    run(&["models", "remove", INT8, "--yes"])
-        .await
-        .ended_with(4)
-        .assert_told("part of the program", "synapsenet models`");
+    for name in VARIANTS {
+        run(&["models", "remove", name, "--yes"])
+            .await
+            .ended_with(4)
+            .assert_told("part of the program", "synapsenet models`");
+    }
     let table = run(&["models"]).await.ended_with(0).out;
     assert!(table.contains("in use, loaded on cpu") && table.contains("fetchable, "), "{table}");
     assert_eq!(node.search("Where is the salt?").await.best().text, "Salt is in the upper cupboard.");
@@ -144,7 +153,7 @@ async fn without_a_network_fetching_a_model_says_what_to_do() {
     failed.assert_told("not fetched", "models add DIR");
     let unknown = run(&["models", "fetch", "nobody"]).await.ended_with(1);
     unknown.assert_told("bge-small-en-v1.5-fp32", "synapsenet models`");
-    run(&["models", "fetch", W8]).await.ended_with(1);
+    run(&["models", "fetch", &BUILT_IN]).await.ended_with(1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

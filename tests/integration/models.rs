@@ -8,7 +8,10 @@ use synapsenet_index::{Compute, Embedder, Model, Purpose, Runtime, Tokenizer, fi
 use synapsenet_proto::{Vector, rpc};
 use tonic::Code;
 
-use super::harness::{Client, INT8, SINES, TestNode, TestProcess, W8, config, folder, tiny_model, wait_for};
+use super::harness::{
+    BUILT_IN, Client, PASSAGES, SINES, TestNode, TestProcess, config, folder, passages_model, tiny_model,
+    wait_for,
+};
 use super::metrics::scrape;
 
 /// A model of these tests at work beside the node, to know what its vectors are.
@@ -110,7 +113,7 @@ async fn changing_the_model_under_load_loses_and_mixes_nothing() {
     node.wait_embedded_anew().await;
     more(10).await;
     // And back: these vectors are all there but for the latest.
-    node.use_model(W8).await;
+    node.use_model(&BUILT_IN).await;
     node.wait_embedded_anew().await;
     more(10).await;
     is_over.store(true, Ordering::Relaxed);
@@ -160,21 +163,21 @@ async fn a_search_while_grains_are_embedded_anew_says_by_which_models_it_was() {
     node.use_model(SINES).await;
     let found = node.search(&note(7)).await;
     let names: Vec<&str> = found.summary.models.iter().map(|model| model.name.as_str()).collect();
-    assert!(names == [SINES, W8] || names == [SINES], "{names:?}");
+    assert!(names == [SINES, BUILT_IN.as_str()] || names == [SINES], "{names:?}");
     assert!(found.texts().contains(&note(7).as_str()), "{:?}", found.texts());
     assert_eq!(found.summary.searched, 300);
     node.wait_embedded_anew().await;
     let found = node.search(&note(7)).await;
     assert_eq!(found.summary.models.len(), 1);
     assert_eq!(found.hits[0].model_id, node.model(SINES).await.model_id);
-    assert_eq!((node.model(SINES).await.vectors, node.model(W8).await.vectors), (300, 300));
+    assert_eq!((node.model(SINES).await.vectors, node.model(&BUILT_IN).await.vectors), (300, 300));
 
     // Old vectors are dropped when asked, and not before they can be spared.
     Client::assert_refused(node.drop_vectors(SINES).await, Code::FailedPrecondition, "in use");
-    assert_eq!(node.drop_vectors(W8).await.unwrap(), 300);
-    assert_eq!(node.model(W8).await.vectors, 0);
+    assert_eq!(node.drop_vectors(&BUILT_IN).await.unwrap(), 300);
+    assert_eq!(node.model(&BUILT_IN).await.vectors, 0);
     assert_eq!(node.search(&note(8)).await.texts()[0], note(8));
-    node.use_model(W8).await;
+    node.use_model(&BUILT_IN).await;
     node.wait_embedded_anew().await;
     assert_eq!(node.search(&note(8)).await.texts()[0], note(8));
     node.verify_sound().await;
@@ -192,7 +195,7 @@ async fn a_model_that_is_changed_back_and_removed_at_once_stops_nothing() {
         node.try_add_model(&sines).await.unwrap();
         // Also in the middle of the first round.
         node.use_model(SINES).await;
-        node.use_model(W8).await;
+        node.use_model(&BUILT_IN).await;
         wait_for("the model to be removed", async || {
             let request = rpc::RemoveModelRequest { name: SINES.into() };
             match node.models.clone().remove_model(request).await {
@@ -209,7 +212,7 @@ async fn a_model_that_is_changed_back_and_removed_at_once_stops_nothing() {
         node.wait_embedded_anew().await;
         assert_eq!(node.search(&note(turn)).await.texts()[0], note(turn));
     }
-    assert_eq!(node.model(W8).await.vectors, 300);
+    assert_eq!(node.model(&BUILT_IN).await.vectors, 300);
     node.verify_sound().await;
 }
 
@@ -222,19 +225,21 @@ async fn a_change_of_model_goes_on_after_the_node_was_killed() {
         node.put(note(n)).await;
     }
     node.wait_indexed().await;
-    node.use_model(INT8).await;
-    wait_for("some grains to be embedded anew", async || node.model(INT8).await.vectors > 0).await;
-    let before = node.model(INT8).await.vectors;
+    let outside = folder();
+    node.try_add_model(&passages_model(outside.path())).await.unwrap();
+    node.use_model(PASSAGES).await;
+    wait_for("some grains to be embedded anew", async || node.model(PASSAGES).await.vectors > 0).await;
+    let before = node.model(PASSAGES).await.vectors;
     node.kill().await;
 
     let node = TestProcess::start(&data).await;
-    assert_eq!(node.status().await.model.unwrap().name, INT8);
+    assert_eq!(node.status().await.model.unwrap().name, PASSAGES);
     // Whatever is not embedded anew yet is found all the same.
     for n in [0, 100, 199] {
         assert_eq!(node.search(&note(n)).await.texts()[0], note(n));
     }
     node.wait_embedded_anew().await;
-    assert_eq!(node.model(INT8).await.vectors, 200);
+    assert_eq!(node.model(PASSAGES).await.vectors, 200);
     node.verify_sound().await;
     let page = node.ready["metrics"].as_str().unwrap();
     let page = page.trim_start_matches("http://").trim_end_matches("/metrics").parse().unwrap();
@@ -275,13 +280,13 @@ async fn a_model_that_cannot_be_used_is_refused_and_the_node_goes_on() {
     let place = node.dir().join("models").join(SINES);
     std::fs::write(place.join("model.onnx"), "cut short").unwrap();
     Client::assert_refused(node.try_use(SINES).await, Code::FailedPrecondition, "sha256");
-    Client::assert_refused(node.try_use("nobody").await, Code::NotFound, W8);
+    Client::assert_refused(node.try_use("nobody").await, Code::NotFound, &BUILT_IN);
     Client::assert_refused(
         node.try_use("bge-small-en-v1.5-fp32").await,
         Code::FailedPrecondition,
         "models fetch",
     );
-    assert_eq!(node.status().await.model.unwrap().name, W8);
+    assert_eq!(node.status().await.model.unwrap().name, *BUILT_IN);
     assert_eq!(node.search("Where are the fuses?").await.best().text, "The fuse box is behind the door.");
     node.verify_sound().await;
 }
@@ -299,16 +304,16 @@ async fn a_grain_that_a_model_fails_on_stays_found_by_the_one_before() {
     node.try_add_model(&tiny_model(outside.path(), "picky", "picky.onnx")).await.unwrap();
     node.use_model("picky-tiny").await;
     wait_for("all but one to be embedded anew", async || node.to_embed_anew().await == 1).await;
-    let w8 = node.model(W8).await;
+    let built_in = node.model(&BUILT_IN).await;
     let is_found = async |node: &Client| {
         let found = node.search("an animal with stripes").await;
         assert_eq!(found.summary.searched, 31);
-        let by_w8 = found.hits.iter().filter(|hit| hit.model_id == w8.model_id);
-        by_w8.map(|hit| hit.grain.as_ref().unwrap().text.as_str()).eq([striped])
+        let by_built_in = found.hits.iter().filter(|hit| hit.model_id == built_in.model_id);
+        by_built_in.map(|hit| hit.grain.as_ref().unwrap().text.as_str()).eq([striped])
     };
     wait_for("the grain to be found", async || is_found(&node).await).await;
     // The vectors that it is found by are needed.
-    Client::assert_refused(node.drop_vectors(W8).await, Code::FailedPrecondition, "still found by");
+    Client::assert_refused(node.drop_vectors(&BUILT_IN).await, Code::FailedPrecondition, "still found by");
     // The next start tries again, and fails again.
     let node = node.restart().await;
     wait_for("the grain to be found again", async || is_found(&node).await).await;
@@ -349,7 +354,7 @@ fn copy_of_built_in(dir: &Path, variant: &str) -> PathBuf {
     let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("../index/models/all-MiniLM-L6-v2");
     let to = dir.join(variant);
     std::fs::create_dir(&to).unwrap();
-    for file in ["model.onnx", "tokenizer.json"] {
+    for file in ["model.onnx", "tokenizer.json", "reference.json"] {
         std::os::unix::fs::symlink(from.join(file), to.join(file)).unwrap();
     }
     let description = std::fs::read_to_string(from.join("model.toml")).unwrap();

@@ -391,11 +391,11 @@ def check_sync(name, question, answer, grains):
     check(f"{name}: grains of the topic", number_of(answer, 2), len(held))
 
 
-# Models and windows.
+# Spaces and windows.
 
 
-def model_id(context, model):
-    message = bytes.fromhex(model["onnx_sha256"]) + bytes.fromhex(model["tokenizer_sha256"])
+def space_id(context, model):
+    message = bytes.fromhex(model["weights_sha256"]) + bytes.fromhex(model["tokenizer_sha256"])
     message += bytes([{"mean": 0, "cls": 1}[model["pooling"]], model["normalize"]])
     message += struct.pack("<QQ", model["dimension"], model["max_tokens"])
     for prefix in (model["question_prefix"], model["document_prefix"]):
@@ -414,9 +414,9 @@ def cut(words, room):
 
 
 def check_models(vectors, windows):
-    check("the context of model ids", vectors["context"], "synapsenet v1 model id")
+    check("the context of the ids of spaces", vectors["context"], "synapsenet v1 model id")
     for model in vectors["models"]:
-        check(model["name"], model_id(vectors["context"], model).hex(), model["id"])
+        check(model["name"], space_id(vectors["context"], model).hex(), model["id"])
     for case in windows["cut"]:
         check(case["name"], cut(case["words"], case["room"]), case["windows"])
 

@@ -10,16 +10,16 @@ ONNX operators where nothing else is said, and the file is compared with the sha
 
 Variants differ only in how the weights are stored, and the last three also in how they are multiplied:
 
-    w8     int8 in blocks of 32 with a half precision scale each, expanded to float32 at load; computes in float32. The embedded default.
+    w8     int8 in blocks of 32 with a half precision scale each, expanded to float32 at load; computes in float32. Built in.
     fp32   as published.
     fp16   stored in half precision, computes in float32.
     int8   the matrices multiplied as int8 with activations quantised on the fly: faster, but a text's vector depends on its batch.
-           Also built in.
-    nbits8 the same with a scale for each block of 64 weights and of 64 activations, by ONNX Runtime's own operator MatMulNBits.
            Built for comparison (`benches/compare/variants.py`).
+    nbits8 the same with a scale for each block of 64 weights and of 64 activations, by ONNX Runtime's own operator MatMulNBits.
+           As well.
     row8   int8 products as well, with a scale for each token's activations and weights rounded on the ground of the sample notes
            (`calibration.py`, `quantisation.py`, `row8.py`), so that a text's vector does not depend on its batch. Opset 20 with two
-           operators of ONNX Runtime's own. Building it takes a minute and 0.6 GB; the others take seconds.
+           operators of ONNX Runtime's own. Built in. Building it takes a minute and 0.6 GB; the others take seconds.
 
 Interface of every variant (opset 14 but for row8): int64 `input_ids`, `attention_mask`, `token_type_ids` of shape [batch, sequence] give
 float32 `last_hidden_state` [batch, sequence, 384] and `sentence_embedding` [batch, 384], which is the masked mean scaled to unit length.

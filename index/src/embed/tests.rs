@@ -24,8 +24,31 @@ fn golden() -> Vec<GoldenText> {
     serde_json::from_str::<Golden>(include_str!("../../models/golden.json")).unwrap().texts
 }
 
-fn int8() -> Model {
-    Model::all_built_in().unwrap().remove(1)
+fn variants() -> Vec<Model> {
+    Model::all_built_in().unwrap()
+}
+
+/// The folder of the built-in variant row8 with another description, and with a `reference.json` that may be another.
+fn folder_of_row8(edit: impl Fn(&str) -> String, reference: Option<&[u8]>) -> tempfile::TempDir {
+    let built_in = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("models");
+    let folder = tempfile::tempdir().unwrap();
+    let to = |name: &str| folder.path().join(name);
+    for (from, name) in [
+        ("all-MiniLM-L6-v2-row8/model.onnx", "model.onnx"),
+        ("all-MiniLM-L6-v2/tokenizer.json", "tokenizer.json"),
+    ] {
+        std::os::unix::fs::symlink(built_in.join(from), to(name)).unwrap();
+    }
+    let right = std::fs::read(built_in.join("all-MiniLM-L6-v2/reference.json")).unwrap();
+    std::fs::write(to("reference.json"), reference.unwrap_or(&right)).unwrap();
+    let description = std::fs::read_to_string(built_in.join("all-MiniLM-L6-v2-row8/model.toml")).unwrap();
+    std::fs::write(to("model.toml"), edit(&description)).unwrap();
+    folder
+}
+
+fn sha256(bytes: &[u8]) -> String {
+    use sha2::{Digest, Sha256};
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn model() -> &'static Model {
@@ -105,39 +128,74 @@ fn tokens_are_those_of_the_reference() {
 }
 
 #[test]
-fn vectors_are_those_of_the_reference() {
-    let mut embedder = embedder();
-    for golden in golden() {
-        let tokenized = tokenizer().tokenize(&golden.text, Purpose::Document);
-        if tokenized.windows.len() > 1 {
-            continue;
+fn vectors_of_every_variant_are_those_of_the_published_weights_within_what_it_promises() {
+    for model in variants() {
+        let mut embedder = embedder_of(&model);
+        let proved = embedder.prove(&model, tokenizer()).unwrap();
+        assert!((model.least_cosine()..1.0).contains(&proved), "{model:?}: {proved}");
+        for golden in golden() {
+            let tokenized = tokenizer().tokenize(&golden.text, Purpose::Document);
+            if tokenized.windows.len() > 1 {
+                continue;
+            }
+            let vector = embedder.embed(&[tokenized]).unwrap().remove(0);
+            let cosine = vector.cosine(&Vector::new(model.id(), golden.vector).unwrap()).unwrap();
+            assert!(cosine >= model.least_cosine(), "{model:?}: {cosine} for {:?}", golden.text);
         }
-        let vector = embedder.embed(&[tokenized]).unwrap().remove(0);
-        let cosine = vector.cosine(&Vector::new(model().id(), golden.vector).unwrap()).unwrap();
-        assert!(cosine >= 0.999, "{cosine} for {:?}", golden.text);
     }
 }
 
 #[test]
-fn vectors_of_int8_are_those_of_the_reference_too() {
-    let golden: Golden = serde_json::from_str(include_str!("../../models/golden-int8.json")).unwrap();
-    let (model, mut embedder) = (int8(), embedder_of(&int8()));
-    for golden in golden.texts {
-        let tokenized = tokenizer().tokenize(&golden.text, Purpose::Document);
-        if tokenized.windows.len() > 1 {
-            continue;
-        }
-        let vector = embedder.embed(&[tokenized]).unwrap().remove(0);
-        let cosine = vector.cosine(&Vector::new(model.id(), golden.vector).unwrap()).unwrap();
-        assert!(cosine >= 0.999, "{cosine} for {:?}", golden.text);
+fn a_graph_that_breaks_its_promise_is_refused_with_the_figure() {
+    let strict = folder_of_row8(|toml| toml.replace("least_cosine = 0.995", "least_cosine = 0.9999"), None);
+    let strict = Model::from_dir(strict.path()).unwrap();
+    let error = embedder_of(&strict).prove(&strict, tokenizer()).unwrap_err().to_string();
+    assert!(error.contains("0.99") && error.contains("0.9999 is promised"), "{error}");
+    assert!(error.contains("ai.variant"), "{error}");
+    // A graph of other weights that says it is a variant, and brings vectors that it would pass by.
+    let mut lie: Value =
+        serde_json::from_str(include_str!("../../models/all-MiniLM-L6-v2/reference.json")).unwrap();
+    let mut embedder = embedder_of(&variants()[1]);
+    for entry in lie["texts"].as_array_mut().unwrap() {
+        let text = entry["text"].as_str().unwrap().to_owned();
+        entry["vector"] = json!(embed(&mut embedder, &text).values());
     }
+    let lie = lie.to_string();
+    let edit = |toml: &str| {
+        let right = sha256(include_bytes!("../../models/all-MiniLM-L6-v2/reference.json"));
+        toml.replace(&right, &sha256(lie.as_bytes())).replace("least_cosine = 0.995", "least_cosine = 0.9999")
+    };
+    let liar = folder_of_row8(edit, Some(lie.as_bytes()));
+    let liar = Model::from_dir(liar.path()).unwrap();
+    assert_eq!(liar.id(), model().id());
+    assert!(embedder_of(&liar).prove(&liar, tokenizer()).is_err(), "held against what is built in");
+    // In a space of its own, what it brings is what counts.
+    let other = folder_of_row8(
+        |toml| edit(toml).replace("question_prefix = \"\"", "question_prefix = \"q: \""),
+        Some(lie.as_bytes()),
+    );
+    let other = Model::from_dir(other.path()).unwrap();
+    assert_ne!(other.id(), model().id());
+    assert!(embedder_of(&other).prove(&other, tokenizer()).unwrap() > 0.9999);
+}
+
+#[test]
+fn vectors_of_two_variants_are_close_and_their_questions_find_the_same() {
+    let [mut one, mut other] = <[Model; 2]>::try_from(variants()).unwrap().map(|model| embedder_of(&model));
+    let mut least = 1.0f32;
+    for golden in golden() {
+        let (a, b) = (embed(&mut one, &golden.text), embed(&mut other, &golden.text));
+        // They are of one space: comparing them is no error.
+        least = least.min(a.cosine(&b).unwrap());
+    }
+    assert!(least > 0.99, "{least}");
 }
 
 #[test]
 fn a_vector_does_not_depend_on_what_else_is_in_the_batch() {
-    // int8 scales its activations by what is in the run; so its texts are run alone.
-    for mut embedder in [embedder(), embedder_of(&int8())] {
-        compare_with_batches(&mut embedder);
+    for model in variants() {
+        assert!(model.is_batch_invariant());
+        compare_with_batches(&mut embedder_of(&model));
     }
 }
 

@@ -1,6 +1,7 @@
-//! `model.toml`: what a model says about itself, and what is held against it.
+//! `model.toml`: what a variant of a space says about itself, and what is held against it.
 
 use std::borrow::Cow;
+use std::fmt;
 use std::fs;
 use std::path::Path;
 
@@ -11,7 +12,7 @@ use synapsenet_proto::{MAX_DIMENSION, ModelId};
 use super::{DESCRIPTION, bad};
 use crate::IndexError;
 
-/// Separates model ids from all other blake3 hashes of the project. It never changes: ids are stored beside vectors.
+/// Separates the ids of spaces from all other blake3 hashes of the project. It never changes: ids are stored beside vectors.
 pub(super) const ID_CONTEXT: &str = "synapsenet v1 model id";
 /// The longest window that a model may ask for. Attention takes memory by its square; 8192 tokens is the longest that
 /// published models for short texts have.
@@ -37,6 +38,13 @@ pub(super) struct Description {
     /// Whether a text's vector is the same whatever stands beside it in a run. Where not, each text is run alone.
     #[serde(default = "yes")]
     pub(super) batch_invariant: bool,
+    #[serde(default)]
+    pub(super) arithmetic: Arithmetic,
+    /// The sha256 of the published weights that the graph computes. Where nothing is said, the graph itself is what is
+    /// published.
+    pub(super) weights: Option<String>,
+    /// With `weights`: the least cosine of a vector to the one that the published weights give.
+    pub(super) least_cosine: Option<f32>,
     pub(super) files: Files,
     /// Where it can be fetched from.
     pub(super) hub: Option<Hub>,
@@ -56,11 +64,33 @@ pub(crate) enum Pooling {
     Cls,
 }
 
+/// What a graph multiplies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Arithmetic {
+    /// Floating point numbers of 32 bits.
+    #[default]
+    Float32,
+    /// Integers of 8 bits.
+    Int8,
+}
+
+impl fmt::Display for Arithmetic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Float32 => "float32",
+            Self::Int8 => "int8",
+        })
+    }
+}
+
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Files {
     pub(super) onnx: FileEntry,
     pub(super) tokenizer: FileEntry,
+    /// With `weights`: texts, and the vectors that the published weights give them.
+    pub(super) reference: Option<FileEntry>,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -113,13 +143,26 @@ pub(super) fn parse(text: &str, place: &str) -> Result<Description, IndexError> 
         let range = format!("{MIN_WINDOW_TOKENS} to {MAX_WINDOW_TOKENS}");
         return Err(bad(place, format!("max_tokens is {}, but must be {range}", description.max_tokens)));
     }
-    for entry in [&description.files.onnx, &description.files.tokenizer] {
+    let Files { onnx, tokenizer, reference } = &description.files;
+    for entry in [onnx, tokenizer].into_iter().chain(reference) {
         // A plain name: a description from a stranger must not point at other files of this machine.
         if Path::new(&entry.path).file_name().is_none_or(|name| name != entry.path.as_str()) {
             return Err(bad(
                 place,
                 format!("`{}` must be the name of a file beside {DESCRIPTION}", entry.path),
             ));
+        }
+    }
+    match (&description.weights, description.least_cosine, reference) {
+        (None, None, None) => {}
+        (Some(_), Some(least), Some(_)) if least > 0.0 && least <= 1.0 => {}
+        (Some(_), Some(least), Some(_)) => {
+            return Err(bad(place, format!("least_cosine is {least}, but must be over 0 and at most 1")));
+        }
+        _ => {
+            let reason = "weights, least_cosine and [files.reference] belong together: a graph that computes other weights \
+                          than its own promises how well, and brings vectors to hold it against";
+            return Err(bad(place, reason.to_owned()));
         }
     }
     Ok(description)
@@ -164,14 +207,20 @@ fn read_hash(digits: &str) -> Option<[u8; 32]> {
     Some(hash)
 }
 
-pub(super) fn id_of(description: &Description, place: &str) -> Result<ModelId, IndexError> {
+/// The id of the space: the hash over all that decides what its vectors mean. `weights` stands for what is published: its sha256,
+/// or that of the graph.
+pub(super) fn id_of(description: &Description, weights: &str, place: &str) -> Result<ModelId, IndexError> {
     let mut hasher = blake3::Hasher::new_derive_key(ID_CONTEXT);
-    for entry in [&description.files.onnx, &description.files.tokenizer] {
-        let hash = read_hash(&entry.sha256).ok_or_else(|| {
-            bad(place, format!("the sha256 of `{}` must have 64 hexadecimal digits", entry.path))
-        })?;
-        hasher.update(&hash);
+    let Files { onnx, tokenizer, reference } = &description.files;
+    let sha256 = |name: &str, digits: &str| {
+        read_hash(digits)
+            .ok_or_else(|| bad(place, format!("the sha256 of `{name}` must have 64 hexadecimal digits")))
+    };
+    for entry in [onnx, tokenizer].into_iter().chain(reference) {
+        sha256(&entry.path, &entry.sha256)?;
     }
+    hasher.update(&sha256("weights", weights)?);
+    hasher.update(&sha256(&tokenizer.path, &tokenizer.sha256)?);
     let pooling = match description.pooling {
         Pooling::Mean => 0,
         Pooling::Cls => 1,

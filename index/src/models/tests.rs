@@ -43,13 +43,82 @@ fn the_built_in_model_is_whole_and_the_same_as_from_its_folder() {
     assert_eq!(Model::from_dir(&dir).unwrap().id(), built_in.id());
     let all = Model::all_built_in().unwrap();
     let names: Vec<String> = all.iter().map(Model::full_name).collect();
-    assert_eq!(names, ["all-MiniLM-L6-v2-w8", "all-MiniLM-L6-v2-int8"]);
+    assert_eq!(names, ["all-MiniLM-L6-v2-w8", "all-MiniLM-L6-v2-row8"]);
     for model in &all {
         model.check().unwrap();
         assert!(model.is_built_in());
+        assert_ne!(model.former_id(), model.id());
     }
-    assert_eq!(all.iter().map(Model::is_batch_invariant).collect::<Vec<_>>(), [true, false]);
-    assert_ne!(all[0].id(), all[1].id());
+    assert_eq!(all[0].id(), all[1].id(), "they are variants of one space");
+    assert_ne!(all[0].former_id(), all[1].former_id());
+}
+
+#[test]
+fn the_variant_that_suits_what_computes_is_the_best() {
+    let all = Model::all_built_in().unwrap();
+    let best =
+        |variants: &[Model], provider| Model::best(variants, provider).map(|best| best.variant().to_owned());
+    let on_processor = if is_quick_at_integers() { "row8" } else { "w8" };
+    assert_eq!(best(&all, Provider::Cpu).as_deref(), Some(on_processor));
+    assert_eq!(Model::built_in().unwrap().variant(), on_processor);
+    assert_eq!(best(&all, Provider::Cuda).as_deref(), Some("w8"));
+    for one in &all {
+        assert_eq!(best(std::slice::from_ref(one), Provider::Cpu).as_deref(), Some(one.variant()));
+    }
+    assert_eq!(best(&[], Provider::Cpu), None);
+}
+
+/// A description of a graph that computes published weights.
+fn variant_toml() -> String {
+    let given = format!("weights = \"{}\"\nleast_cosine = 0.9\ndimension", "ab".repeat(32));
+    let reference =
+        format!("[files.reference]\npath = \"reference.json\"\nsha256 = \"{}\"\n", "cd".repeat(32));
+    model_toml().replace("dimension", &given) + &reference
+}
+
+#[test]
+fn graphs_of_the_same_weights_share_a_space() {
+    let id = |text: &str| Model::from_dir(folder(text).path()).unwrap().id();
+    let plain = id(&variant_toml());
+    let other_graph =
+        sha2::Sha256::digest(b"graph").iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    for (from, to) in [
+        (other_graph.as_str(), "ef".repeat(32).as_str()),
+        ("least_cosine = 0.9", "least_cosine = 0.5\narithmetic = \"int8\"\nbatch_invariant = false"),
+        ("\"fp32\"", "\"f16\""),
+        (&"cd".repeat(32), &"dc".repeat(32)),
+    ] {
+        assert!(variant_toml().contains(from));
+        assert_eq!(id(&variant_toml().replace(from, to)), plain, "{to}");
+    }
+    assert_ne!(id(&variant_toml().replace(&"ab".repeat(32), &"ba".repeat(32))), plain);
+    assert_ne!(id(&model_toml()), plain);
+}
+
+#[test]
+fn a_promise_needs_what_it_is_held_against() {
+    for (from, to, said) in [
+        ("least_cosine = 0.9\n", "", "belong together"),
+        ("[files.reference]", "[files.other]", "other"),
+        ("least_cosine = 0.9", "least_cosine = 1.1", "over 0 and at most 1"),
+        ("least_cosine = 0.9", "least_cosine = nan", "over 0 and at most 1"),
+        (&"ab".repeat(32), "abc", "`weights` must have 64"),
+        (&"cd".repeat(32), "cd", "`reference.json` must have 64"),
+        ("\"reference.json\"", "\"../reference.json\"", "beside model.toml"),
+        ("dimension =", "arithmetic = \"int4\"\ndimension =", "int4"),
+    ] {
+        assert!(variant_toml().contains(from), "{from}");
+        let error = error(&variant_toml().replace(from, to));
+        assert!(error.contains(said), "{to}: {error}");
+    }
+    let read = |json: &str| Reference::read(json.as_bytes(), 2).map(|reference| reference.texts.len());
+    assert_eq!(
+        read(r#"{"header":1,"texts":[{"text":"a","vector":[1,0]},{"text":"b","vector":[0.5,1]}]}"#),
+        Ok(2)
+    );
+    for wrong in ["", "{}", r#"{"texts":[]}"#, r#"{"texts":[{"text":"a","vector":[1]}]}"#] {
+        assert!(read(wrong).is_err(), "{wrong}");
+    }
 }
 
 #[test]
@@ -59,8 +128,8 @@ fn the_weights_of_the_built_in_models_are_counted_as_they_are_loaded() {
         .iter()
         .map(|model| model.graph().unwrap().weight_bytes() >> 20)
         .collect();
-    // w8: 10.6 million values of matrices in f32 and 11.9 million of embeddings in 8 bits. int8: all in 8 bits.
-    assert_eq!(mib, [53, 22]);
+    // w8: 10.6 million values of matrices in f32 and 11.9 million of embeddings in 8 bits. row8: all in 8 bits.
+    assert_eq!(mib, [53, 23]);
 }
 
 #[test]
@@ -116,7 +185,7 @@ fn vectors() -> Value {
         let description = &model.inner.description;
         json!({
             "name": model.full_name(),
-            "onnx_sha256": description.files.onnx.sha256,
+            "weights_sha256": description.weights.as_ref().unwrap_or(&description.files.onnx.sha256),
             "tokenizer_sha256": description.files.tokenizer.sha256,
             "pooling": model.pooling_name(),
             "normalize": model.normalizes(),

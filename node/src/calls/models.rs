@@ -69,16 +69,18 @@ impl Call {
         Ok(self.model_state(found, &spaces, &vectors))
     }
 
-    /// Uses a model from now on. Answers it, and whether another one was in use.
+    /// Uses a model from now on. Answers it, whether another one was in use, and how many grains are to be embedded anew.
     ///
     /// # Errors
     /// [`CallError`]; then everything is as before.
-    pub async fn use_model(&self, name: &str) -> Result<(ModelState, bool), CallError> {
+    pub async fn use_model(&self, name: &str) -> Result<(ModelState, bool, u64), CallError> {
         check_name(name)?;
         let (switch, wanted) = (self.parts.switch.clone(), name.to_owned());
         // Whoever asks may hang up; what has begun is brought to its end.
         let switched = joined(tokio::spawn(async move { switch.use_model(&wanted).await }).await)??;
-        Ok((self.model(name).await?, switched.changed))
+        let counts = self.read(|_, view| Ok(view.counts()?)).await?;
+        let to_embed_anew = self.parts.memory.spaces().to_embed_anew(counts);
+        Ok((self.model(name).await?, switched.changed, to_embed_anew))
     }
 
     /// Adds the model in a folder on the node's machine, given as an absolute path.
@@ -150,13 +152,15 @@ impl Call {
         let Ok(model) = &installed.model else {
             return ModelState { installed, presence: Presence::Absent, role: Role::None, vectors: 0 };
         };
-        let id = model.id();
-        let role = match spaces.of(id) {
+        let (id, models) = (model.id(), &self.parts.models);
+        // Of the variants of a space, one computes it.
+        let space = spaces.of(id).filter(|_| models.variant_for(model).full_name() == model.full_name());
+        let role = match space {
             Some(space) if space.id() == spaces.current.id() => Role::InUse,
             Some(_) => Role::Former,
             None => Role::None,
         };
-        let (presence, vectors) = (self.parts.models.presence(id), vectors.get(&id).copied().unwrap_or(0));
+        let (presence, vectors) = (models.presence(model), vectors.get(&id).copied().unwrap_or(0));
         ModelState { installed, presence, role, vectors }
     }
 }

@@ -85,7 +85,7 @@ impl Call {
             None => None,
         };
         let spaces = parts.memory.spaces();
-        let model = spaces.current.model.clone();
+        let model = parts.models.variant_for(&spaces.current.model);
         Ok(Report {
             author: parts.identity.author(),
             data_dir: parts.data_dir.clone(),
@@ -96,10 +96,14 @@ impl Call {
             index_bytes: spaces.all().map(|space| space.hnsw.memory_bytes()).sum(),
             memory_bytes: memory_bytes(),
             model: ModelReport {
-                presence: parts.models.presence(model.id()),
+                presence: parts.models.presence(&model),
                 model,
                 to_embed_anew: spaces.to_embed_anew(counts),
-                former: spaces.former.iter().map(|space| space.model.full_name()).collect(),
+                former: spaces
+                    .former
+                    .iter()
+                    .map(|space| parts.models.variant_for(&space.model).full_name())
+                    .collect(),
             },
             api_addresses: parts.api_addresses.clone(),
             metrics_address: parts.metrics_address.clone(),

@@ -1,5 +1,7 @@
 //! `models`: which embedding models there are, and which of them is used.
 
+mod bench;
+
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
@@ -30,10 +32,16 @@ enum ModelsCommand {
         /// Its name [default: the one in use]
         name: Option<String>,
     },
-    /// Use another model from now on; grains are embedded anew in the background
+    /// Use another model from now on; grains are embedded anew in the background, unless it is another variant of the same space
     Use {
-        /// Its name
+        /// Its name, or that of a space: then the variant of it that suits the processor
         name: String,
+    },
+    /// Measure which variant of the built-in space computes fastest on this machine; needs no node
+    Bench {
+        /// For about how long
+        #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=3600))]
+        seconds: u64,
     },
     /// Add the model in a folder with model.toml, its ONNX graph and tokenizer.json
     Add {
@@ -63,10 +71,24 @@ enum ModelsCommand {
     },
 }
 
+/// Digits of a space's id that a list shows: they only have to tell a few models apart.
+const SPACE_DIGITS: usize = 8;
+
+impl ModelsArgs {
+    /// Whether the command runs a model in this process.
+    pub(super) fn runs_a_model(&self) -> bool {
+        matches!(self.command, Some(ModelsCommand::Bench { .. }))
+    }
+}
+
 /// A model, for scripts.
 #[derive(Debug, Serialize)]
 struct ModelRecord<'a> {
     name: &'a str,
+    space: &'a str,
+    variant: &'a str,
+    arithmetic: &'a str,
+    least_cosine: f64,
     model_id: &'a str,
     dimension: u32,
     max_tokens: u32,
@@ -90,6 +112,10 @@ impl<'a> ModelRecord<'a> {
         let given = |text: &'a str| Some(text).filter(|text| !text.is_empty());
         Self {
             name: &model.name,
+            space: &model.space,
+            variant: &model.variant,
+            arithmetic: &model.arithmetic,
+            least_cosine: (model.least_cosine * 1e6).round() / 1e6,
             model_id: &model.model_id,
             dimension: model.dimension,
             max_tokens: model.max_tokens,
@@ -155,6 +181,9 @@ fn role_word(role: rpc::ModelRole) -> &'static str {
 /// Runs `models`.
 pub(crate) async fn run(args: ModelsArgs, context: &mut Context) -> Result<Exit, Failure> {
     let command = args.command.unwrap_or(ModelsCommand::List);
+    if let ModelsCommand::Bench { seconds } = command {
+        return bench::bench(seconds, context);
+    }
     let again = "its vectors have to be computed again";
     let consent = match &command {
         ModelsCommand::Remove { yes, .. } => Consent::of(*yes, "removing a model", again)?,
@@ -165,6 +194,7 @@ pub(crate) async fn run(args: ModelsArgs, context: &mut Context) -> Result<Exit,
     let out = &mut context.out;
     match command {
         ModelsCommand::List | ModelsCommand::Fetch { name: None } => list(&mut client, out).await,
+        ModelsCommand::Bench { .. } => Ok(Exit::Done),
         ModelsCommand::Show { name } => show(&mut client, name, out).await,
         ModelsCommand::Use { name } => use_model(&mut client, name, out).await,
         ModelsCommand::Add { dir } => add(&mut client, dir, out).await,
@@ -194,6 +224,7 @@ async fn list(client: &mut ModelClient, out: &mut Output) -> Result<Exit, Failur
         let of = |value: u32| if value == 0 { "-".to_owned() } else { value.to_string() };
         [
             printable(&model.name).into_owned(),
+            printable(model.model_id.get(..SPACE_DIGITS).unwrap_or("-")).into_owned(),
             describe_state(model),
             of(model.dimension),
             of(model.max_tokens),
@@ -201,7 +232,7 @@ async fn list(client: &mut ModelClient, out: &mut Output) -> Result<Exit, Failur
             printable(&model.license).into_owned(),
         ]
     });
-    table(["MODEL", "STATE", "DIMENSIONS", "TOKENS", "VECTORS", "LICENCE"], rows.collect(), out)?;
+    table(["MODEL", "SPACE", "STATE", "DIMENSIONS", "TOKENS", "VECTORS", "LICENCE"], rows.collect(), out)?;
     for model in models.iter().filter(|model| !model.reason.is_empty()) {
         out.note(format_args!("{}: {}", printable(&model.name), printable(&model.reason)))?;
     }
@@ -241,7 +272,7 @@ async fn show(client: &mut ModelClient, name: Option<String>, out: &mut Output) 
     let mut field =
         |name: &str, value: &str| out.line(format_args!("{FAINT}{name:10}{FAINT:#} {}", printable(value)));
     field("model", &model.name)?;
-    field("id", &model.model_id)?;
+    field("space", &format!("{} {}", model.space, model.model_id))?;
     field("state", &describe_state(&model))?;
     if !model.reason.is_empty() {
         return field("reason", &model.reason).map(|()| Exit::Done);
@@ -249,6 +280,11 @@ async fn show(client: &mut ModelClient, name: Option<String>, out: &mut Output) 
     field("vectors", &HumanCount(model.vectors).to_string())?;
     let (dimension, tokens) = (model.dimension, model.max_tokens);
     field("reads", &format!("{tokens} tokens at once, {dimension} dimensions, pooling {}", model.pooling))?;
+    let promise = match model.least_cosine {
+        cosine if cosine < 1.0 => format!(", cosine to the published weights at least {cosine:.3}"),
+        _ => String::new(),
+    };
+    field("computes", &format!("in {}{promise}", model.arithmetic))?;
     let quoted = |prefix: &str| if prefix.is_empty() { "none".to_owned() } else { format!("{prefix:?}") };
     field(
         "prefixes",
@@ -270,7 +306,7 @@ async fn use_model(client: &mut ModelClient, name: String, out: &mut Output) -> 
     let spinner = out.spinner("loading the model");
     let response = client.use_model(Request::new(rpc::UseModelRequest { name })).await;
     spinner.finish_and_clear();
-    let rpc::UseModelResponse { model, changed } = response?.into_inner();
+    let rpc::UseModelResponse { model, changed, to_embed_anew } = response?.into_inner();
     let model = model.unwrap_or_default();
     if out.is_json() {
         out.record(&DoneRecord {
@@ -281,10 +317,13 @@ async fn use_model(client: &mut ModelClient, name: String, out: &mut Output) -> 
             model_id: Some(&model.model_id),
         })?;
     } else if changed {
-        out.summary(format_args!(
-            "{} is in use; what it has no vectors of is embedded anew (`synapsenet status` shows how far)",
-            model.name
-        ))?;
+        let anew = match to_embed_anew {
+            0 => String::new(),
+            _ => {
+                "; what it has no vectors of is embedded anew (`synapsenet status` shows how far)".to_owned()
+            }
+        };
+        out.summary(format_args!("{} is in use{anew}", model.name))?;
     } else {
         out.summary(format_args!("{} is in use already", model.name))?;
     }

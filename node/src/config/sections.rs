@@ -88,8 +88,10 @@ impl Default for AdmissionConfig {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct AiConfig {
-    /// Name of the model to use; empty means the one that `synapsenet models use` chose last, else the first built-in one.
+    /// Name of the model to use, or of a space; empty means what `synapsenet models use` chose last, else the built-in space.
     pub model: String,
+    /// Which variant computes a space that is named alone: "auto" takes the one that suits the processor.
+    pub variant: String,
     /// What computes: "cpu", "cuda", "coreml" or "directml".
     pub provider: String,
     /// Which device of that kind, counted from 0.
@@ -117,6 +119,7 @@ impl Default for AiConfig {
     fn default() -> Self {
         Self {
             model: String::new(),
+            variant: "auto".into(),
             provider: "cpu".into(),
             device: 0,
             fallback: false,

@@ -8,7 +8,7 @@ use anyhow::{Context, bail};
 use prometheus_client::registry::Registry;
 use synapsenet_index::{Compute, HnswOptions, Model, find_runtime};
 use synapsenet_proto::Identity;
-use synapsenet_storage::{Store, StoreOptions};
+use synapsenet_storage::{Change, Outcome, Store, StoreOptions};
 
 use crate::config::{AiConfig, Config};
 use crate::data_folder::{DATABASE, INDEX, MODELS, keeps_modes, private_dir};
@@ -17,7 +17,7 @@ use crate::machine;
 use crate::memory::Memory;
 use crate::memory::spaces::{Fill, MAX_FORMER, Space, Spaces};
 use crate::metrics::Metrics;
-use crate::models::{self, Models};
+use crate::models::{self, Models, Variant};
 use crate::tasks::Alarm;
 
 /// Searches that walk the index at the same time; more wait for each other.
@@ -25,6 +25,9 @@ const MAX_CONCURRENT_SEARCHES: usize = 16;
 /// Threads of one session. More sessions with fewer threads embed more (5 to 9 % with one each on two cores), and each holds
 /// the weights once more; four keep a question quick. Not measured on more than two cores.
 const THREADS_PER_SESSION: usize = 4;
+/// Models that were part of the program once.
+const GONE: [&str; 1] = ["all-MiniLM-L6-v2-int8"];
+
 /// What [`open`] makes from the data folder before anything runs.
 pub(crate) struct Opened {
     /// The store and the spaces.
@@ -55,9 +58,11 @@ pub(crate) fn open(data_dir: &Path, config: &Config, alarm: &Alarm) -> anyhow::R
     let models = Models::open(models_options(config, data_dir, &metrics, alarm)?)?;
     let model = model_in_use(&models, &config.ai)?;
     models.set_in_use(model.id());
+    models.set_variant(&model);
     let index_dir = data_dir.join(INDEX);
     make_private_dir(&index_dir)?;
     sweep(&index_dir);
+    rename_former(&store, &models, &index_dir)?;
     let hnsw = HnswOptions {
         m: config.storage.hnsw_m,
         ef_construction: config.storage.hnsw_ef_construction,
@@ -109,20 +114,30 @@ fn open_spaces(
     Ok(Spaces::incomplete(current.clone(), former))
 }
 
-/// The model that the configuration names, else the one that was chosen last, else the first that is built in.
+/// The model that the configuration names, else the one that was chosen last, else the built-in space. Of a space, the variant that
+/// is meant.
 fn model_in_use(models: &Models, ai: &AiConfig) -> anyhow::Result<Model> {
     if !ai.model.is_empty() {
         return models.find(&ai.model).context("ai.model cannot be used");
     }
+    let built_in = Model::built_in()?;
     match models.chosen()? {
-        None => Ok(Model::built_in()?),
+        None => Ok(models.find(built_in.name())?),
+        Some(name) if GONE.contains(&name.as_str()) => {
+            tracing::warn!(name, "the model is no longer part of the program; its grains are embedded anew");
+            Ok(models.find(built_in.name())?)
+        }
         Some(name) => models.find(&name).with_context(|| {
             format!("the model {name}, which was in use, cannot be used: bring it back, or name another with ai.model")
         }),
     }
 }
 
-fn models_options(
+/// What the models of the node of a data folder are loaded with.
+///
+/// # Errors
+/// When what the configuration says cannot be used.
+pub(crate) fn models_options(
     config: &Config,
     data_dir: &Path,
     metrics: &Metrics,
@@ -148,6 +163,7 @@ fn models_options(
             threads: threads / sessions,
             run_tokens: ai.batch_tokens,
         },
+        variant: Variant::from_config(&ai.variant),
         sessions,
         budget_bytes: ai.memory_budget,
         memory_limit: machine::memory_limit(),
@@ -155,6 +171,24 @@ fn models_options(
         metrics: metrics.clone(),
         alarm: alarm.clone(),
     })
+}
+
+/// Gives vectors that lie under the ids which models had before to their spaces: of two variants, those of which there are more.
+fn rename_former(store: &Store, models: &Models, index_dir: &Path) -> anyhow::Result<()> {
+    let installed: Vec<Model> =
+        models.all().into_iter().filter_map(|installed| installed.model.ok()).collect();
+    for (former, count) in store.view()?.models()? {
+        let is_former = |model: &&Model| model.former_id() == former && model.id() != former;
+        let Some(model) = installed.iter().find(is_former) else { continue };
+        let outcome = store.write(vec![Change::RenameModel { from: former, to: model.id() }])?;
+        if outcome == [Outcome::Changed] {
+            tracing::info!(space = model.name(), count, "vectors go over to the id of their space");
+        }
+        if let Err(error) = Space::forget(index_dir, former) {
+            tracing::warn!(%error, "the saved index of a former id was not removed");
+        }
+    }
+    Ok(())
 }
 
 /// Removes files beside the folders of the indexes: an earlier layout had one index there. That it fails costs space alone.
@@ -190,7 +224,42 @@ fn make_private_dir(dir: &Path) -> anyhow::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use synapsenet_proto::Vector;
+
     use super::*;
+    use crate::memory::VECTOR_ENCODING;
+    use crate::testing::{author, note};
+
+    #[test]
+    fn vectors_under_the_id_that_a_variant_had_go_over_to_its_space() {
+        let dir = tempfile::tempdir().unwrap();
+        let data = dir.path().join("data");
+        private_dir(&data).unwrap();
+        let model = Model::built_in().unwrap();
+        let grain = note(&author(1), "said long ago");
+        {
+            let store = Store::open(&data.join(DATABASE), &StoreOptions::default()).unwrap();
+            let put = Change::Put {
+                grain: grain.clone(),
+                shared: false,
+                received_ms: 1,
+                claim: None,
+                origin: synapsenet_storage::Origin::Here,
+                lane: synapsenet_storage::LANE_OWN,
+            };
+            let vector = Vector::new(model.former_id(), vec![0.5; model.dimension()]).unwrap();
+            let vector = vector.encode(VECTOR_ENCODING);
+            store.write(vec![put, Change::AddVector { slot: 1, vector }]).unwrap();
+        }
+        let saved = data.join(INDEX).join(&model.former_id().to_string()[..16]);
+        std::fs::create_dir_all(&saved).unwrap();
+        let (alarm, _) = Alarm::new();
+        let opened = open(&data, &Config::default(), &alarm).unwrap();
+        let space = opened.memory.current();
+        assert_eq!((space.id(), space.hnsw.len()), (model.id(), 1));
+        assert_eq!(opened.memory.store.view().unwrap().models().unwrap(), [(model.id(), 1)]);
+        assert!(!saved.exists());
+    }
 
     #[test]
     fn a_data_folder_that_is_open_to_others_is_refused_with_the_way_out() {

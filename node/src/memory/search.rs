@@ -292,8 +292,9 @@ mod tests {
                 let space = Space::open(&memory.store, model, &memory.index_dir, memory.hnsw, Fill::Later);
                 Arc::new(space.unwrap())
             };
-            let current = open(Model::all_built_in().unwrap().remove(1));
-            let eldest = open(Model::known().unwrap().remove(0));
+            let mut known = Model::known().unwrap();
+            let current = open(known.remove(1));
+            let eldest = open(known.remove(0));
             let changing = Self { slots, spaces: vec![current, memory.current(), eldest], node };
             changing.give(0, 80..NOTES).await;
             changing.give(1, 40..80).await;

@@ -138,8 +138,9 @@ mod tests {
             Arc::new(Space::open(&memory.store, model, &memory.index_dir, memory.hnsw, Fill::Later).unwrap())
         };
         let first = memory.current();
-        let second = open(Model::all_built_in().unwrap().remove(1));
-        let third = open(Model::known().unwrap().remove(0));
+        let mut known = Model::known().unwrap();
+        let second = open(known.remove(1));
+        let third = open(known.remove(0));
         let ids = |spaces: &Spaces| spaces.all().map(|space| space.id()).collect::<Vec<_>>();
         let spaces = Spaces::one(first.clone()).with_current(second.clone());
         assert_eq!(ids(&spaces), [second.id(), first.id()]);

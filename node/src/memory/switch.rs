@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use synapsenet_index::Model;
 use synapsenet_proto::ModelId;
 use synapsenet_storage::Change;
 use tokio::sync::Mutex;
@@ -61,13 +62,16 @@ impl Switch {
     pub async fn use_model(&self, name: &str) -> Result<Switched, SwitchError> {
         let configured = self.configured.lock().await;
         let model = self.models.find(name)?;
-        if !configured.is_empty() && !configured.eq_ignore_ascii_case(&model.full_name()) {
+        let is_configured = |configured: &str| {
+            self.models.find(configured).is_ok_and(|known| known.full_name() == model.full_name())
+        };
+        if !configured.is_empty() && !is_configured(&configured) {
             return Err(ModelsError::Refused(format!(
                 "the configuration says ai.model = {configured:?}: change it there, and send the node a SIGHUP or start it again"
             ))
             .into());
         }
-        self.change_to(&model.full_name()).await
+        self.change_to(name).await
     }
 
     /// Uses the model that a configuration read anew names; nothing is changed when it names none.
@@ -86,10 +90,21 @@ impl Switch {
 
     async fn change_to(&self, name: &str) -> Result<Switched, SwitchError> {
         let model = self.models.find(name)?;
+        // As it is spelled, and by the space where that is what was named.
+        let name =
+            if model.name().eq_ignore_ascii_case(name) { model.name().to_owned() } else { model.full_name() };
         let spaces = self.memory.spaces();
         if spaces.current.id() == model.id() {
-            self.models.choose(&model).await?;
-            return Ok(Switched { changed: false });
+            let changed = self.models.variant_for(&spaces.current.model).full_name() != model.full_name();
+            if changed {
+                self.models.change_variant(&model).await?;
+                tracing::info!(
+                    model = model.full_name(),
+                    "another variant computes; nothing is embedded anew"
+                );
+            }
+            self.models.choose(&name).await?;
+            return Ok(Switched { changed });
         }
         let former = spaces.of(model.id()).cloned();
         if former.is_none() && spaces.former.len() >= MAX_FORMER {
@@ -100,7 +115,7 @@ impl Switch {
             ))
             .into());
         }
-        self.models.warm(&model).await?;
+        self.models.change_variant(&model).await?;
         let space = match former {
             Some(space) => space,
             None => {
@@ -110,7 +125,7 @@ impl Switch {
                 Arc::new(blocking(open).await.map_err(SwitchError::Space)?)
             }
         };
-        self.models.choose(&model).await?;
+        self.models.choose(&name).await?;
         self.models.set_in_use(model.id());
         self.memory.change_spaces(|spaces| Some(spaces.with_current(space)));
         tracing::info!(model = model.full_name(), "the model is changed");
@@ -126,6 +141,10 @@ impl Switch {
         let added = self.models.find_added(name)?;
         // The vectors first: without the model nobody could name them any more. Of a broken one they are not known.
         let dropped = match &added.model {
+            Ok(model) if self.models.variants_of(model.id()).len() > 1 => {
+                self.refuse_computing(model)?;
+                0
+            }
             Ok(model) => {
                 self.refuse_needed(model.id(), &added.name)?;
                 self.drop_all(model.id()).await?
@@ -145,6 +164,19 @@ impl Switch {
         let model = self.models.find(name)?;
         self.refuse_needed(model.id(), &model.full_name())?;
         self.drop_all(model.id()).await
+    }
+
+    /// Refuses to take a variant away that computes, though another one of its space would stay.
+    fn refuse_computing(&self, model: &Model) -> Result<(), ModelsError> {
+        let is_needed = self.memory.spaces().of(model.id()).is_some();
+        if is_needed && self.models.variant_for(model).full_name() == model.full_name() {
+            let name = model.full_name();
+            return Err(ModelsError::Refused(format!(
+                "the model {name} is in use: use another variant of {} first",
+                model.name()
+            )));
+        }
+        Ok(())
     }
 
     fn refuse_needed(&self, id: ModelId, name: &str) -> Result<(), ModelsError> {

@@ -1,4 +1,4 @@
-//! The models in memory: loaded when they are used first, unloaded when others need the room.
+//! The models in memory, one of each space: loaded when they are used first, unloaded when others need the room.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 
 use synapsenet_index::{Embedder, Model, Provider, Runtime, Tokenizer};
 use synapsenet_proto::ModelId;
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 
 use super::{Options, lock};
 use crate::machine;
@@ -21,8 +21,11 @@ pub(super) struct Pool {
 
 struct Inner {
     start: Options,
+    /// By their spaces.
     places: Mutex<HashMap<ModelId, Place>>,
-    /// The model that is never unloaded.
+    /// Which variant computes a space, where it is not the one that is asked for.
+    variants: Mutex<HashMap<ModelId, Model>>,
+    /// The space whose model is never unloaded.
     in_use: Mutex<Option<ModelId>>,
     /// Held by whoever loads, so that two do not take the same room.
     loading: Mutex<()>,
@@ -42,6 +45,7 @@ enum Place {
 }
 
 struct Loaded {
+    model: Model,
     handle: EmbedderHandle,
     threads: EmbedderThreads,
     bytes: u64,
@@ -70,6 +74,7 @@ impl Pool {
         let inner = Inner {
             start,
             places: Mutex::default(),
+            variants: Mutex::default(),
             in_use: Mutex::default(),
             loading: Mutex::default(),
             loaders: Mutex::default(),
@@ -84,19 +89,78 @@ impl Pool {
         &self.inner.start
     }
 
-    /// Names the model that is never unloaded.
+    /// Names the space whose model is never unloaded.
     pub fn set_in_use(&self, id: ModelId) {
         *lock(&self.inner.in_use) = Some(id);
     }
 
-    /// Whether a model is in memory.
-    pub fn presence(&self, id: ModelId) -> Presence {
-        match lock(&self.inner.places).get(&id) {
-            None => Presence::Absent,
-            Some(Place::Loading(_)) => Presence::Loading,
-            Some(Place::Loaded(loaded)) => {
+    /// The variant that computes the space of `model`.
+    pub fn variant_for(&self, model: &Model) -> Model {
+        lock(&self.inner.variants).get(&model.id()).unwrap_or(model).clone()
+    }
+
+    /// Has this variant compute its space from the next time on that it is loaded.
+    pub fn set_variant(&self, model: &Model) {
+        lock(&self.inner.variants).insert(model.id(), model.clone());
+    }
+
+    /// Has this variant compute its space from now on. It is loaded first; what another is at work on is done by that.
+    ///
+    /// # Errors
+    /// [`EmbedError::NotLoaded`] when it cannot be loaded; then all is as before.
+    pub async fn change_variant(&self, model: &Model) -> Result<(), EmbedError> {
+        if matches!(self.presence(model), Presence::Loaded { .. }) {
+            self.set_variant(model);
+            return Ok(());
+        }
+        let (told, outcome) = oneshot::channel();
+        {
+            let _not_behind_the_back_of_whoever_stops = lock(&self.inner.places);
+            if self.is_stopped() {
+                return Err(EmbedError::Stopped);
+            }
+            let (pool, model) = (self.clone(), model.clone());
+            self.start_loader(move || drop(told.send(pool.put_in_place(&model))));
+        }
+        outcome.await.unwrap_or_else(|_| Err(broken_off()))
+    }
+
+    fn put_in_place(&self, model: &Model) -> Result<(), EmbedError> {
+        let loaded = self.load(model).map_err(|error| EmbedError::NotLoaded(Arc::new(error)))?;
+        let former = {
+            let mut places = lock(&self.inner.places);
+            self.set_variant(model);
+            places.insert(model.id(), Place::Loaded(loaded))
+        };
+        self.let_go(former);
+        Ok(())
+    }
+
+    fn start_loader(&self, work: impl FnOnce() + Send + 'static) {
+        let loader = std::thread::Builder::new().name("model loader".into()).spawn(work);
+        let mut loaders = lock(&self.inner.loaders);
+        loaders.retain(|loader| !loader.is_finished());
+        loaders.push(loader.expect("the system starts a thread"));
+    }
+
+    /// Whether this variant is in memory.
+    pub fn presence(&self, model: &Model) -> Presence {
+        match lock(&self.inner.places).get(&model.id()) {
+            Some(Place::Loading(_)) if self.variant_for(model).full_name() == model.full_name() => {
+                Presence::Loading
+            }
+            Some(Place::Loaded(loaded)) if loaded.model.full_name() == model.full_name() => {
                 Presence::Loaded { provider: loaded.handle.provider(), bytes: loaded.bytes }
             }
+            _ => Presence::Absent,
+        }
+    }
+
+    /// What a space's model takes of the memory, when it is loaded.
+    fn bytes_of(&self, id: ModelId) -> u64 {
+        match lock(&self.inner.places).get(&id) {
+            Some(Place::Loaded(loaded)) => loaded.bytes,
+            _ => 0,
         }
     }
 
@@ -120,9 +184,7 @@ impl Pool {
                 {
                     places.remove(&model.id());
                 }
-                Err(EmbedError::NotLoaded(Arc::new(anyhow::anyhow!(
-                    "loading the model broke off; see the log"
-                ))))
+                Err(broken_off())
             }
         }
     }
@@ -142,14 +204,10 @@ impl Pool {
                     return Err(waiting);
                 }
                 places.insert(model.id(), Place::Loading(waiting.clone()));
-                let (pool, model) = (self.clone(), model.clone());
-                let loader = std::thread::Builder::new().name("model loader".into());
-                let loader = loader.spawn(move || {
+                let (pool, model) = (self.clone(), self.variant_for(model));
+                self.start_loader(move || {
                     told.send_replace(Some(pool.load_into_place(&model)));
                 });
-                let mut loaders = lock(&self.inner.loaders);
-                loaders.retain(|loader| !loader.is_finished());
-                loaders.push(loader.expect("the system starts a thread"));
                 Err(waiting)
             }
         }
@@ -160,12 +218,21 @@ impl Pool {
         let mut places = lock(&self.inner.places);
         match loaded {
             Ok(loaded) => {
+                if let Some(Place::Loaded(other)) = places.get(&model.id()) {
+                    // The variant was changed meanwhile.
+                    let handle = other.handle.clone();
+                    drop(places);
+                    self.let_go(Some(Place::Loaded(loaded)));
+                    return Ok(handle);
+                }
                 let handle = loaded.handle.clone();
                 places.insert(model.id(), Place::Loaded(loaded));
                 Ok(handle)
             }
             Err(error) => {
-                places.remove(&model.id());
+                if matches!(places.get(&model.id()), Some(Place::Loading(_))) {
+                    places.remove(&model.id());
+                }
                 tracing::warn!(model = model.full_name(), %error, "a model was not loaded");
                 Err(EmbedError::NotLoaded(Arc::new(error)))
             }
@@ -183,7 +250,9 @@ impl Pool {
         self.refuse_over_limit(model, graph.weight_bytes())?;
         let tokenizer = Tokenizer::new(model)?;
         let sessions = (0..start.sessions).map(|_| Embedder::new(&runtime, &graph, &start.compute));
-        let sessions = sessions.collect::<Result<Vec<_>, _>>()?;
+        let mut sessions = sessions.collect::<Result<Vec<_>, _>>()?;
+        let least_cosine =
+            sessions.first_mut().map(|session| session.prove(model, &tokenizer)).transpose()?;
         let (handle, threads) = EmbedderHandle::start(
             tokenizer,
             sessions,
@@ -193,8 +262,9 @@ impl Pool {
         );
         start.metrics.models_loaded.inc();
         let (provider, ms) = (handle.provider(), began.elapsed().as_millis() as u64);
-        tracing::info!(model = model.full_name(), %provider, ms, "the model is loaded");
-        Ok(Loaded { handle, threads, bytes, used: self.inner.uses.fetch_add(1, Ordering::Relaxed) })
+        tracing::info!(model = model.full_name(), %provider, least_cosine, ms, "the model is loaded");
+        let used = self.inner.uses.fetch_add(1, Ordering::Relaxed);
+        Ok(Loaded { model: model.clone(), handle, threads, bytes, used })
     }
 
     /// Unloads models, those used longest ago first, until `bytes` more fit into the budget.
@@ -228,10 +298,7 @@ impl Pool {
     pub fn refuse_too_large(&self, model: &Model, weight_bytes: u64) -> anyhow::Result<()> {
         let bytes = weight_bytes.saturating_mul(self.inner.start.sessions as u64);
         let in_use = *lock(&self.inner.in_use);
-        let taken = match in_use.map(|id| self.presence(id)) {
-            Some(Presence::Loaded { bytes, .. }) => bytes,
-            _ => 0,
-        };
+        let taken = in_use.map_or(0, |id| self.bytes_of(id));
         if taken.saturating_add(bytes) <= self.inner.start.budget_bytes {
             return Ok(());
         }
@@ -275,9 +342,16 @@ impl Pool {
         self.let_go(place);
     }
 
-    /// Unloads a model, and waits until it has done what it was given.
-    pub fn unload(&self, id: ModelId) {
-        let place = lock(&self.inner.places).remove(&id);
+    /// Unloads a model that is gone, and waits until it has done what it was given.
+    pub fn unload(&self, model: &Model) {
+        let place = {
+            let mut places = lock(&self.inner.places);
+            if self.variant_for(model).full_name() != model.full_name() {
+                return;
+            }
+            lock(&self.inner.variants).remove(&model.id());
+            places.remove(&model.id())
+        };
         self.let_go(place);
     }
 
@@ -309,6 +383,10 @@ impl Pool {
         let places = std::mem::take(&mut *lock(&self.inner.places));
         places.into_values().for_each(|place| self.let_go(Some(place)));
     }
+}
+
+fn broken_off() -> EmbedError {
+    EmbedError::NotLoaded(Arc::new(anyhow::anyhow!("loading the model broke off; see the log")))
 }
 
 /// Bytes that loading takes at its worst: for each session its weights with what ONNX Runtime puts around them (1.2 of

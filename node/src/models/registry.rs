@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use anyhow::Context;
-use synapsenet_index::{DESCRIPTION, HubFile, IndexError, Model};
+use synapsenet_index::{DESCRIPTION, HubFile, IndexError, Model, Provider};
+use synapsenet_proto::ModelId;
 
 use super::fetch::MAX_STALLED_SECONDS;
-use super::lock;
+use super::{Variant, lock};
 use crate::data_folder::{self, private_dir};
 
 /// Holds the name of the model that was chosen last.
@@ -59,6 +60,9 @@ pub(crate) struct Installed {
 
 pub(super) struct Registry {
     dir: PathBuf,
+    /// What decides which variant of a space is meant.
+    variant: Variant,
+    provider: Provider,
     models: Mutex<Vec<Installed>>,
     known: Vec<Model>,
     /// Held by whoever changes the folder; only for as long as that takes, and not while a model is fetched.
@@ -80,7 +84,7 @@ impl Drop for Fetching<'_> {
 }
 
 impl Registry {
-    pub fn open(dir: &Path) -> anyhow::Result<Self> {
+    pub fn open(dir: &Path, variant: Variant, provider: Provider) -> anyhow::Result<Self> {
         let usable = |model: Model| Installed { name: model.full_name(), model: Ok(model) };
         let mut models: Vec<Installed> = Model::all_built_in()?.into_iter().map(usable).collect();
         let known = Model::known()?;
@@ -115,8 +119,8 @@ impl Registry {
                 models.push(Installed { name, model });
             }
         }
-        let (changing, fetching) = (Mutex::default(), Mutex::default());
-        Ok(Self { dir: dir.to_owned(), models: Mutex::new(models), known, changing, fetching })
+        let (changing, fetching, models) = (Mutex::default(), Mutex::default(), Mutex::new(models));
+        Ok(Self { dir: dir.to_owned(), variant, provider, models, known, changing, fetching })
     }
 
     pub fn all(&self) -> Vec<Installed> {
@@ -130,7 +134,16 @@ impl Registry {
         models
     }
 
+    /// The model of this name; of the name of a space, the variant that is meant.
     pub fn find(&self, name: &str) -> Result<Model, ModelsError> {
+        let all = self.all();
+        if all.iter().all(|installed| !installed.name.eq_ignore_ascii_case(name)) {
+            let mut usable = all.into_iter().filter_map(|installed| installed.model.ok());
+            let of_space = usable.find(|model| is_usable(model) && model.name().eq_ignore_ascii_case(name));
+            if let Some(model) = of_space {
+                return self.meant(&self.variants_of(model.id()));
+            }
+        }
         let Installed { name, model } = self.find_any(name)?;
         let unusable = |reason| ModelsError::Unusable(format!("the model {name} cannot be used: {reason}"));
         let model = model.map_err(unusable)?;
@@ -138,6 +151,35 @@ impl Registry {
             return Err(not_here(&name));
         }
         Ok(model)
+    }
+
+    /// All variants of a space that can be used.
+    pub fn variants_of(&self, id: ModelId) -> Vec<Model> {
+        let models = lock(&self.models);
+        let usable = models.iter().filter_map(|installed| installed.model.as_ref().ok());
+        usable.filter(|model| model.id() == id).cloned().collect()
+    }
+
+    /// The variant of a space that is meant, or another one if that is not here.
+    pub fn with_id(&self, id: ModelId) -> Option<Model> {
+        let variants = self.variants_of(id);
+        self.meant(&variants).ok().or_else(|| variants.first().cloned())
+    }
+
+    /// Which of some variants of a space is meant.
+    fn meant(&self, variants: &[Model]) -> Result<Model, ModelsError> {
+        let found = match &self.variant {
+            Variant::Auto => Model::best(variants, self.provider),
+            Variant::Named(name) => variants.iter().find(|model| model.variant().eq_ignore_ascii_case(name)),
+        };
+        found.cloned().ok_or_else(|| {
+            let names: Vec<&str> = variants.iter().map(Model::variant).collect();
+            let (space, names) = (variants.first().map_or("", Model::name), names.join(", "));
+            ModelsError::NotFound(format!(
+                "ai.variant is \"{}\", and of {space} there are {names}: name one of these, or \"auto\"",
+                self.variant
+            ))
+        })
     }
 
     /// The model of this name, whole or broken, when it was added.
@@ -189,9 +231,9 @@ impl Registry {
         if taken {
             return Err(ModelsError::Refused(format!("the model {name} is here already")));
         }
-        let same = models
-            .iter()
-            .find(|installed| installed.model.as_ref().is_ok_and(|known| known.id() == model.id()));
+        let is_same =
+            |known: &Model| known.id() == model.id() && known.graph_sha256() == model.graph_sha256();
+        let same = models.iter().find(|installed| installed.model.as_ref().is_ok_and(is_same));
         if let Some(same) = same {
             return Err(ModelsError::Refused(format!(
                 "this is the model {}, which is here already",
@@ -316,6 +358,10 @@ impl Registry {
         private_dir(&self.dir).map_err(|error| failed(&self.dir, "cannot make the folder", error))?;
         Ok(&self.dir)
     }
+}
+
+fn is_usable(model: &Model) -> bool {
+    model.hub_files().is_empty()
 }
 
 fn not_here(name: &str) -> ModelsError {

@@ -39,7 +39,7 @@ const TINY_BYTES: u64 = 16 * 4 + 8;
 fn loaded(models: &Models) -> Vec<(String, u64)> {
     let installed = models.all().into_iter().filter_map(|installed| installed.model.ok());
     installed
-        .filter_map(|model| match models.presence(model.id()) {
+        .filter_map(|model| match models.presence(&model) {
             Presence::Loaded { bytes, .. } => Some((model.full_name(), bytes)),
             Presence::Absent | Presence::Loading => None,
         })
@@ -53,12 +53,12 @@ async fn a_model_is_loaded_when_it_is_used_first() {
     let model = models.add(&folder.tiny("first")).await.unwrap();
     models.pool.stop();
     let models = Models::open(folder.start()).unwrap();
-    assert_eq!(models.presence(model.id()), Presence::Absent);
+    assert_eq!(models.presence(&model), Presence::Absent);
     assert_eq!(folder.metrics.models_loaded.get(), 0);
     let vector = models.question(&model, "What is that?").await.unwrap();
     assert_eq!((vector.model(), vector.values().len()), (model.id(), 16));
     let provider = Provider::Cpu;
-    assert_eq!(models.presence(model.id()), Presence::Loaded { provider, bytes: TINY_BYTES });
+    assert_eq!(models.presence(&model), Presence::Loaded { provider, bytes: TINY_BYTES });
     assert_eq!(folder.metrics.models_loaded.get(), 1);
     models.pool.stop();
     assert_eq!(folder.metrics.models_loaded.get(), 0);
@@ -166,9 +166,9 @@ async fn what_was_added_is_there_after_a_restart_and_what_was_removed_is_not() {
     let models = Models::open(folder.start()).unwrap();
     let (kept, gone) =
         (models.add(&folder.tiny("kept")).await.unwrap(), models.add(&folder.tiny("gone")).await.unwrap());
-    models.choose(&kept).await.unwrap();
+    models.choose(&kept.full_name()).await.unwrap();
     models.remove(models.find_added("GONE-tiny").unwrap()).await.unwrap();
-    assert_eq!(models.presence(gone.id()), Presence::Absent);
+    assert_eq!(models.presence(&gone), Presence::Absent);
     let error = models.find_added("all-MiniLM-L6-v2-w8").err().unwrap().to_string();
     assert!(error.contains("part of the program"), "{error}");
     models.pool.stop();
@@ -192,6 +192,47 @@ async fn what_was_added_is_there_after_a_restart_and_what_was_removed_is_not() {
     assert!(!folder.models().join(rest).exists(), "what nobody goes on with is swept");
     assert!(folder.models().join(begun).exists(), "what was fetched of a known model stays");
     assert!(folder.models().join(own).exists(), "what is not ours stays");
+}
+
+#[tokio::test]
+async fn another_variant_of_a_space_takes_over_while_questions_are_asked() {
+    let folder = Folder::new();
+    let start = || Options { variant: Variant::Named("W8".into()), ..folder.start() };
+    let models = Models::open(start()).unwrap();
+    let [w8, row8] = ["all-MiniLM-L6-v2-w8", "all-MiniLM-L6-v2-row8"].map(|name| models.find(name).unwrap());
+    assert_eq!(
+        models.find("ALL-minilm-l6-v2").unwrap().variant(),
+        "w8",
+        "the space means what is configured"
+    );
+    assert_eq!(models.with_id(row8.id()).unwrap().variant(), "w8");
+    models.set_variant(&w8);
+    let question = "Where is the bread?";
+    let before = models.question(&w8, question).await.unwrap();
+    assert_eq!((loaded(&models).len(), loaded(&models)[0].0.as_str()), (1, "all-MiniLM-L6-v2-w8"));
+    let asking = tokio::spawn({
+        let (models, w8) = (models.clone(), w8.clone());
+        async move {
+            for n in 0..40 {
+                models.question(&w8, &format!("Where is jar {n}?")).await.unwrap();
+            }
+        }
+    });
+    models.change_variant(&row8).await.unwrap();
+    asking.await.unwrap();
+    assert_eq!(
+        loaded(&models).into_iter().map(|(name, _)| name).collect::<Vec<_>>(),
+        ["all-MiniLM-L6-v2-row8"]
+    );
+    assert_eq!(folder.metrics.models_loaded.get(), 1);
+    // Whoever names the space by its first variant is answered by the second, in the same space.
+    let after = models.question(&w8, question).await.unwrap();
+    assert!(after != before && after.cosine(&before).unwrap() > 0.99);
+    models.pool.stop();
+    assert!(matches!(models.change_variant(&w8).await, Err(EmbedError::Stopped)));
+    let named = Options { variant: Variant::Named("fp8".into()), ..folder.start() };
+    let error = Models::open(named).unwrap().find("all-MiniLM-L6-v2").unwrap_err().to_string();
+    assert!(error.contains("\"fp8\"") && error.contains("w8, row8"), "{error}");
 }
 
 #[tokio::test]
@@ -235,7 +276,7 @@ async fn loading_one_model_does_not_hold_up_another() {
     let quick = models.add(&folder.tiny("quick")).await.unwrap();
     // Whoever loads waits for this lock, as for a slow disk.
     let slow = models.add(&folder.tiny("slow")).await.unwrap();
-    models.pool.unload(slow.id());
+    models.pool.unload(&slow);
     let (release, released) = std::sync::mpsc::sync_channel::<()>(0);
     let (holds, held) = std::sync::mpsc::sync_channel(0);
     let holding = std::thread::spawn({
@@ -252,11 +293,11 @@ async fn loading_one_model_does_not_hold_up_another() {
         let (models, slow) = (models.clone(), slow.clone());
         async move { models.question(&slow, "Are you there?").await.map(drop) }
     });
-    while models.presence(slow.id()) != Presence::Loading {
+    while models.presence(&slow) != Presence::Loading {
         tokio::task::yield_now().await;
     }
     models.question(&quick, "And you?").await.unwrap();
-    assert_eq!(models.presence(slow.id()), Presence::Loading);
+    assert_eq!(models.presence(&slow), Presence::Loading);
     drop(release);
     holding.join().unwrap();
     waiting.await.unwrap().unwrap();

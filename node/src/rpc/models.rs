@@ -26,8 +26,9 @@ impl ModelService for Api {
 
     async fn use_model(&self, request: Request<rpc::UseModelRequest>) -> Reply<rpc::UseModelResponse> {
         let call = self.begin(&request)?;
-        let (model, changed) = call.use_model(&request.into_inner().name).await.map_err(status_of)?;
-        Ok(Response::new(rpc::UseModelResponse { model: Some(model_message(model)), changed }))
+        let (model, changed, to_embed_anew) =
+            call.use_model(&request.into_inner().name).await.map_err(status_of)?;
+        Ok(Response::new(rpc::UseModelResponse { model: Some(model_message(model)), changed, to_embed_anew }))
     }
 
     async fn add_model(&self, request: Request<rpc::AddModelRequest>) -> Reply<rpc::AddModelResponse> {
@@ -136,6 +137,10 @@ fn described(name: String, model: &Model) -> rpc::Model {
         document_prefix: model.document_prefix().to_owned(),
         license: model.license().to_owned(),
         built_in: model.is_built_in(),
+        space: model.name().to_owned(),
+        variant: model.variant().to_owned(),
+        arithmetic: model.arithmetic().to_string(),
+        least_cosine: f64::from(model.least_cosine()),
         ..Default::default()
     }
 }

@@ -1,16 +1,21 @@
 //! Models for tests, and what a client does with models.
 
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 
 use sha2::{Digest, Sha256};
+use synapsenet_index::Model;
 use synapsenet_proto::rpc;
 use tonic::Status;
 
 use super::{Client, wait_for, within};
 
-/// The built-in models.
-pub(crate) const W8: &str = "all-MiniLM-L6-v2-w8";
-pub(crate) const INT8: &str = "all-MiniLM-L6-v2-int8";
+/// The built-in variants of one space.
+pub(crate) const VARIANTS: [&str; 2] = ["all-MiniLM-L6-v2-w8", "all-MiniLM-L6-v2-row8"];
+/// The one of them that suits this machine, and is in use unless something else is said.
+pub(crate) static BUILT_IN: LazyLock<String> = LazyLock::new(|| Model::built_in().unwrap().full_name());
+/// A model of real size that the tests add: its prefix makes its space another than the built-in one.
+pub(crate) const PASSAGES: &str = "passages-row8";
 /// A tiny model of these tests: 16 components, so that a mix of it with another cannot even be computed.
 pub(crate) const SINES: &str = "sines-tiny";
 
@@ -33,6 +38,26 @@ pub(crate) fn tiny_model(dir: &Path, name: &str, graph: &str) -> PathBuf {
     std::fs::write(folder.join("model.toml"), description).unwrap();
     std::fs::write(folder.join("model.onnx"), onnx).unwrap();
     std::fs::write(folder.join("tokenizer.json"), tokenizer).unwrap();
+    folder
+}
+
+/// Writes the folder of [`PASSAGES`].
+pub(crate) fn passages_model(dir: &Path) -> PathBuf {
+    let built_in = Path::new(env!("CARGO_MANIFEST_DIR")).join("../index/models");
+    let folder = dir.join(PASSAGES);
+    std::fs::create_dir_all(&folder).unwrap();
+    for (from, to) in [
+        ("all-MiniLM-L6-v2-row8/model.onnx", "model.onnx"),
+        ("all-MiniLM-L6-v2/tokenizer.json", "tokenizer.json"),
+        ("all-MiniLM-L6-v2/reference.json", "reference.json"),
+    ] {
+        std::os::unix::fs::symlink(built_in.join(from), folder.join(to)).unwrap();
+    }
+    let description = std::fs::read_to_string(built_in.join("all-MiniLM-L6-v2-row8/model.toml")).unwrap();
+    let description = description
+        .replace("name = \"all-MiniLM-L6-v2\"", "name = \"passages\"")
+        .replace("question_prefix = \"\"", "question_prefix = \"passage: \"");
+    std::fs::write(folder.join("model.toml"), description).unwrap();
     folder
 }
 
