@@ -90,6 +90,8 @@ pub struct PeerStatus {
     pub visiting: bool,
     /// Whether it is one of those that always have a seat.
     pub reserved: bool,
+    /// Connections to it: one, but for a short time after another was made.
+    pub connections: usize,
 }
 
 /// How the node stands in the network.

@@ -25,7 +25,7 @@ const BESIDE_ANOTHER: Duration = Duration::from_secs(15);
 /// A connected peer.
 pub(crate) struct Peer {
     /// Never empty.
-    connections: HashMap<ConnectionId, Connection>,
+    pub(super) connections: HashMap<ConnectionId, Connection>,
     pub(super) since: Instant,
     pub(super) latency: Option<Duration>,
     pub(super) agent: String,

@@ -343,6 +343,7 @@ impl Task {
             agent: peer.agent.clone(),
             visiting: behaviour.gate.is_visiting(id),
             reserved: behaviour.gate.is_reserved(id),
+            connections: peer.connections.len(),
         };
         let mut peers: Vec<PeerStatus> = self.peers.iter().map(status).collect();
         peers.sort_by_key(|peer| std::cmp::Reverse(peer.connected));

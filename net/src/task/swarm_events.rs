@@ -128,6 +128,7 @@ impl Task {
                     Err(error) => Some(format!("peer {} could not reach {tested}: {error}", event.server)),
                 };
             }
+            BehaviourEvent::RelayServer(event) => tracing::debug!(?event, "what this node relays"),
             BehaviourEvent::RelayClient(relay::client::Event::ReservationReqAccepted {
                 relay_peer_id,
                 ..

@@ -75,6 +75,7 @@ struct PeerRecord<'a> {
     agent: &'a str,
     visiting: bool,
     reserved: bool,
+    connections: u32,
 }
 
 /// A known peer, for scripts.
@@ -269,6 +270,7 @@ impl<'a> PeerRecord<'a> {
             agent: &peer.agent,
             visiting: peer.visiting,
             reserved: peer.reserved,
+            connections: peer.connections,
         }
     }
 }

@@ -223,5 +223,6 @@ fn peer_message(peer: PeerStatus) -> rpc::Peer {
         agent: peer.agent,
         visiting: peer.visiting,
         reserved: peer.reserved,
+        connections: peer.connections as u32,
     }
 }
