@@ -111,8 +111,8 @@ impl Runtime {
             .with_memory_pattern(false)?
             .with_execution_providers(providers.collect::<Vec<_>>())?
             .with_intra_threads(compute.threads.max(1))?
-            // Threads that spin while they wait for each other's part of a run end it sooner than threads that sleep (9 to 15 %
-            // on two cores) and with less CPU time; between runs they would burn a core for nothing, so there they sleep.
+            // Threads that spin while they wait for each other's part of a run end it sooner than threads that sleep; between runs
+            // they would burn a core for nothing, so there they sleep.
             .with_intra_op_spinning(true)?
             .with_config_entry("session.force_spinning_stop", "1")?;
         builder.commit_from_memory(onnx)

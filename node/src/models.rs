@@ -46,11 +46,11 @@ pub(crate) struct Options {
     pub dir: PathBuf,
     /// Path of the ONNX Runtime library.
     pub library: PathBuf,
-    /// What computes.
+    /// What computes, with the threads of all sessions together.
     pub compute: Compute,
     /// Which variant of a space is meant where only the space is named.
     pub variant: Variant,
-    /// Sessions of a model, each of which computes by itself.
+    /// Sessions of a model that compute documents; 0 means as many as is quick.
     pub sessions: usize,
     /// Bytes of weights that may be loaded at once.
     pub budget_bytes: u64,

@@ -16,7 +16,7 @@ Variants differ only in how the weights are stored, and the last three also in h
     int8   the matrices multiplied as int8 with activations quantised on the fly: faster, but a text's vector depends on its batch.
            Built for comparison (`benches/compare/variants.py`).
     nbits8 the same with a scale for each block of 64 weights and of 64 activations, by ONNX Runtime's own operator MatMulNBits.
-           As well.
+           Built for comparison, too.
     row8   int8 products as well, with a scale for each token's activations and weights rounded on the ground of the sample notes
            (`calibration.py`, `quantisation.py`, `row8.py`), so that a text's vector does not depend on its batch. Opset 20 with two
            operators of ONNX Runtime's own. Built in. Building it takes a minute and 0.6 GB; the others take seconds.

@@ -100,7 +100,8 @@ pub struct AiConfig {
     pub fallback: bool,
     /// Threads that compute vectors, in all sessions together; 0 means one for each core.
     pub threads: usize,
-    /// Sessions of a model, which compute side by side and hold its weights once each; 0 means one for each four threads.
+    /// Sessions of a model that compute texts side by side; 0 means one for each thread, at most 8, and another one for questions, where a
+    /// variant computes in integers, else one for each four threads.
     pub sessions: usize,
     /// Tokens in one run of the model, padding counted; 0 means what suits the provider. A question waits for at most one
     /// run.

@@ -22,9 +22,6 @@ use crate::tasks::Alarm;
 
 /// Searches that walk the index at the same time; more wait for each other.
 const MAX_CONCURRENT_SEARCHES: usize = 16;
-/// Threads of one session. More sessions with fewer threads embed more (5 to 9 % with one each on two cores), and each holds
-/// the weights once more; four keep a question quick. Not measured on more than two cores.
-const THREADS_PER_SESSION: usize = 4;
 /// Models that were part of the program once.
 const GONE: [&str; 1] = ["all-MiniLM-L6-v2-int8"];
 
@@ -149,10 +146,6 @@ pub(crate) fn models_options(
         0 => std::thread::available_parallelism().map_or(1, usize::from),
         threads => threads,
     };
-    let sessions = match ai.sessions {
-        0 => threads.div_ceil(THREADS_PER_SESSION),
-        sessions => sessions.min(threads),
-    };
     Ok(models::Options {
         dir: data_dir.join(MODELS),
         library: find_runtime(configured)?,
@@ -160,11 +153,11 @@ pub(crate) fn models_options(
             provider: ai.provider.parse()?,
             device: i32::try_from(ai.device)?,
             fallback: ai.fallback,
-            threads: threads / sessions,
+            threads,
             run_tokens: ai.batch_tokens,
         },
         variant: Variant::from_config(&ai.variant),
-        sessions,
+        sessions: ai.sessions,
         budget_bytes: ai.memory_budget,
         memory_limit: machine::memory_limit(),
         cache_entries: ai.cache_entries,

@@ -16,7 +16,7 @@ use tokio::sync::oneshot;
 
 use crate::metrics::{Metrics, timed};
 use crate::tasks::Alarm;
-use queue::{Job, MAX_WAITING_QUESTIONS, Queue, Taker};
+use queue::{Job, MAX_WAITING_QUESTIONS, Queue, Taker, Takes};
 
 /// Why a text has no vector.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -73,24 +73,28 @@ struct Shared {
     provider: Provider,
     queue: Arc<Queue>,
     /// Apart, so that many documents do not push out the questions.
-    asked: Cache,
+    questions: Cache,
     read: Cache,
     metrics: Metrics,
 }
 
 impl EmbedderHandle {
-    /// Starts a thread for each session. `cache_entries` vectors of questions are kept, and as many of documents. A thread
+    /// Starts a thread for each session; that of `asked` takes questions only. `cache_entries` vectors of questions are kept, and as many of documents. A thread
     /// that panics raises the `alarm`.
     pub fn start(
         tokenizer: Tokenizer,
         sessions: Vec<Embedder>,
+        asked: Option<Embedder>,
         cache_entries: usize,
         metrics: Metrics,
         alarm: &Alarm,
     ) -> (Self, EmbedderThreads) {
         let provider = sessions.first().map_or(Provider::Cpu, Embedder::provider);
         let queue = Arc::new(Queue::default());
-        let takers: Vec<Taker> = sessions.iter().map(|_| Taker::new(&queue)).collect();
+        let sessions = sessions.into_iter().map(|session| (session, Takes::All));
+        let sessions = asked.map(|session| (session, Takes::Questions)).into_iter().chain(sessions);
+        // All, before one of them can be the last that goes.
+        let workers: Vec<_> = sessions.map(|(session, takes)| (session, Taker::new(&queue, takes))).collect();
         let start = |(session, jobs)| {
             let worker = Worker { session, jobs, metrics: metrics.clone() };
             alarm.thread("embedder", move || {
@@ -98,10 +102,10 @@ impl EmbedderHandle {
                 Ok(())
             })
         };
-        let threads = sessions.into_iter().zip(takers).map(start).collect();
+        let threads = workers.into_iter().map(start).collect();
         let cache = || NonZeroUsize::new(cache_entries).map(|entries| Mutex::new(LruCache::new(entries)));
-        let (asked, read) = (cache(), cache());
-        let shared = Arc::new(Shared { tokenizer, provider, queue: queue.clone(), asked, read, metrics });
+        let (questions, read) = (cache(), cache());
+        let shared = Arc::new(Shared { tokenizer, provider, queue: queue.clone(), questions, read, metrics });
         (Self { shared }, EmbedderThreads { queue, threads })
     }
 
@@ -122,12 +126,12 @@ impl EmbedderHandle {
     pub async fn embed_question(&self, text: &str) -> Result<Vector, EmbedError> {
         let shared = &*self.shared;
         let tokens = shared.tokenizer.tokenize(text, Purpose::Question);
-        if let Some(vector) = shared.recall(&shared.asked, &tokens, "question") {
+        if let Some(vector) = shared.recall(&shared.questions, &tokens, "question") {
             return Ok(vector);
         }
         let mut vectors = shared.run(Purpose::Question, vec![tokens.clone()]).await?;
         let vector = vectors.pop().ok_or(EmbedError::Stopped)?;
-        remember(&shared.asked, tokens, &vector);
+        remember(&shared.questions, tokens, &vector);
         Ok(vector)
     }
 

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
-use synapsenet_index::{Embedder, Model, Provider, Runtime, Tokenizer};
+use synapsenet_index::{Arithmetic, Compute, Embedder, Model, Provider, Runtime, Tokenizer};
 use synapsenet_proto::ModelId;
 use tokio::sync::{oneshot, watch};
 
@@ -50,6 +50,47 @@ struct Loaded {
     threads: EmbedderThreads,
     bytes: u64,
     used: u64,
+}
+
+/// The most sessions that a model is given unasked; on more cores each gets more threads.
+const MAX_SESSIONS: usize = 8;
+/// Threads that share a session of floating point numbers.
+const THREADS_PER_SESSION: usize = 4;
+/// Threads of the session for questions: a question is too short for more.
+const MAX_ASKED_THREADS: usize = 4;
+
+/// The sessions of a model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Plan {
+    /// Sessions that compute documents, and questions that the other one is not free for.
+    documents: usize,
+    /// Threads of each of these.
+    threads: usize,
+    /// Threads of one session more, for questions only.
+    asked: Option<usize>,
+}
+
+impl Plan {
+    /// Products of integers are over so soon that threads which share a run mostly wait for each other, above all on a busy machine:
+    /// documents are computed by sessions of one thread each. A question is still sooner computed by several together.
+    /// With floating point numbers that gains little, and each session holds more. `sessions`: as configured, or 0;
+    /// `most`: for how many there is room.
+    fn new(arithmetic: Arithmetic, compute: &Compute, sessions: usize, most: usize) -> Self {
+        let threads = compute.threads.max(1);
+        let is_alone = arithmetic == Arithmetic::Int8 && compute.provider == Provider::Cpu;
+        let documents = match sessions {
+            0 if is_alone => threads.min(MAX_SESSIONS).min(most.saturating_sub(1)).max(1),
+            0 => threads.div_ceil(THREADS_PER_SESSION).min(most),
+            sessions => sessions.min(threads),
+        };
+        let asked = (is_alone && documents > 1).then_some(threads.min(MAX_ASKED_THREADS));
+        Self { documents, threads: threads / documents, asked }
+    }
+
+    /// How many there are in all.
+    fn sessions(self) -> usize {
+        self.documents + usize::from(self.asked.is_some())
+    }
 }
 
 /// Whether a model is in memory.
@@ -245,17 +286,21 @@ impl Pool {
         let began = std::time::Instant::now();
         let runtime = Runtime::load(&start.library)?;
         let graph = model.graph()?;
-        let bytes = graph.weight_bytes().saturating_mul(start.sessions as u64);
+        let plan = self.plan(model, graph.weight_bytes());
+        let bytes = graph.weight_bytes().saturating_mul(plan.sessions() as u64);
         self.make_room(model, bytes)?;
-        self.refuse_over_limit(model, graph.weight_bytes())?;
+        self.refuse_over_limit(model, graph.weight_bytes(), plan)?;
         let tokenizer = Tokenizer::new(model)?;
-        let sessions = (0..start.sessions).map(|_| Embedder::new(&runtime, &graph, &start.compute));
-        let mut sessions = sessions.collect::<Result<Vec<_>, _>>()?;
-        let least_cosine =
-            sessions.first_mut().map(|session| session.prove(model, &tokenizer)).transpose()?;
+        let session = |threads| Embedder::new(&runtime, &graph, &Compute { threads, ..start.compute });
+        let mut first = session(plan.threads)?;
+        let least_cosine = first.prove(model, &tokenizer)?;
+        let others = (1..plan.documents).map(|_| session(plan.threads));
+        let sessions = std::iter::once(Ok(first)).chain(others).collect::<Result<Vec<_>, _>>()?;
+        let asked = plan.asked.map(session).transpose()?;
         let (handle, threads) = EmbedderHandle::start(
             tokenizer,
             sessions,
+            asked,
             start.cache_entries,
             start.metrics.clone(),
             &start.alarm,
@@ -265,6 +310,21 @@ impl Pool {
         tracing::info!(model = model.full_name(), %provider, least_cosine, ms, "the model is loaded");
         let used = self.inner.uses.fetch_add(1, Ordering::Relaxed);
         Ok(Loaded { model: model.clone(), handle, threads, bytes, used })
+    }
+
+    /// How a model whose weights take so many bytes is computed: with as many sessions as there is room for.
+    fn plan(&self, model: &Model, weight_bytes: u64) -> Plan {
+        let Options { compute, sessions, budget_bytes, memory_limit, .. } = &self.inner.start;
+        // Another model, to which it may be changed, has to fit beside it.
+        let by_budget = budget_bytes / 2 / weight_bytes.max(1);
+        let held = machine::own_memory().unwrap_or(0);
+        let fits = |sessions: &usize| {
+            memory_limit
+                .is_none_or(|limit| held.saturating_add(needed_to_load(weight_bytes, *sessions)) <= limit)
+        };
+        let most = usize::try_from(by_budget).unwrap_or(usize::MAX).min(MAX_SESSIONS + 1);
+        let most = (1..=most).rev().find(fits).unwrap_or(1);
+        Plan::new(model.arithmetic(), compute, *sessions, most)
     }
 
     /// Unloads models, those used longest ago first, until `bytes` more fit into the budget.
@@ -296,7 +356,7 @@ impl Pool {
     /// # Errors
     /// When it may not; the message says what to do.
     pub fn refuse_too_large(&self, model: &Model, weight_bytes: u64) -> anyhow::Result<()> {
-        let bytes = weight_bytes.saturating_mul(self.inner.start.sessions as u64);
+        let bytes = weight_bytes.saturating_mul(self.plan(model, weight_bytes).sessions() as u64);
         let in_use = *lock(&self.inner.in_use);
         let taken = in_use.map_or(0, |id| self.bytes_of(id));
         if taken.saturating_add(bytes) <= self.inner.start.budget_bytes {
@@ -306,10 +366,10 @@ impl Pool {
     }
 
     /// A process that takes more than a container lets it have is killed without a word, so that is said before.
-    fn refuse_over_limit(&self, model: &Model, weight_bytes: u64) -> anyhow::Result<()> {
+    fn refuse_over_limit(&self, model: &Model, weight_bytes: u64, plan: Plan) -> anyhow::Result<()> {
         let Some(limit) = self.inner.start.memory_limit else { return Ok(()) };
         let (held, needed) =
-            (machine::own_memory().unwrap_or(0), needed_to_load(weight_bytes, self.inner.start.sessions));
+            (machine::own_memory().unwrap_or(0), needed_to_load(weight_bytes, plan.sessions()));
         if held.saturating_add(needed) <= limit {
             return Ok(());
         }
@@ -406,5 +466,36 @@ impl Pool {
     /// Holds up whoever loads a model, as a slow disk would.
     pub fn hold_up(&self) -> std::sync::MutexGuard<'_, ()> {
         lock(&self.inner.loading)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn integers_are_computed_by_sessions_of_one_thread_and_a_question_by_several() {
+        let on = |threads| Compute { threads, ..Compute::default() };
+        let plan = |arithmetic, threads, sessions, most| {
+            let plan = Plan::new(arithmetic, &on(threads), sessions, most);
+            (plan.documents, plan.threads, plan.asked)
+        };
+        let (int8, float) = (Arithmetic::Int8, Arithmetic::Float32);
+        assert_eq!(plan(int8, 2, 0, 9), (2, 1, Some(2)));
+        assert_eq!(plan(int8, 6, 0, 9), (6, 1, Some(4)));
+        assert_eq!(plan(int8, 32, 0, 9), (8, 4, Some(4)));
+        assert_eq!(plan(float, 2, 0, 9), (1, 2, None));
+        assert_eq!(plan(float, 6, 0, 9), (2, 3, None));
+        // Where there is no room for more, one does it all.
+        for arithmetic in [int8, float] {
+            assert_eq!(plan(arithmetic, 8, 0, 1), (1, 8, None));
+            assert_eq!(plan(arithmetic, 1, 0, 9), (1, 1, None));
+            assert_eq!(plan(arithmetic, 0, 0, 9), (1, 1, None));
+        }
+        assert_eq!(plan(int8, 8, 0, 3), (2, 4, Some(4)));
+        assert_eq!(plan(int8, 8, 1, 9), (1, 8, None), "as it is configured");
+        assert_eq!(plan(int8, 2, 5, 9), (2, 1, Some(2)));
+        let device = Compute { provider: Provider::Cuda, ..on(8) };
+        assert_eq!(Plan::new(int8, &device, 0, 9).sessions(), 2);
     }
 }

@@ -19,9 +19,9 @@ use crate::models::Models;
 
 /// Claims compared for one search: a page of hits and some more ...
 pub(crate) const MAX_CHECKED: usize = 16;
-/// ... and their tokens, at a guess: one run of the model, some 40 ms on two cores. Who asks waits for it, and the limit for
+/// ... and their tokens, at a guess: some 15 to 30 ms on two cores. Who asks waits for it, and the limit for
 /// a search is 60 ms.
-pub(crate) const MAX_CHECKED_TOKENS: usize = 256;
+pub(crate) const MAX_CHECKED_TOKENS: usize = 128;
 
 /// The best candidates, sorted by what is known of their vectors.
 #[derive(Default)]

@@ -33,6 +33,8 @@ struct Waiting {
     documents: VecDeque<Job>,
     /// Threads that take jobs. Without one, nothing waits.
     takers: usize,
+    /// Of those that take questions only, how many wait for one.
+    free_askers: usize,
     /// What waits is done, and then it is over.
     is_ending: bool,
 }
@@ -68,7 +70,8 @@ impl Queue {
         }
         jobs.push_back(job);
         drop(waiting);
-        self.changed.notify_one();
+        // One that takes questions only must not be the only one that hears of documents.
+        self.changed.notify_all();
         Ok(())
     }
 
@@ -79,33 +82,57 @@ impl Queue {
     }
 }
 
+/// What a thread takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Takes {
+    /// Questions only, before all others that wait.
+    Questions,
+    /// Questions that no thread of the first kind is free for, then documents.
+    All,
+}
+
 /// The right of one thread to take jobs. When the last one is gone, whoever waits is told that nothing comes.
-pub(super) struct Taker(Arc<Queue>);
+pub(super) struct Taker {
+    queue: Arc<Queue>,
+    takes: Takes,
+}
 
 impl Taker {
-    pub fn new(queue: &Arc<Queue>) -> Self {
+    pub fn new(queue: &Arc<Queue>, takes: Takes) -> Self {
         queue.lock().takers += 1;
-        Self(queue.clone())
+        Self { queue: queue.clone(), takes }
     }
 
     /// Waits for the next job that somebody wants, a question first. None when it is time to end.
     pub fn next(&self) -> Option<Job> {
-        let mut waiting = self.0.lock();
+        let changed = &self.queue.changed;
+        let mut waiting = self.queue.lock();
         loop {
-            let next = waiting.questions.pop_front().or_else(|| waiting.documents.pop_front());
-            match next {
+            match self.take(&mut waiting) {
                 Some(job) if job.is_wanted() => return Some(job),
-                Some(_) => {}
+                Some(_) => continue,
                 None if waiting.is_ending => return None,
-                None => waiting = self.0.changed.wait(waiting).unwrap_or_else(PoisonError::into_inner),
+                None => {}
             }
+            let is_asker = usize::from(self.takes == Takes::Questions);
+            waiting.free_askers += is_asker;
+            waiting = changed.wait(waiting).unwrap_or_else(PoisonError::into_inner);
+            waiting.free_askers -= is_asker;
+        }
+    }
+
+    fn take(&self, waiting: &mut Waiting) -> Option<Job> {
+        match self.takes {
+            Takes::Questions => waiting.questions.pop_front(),
+            Takes::All if waiting.questions.len() > waiting.free_askers => waiting.questions.pop_front(),
+            Takes::All => waiting.documents.pop_front(),
         }
     }
 }
 
 impl Drop for Taker {
     fn drop(&mut self) {
-        let mut waiting = self.0.lock();
+        let mut waiting = self.queue.lock();
         waiting.takers -= 1;
         if waiting.takers == 0 {
             waiting.questions.clear();
@@ -150,7 +177,7 @@ mod tests {
     #[test]
     fn a_question_overtakes_the_documents_that_wait_and_the_end_comes_after_all() {
         let queue = Arc::new(Queue::default());
-        let taker = Taker::new(&queue);
+        let taker = Taker::new(&queue, Takes::All);
         let _answers = [
             put(&queue, Purpose::Document, 2),
             put(&queue, Purpose::Document, 3),
@@ -161,9 +188,34 @@ mod tests {
     }
 
     #[test]
+    fn who_takes_questions_only_leaves_documents_and_has_questions_left_to_it() {
+        let queue = Arc::new(Queue::default());
+        let (asker, all) = (Taker::new(&queue, Takes::Questions), Taker::new(&queue, Takes::All));
+        let _answers = [
+            put(&queue, Purpose::Document, 2),
+            put(&queue, Purpose::Question, 1),
+            put(&queue, Purpose::Question, 3),
+        ];
+        assert_eq!(asker.next().unwrap().texts.len(), 1);
+        // It is at work: others take what comes meanwhile.
+        assert_eq!((all.next().unwrap().texts.len(), all.next().unwrap().texts.len()), (3, 2));
+        // While it waits, a question is its own.
+        std::thread::scope(|scope| {
+            let asking = scope.spawn(|| order(&asker));
+            while queue.lock().free_askers == 0 {
+                std::thread::yield_now();
+            }
+            let _late = [put(&queue, Purpose::Question, 5), put(&queue, Purpose::Document, 6)];
+            assert_eq!(all.next().unwrap().texts.len(), 6);
+            queue.end();
+            assert_eq!((order(&all), asking.join().unwrap()), (vec![], vec![5]));
+        });
+    }
+
+    #[test]
     fn what_nobody_waits_for_any_more_is_not_computed() {
         let queue = Arc::new(Queue::default());
-        let taker = Taker::new(&queue);
+        let taker = Taker::new(&queue, Takes::All);
         for texts in 1..5 {
             for purpose in [Purpose::Question, Purpose::Document] {
                 drop(put(&queue, purpose, texts));
@@ -177,7 +229,7 @@ mod tests {
     #[test]
     fn askers_who_have_gone_leave_their_place_to_others() {
         let queue = Arc::new(Queue::default());
-        let taker = Taker::new(&queue);
+        let taker = Taker::new(&queue, Takes::All);
         for (purpose, most) in
             [(Purpose::Question, MAX_WAITING_QUESTIONS), (Purpose::Document, MAX_WAITING_BATCHES)]
         {
@@ -201,7 +253,7 @@ mod tests {
     #[test]
     fn who_waits_is_told_when_the_last_thread_ends() {
         let queue = Arc::new(Queue::default());
-        let takers = [Taker::new(&queue), Taker::new(&queue)];
+        let takers = [Taker::new(&queue, Takes::All), Taker::new(&queue, Takes::All)];
         let mut answer = put(&queue, Purpose::Question, 1);
         let [first, second] = takers;
         drop(first);
