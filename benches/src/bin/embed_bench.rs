@@ -14,7 +14,7 @@ use synapsenet_index::{
 };
 use synapsenet_proto::Vector;
 
-const USAGE: &str = "usage: embed_bench --texts FILE.json [--set NAME] [--model DIR] [--threads 1] [--sessions 1] \
+const USAGE: &str = "usage: embed_bench --texts FILE.json [--set NAME] [--model DIR | --variant NAME] [--threads 1] [--sessions 1] \
 [--mode single|batched] [--rounds 3] [--seconds 0] [--batch-tokens 256] [--batch-texts 64] [--dump FILE.npy]";
 
 /// Texts that are tokenized and sorted together, as in a round of the node's indexer.
@@ -26,6 +26,7 @@ fn main() -> anyhow::Result<()> {
     synapsenet_index::restart_with(&[synapsenet_index::TELEMETRY_OFF]);
     let known = [
         "model",
+        "variant",
         "texts",
         "set",
         "threads",
@@ -54,7 +55,7 @@ fn main() -> anyhow::Result<()> {
     let loading = Instant::now();
     let model = match arguments.get("model") {
         Some(dir) => Model::from_dir(Path::new(dir))?,
-        None => Model::built_in()?,
+        None => built_in(arguments.get("variant"))?,
     };
     let tokenizer = Tokenizer::new(&model)?;
     let runtime = Runtime::load(&find_runtime(None)?)?;
@@ -95,6 +96,13 @@ fn main() -> anyhow::Result<()> {
         })
     );
     Ok(())
+}
+
+/// The built-in variant of this name, or the one that suits this machine.
+fn built_in(variant: Option<&str>) -> anyhow::Result<Model> {
+    let Some(name) = variant else { return Ok(Model::built_in()?) };
+    let named = Model::all_built_in()?.into_iter().find(|model| model.variant() == name);
+    named.with_context(|| format!("there is no built-in variant {name}"))
 }
 
 /// The vectors of `texts` in their order: one a run, or in planned batches shared out among the sessions.
