@@ -16,6 +16,7 @@ pub(crate) mod peers;
 pub(crate) mod places;
 pub(crate) mod report;
 pub(crate) mod search;
+pub(crate) mod trial;
 pub(crate) mod verify;
 
 use std::sync::Arc;

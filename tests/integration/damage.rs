@@ -155,7 +155,7 @@ async fn a_library_that_is_no_onnx_runtime_stops_the_node_with_a_hint() {
 fn model_copy(to: &Path) {
     let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("../index/models/all-MiniLM-L6-v2");
     std::fs::create_dir_all(to).unwrap();
-    for file in ["model.toml", "model.onnx", "tokenizer.json"] {
+    for file in ["model.toml", "model.onnx", "tokenizer.json", "reference.json"] {
         std::fs::copy(from.join(file), to.join(file)).unwrap();
     }
     edit_description(to, "variant = \"w8\"", "variant = \"copy\"");

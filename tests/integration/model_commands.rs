@@ -142,6 +142,25 @@ async fn the_commands_list_use_add_and_remove_models() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_variants_are_measured_without_a_node() {
+    let dir = folder();
+    let run = async |arguments: &[&str]| synapsenet(dir.path(), arguments).await;
+    let trials = run(&["models", "bench", "--seconds", "1", "--json"]).await.ended_with(0).records();
+    let names: Vec<&str> = trials.iter().map(|trial| trial["name"].as_str().unwrap()).collect();
+    assert_eq!(names, VARIANTS);
+    for trial in &trials {
+        assert_eq!(trial["auto"], trial["name"] == BUILT_IN.as_str(), "{trial}");
+        assert!(
+            trial["notes_a_second"].as_f64().unwrap() > 0.0 && trial["question_ms"].as_f64().unwrap() > 0.0
+        );
+        assert!(trial["least_cosine"].as_f64().unwrap() >= 0.995, "{trial}");
+    }
+    assert_eq!(trials.iter().filter(|trial| trial["fastest"] == true).count(), 1);
+    let shown = run(&["models", "bench", "--seconds", "1"]).await.ended_with(0);
+    assert!(shown.out.contains("NOTES A SECOND") && shown.out.contains(VARIANTS[1]), "{}", shown.out);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn without_a_network_fetching_a_model_says_what_to_do() {
     let mut alone = config();
     // Nobody listens on a port that was just given back.

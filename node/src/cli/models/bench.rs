@@ -2,19 +2,13 @@
 
 use std::time::Duration;
 
-use prometheus_client::registry::Registry;
 use serde::Serialize;
-use synapsenet_index::Model;
 
 use super::super::context::Context;
 use super::super::failure::{Exit, Failure};
 use super::super::output::{Output, Unit, table};
+use crate::calls::trial::{Trial, Trials, measure};
 use crate::config::Settings;
-use crate::memory::opening::models_options;
-use crate::metrics::Metrics;
-use crate::models::Models;
-use crate::models::trial::{Trial, compare};
-use crate::tasks::Alarm;
 
 /// What was measured of a variant, for scripts.
 #[derive(Debug, Serialize)]
@@ -33,30 +27,24 @@ struct TrialRecord<'a> {
 
 /// Runs `models bench` for about so many seconds.
 pub(super) fn bench(seconds: u64, context: &mut Context) -> Result<Exit, Failure> {
-    let settings = Settings::load(context.config.as_deref(), &context.target.data_dir, Vec::new())?;
-    let unusable = |error: String| Failure::usage(error, "`synapsenet config show` lists the settings");
-    let metrics = Metrics::register(&mut Registry::default());
-    let options = models_options(&settings.config, &context.target.data_dir, &metrics, &Alarm::new().0)
-        .map_err(|error| unusable(format!("{error:#}")))?;
-    let models = Models::open(options).map_err(|error| unusable(format!("{error:#}")))?;
-    let built_in = Model::built_in().map_err(|error| unusable(error.to_string()))?;
-    let variants = models.variants_of(built_in.id());
+    let data_dir = &context.target.data_dir;
+    let settings = Settings::load(context.config.as_deref(), data_dir, Vec::new())?;
     let bar = context.out.bar("computing", seconds * 1000, Unit::Count);
-    let options = models.options();
-    let time = Duration::from_secs(seconds);
-    let trials = compare(&variants, &options.library, &options.compute, time, |so_far| {
+    let measured = measure(&settings.config, data_dir, Duration::from_secs(seconds), |so_far| {
         bar.set_position((so_far.as_millis() as u64).min(seconds * 1000));
     });
     bar.finish_and_clear();
-    show(&trials.map_err(|error| unusable(error.to_string()))?, &built_in, &mut context.out)
+    let unusable =
+        |error| Failure::usage(format!("{error:#}"), "`synapsenet config show` lists the settings");
+    show(&measured.map_err(unusable)?, &mut context.out)
 }
 
-fn show(trials: &[Trial], auto: &Model, out: &mut Output) -> Result<Exit, Failure> {
+fn show(Trials { trials, auto }: &Trials, out: &mut Output) -> Result<Exit, Failure> {
     let ms = |time: Duration| time.as_secs_f64() * 1e3;
     let fastest = trials.iter().max_by(|a, b| a.notes_a_second.total_cmp(&b.notes_a_second));
     let Some(fastest) = fastest.map(|trial| trial.model.full_name()) else { return Ok(Exit::Done) };
     let (is_auto, is_fastest) = (
-        |trial: &Trial| trial.model.full_name() == auto.full_name(),
+        |trial: &Trial| trial.model.full_name() == *auto,
         |trial: &Trial| trial.model.full_name() == fastest,
     );
     if out.is_json() {
@@ -90,9 +78,6 @@ fn show(trials: &[Trial], auto: &Model, out: &mut Output) -> Result<Exit, Failur
         rows.collect(),
         out,
     )?;
-    out.note(format_args!(
-        "{fastest} is the fastest here; ai.variant = \"auto\" takes {}",
-        auto.full_name()
-    ))?;
+    out.note(format_args!("{fastest} is the fastest here; ai.variant = \"auto\" takes {auto}"))?;
     Ok(Exit::Done)
 }
