@@ -13,7 +13,7 @@ use synapsenet_index::{
     Compute, Embedder, Hnsw, HnswOptions, Model, Provider, Purpose, Runtime, Tokenized, Tokenizer,
     find_runtime, plan_batches,
 };
-use synapsenet_proto::{Draft, Encoding, Grain, Identity, ModelId, Vector, rpc};
+use synapsenet_proto::{Draft, Encoding, Grain, Identity, SpaceId, Vector, rpc};
 use synapsenet_storage::{Change, LANE_OWN, ListQuery, Origin, Outcome, Slot, Store, StoreOptions};
 use tokio::runtime::Runtime as Tokio;
 
@@ -46,7 +46,7 @@ fn store(dir: &Path) -> Store {
 }
 
 /// Clustered vectors: real ones gather around subjects, which is what makes a graph's work hard or easy.
-fn vectors(model: ModelId, count: usize) -> Vec<Vector> {
+fn vectors(model: SpaceId, count: usize) -> Vec<Vector> {
     let mut state = 1u64;
     let mut random = move || {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
@@ -123,7 +123,7 @@ fn storage(c: &mut Criterion) {
 /// A store of [`STORED`] grains with vectors.
 fn filled(dir: &Path) -> (Store, Vec<Slot>) {
     let store = store(dir);
-    let model = ModelId::from_bytes([1; 32]);
+    let model = SpaceId::from_bytes([1; 32]);
     let changes = grains(STORED).into_iter().map(put).collect();
     let slot = |outcome: Outcome| match outcome {
         Outcome::Added { slot } => Some(slot),
@@ -143,7 +143,7 @@ fn filled(dir: &Path) -> (Store, Vec<Slot>) {
 fn hnsw_index(c: &mut Criterion) {
     let mut group = c.benchmark_group("hnsw_index");
     group.sample_size(20).measurement_time(Duration::from_secs(5));
-    let model = ModelId::from_bytes([1; 32]);
+    let model = SpaceId::from_bytes([1; 32]);
     let mut all = vectors(model, 2 * STORED);
     let questions = vectors(model, 200);
     let options =

@@ -14,10 +14,10 @@ use std::thread;
 
 use anyhow::{Context, Result, ensure};
 use synapsenet_index::{Hnsw, HnswOptions};
-use synapsenet_proto::{EncodedVector, Encoding, ModelId, Vector};
+use synapsenet_proto::{EncodedVector, Encoding, SpaceId, Vector};
 use usearch::{Index, IndexOptions, MetricKind, ScalarKind};
 
-const MODEL: ModelId = ModelId::from_bytes([0; 32]);
+const MODEL: SpaceId = SpaceId::from_bytes([0; 32]);
 /// Neighbours that are asked for.
 const K: usize = 10;
 /// One vector in so many is a question.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use ort::session::{HasSelectedOutputs, OutputSelector, RunOptions, Session, SessionInputValue};
 use ort::value::Tensor;
-use synapsenet_proto::{ModelId, Vector};
+use synapsenet_proto::{SpaceId, Vector};
 use tokenizers::Tokenizer as Inner;
 use tokenizers::pre_tokenizers::PreTokenizerWrapper;
 
@@ -200,7 +200,7 @@ pub struct Embedder {
 
 /// How the vectors of tokens become the vector of a text.
 struct Head {
-    model: ModelId,
+    model: SpaceId,
     dimension: usize,
     pooling: Pooling,
     normalizes: bool,

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use synapsenet_proto::{ModelId, VectorError};
+use synapsenet_proto::{SpaceId, VectorError};
 
 use crate::Provider;
 
@@ -89,9 +89,9 @@ pub enum IndexError {
     )]
     WrongModel {
         /// The model of the index.
-        wanted: ModelId,
+        wanted: SpaceId,
         /// The model of the vector.
-        given: ModelId,
+        given: SpaceId,
     },
     /// The vector has the right model but not its dimension.
     #[error("the vector has {given} components, the index {wanted}")]

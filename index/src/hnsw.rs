@@ -9,7 +9,7 @@ use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 
-use synapsenet_proto::{MAX_DIMENSION, ModelId, Vector};
+use synapsenet_proto::{MAX_DIMENSION, SpaceId, Vector};
 use usearch::{Index, IndexOptions, MetricKind, ScalarKind};
 
 use crate::gate::Gate;
@@ -60,7 +60,7 @@ pub struct Neighbour {
 /// An approximate nearest-neighbour index over the vectors of one model. All of it may be used from many threads:
 /// searches run at the same time, and wait while a few vectors are being added.
 pub struct Hnsw {
-    model: ModelId,
+    model: SpaceId,
     dimension: usize,
     options: HnswOptions,
     /// Threads that add at once.
@@ -83,7 +83,7 @@ impl Hnsw {
     ///
     /// # Errors
     /// [`IndexError::BadOption`] for a dimension or option out of range.
-    pub fn new(model: ModelId, dimension: usize, options: HnswOptions) -> Result<Self, IndexError> {
+    pub fn new(model: SpaceId, dimension: usize, options: HnswOptions) -> Result<Self, IndexError> {
         check_options(dimension, &options)?;
         let index = Index::new(&IndexOptions {
             dimensions: dimension,
@@ -106,7 +106,7 @@ impl Hnsw {
 
     /// The model whose vectors it holds.
     #[must_use]
-    pub fn model(&self) -> ModelId {
+    pub fn model(&self) -> SpaceId {
         self.model
     }
 
@@ -330,7 +330,7 @@ impl Hnsw {
     pub fn load(
         dir: &Path,
         store: u64,
-        model: ModelId,
+        model: SpaceId,
         dimension: usize,
         options: HnswOptions,
     ) -> Result<Option<(Self, u64)>, IndexError> {

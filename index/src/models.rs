@@ -18,7 +18,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use synapsenet_proto::ModelId;
+use synapsenet_proto::SpaceId;
 
 use crate::processor::is_quick_at_integers;
 use crate::weights::weight_bytes;
@@ -67,8 +67,8 @@ pub struct Model {
 }
 
 struct Inner {
-    id: ModelId,
-    former_id: ModelId,
+    id: SpaceId,
+    former_id: SpaceId,
     description: Description,
     source: Source,
 }
@@ -201,13 +201,13 @@ impl Model {
     /// The id of its space, the hash over all that decides what its vectors mean: the published weights, tokenizer, pooling,
     /// normalisation, dimension, token limit and prefixes, but not its name.
     #[must_use]
-    pub fn id(&self) -> ModelId {
+    pub fn id(&self) -> SpaceId {
         self.inner.id
     }
 
     /// What [`Model::id`] was before weights were named: then its graph stood in their place. Stored vectors may have it.
     #[must_use]
-    pub fn former_id(&self) -> ModelId {
+    pub fn former_id(&self) -> SpaceId {
         self.inner.former_id
     }
 

@@ -11,7 +11,7 @@ use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;
 use prost::Message as _;
 use synapsenet_proto::{
-    Announcement, Claim, Draft, Grain, Identity, MAX_CLOCK_ERROR_MS, MAX_CLOCK_SKEW_MS, ModelId, Topic,
+    Announcement, Claim, Draft, Grain, Identity, MAX_CLOCK_ERROR_MS, MAX_CLOCK_SKEW_MS, SpaceId, Topic,
     Vector, rpc,
 };
 
@@ -120,7 +120,7 @@ impl Attack {
     fn bytes(&self) -> Vec<u8> {
         let grain = self.grain();
         let claim = |x: f32| {
-            let vector = Vector::new(ModelId::from_bytes([9; 32]), vec![x, 1.0, 0.5]).unwrap();
+            let vector = Vector::new(SpaceId::from_bytes([9; 32]), vec![x, 1.0, 0.5]).unwrap();
             Claim::seal(grain.id(), &vector, &Identity::from_seed(&[self.author; 32])).to_message()
         };
         let claim = match &self.says {

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use synapsenet_index::{Compute, Model, Provider, Runs, Tokenized, Tokenizer};
-use synapsenet_proto::{ModelId, Vector};
+use synapsenet_proto::{SpaceId, Vector};
 use tokio::sync::watch;
 
 use crate::blocking::blocking;
@@ -125,7 +125,7 @@ impl Models {
     }
 
     /// The variant of this space that is meant, when one is installed.
-    pub fn with_id(&self, id: ModelId) -> Option<Model> {
+    pub fn with_id(&self, id: SpaceId) -> Option<Model> {
         self.registry.with_id(id)
     }
 
@@ -135,7 +135,7 @@ impl Models {
     }
 
     /// All variants of this space that are installed.
-    pub fn variants_of(&self, id: ModelId) -> Vec<Model> {
+    pub fn variants_of(&self, id: SpaceId) -> Vec<Model> {
         self.registry.variants_of(id)
     }
 
@@ -157,7 +157,7 @@ impl Models {
     }
 
     /// Names the space whose model is never unloaded.
-    pub fn set_in_use(&self, id: ModelId) {
+    pub fn set_in_use(&self, id: SpaceId) {
         self.pool.set_in_use(id);
     }
 

@@ -8,7 +8,7 @@ use prometheus_client::registry::Registry;
 use sha2::Digest;
 use synapsenet_index::{Compute, HnswOptions, Model, find_runtime};
 use synapsenet_net::{PeerId, peer_of};
-use synapsenet_proto::{Announcement, Claim, Draft, Grain, GrainId, Identity, ModelId, Vector};
+use synapsenet_proto::{Announcement, Claim, Draft, Grain, GrainId, Identity, SpaceId, Vector};
 use synapsenet_storage::{Slot, Store, StoreOptions, View};
 use tempfile::TempDir;
 use tokio::sync::{Notify, mpsc};
@@ -85,7 +85,7 @@ impl Fixture {
         self.view().slot_of(&id).unwrap().unwrap()
     }
 
-    pub fn model(&self) -> ModelId {
+    pub fn model(&self) -> SpaceId {
         self.memory.current().id()
     }
 

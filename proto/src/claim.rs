@@ -4,7 +4,7 @@ use prost::Message;
 
 use crate::identity::CLAIM_CONTEXT;
 use crate::{
-    EncodedVector, Encoding, Grain, GrainId, Identity, MAX_GRAIN_BYTES, ModelId, PASSAGE_RULE, Refusal,
+    EncodedVector, Encoding, Grain, GrainId, Identity, MAX_GRAIN_BYTES, PASSAGE_RULE, Refusal, SpaceId,
     Vector, rpc,
 };
 
@@ -67,7 +67,7 @@ impl Claim {
         if !is_i8 || claim.vector.len() > MAX_VECTOR_BYTES {
             return Err(Refusal::BadClaim);
         }
-        let vector = EncodedVector::from_bytes(ModelId::from_bytes(model), claim.vector);
+        let vector = EncodedVector::from_bytes(SpaceId::from_bytes(model), claim.vector);
         // Whoever has a claim can rely on a vector in it.
         vector.decode().map_err(|_| Refusal::BadClaim)?;
         Ok(Self { vector, signature })
@@ -179,7 +179,7 @@ mod tests {
     use super::*;
     use crate::Draft;
 
-    const MODEL: ModelId = ModelId::from_bytes([9; 32]);
+    const MODEL: SpaceId = SpaceId::from_bytes([9; 32]);
 
     fn grain(identity: &Identity, text: &str) -> Grain {
         Grain::seal(Draft { text: text.into(), ..Draft::default() }, identity, 1).unwrap()

@@ -31,4 +31,4 @@ pub use grain::{
 pub use identity::{AuthorId, Identity};
 pub use refusal::Refusal;
 pub use topic::{DEFAULT_TOPIC, MAX_TOPIC_BYTES, Topic};
-pub use vector::{EncodedVector, Encoding, MAX_DIMENSION, ModelId, Vector, VectorError};
+pub use vector::{EncodedVector, Encoding, MAX_DIMENSION, SpaceId, Vector, VectorError};

@@ -11,12 +11,12 @@ use serde_json::{Value, json};
 use crate::claim::signed_bytes;
 use crate::identity::{CLAIM_CONTEXT, GRAIN_CONTEXT, NETWORK_CONTEXT};
 use crate::{
-    Announcement, Claim, Draft, Encoding, Grain, GrainId, Identity, Link, MAX_TEXT_BYTES, ModelId,
-    PASSAGE_RULE, Source, Topic, Vector, rpc,
+    Announcement, Claim, Draft, Encoding, Grain, GrainId, Identity, Link, MAX_TEXT_BYTES, PASSAGE_RULE,
+    Source, SpaceId, Topic, Vector, rpc,
 };
 
 const SEED: [u8; 32] = [42; 32];
-const MODEL: ModelId = ModelId::from_bytes([9; 32]);
+const MODEL: SpaceId = SpaceId::from_bytes([9; 32]);
 const VALUES: [f32; 5] = [0.25, -0.5, 0.125, 1.0, 0.0];
 const NOW: u64 = 1_790_000_000_000;
 /// Negentropy's fingerprint of no items: the first half of the SHA-256 of 32 bytes for the sum and one for the count.

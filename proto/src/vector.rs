@@ -1,4 +1,4 @@
-//! Vectors: where a text lies in the space of one model, and the two ways they are kept.
+//! Vectors: where a text lies in a space, and the two ways they are kept.
 
 use half::f16;
 use half::slice::HalfFloatSliceExt;
@@ -9,9 +9,10 @@ use crate::hex::hex_id;
 pub const MAX_DIMENSION: usize = 4096;
 
 hex_id! {
-    /// The name of an embedding model: a hash over all that decides its vectors (graph, tokenizer, pooling, dimension,
-    /// token limit, prefixes); shown as 64 lower-case hexadecimal digits. Vectors of different models are never compared.
-    ModelId, VectorError, VectorError::BadModelId
+    /// The name of a space: a hash over all that decides what its vectors mean (published weights, tokenizer, pooling, dimension,
+    /// token limit, prefixes); shown as 64 lower-case hexadecimal digits. Vectors of different spaces are never compared; messages
+    /// call it `model`.
+    SpaceId, VectorError, VectorError::BadSpaceId
 }
 
 /// Why numbers or bytes are no vector, or two vectors cannot be compared.
@@ -26,18 +27,18 @@ pub enum VectorError {
     /// Encoded bytes of an unknown kind or a wrong length.
     #[error("the bytes are not an encoded vector")]
     Malformed,
-    /// A model id is not 64 hexadecimal digits.
-    #[error("a model id is 64 hexadecimal digits")]
-    BadModelId,
-    /// The two belong to different models.
-    #[error("vectors of different models cannot be compared")]
-    DifferentModels,
+    /// The id of a space is not 64 hexadecimal digits.
+    #[error("the id of a space is 64 hexadecimal digits")]
+    BadSpaceId,
+    /// The two belong to different spaces.
+    #[error("vectors of different spaces cannot be compared")]
+    DifferentSpaces,
 }
 
-/// A unit vector in the space of one model.
+/// A unit vector in a space.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Vector {
-    model: ModelId,
+    model: SpaceId,
     values: Vec<f32>,
 }
 
@@ -46,7 +47,7 @@ impl Vector {
     ///
     /// # Errors
     /// [`VectorError::BadDimension`] or [`VectorError::NoDirection`].
-    pub fn new(model: ModelId, mut values: Vec<f32>) -> Result<Self, VectorError> {
+    pub fn new(model: SpaceId, mut values: Vec<f32>) -> Result<Self, VectorError> {
         if values.is_empty() || values.len() > MAX_DIMENSION {
             return Err(VectorError::BadDimension(values.len()));
         }
@@ -63,7 +64,7 @@ impl Vector {
 
     /// The model that it belongs to.
     #[must_use]
-    pub fn model(&self) -> ModelId {
+    pub fn model(&self) -> SpaceId {
         self.model
     }
 
@@ -76,10 +77,10 @@ impl Vector {
     /// The cosine of the angle between two vectors, in -1..1.
     ///
     /// # Errors
-    /// [`VectorError::DifferentModels`].
+    /// [`VectorError::DifferentSpaces`].
     pub fn cosine(&self, other: &Self) -> Result<f32, VectorError> {
         if self.model != other.model || self.values.len() != other.values.len() {
-            return Err(VectorError::DifferentModels);
+            return Err(VectorError::DifferentSpaces);
         }
         Ok(dot(&self.values, &other.values).clamp(-1.0, 1.0))
     }
@@ -129,20 +130,20 @@ pub enum Encoding {
 /// F16: `dimension` little-endian halves. I8: the scale as a little-endian f32, then `dimension` signed bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EncodedVector {
-    model: ModelId,
+    model: SpaceId,
     bytes: Vec<u8>,
 }
 
 impl EncodedVector {
     /// Takes bytes that [`EncodedVector::as_bytes`] gave; [`EncodedVector::decode`] checks them.
     #[must_use]
-    pub fn from_bytes(model: ModelId, bytes: Vec<u8>) -> Self {
+    pub fn from_bytes(model: SpaceId, bytes: Vec<u8>) -> Self {
         Self { model, bytes }
     }
 
     /// The model that it belongs to.
     #[must_use]
-    pub fn model(&self) -> ModelId {
+    pub fn model(&self) -> SpaceId {
         self.model
     }
 
@@ -187,7 +188,7 @@ mod tests {
 
     use super::*;
 
-    const MODEL: ModelId = ModelId::from_bytes([1; 32]);
+    const MODEL: SpaceId = SpaceId::from_bytes([1; 32]);
 
     fn vector(values: &[f32]) -> Vector {
         Vector::new(MODEL, values.to_vec()).unwrap()
@@ -211,8 +212,8 @@ mod tests {
 
     #[test]
     fn vectors_of_two_models_are_not_compared() {
-        let other = Vector::new(ModelId::from_bytes([2; 32]), vec![1.0, 0.0]).unwrap();
-        assert_eq!(vector(&[1.0, 0.0]).cosine(&other), Err(VectorError::DifferentModels));
+        let other = Vector::new(SpaceId::from_bytes([2; 32]), vec![1.0, 0.0]).unwrap();
+        assert_eq!(vector(&[1.0, 0.0]).cosine(&other), Err(VectorError::DifferentSpaces));
     }
 
     proptest! {

@@ -13,12 +13,12 @@ use std::ops::ControlFlow;
 use std::path::Path;
 use std::time::Instant;
 
-use synapsenet_proto::{Draft, EncodedVector, Encoding, Grain, Identity, ModelId, Source, Topic, Vector};
+use synapsenet_proto::{Draft, EncodedVector, Encoding, Grain, Identity, Source, SpaceId, Topic, Vector};
 use synapsenet_storage::{
     Change, Filter, LANE_OWN, ListQuery, Origin, Outcome, Selection, Store, StoreOptions,
 };
 
-const MODEL: ModelId = ModelId::from_bytes([1; 32]);
+const MODEL: SpaceId = SpaceId::from_bytes([1; 32]);
 const BATCH: usize = 1_000;
 
 fn main() -> Result<(), Box<dyn Error>> {

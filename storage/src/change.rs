@@ -1,6 +1,6 @@
 //! What can be changed, and what may become of it.
 
-use synapsenet_proto::{AuthorId, EncodedVector, Grain, GrainId, ModelId, Topic};
+use synapsenet_proto::{AuthorId, EncodedVector, Grain, GrainId, SpaceId, Topic};
 
 use crate::{Lane, Slot};
 
@@ -161,7 +161,7 @@ pub enum Change {
     /// [`Outcome::Dropped`].
     DropVectors {
         /// The model whose vectors are not needed any more.
-        model: ModelId,
+        model: SpaceId,
         /// The most vectors that are removed.
         limit: usize,
     },
@@ -171,9 +171,9 @@ pub enum Change {
     /// [`Outcome::Changed`], or [`Outcome::Unchanged`] when the former id has no vectors or the new one has some.
     RenameModel {
         /// The former id.
-        from: ModelId,
+        from: SpaceId,
         /// The new one.
-        to: ModelId,
+        to: SpaceId,
     },
     /// Forgets what the index log said up to and with `up_to`, once a snapshot of the index holds it durably.
     ///

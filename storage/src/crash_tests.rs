@@ -6,7 +6,7 @@ use std::io;
 use std::sync::{Arc, Mutex};
 
 use redb::StorageBackend;
-use synapsenet_proto::{GrainId, ModelId};
+use synapsenet_proto::{GrainId, SpaceId};
 
 use crate::testing::*;
 use crate::{Change, IndexEvent, ListQuery, Slot, StorageError, Store, StoreOptions};
@@ -160,7 +160,7 @@ impl StorageBackend for FailingDisk {
 }
 
 /// All that a store says, in a form that can be compared.
-type Content = (Vec<(Slot, GrainId, bool, bool)>, Vec<IndexEvent>, Vec<(ModelId, u64)>);
+type Content = (Vec<(Slot, GrainId, bool, bool)>, Vec<IndexEvent>, Vec<(SpaceId, u64)>);
 
 fn content(store: &Store) -> Content {
     let view = store.view().unwrap();

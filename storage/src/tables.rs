@@ -67,7 +67,7 @@ tables! {
     links: (&'static [u8; 32], u64) => ();
     /// topic -> how many notes it has; a topic without any has no entry.
     topics: &'static str => u64;
-    /// model id -> (its number in this file, how many vectors of it are stored). An entry stays when there are none any
+    /// id of a space -> (its number in this file, how many vectors of it are stored). An entry stays when there are none any
     /// more, so that no number is given twice.
     models: &'static [u8; 32] => (u16, u64);
     /// (number of the model, slot) -> the encoded vector.

@@ -3,12 +3,12 @@
 use std::ops::ControlFlow;
 
 use redb::backends::InMemoryBackend;
-use synapsenet_proto::{Draft, EncodedVector, Encoding, Grain, Identity, ModelId, Vector};
+use synapsenet_proto::{Draft, EncodedVector, Encoding, Grain, Identity, SpaceId, Vector};
 
 use crate::{Change, LANE_OWN, Origin, Outcome, Slot, Store, StoreOptions, View};
 
-pub(crate) const MODEL: ModelId = ModelId::from_bytes([1; 32]);
-pub(crate) const OTHER_MODEL: ModelId = ModelId::from_bytes([2; 32]);
+pub(crate) const MODEL: SpaceId = SpaceId::from_bytes([1; 32]);
+pub(crate) const OTHER_MODEL: SpaceId = SpaceId::from_bytes([2; 32]);
 
 pub(crate) fn author(n: u8) -> Identity {
     Identity::from_seed(&[n; 32])
@@ -28,7 +28,7 @@ pub(crate) fn retraction(of: &Grain, n: u8, created_ms: u64) -> Grain {
     Grain::retract(of.id(), of.topic().clone(), &author(n), created_ms).unwrap()
 }
 
-pub(crate) fn vector(model: ModelId, n: u8) -> EncodedVector {
+pub(crate) fn vector(model: SpaceId, n: u8) -> EncodedVector {
     Vector::new(model, vec![1.0, f32::from(n), 3.0]).unwrap().encode(Encoding::F16)
 }
 

@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::ops::ControlFlow;
 
 use redb::{ReadableTable, ReadableTableMetadata};
-use synapsenet_proto::{EncodedVector, ModelId};
+use synapsenet_proto::{EncodedVector, SpaceId};
 
 use crate::{Filter, Lane, Record, Slot, StorageError, View};
 
@@ -14,13 +14,13 @@ impl View {
     ///
     /// # Errors
     /// As [`View::counts`].
-    pub fn models(&self) -> Result<Vec<(ModelId, u64)>, StorageError> {
+    pub fn models(&self) -> Result<Vec<(SpaceId, u64)>, StorageError> {
         let mut models = Vec::new();
         for entry in self.tables.models.iter()? {
             let (model, entry) = entry?;
             let (_, count) = entry.value();
             if count > 0 {
-                models.push((ModelId::from_bytes(*model.value()), count));
+                models.push((SpaceId::from_bytes(*model.value()), count));
             }
         }
         models.sort_by_key(|&(_, count)| Reverse(count));
@@ -31,7 +31,7 @@ impl View {
     ///
     /// # Errors
     /// As [`View::counts`].
-    pub fn vector(&self, slot: Slot, model: ModelId) -> Result<Option<EncodedVector>, StorageError> {
+    pub fn vector(&self, slot: Slot, model: SpaceId) -> Result<Option<EncodedVector>, StorageError> {
         let Some((number, _)) = self.model(model)? else { return Ok(None) };
         let bytes = self.tables.vectors.get((number, slot))?;
         Ok(bytes.map(|bytes| EncodedVector::from_bytes(model, bytes.value().to_vec())))
@@ -43,7 +43,7 @@ impl View {
     /// As [`View::counts`].
     pub fn for_each_vector(
         &self,
-        model: ModelId,
+        model: SpaceId,
         visit: &mut dyn FnMut(Slot, EncodedVector) -> ControlFlow<()>,
     ) -> Result<(), StorageError> {
         let Some((number, _)) = self.model(model)? else { return Ok(()) };
@@ -61,7 +61,7 @@ impl View {
     ///
     /// # Errors
     /// As [`View::counts`].
-    pub fn vector_count(&self, model: ModelId) -> Result<u64, StorageError> {
+    pub fn vector_count(&self, model: SpaceId) -> Result<u64, StorageError> {
         Ok(self.model(model)?.map_or(0, |(_, count)| count))
     }
 
@@ -143,7 +143,7 @@ impl View {
     ///
     /// # Errors
     /// As [`View::counts`].
-    pub fn is_unchecked(&self, slot: Slot, model: ModelId) -> Result<bool, StorageError> {
+    pub fn is_unchecked(&self, slot: Slot, model: SpaceId) -> Result<bool, StorageError> {
         let Some(marked) = self.tables.unchecked.get(slot)?.map(|number| number.value()) else {
             return Ok(false);
         };
@@ -154,7 +154,7 @@ impl View {
     ///
     /// # Errors
     /// As [`View::counts`].
-    pub fn unchecked(&self, model: ModelId) -> Result<Vec<Slot>, StorageError> {
+    pub fn unchecked(&self, model: SpaceId) -> Result<Vec<Slot>, StorageError> {
         let Some((number, _)) = self.model(model)? else { return Ok(Vec::new()) };
         let mut slots = Vec::new();
         for entry in self.tables.unchecked.iter()? {
@@ -197,7 +197,7 @@ impl View {
     }
 
     /// The number of a model in this file, and how many vectors of it are stored.
-    fn model(&self, model: ModelId) -> Result<Option<(u16, u64)>, StorageError> {
+    fn model(&self, model: SpaceId) -> Result<Option<(u16, u64)>, StorageError> {
         Ok(self.tables.models.get(model.as_bytes())?.map(|entry| entry.value()))
     }
 }

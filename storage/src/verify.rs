@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use redb::{ReadableTable, ReadableTableMetadata};
-use synapsenet_proto::{EncodedVector, Grain, Kind, ModelId};
+use synapsenet_proto::{EncodedVector, Grain, Kind, SpaceId};
 
 use crate::tables::{Header, meta};
 use crate::write::link_targets;
@@ -230,7 +230,7 @@ impl Check<'_> {
         for entry in view.tables.models.iter()? {
             let (model, entry) = entry?;
             let (number, count) = entry.value();
-            let former = numbers.insert(number, (ModelId::from_bytes(*model.value()), count));
+            let former = numbers.insert(number, (SpaceId::from_bytes(*model.value()), count));
             self.require(former.is_none(), || format!("Two models have the number {number}."));
         }
         let mut counts = BTreeMap::<u16, u64>::new();
@@ -253,7 +253,7 @@ impl Check<'_> {
     fn vector(
         &mut self,
         number: u16,
-        model: Option<ModelId>,
+        model: Option<SpaceId>,
         slot: Slot,
         bytes: &[u8],
     ) -> Result<(), StorageError> {

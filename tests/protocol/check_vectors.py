@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Reads the test vectors of proto/vectors with no code of the program: a second reader, written from proto/PROTOCOL.md and the schema.
 
-It opens and refuses grains and announcements, follows claims, frames, names and model ids, cuts windows, and seals grains of its own,
+It opens and refuses grains and announcements, follows claims, frames, names and ids of spaces, cuts windows, and seals grains of its own,
 which must be those recorded, byte for byte. It ends with the number of checks, or with the first that fails.
 """
 

@@ -8,10 +8,10 @@ use std::time::Instant;
 use anyhow::Context;
 use synapsenet_benches::{Arguments, Matrix, quantile};
 use synapsenet_index::{Hnsw, HnswOptions};
-use synapsenet_proto::{EncodedVector, Encoding, ModelId, Vector};
+use synapsenet_proto::{EncodedVector, Encoding, SpaceId, Vector};
 
 const USAGE: &str = "usage: ann_bench --vectors FILE.npy [--queries 1000] [--k 10] [--ef 32,64,128]";
-const MODEL: ModelId = ModelId::from_bytes([0; 32]);
+const MODEL: SpaceId = SpaceId::from_bytes([0; 32]);
 
 fn main() -> anyhow::Result<()> {
     let arguments = Arguments::read(&["vectors", "queries", "k", "ef"], USAGE)?;

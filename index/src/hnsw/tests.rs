@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use super::*;
 
 const STORE: u64 = 7;
-const MODEL: ModelId = ModelId::from_bytes([1; 32]);
-const OTHER_MODEL: ModelId = ModelId::from_bytes([2; 32]);
+const MODEL: SpaceId = SpaceId::from_bytes([1; 32]);
+const OTHER_MODEL: SpaceId = SpaceId::from_bytes([2; 32]);
 const DIMENSION: usize = 48;
 
 fn options() -> HnswOptions {

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
-use synapsenet_proto::{MAX_DIMENSION, ModelId};
+use synapsenet_proto::{MAX_DIMENSION, SpaceId};
 
 use super::{DESCRIPTION, bad};
 use crate::IndexError;
@@ -209,7 +209,7 @@ fn read_hash(digits: &str) -> Option<[u8; 32]> {
 
 /// The id of the space: the hash over all that decides what its vectors mean. `weights` stands for what is published: its sha256,
 /// or that of the graph.
-pub(super) fn id_of(description: &Description, weights: &str, place: &str) -> Result<ModelId, IndexError> {
+pub(super) fn id_of(description: &Description, weights: &str, place: &str) -> Result<SpaceId, IndexError> {
     let mut hasher = blake3::Hasher::new_derive_key(ID_CONTEXT);
     let Files { onnx, tokenizer, reference } = &description.files;
     let sha256 = |name: &str, digits: &str| {
@@ -234,5 +234,5 @@ pub(super) fn id_of(description: &Description, weights: &str, place: &str) -> Re
         hasher.update(&(prefix.len() as u64).to_le_bytes());
         hasher.update(prefix.as_bytes());
     }
-    Ok(ModelId::from_bytes(*hasher.finalize().as_bytes()))
+    Ok(SpaceId::from_bytes(*hasher.finalize().as_bytes()))
 }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 
-use synapsenet_proto::ModelId;
+use synapsenet_proto::SpaceId;
 use tokio::sync::watch;
 use tokio::task::JoinError;
 
@@ -138,7 +138,7 @@ impl Call {
         Ok(joined(tokio::spawn(async move { switch.drop_vectors(&name).await }).await)??)
     }
 
-    async fn model_facts(&self) -> Result<(std::sync::Arc<Spaces>, HashMap<ModelId, u64>), CallError> {
+    async fn model_facts(&self) -> Result<(std::sync::Arc<Spaces>, HashMap<SpaceId, u64>), CallError> {
         let vectors = self.read(|_, view| Ok(view.models()?)).await?.into_iter().collect();
         Ok((self.parts.memory.spaces(), vectors))
     }
@@ -147,7 +147,7 @@ impl Call {
         &self,
         installed: Installed,
         spaces: &Spaces,
-        vectors: &HashMap<ModelId, u64>,
+        vectors: &HashMap<SpaceId, u64>,
     ) -> ModelState {
         let Ok(model) = &installed.model else {
             return ModelState { installed, presence: Presence::Absent, role: Role::None, vectors: 0 };

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 use synapsenet_net::PeerId;
-use synapsenet_proto::{Grain, ModelId};
+use synapsenet_proto::{Grain, SpaceId};
 use synapsenet_storage::Filter;
 use tokio::sync::mpsc;
 
@@ -44,7 +44,7 @@ pub(crate) struct Hit {
     /// Cosine between question and grain, -1 to 1, computed here.
     pub score: f32,
     /// The model of both vectors.
-    pub model: ModelId,
+    pub model: SpaceId,
     /// Who knew it.
     pub origin: Origin,
     /// Whose it is.
@@ -82,7 +82,7 @@ pub(crate) struct Found {
     /// What became of each peer that was asked.
     pub peers: Vec<PeerOutcome>,
     /// The models by whose vectors it was searched, with their names, the current one first.
-    pub models: Vec<(ModelId, String)>,
+    pub models: Vec<(SpaceId, String)>,
 }
 
 impl Call {

@@ -5,13 +5,13 @@ use std::num::NonZeroUsize;
 use std::sync::{Mutex, PoisonError};
 
 use lru::LruCache;
-use synapsenet_proto::{GrainId, ModelId, Vector};
+use synapsenet_proto::{GrainId, SpaceId, Vector};
 
 /// Vectors kept, the latest used ones: at 1.5 kB each no more than 2 MB.
 const MAX_HEARD: NonZeroUsize = NonZeroUsize::new(1024).expect("it is not zero");
 
 /// Vectors by grain and model.
-pub(crate) struct Heard(Mutex<LruCache<(GrainId, ModelId), Vector>>);
+pub(crate) struct Heard(Mutex<LruCache<(GrainId, SpaceId), Vector>>);
 
 impl Default for Heard {
     fn default() -> Self {
@@ -21,7 +21,7 @@ impl Default for Heard {
 
 impl Heard {
     /// The vector of a grain, when it was computed lately.
-    pub fn get(&self, id: GrainId, model: ModelId) -> Option<Vector> {
+    pub fn get(&self, id: GrainId, model: SpaceId) -> Option<Vector> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&(id, model)).cloned()
     }
 

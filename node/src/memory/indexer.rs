@@ -22,7 +22,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use synapsenet_index::Model;
-use synapsenet_proto::{AuthorId, GrainId, ModelId};
+use synapsenet_proto::{AuthorId, GrainId, SpaceId};
 use synapsenet_storage::{Change, LANE_OWN, Lane, Slot, StorageError};
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
@@ -86,13 +86,13 @@ pub(crate) struct Indexer {
 /// Notes that a model failed on.
 #[derive(Debug, Clone, Default)]
 struct Failed {
-    model: Option<ModelId>,
+    model: Option<SpaceId>,
     slots: Arc<HashSet<Slot>>,
 }
 
 impl Failed {
     /// Those of this model. What another one failed on is forgotten.
-    fn of(&mut self, model: ModelId) -> Arc<HashSet<Slot>> {
+    fn of(&mut self, model: SpaceId) -> Arc<HashSet<Slot>> {
         if self.model != Some(model) {
             *self = Self { model: Some(model), slots: Arc::default() };
         }

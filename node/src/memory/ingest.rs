@@ -369,7 +369,7 @@ pub(crate) fn now_ms() -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use synapsenet_proto::{Identity, MAX_CLOCK_SKEW_MS, ModelId, Vector};
+    use synapsenet_proto::{Identity, MAX_CLOCK_SKEW_MS, SpaceId, Vector};
 
     use super::*;
     use crate::memory::events::Happening;
@@ -402,7 +402,7 @@ mod tests {
     #[tokio::test]
     async fn a_claim_about_another_model_is_not_kept() {
         let node = Fixture::new();
-        let other = Vector::new(ModelId::from_bytes([9; 32]), node.vector(1).values().to_vec()).unwrap();
+        let other = Vector::new(SpaceId::from_bytes([9; 32]), node.vector(1).values().to_vec()).unwrap();
         let brought = claimed(&author(1), "a text", &other);
         let id = brought.grain.id();
         node.ingest.receive(brought, peer(9)).await.unwrap();

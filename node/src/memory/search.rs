@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use synapsenet_index::IndexError;
-use synapsenet_proto::{ModelId, Vector};
+use synapsenet_proto::{SpaceId, Vector};
 use synapsenet_storage::{Filter, Record, Slot, StorageError, Store, View};
 
 use crate::blocking::blocking;
@@ -54,7 +54,7 @@ pub(crate) struct Hit {
     /// The score as it would be in the current space: that of the space itself, unless this is a former one.
     pub rank: f32,
     /// The model of both vectors.
-    pub model: ModelId,
+    pub model: SpaceId,
 }
 
 /// A question as it lies in one space.
@@ -334,7 +334,7 @@ mod tests {
             spaces: &Spaces,
             n: usize,
             filter: &Filter,
-        ) -> Vec<(usize, ModelId)> {
+        ) -> Vec<(usize, SpaceId)> {
             let asked = |at: usize| Asked { space: self.spaces[at].clone(), vector: self.vector(at, n) };
             let asked: Vec<Asked> = (0..self.spaces.len()).map(asked).collect();
             let store = &self.node.memory.store;

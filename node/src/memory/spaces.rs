@@ -11,7 +11,7 @@ mod unchecked;
 
 use std::sync::Arc;
 
-use synapsenet_proto::ModelId;
+use synapsenet_proto::SpaceId;
 use synapsenet_storage::{Counts, Slot};
 
 pub(crate) use anchors::Anchors;
@@ -54,7 +54,7 @@ impl Spaces {
     }
 
     /// The space of a model.
-    pub fn of(&self, model: ModelId) -> Option<&Arc<Space>> {
+    pub fn of(&self, model: SpaceId) -> Option<&Arc<Space>> {
         self.all().find(|space| space.id() == model)
     }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use synapsenet_index::Model;
-use synapsenet_proto::ModelId;
+use synapsenet_proto::SpaceId;
 use synapsenet_storage::Change;
 use tokio::sync::Mutex;
 
@@ -179,7 +179,7 @@ impl Switch {
         Ok(())
     }
 
-    fn refuse_needed(&self, id: ModelId, name: &str) -> Result<(), ModelsError> {
+    fn refuse_needed(&self, id: SpaceId, name: &str) -> Result<(), ModelsError> {
         let spaces = self.memory.spaces();
         if spaces.current.id() == id {
             return Err(ModelsError::Refused(format!("the model {name} is in use: use another one first")));
@@ -192,7 +192,7 @@ impl Switch {
         Ok(())
     }
 
-    async fn drop_all(&self, model: ModelId) -> Result<u64, SwitchError> {
+    async fn drop_all(&self, model: SpaceId) -> Result<u64, SwitchError> {
         // The saved index goes first: one that has what the store has not would never get it again.
         let dir = self.memory.index_dir.clone();
         let forgotten = blocking(move || Space::forget(&dir, model)).await;

@@ -547,7 +547,7 @@ mod tests {
 
     #[test]
     fn an_answer_with_too_much_or_with_a_forged_grain_is_an_offence_and_a_refusal_is_none() {
-        let vector = Vector::new(synapsenet_proto::ModelId::from_bytes([1; 32]), vec![1.0, 2.0]).unwrap();
+        let vector = Vector::new(synapsenet_proto::SpaceId::from_bytes([1; 32]), vec![1.0, 2.0]).unwrap();
         let good = claimed(&author(1), "a text", &vector).to_message();
         let answer = |grains| rpc::Answer { grains, refused: String::new() };
         assert_eq!(open(answer(vec![good.clone()]), 1).unwrap().len(), 1);

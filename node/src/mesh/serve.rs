@@ -14,7 +14,7 @@ use std::sync::Arc;
 use negentropy::Negentropy;
 use prost::Message;
 use synapsenet_net::{PeerId, Request, Response};
-use synapsenet_proto::{Claim, EncodedVector, Encoding, GrainId, ModelId, Topic, Vector, rpc};
+use synapsenet_proto::{Claim, EncodedVector, Encoding, GrainId, SpaceId, Topic, Vector, rpc};
 use synapsenet_storage::{StorageError, View};
 use tokio::sync::watch;
 
@@ -200,11 +200,11 @@ fn fault(error: impl std::fmt::Display) -> Refused {
     FAULT
 }
 
-fn read_model(bytes: &[u8]) -> Result<ModelId, Refused> {
-    bytes.try_into().map(ModelId::from_bytes).map_err(|_| "the id of a model is 32 bytes")
+fn read_model(bytes: &[u8]) -> Result<SpaceId, Refused> {
+    bytes.try_into().map(SpaceId::from_bytes).map_err(|_| "the id of a model is 32 bytes")
 }
 
-fn read_vector(model: ModelId, bytes: Vec<u8>) -> Result<Vector, Refused> {
+fn read_vector(model: SpaceId, bytes: Vec<u8>) -> Result<Vector, Refused> {
     if bytes.first() != Some(&(Encoding::I8 as u8)) {
         return Err("the vector is not encoded in 8 bits");
     }
@@ -224,7 +224,7 @@ impl Grains {
         &mut self,
         view: &View,
         outgoing: &Outgoing,
-        model: Option<ModelId>,
+        model: Option<SpaceId>,
     ) -> Result<bool, StorageError> {
         let claim = match model {
             // One of another rule, made before this program, is of no use to anybody.

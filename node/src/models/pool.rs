@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
 use synapsenet_index::{Arithmetic, Compute, Embedder, Model, Provider, Runtime, Tokenizer};
-use synapsenet_proto::ModelId;
+use synapsenet_proto::SpaceId;
 use tokio::sync::{oneshot, watch};
 
 use super::{Options, lock};
@@ -22,11 +22,11 @@ pub(super) struct Pool {
 struct Inner {
     start: Options,
     /// By their spaces.
-    places: Mutex<HashMap<ModelId, Place>>,
+    places: Mutex<HashMap<SpaceId, Place>>,
     /// Which variant computes a space, where it is not the one that is asked for.
-    variants: Mutex<HashMap<ModelId, Model>>,
+    variants: Mutex<HashMap<SpaceId, Model>>,
     /// The space whose model is never unloaded.
-    in_use: Mutex<Option<ModelId>>,
+    in_use: Mutex<Option<SpaceId>>,
     /// Held by whoever loads, so that two do not take the same room.
     loading: Mutex<()>,
     loaders: Mutex<Vec<JoinHandle<()>>>,
@@ -131,7 +131,7 @@ impl Pool {
     }
 
     /// Names the space whose model is never unloaded.
-    pub fn set_in_use(&self, id: ModelId) {
+    pub fn set_in_use(&self, id: SpaceId) {
         *lock(&self.inner.in_use) = Some(id);
     }
 
@@ -198,7 +198,7 @@ impl Pool {
     }
 
     /// What a space's model takes of the memory, when it is loaded.
-    fn bytes_of(&self, id: ModelId) -> u64 {
+    fn bytes_of(&self, id: SpaceId) -> u64 {
         match lock(&self.inner.places).get(&id) {
             Some(Place::Loaded(loaded)) => loaded.bytes,
             _ => 0,
@@ -394,7 +394,7 @@ impl Pool {
     }
 
     /// Clears the place of a model whose threads have ended unasked, so that the next use loads it again.
-    pub fn bury(&self, id: ModelId) {
+    pub fn bury(&self, id: SpaceId) {
         let mut places = lock(&self.inner.places);
         let is_dead = matches!(places.get(&id), Some(Place::Loaded(loaded)) if loaded.threads.have_ended());
         let place = if is_dead { places.remove(&id) } else { None };

@@ -7,7 +7,7 @@ use std::sync::Mutex;
 
 use anyhow::Context;
 use synapsenet_index::{DESCRIPTION, HubFile, IndexError, Model, Provider};
-use synapsenet_proto::ModelId;
+use synapsenet_proto::SpaceId;
 
 use super::fetch::MAX_STALLED_SECONDS;
 use super::{Variant, lock};
@@ -154,14 +154,14 @@ impl Registry {
     }
 
     /// All variants of a space that can be used.
-    pub fn variants_of(&self, id: ModelId) -> Vec<Model> {
+    pub fn variants_of(&self, id: SpaceId) -> Vec<Model> {
         let models = lock(&self.models);
         let usable = models.iter().filter_map(|installed| installed.model.as_ref().ok());
         usable.filter(|model| model.id() == id).cloned().collect()
     }
 
     /// The variant of a space that is meant, or another one if that is not here.
-    pub fn with_id(&self, id: ModelId) -> Option<Model> {
+    pub fn with_id(&self, id: SpaceId) -> Option<Model> {
         let variants = self.variants_of(id);
         self.meant(&variants).ok().or_else(|| variants.first().cloned())
     }

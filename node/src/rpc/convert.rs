@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use synapsenet_proto::{Draft, Grain, Kind, ModelId, Topic, rpc};
+use synapsenet_proto::{Draft, Grain, Kind, SpaceId, Topic, rpc};
 use synapsenet_storage::{AuthorRule, BadPosition, Position, Record};
 use tokio_stream::wrappers::errors::BroadcastStreamRecvError;
 
@@ -207,7 +207,7 @@ fn hit_message(call: &Call, hit: &Hit) -> rpc::Hit {
 }
 
 fn summary_message(found: Found) -> rpc::SearchSummary {
-    let model = |(id, name): (ModelId, String)| rpc::SearchedModel { name, model_id: id.to_string() };
+    let model = |(id, name): (SpaceId, String)| rpc::SearchedModel { name, model_id: id.to_string() };
     rpc::SearchSummary {
         hits: found.hits.len() as u32,
         searched: found.searched,

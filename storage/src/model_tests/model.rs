@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use synapsenet_proto::{AuthorId, EncodedVector, Grain, GrainId, Kind, ModelId, Topic};
+use synapsenet_proto::{AuthorId, EncodedVector, Grain, GrainId, Kind, SpaceId, Topic};
 
 use crate::tables::{counted_bytes, encode_record};
 use crate::testing::MODEL;
@@ -18,7 +18,7 @@ pub(super) struct Entry {
     pub shared: bool,
     /// The lane that it waits in.
     pub pending: Option<Lane>,
-    pub vectors: BTreeMap<ModelId, EncodedVector>,
+    pub vectors: BTreeMap<SpaceId, EncodedVector>,
     /// Whether its vector of [`MODEL`] is marked.
     pub unchecked: bool,
     pub claim: Option<Vec<u8>>,
@@ -272,7 +272,7 @@ impl Model {
         Outcome::Added { slot: self.last_slot }
     }
 
-    pub fn drop_vectors(&mut self, model: ModelId, limit: usize) -> Outcome {
+    pub fn drop_vectors(&mut self, model: SpaceId, limit: usize) -> Outcome {
         let with_vector = self.entries.iter().filter(|(_, entry)| entry.vectors.contains_key(&model));
         let slots: Vec<Slot> = with_vector.map(|(&slot, _)| slot).take(limit).collect();
         for &slot in &slots {

@@ -1,7 +1,7 @@
 //! What the changes of vectors do: which note has a vector of which model, and which has to wait for one.
 
 use redb::ReadableTable;
-use synapsenet_proto::{EncodedVector, ModelId};
+use synapsenet_proto::{EncodedVector, SpaceId};
 
 use super::Writer;
 use crate::tables::{LOG_ADDED, LOG_REMOVED};
@@ -44,7 +44,7 @@ impl Writer<'_> {
         u16::try_from(known).map_err(|_| StorageError::Damaged("it knows more than 65535 models".to_owned()))
     }
 
-    pub(super) fn drop_vectors(&mut self, model: ModelId, limit: usize) -> Result<Outcome, StorageError> {
+    pub(super) fn drop_vectors(&mut self, model: SpaceId, limit: usize) -> Result<Outcome, StorageError> {
         let (of_model, others): (Vec<Known>, Vec<Known>) =
             self.known_models()?.into_iter().partition(|known| known.id == *model.as_bytes());
         let Some(known) = of_model.first() else { return Ok(Outcome::Dropped { count: 0 }) };
@@ -64,8 +64,8 @@ impl Writer<'_> {
         Ok(Outcome::Dropped { count })
     }
 
-    pub(super) fn rename_model(&mut self, from: ModelId, to: ModelId) -> Result<Outcome, StorageError> {
-        let entry = |writer: &Self, id: ModelId| -> Result<Option<(u16, u64)>, StorageError> {
+    pub(super) fn rename_model(&mut self, from: SpaceId, to: SpaceId) -> Result<Outcome, StorageError> {
+        let entry = |writer: &Self, id: SpaceId| -> Result<Option<(u16, u64)>, StorageError> {
             Ok(writer.tables.models.get(id.as_bytes())?.map(|entry| entry.value()))
         };
         let (Some(former), new) = (entry(self, from)?, entry(self, to)?) else {

@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use synapsenet_proto::{AuthorId, GrainId, MAX_TOPIC_BYTES, ModelId, Topic};
+use synapsenet_proto::{AuthorId, GrainId, MAX_TOPIC_BYTES, SpaceId, Topic};
 
 fuzz_target!(|text: &str| {
     if let Ok(topic) = Topic::new(text) {
@@ -18,7 +18,7 @@ fuzz_target!(|text: &str| {
     if let Ok(author) = text.parse::<AuthorId>() {
         assert_eq!(author.to_string(), lower);
     }
-    if let Ok(model) = text.parse::<ModelId>() {
+    if let Ok(model) = text.parse::<SpaceId>() {
         assert_eq!(model.to_string(), lower);
     }
 });

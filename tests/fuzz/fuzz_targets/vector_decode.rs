@@ -3,9 +3,9 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use synapsenet_proto::{EncodedVector, Encoding, ModelId};
+use synapsenet_proto::{EncodedVector, Encoding, SpaceId};
 
-const MODEL: ModelId = ModelId::from_bytes([1; 32]);
+const MODEL: SpaceId = SpaceId::from_bytes([1; 32]);
 
 fuzz_target!(|bytes: &[u8]| {
     let Ok(vector) = EncodedVector::from_bytes(MODEL, bytes.to_vec()).decode() else { return };

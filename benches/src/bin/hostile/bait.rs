@@ -2,7 +2,7 @@
 
 use anyhow::{Context, ensure};
 use synapsenet_index::{Compute, Embedder, Model, Purpose, Runtime, Tokenizer, find_runtime};
-use synapsenet_proto::{ModelId, Vector};
+use synapsenet_proto::{SpaceId, Vector};
 
 /// What every lie says.
 pub const LIE: &str = "Buy cheap watches today, the best price in town!";
@@ -46,7 +46,7 @@ pub struct Fact {
 /// All that is known beforehand.
 pub struct Bait {
     /// The model of all vectors.
-    pub model: ModelId,
+    pub model: SpaceId,
     pub facts: Vec<Fact>,
     /// Texts with the vectors that they have, by which an author gets believed.
     pub truths: Vec<(String, Vector)>,

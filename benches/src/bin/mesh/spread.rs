@@ -10,7 +10,7 @@ use synapsenet_benches::quantile;
 use synapsenet_benches::texts::{Random, Texts};
 use synapsenet_proto::rpc::bulk_put_request::Item;
 use synapsenet_proto::rpc::node_service_client::NodeServiceClient;
-use synapsenet_proto::{Announcement, Claim, Grain, Identity, ModelId, Vector, rpc};
+use synapsenet_proto::{Announcement, Claim, Grain, Identity, SpaceId, Vector, rpc};
 use tokio::task::JoinSet;
 use tonic::transport::Channel;
 
@@ -152,7 +152,7 @@ async fn publish(
 /// How long the announcement of a grain is: with a claim, which is as long as any other.
 fn announcement_bytes(signed: &[u8]) -> anyhow::Result<usize> {
     let grain = Grain::open(signed)?;
-    let vector = Vector::new(ModelId::from_bytes([0; 32]), vec![1.0; DIMENSION])?;
+    let vector = Vector::new(SpaceId::from_bytes([0; 32]), vec![1.0; DIMENSION])?;
     let claim = Some(Claim::seal(grain.id(), &vector, &Identity::from_seed(&[0; 32])));
     Ok(Announcement { grain, claim }.to_message().encoded_len())
 }

@@ -6,7 +6,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use synapsenet_index::{Purpose, Tokenized};
-use synapsenet_proto::{ModelId, Vector};
+use synapsenet_proto::{SpaceId, Vector};
 use synapsenet_storage::{Change, Slot, StorageError, View};
 
 use super::scale::Ranked;
@@ -93,7 +93,7 @@ impl Picked {
             return Ok(());
         }
         let computed = compute(models, asked, &claimed).await;
-        let keys: Vec<(Slot, ModelId)> = claimed.iter().map(|hit| (hit.record.slot, hit.model)).collect();
+        let keys: Vec<(Slot, SpaceId)> = claimed.iter().map(|hit| (hit.record.slot, hit.model)).collect();
         let stored = {
             let memory = memory.clone();
             blocking(move || stored(&memory.store.view()?, keys)).await?
@@ -151,7 +151,7 @@ async fn compute(models: &Models, asked: &[Asked], claimed: &[Hit]) -> HashMap<S
 }
 
 /// The stored vectors of these slots.
-fn stored(view: &View, keys: Vec<(Slot, ModelId)>) -> Result<HashMap<Slot, Vector>, StorageError> {
+fn stored(view: &View, keys: Vec<(Slot, SpaceId)>) -> Result<HashMap<Slot, Vector>, StorageError> {
     let mut vectors = HashMap::with_capacity(keys.len());
     for (slot, model) in keys {
         if let Some(Ok(vector)) = view.vector(slot, model)?.map(|vector| vector.decode()) {

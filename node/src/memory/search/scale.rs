@@ -1,7 +1,7 @@
 //! Scores: the exact cosine of each candidate, and what it is beside those of another space.
 
 use synapsenet_index::Neighbour;
-use synapsenet_proto::{ModelId, Vector};
+use synapsenet_proto::{SpaceId, Vector};
 use synapsenet_storage::{Slot, View};
 
 use super::{Asked, SearchError};
@@ -13,7 +13,7 @@ pub(super) struct Ranked {
     pub rank: f32,
     pub slot: Slot,
     pub score: f32,
-    pub model: ModelId,
+    pub model: SpaceId,
     /// Whether its vector was only claimed when the candidates were gathered.
     pub is_unchecked: bool,
 }
@@ -49,7 +49,7 @@ pub(super) fn rank(
 /// The exact cosine of each candidate, best first; equal scores in the order of arrival.
 fn rescore(
     view: &View,
-    model: ModelId,
+    model: SpaceId,
     question: &Vector,
     candidates: Vec<Neighbour>,
 ) -> Result<Vec<(Slot, f32)>, SearchError> {

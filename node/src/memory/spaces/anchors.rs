@@ -1,6 +1,6 @@
 //! How scores of two models are brought to one scale.
 
-use synapsenet_proto::{ModelId, Vector};
+use synapsenet_proto::{SpaceId, Vector};
 
 /// Grains with vectors of two models by which their scores are made comparable ...
 pub(super) const MAX_ANCHORS: usize = 128;
@@ -12,13 +12,13 @@ const MIN_ANCHORS: usize = 16;
 /// the former space are stretched until their mean is that of the current one. What is the same stays the same.
 pub(crate) struct Anchors {
     /// The former model.
-    pub former: ModelId,
+    pub former: SpaceId,
     pairs: Vec<(Vector, Vector)>,
 }
 
 impl Anchors {
     /// Anchors of grains with a vector of the current and one of the former model.
-    pub fn new(former: ModelId, pairs: Vec<(Vector, Vector)>) -> Self {
+    pub fn new(former: SpaceId, pairs: Vec<(Vector, Vector)>) -> Self {
         Self { former, pairs }
     }
 
@@ -42,7 +42,7 @@ mod tests {
 
     #[test]
     fn a_score_of_another_model_is_brought_to_the_scale_of_this_one() {
-        let model = |byte| ModelId::from_bytes([byte; 32]);
+        let model = |byte| SpaceId::from_bytes([byte; 32]);
         // Vectors in a plane, so that a cosine is that of the angle between them.
         let at = |model, degrees: f32| {
             let angle = degrees.to_radians();

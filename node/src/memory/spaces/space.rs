@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use anyhow::Context;
 use synapsenet_index::{Hnsw, HnswOptions, IndexError, Model};
-use synapsenet_proto::{EncodedVector, ModelId, Vector};
+use synapsenet_proto::{EncodedVector, SpaceId, Vector};
 use synapsenet_storage::{IndexEvent, IndexEventKind, Slot, StorageError, Store, View};
 
 use super::Unchecked;
@@ -15,7 +15,7 @@ use crate::data_folder::private_dir;
 
 /// Log entries, or stored vectors, that are taken into an index at once.
 const MAX_STEP: usize = 4096;
-/// Hexadecimal digits of a model's id in the name of its folder.
+/// Hexadecimal digits of the id in the name of its folder.
 const FOLDER_DIGITS: usize = 16;
 
 /// Why a space is not what it should be.
@@ -97,7 +97,7 @@ impl Space {
     }
 
     /// The id of its model.
-    pub fn id(&self) -> ModelId {
+    pub fn id(&self) -> SpaceId {
         self.model.id()
     }
 
@@ -234,7 +234,7 @@ impl Space {
     ///
     /// # Errors
     /// What the system says.
-    pub fn forget(index_dir: &Path, model: ModelId) -> std::io::Result<()> {
+    pub fn forget(index_dir: &Path, model: SpaceId) -> std::io::Result<()> {
         let dir = index_dir.join(&model.to_string()[..FOLDER_DIGITS]);
         if dir.exists() { std::fs::remove_dir_all(dir) } else { Ok(()) }
     }

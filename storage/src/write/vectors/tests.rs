@@ -11,7 +11,7 @@ fn pending(store: &Store) -> Vec<Slot> {
 }
 
 /// The slots that have a vector of the model.
-fn with_vector(store: &Store, model: synapsenet_proto::ModelId) -> Vec<Slot> {
+fn with_vector(store: &Store, model: synapsenet_proto::SpaceId) -> Vec<Slot> {
     let view = store.view().unwrap();
     let has_one = |slot: &Slot| view.vector(*slot, model).unwrap().is_some();
     (0..=view.last_slot().unwrap()).filter(has_one).collect()
