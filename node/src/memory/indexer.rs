@@ -435,6 +435,27 @@ mod tests {
         assert!(node.memory.current().unchecked.contains(node.slot_of(id)));
     }
 
+    #[tokio::test(flavor = "multi_thread")]
+    async fn while_somebody_asks_steps_are_small() {
+        let node = Fixture::new();
+        let models = node.models(false);
+        let indexer = node.indexer(&models);
+        assert_eq!(indexer.tokens_now(800).await, 800);
+        let asking = tokio::spawn({
+            let memory = node.memory.clone();
+            async move {
+                loop {
+                    drop(memory.note_question());
+                    tokio::task::yield_now().await;
+                }
+            }
+        });
+        // A machine that stands still for a moment looks quiet.
+        while indexer.tokens_now(800).await != 100 {}
+        asking.abort();
+        while indexer.tokens_now(800).await != 800 {}
+    }
+
     #[tokio::test]
     async fn an_idle_node_checks_every_claim_and_one_lie_costs_its_author_all_of_them() {
         let node = Fixture::new();

@@ -19,8 +19,10 @@ const STEP: usize = 64;
 const MAX_STEP_TOKENS: usize = 2048;
 /// Nothing is embedded anew until so long after a question ...
 const QUIET: Duration = Duration::from_millis(150);
-/// ... but for questions without end it is not held up longer than this for a step.
+/// ... but for questions without end it is not held up longer than this for a step, which is then so many times smaller: whoever
+/// asks next finds the processor busy for a few hundredths of a second at most.
 const MAX_HELD_UP: Duration = Duration::from_millis(250);
+const HELD_UP_PART: usize = 8;
 
 /// What one step found to do.
 struct Step {
@@ -46,11 +48,11 @@ impl Indexer {
         if backlog.remaining().is_empty() {
             return self.let_former_go(&spaces).await;
         }
-        self.wait_for_quiet().await;
+        let most_tokens = self.tokens_now(MAX_STEP_TOKENS).await;
         let slots: Vec<Slot> = backlog.remaining().iter().take(STEP).copied().collect();
         let (memory, current, wanted) = (self.memory.clone(), spaces.current.clone(), slots.clone());
         let Step { notes, shared_seq, taken } =
-            blocking(move || read_step(&memory.store.view()?, &current, &wanted)).await?;
+            blocking(move || read_step(&memory.store.view()?, &current, &wanted, most_tokens)).await?;
         let count = notes.len() as u64;
         let failed = match notes.is_empty() {
             true => Vec::new(),
@@ -112,8 +114,9 @@ impl Indexer {
         self.memory.change_spaces(|now| Arc::ptr_eq(&from.current, &now.current).then(|| change(now)));
     }
 
-    /// Waits until nobody has asked anything for a moment.
-    pub(super) async fn wait_for_quiet(&self) {
+    /// Waits until nobody has asked anything for a moment, and answers how many tokens a step may have that has this many when
+    /// nobody asks.
+    pub(super) async fn tokens_now(&self, when_quiet: usize) -> usize {
         let quiet = async {
             while let Some(left) = self.memory.quiet_for().and_then(|quiet| QUIET.checked_sub(quiet))
                 && !left.is_zero()
@@ -122,8 +125,10 @@ impl Indexer {
             }
         };
         tokio::select! {
-            _ = tokio::time::timeout(MAX_HELD_UP, quiet) => {}
-            () = self.stop.cancelled() => {}
+            waited = tokio::time::timeout(MAX_HELD_UP, quiet) => {
+                if waited.is_ok() { when_quiet } else { when_quiet / HELD_UP_PART }
+            }
+            () = self.stop.cancelled() => when_quiet,
         }
     }
 
@@ -137,14 +142,14 @@ impl Indexer {
 }
 
 /// Puts what has a vector already into the index, and reads what has none, as much as a step may have.
-fn read_step(view: &View, current: &Space, slots: &[Slot]) -> Result<Step, IndexerError> {
+fn read_step(view: &View, current: &Space, slots: &[Slot], most_tokens: usize) -> Result<Step, IndexerError> {
     let (shared_seq, taken) = (view.shared_seq()?, slots.len());
     let mut step = Step { notes: Vec::new(), shared_seq, taken };
     let mut tokens = 0;
     // The step before may have put in some that it did not deal with.
     let missing: Vec<Slot> = slots.iter().copied().filter(|slot| !current.hnsw.contains(*slot)).collect();
     for slot in current.take_stored(view, &missing)? {
-        if tokens >= MAX_STEP_TOKENS {
+        if tokens >= most_tokens {
             step.taken = slots.iter().take_while(|other| **other != slot).count();
             break;
         }

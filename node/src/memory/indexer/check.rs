@@ -17,7 +17,7 @@ use crate::memory::spaces::Space;
 const PURGE_STEP: usize = 1024;
 /// Claims compared in one step ...
 const STEP: usize = 64;
-/// ... and tokens, at a guess: a fraction of a second, after which new notes are seen. Questions overtake them anyway.
+/// ... and tokens, at a guess, while nobody asks: a fraction of a second, after which new notes are seen.
 const MAX_STEP_TOKENS: usize = 1024;
 
 /// A note whose claimed vector is to be compared.
@@ -48,10 +48,10 @@ impl Indexer {
             self.checked = 0;
             return Ok(false);
         }
-        self.wait_for_quiet().await;
+        let most_tokens = self.tokens_now(MAX_STEP_TOKENS).await;
         let (memory, failed, after) = (self.memory.clone(), self.failed.of(space.id()), self.checked);
         let of = space.clone();
-        let (notes, last) = blocking(move || read_step(&memory, &of, &failed, after)).await?;
+        let (notes, last) = blocking(move || read_step(&memory, &of, &failed, after, most_tokens)).await?;
         let Some(last) = last else {
             // What is left is what the model failed on. Those that come next may lie before it.
             self.checked = 0;
@@ -100,11 +100,12 @@ fn read_step(
     space: &Arc<Space>,
     failed: &HashSet<Slot>,
     after: Slot,
+    most_tokens: usize,
 ) -> Result<(Vec<Claimed>, Option<Slot>), IndexerError> {
     let view = memory.store.view()?;
     let (mut notes, mut last, mut tokens) = (Vec::new(), None, 0);
     for slot in space.unchecked.after(after, STEP) {
-        if tokens >= MAX_STEP_TOKENS {
+        if tokens >= most_tokens {
             break;
         }
         last = Some(slot);
