@@ -5,6 +5,7 @@
 
 pub(crate) mod embedder;
 mod fetch;
+mod plan;
 mod pool;
 mod registry;
 pub(crate) mod trial;
