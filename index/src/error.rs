@@ -71,7 +71,7 @@ pub enum IndexError {
     #[error(
         "the model {model} gives wrong vectors: their cosine to those of the published weights is {cosine:.4} for {text:?}, \
          and {promised} is promised. The ONNX Runtime computes it wrongly on this machine, or its files are not what they \
-         say: choose another variant with ai.variant"
+         say: name another variant with ai.model"
     )]
     BrokenPromise {
         /// Its full name.
