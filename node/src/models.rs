@@ -324,6 +324,14 @@ impl Models {
         Ok(provider.runs(self.pool.start().compute.run_tokens))
     }
 
+    /// How many batches of documents `model`, which is loaded if need be, computes at once.
+    ///
+    /// # Errors
+    /// [`EmbedError`].
+    pub async fn lanes(&self, model: &Model) -> Result<usize, EmbedError> {
+        Ok(self.pool.embedder(model).await?.lanes())
+    }
+
     /// Loads a model, unless it is loaded.
     ///
     /// # Errors

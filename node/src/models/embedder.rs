@@ -71,6 +71,8 @@ pub(crate) struct EmbedderHandle {
 struct Shared {
     tokenizer: Tokenizer,
     provider: Provider,
+    /// How many sessions take documents.
+    lanes: usize,
     queue: Arc<Queue>,
     /// Apart, so that many documents do not push out the questions.
     questions: Cache,
@@ -91,6 +93,7 @@ impl EmbedderHandle {
     ) -> (Self, EmbedderThreads) {
         let provider = sessions.first().map_or(Provider::Cpu, Embedder::provider);
         let queue = Arc::new(Queue::default());
+        let lanes = sessions.len();
         let sessions = sessions.into_iter().map(|session| (session, Takes::All));
         let sessions = asked.map(|session| (session, Takes::Questions)).into_iter().chain(sessions);
         // All, before one of them can be the last that goes.
@@ -105,7 +108,7 @@ impl EmbedderHandle {
         let threads = workers.into_iter().map(start).collect();
         let cache = || NonZeroUsize::new(cache_entries).map(|entries| Mutex::new(LruCache::new(entries)));
         let (questions, read) = (cache(), cache());
-        let shared = Arc::new(Shared { tokenizer, provider, queue: queue.clone(), questions, read, metrics });
+        let shared = Arc::new(Shared { tokenizer, provider, lanes, queue: queue.clone(), questions, read, metrics });
         (Self { shared }, EmbedderThreads { queue, threads })
     }
 
@@ -117,6 +120,11 @@ impl EmbedderHandle {
     /// What computes.
     pub fn provider(&self) -> Provider {
         self.shared.provider
+    }
+
+    /// How many batches of documents are computed at once.
+    pub fn lanes(&self) -> usize {
+        self.shared.lanes
     }
 
     /// The vector of a question. It overtakes documents.

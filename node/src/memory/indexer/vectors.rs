@@ -13,8 +13,8 @@ use crate::models::embedder::EmbedError;
 
 /// Texts in one run of the model: more are no faster, however short they are.
 const MAX_BATCH_TEXTS: usize = 64;
-/// Batches handed to the embedder ahead of being needed, so that it never waits for the indexer.
-pub(super) const MAX_BATCHES_IN_FLIGHT: usize = 2;
+/// Batches handed to the embedder beside those that it computes at once, so that none of its sessions waits for the indexer.
+pub(super) const BATCHES_AHEAD: usize = 1;
 
 impl Indexer {
     /// Computes the vectors of these passages. One that the model fails on has none in the answer, nor have those that it has
@@ -43,7 +43,8 @@ impl Indexer {
             let texts = batch.iter().map(|&at| texts[at].clone()).collect();
             self.embed_batch(model, slots, texts)
         });
-        let runs = futures::stream::iter(runs).buffer_unordered(MAX_BATCHES_IN_FLIGHT);
+        let in_flight = self.models.lanes(model).await? + BATCHES_AHEAD;
+        let runs = futures::stream::iter(runs).buffer_unordered(in_flight);
         let mut runs = std::pin::pin!(runs.take_until(self.stop.cancelled()));
         let mut vectors = HashMap::with_capacity(lengths.len());
         while let Some(run) = runs.next().await {
