@@ -73,13 +73,13 @@ class OurBinary:
 
     name = OURS
 
-    def __init__(self, binary, threads, texts):
-        self.binary, self.threads, self.texts = binary, threads, texts
+    def __init__(self, binary, variant, threads, texts):
+        self.binary, self.variant, self.threads, self.texts = binary, variant, threads, texts
         self.loaded = {"load_s": None}
 
     def measure(self, set_name, batched, seconds):
         command = [str(self.binary), "--texts", str(self.texts), "--set", set_name, "--rounds", "1", "--seconds", str(seconds)]
-        command += ["--mode", "batched" if batched else "single", "--threads", str(self.threads)]
+        command += ["--mode", "batched" if batched else "single", "--threads", str(self.threads), "--variant", self.variant]
         environment = {"ORT_DYLIB_PATH": str(ROOT / ".onnxruntime" / "libonnxruntime.so")} | os.environ
         result = json.loads(subprocess.run(command, check=True, capture_output=True, text=True, env=environment).stdout.splitlines()[-1])
         # /proc counts CPU time in hundredths of a second, so a very short run may show none.
@@ -174,6 +174,7 @@ def main():
     parser.add_argument("--seconds", type=int, default=3, help="the least time of one measurement")
     parser.add_argument("--peers", default=",".join(PEERS), help="comma-separated names of peers")
     parser.add_argument("--binary", type=Path, default=ROOT / "target" / "release" / "embed_bench")
+    parser.add_argument("--variant", default="w8", help="what ours computes with: w8 or row8 (default: %(default)s)")
     parser.add_argument("--peer", choices=PEERS, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.peer:
@@ -188,7 +189,7 @@ def main():
         for threads in map(int, arguments.threads.split(",")):
             stacks = [PeerProcess(name, threads, texts) for name in arguments.peers.split(",") if name]
             if arguments.binary.exists():
-                stacks.insert(0, OurBinary(arguments.binary, threads, texts))
+                stacks.insert(0, OurBinary(arguments.binary, arguments.variant, threads, texts))
             else:
                 print(f"{arguments.binary} is missing, only the peers are measured: cargo build --release --workspace --bins")
             best = compare(stacks, sets, modes, arguments.rounds, arguments.seconds)

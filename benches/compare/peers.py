@@ -1,7 +1,7 @@
 """The Python stacks that embedding is compared with, each behind `encode(texts, batch_size) -> float32 [n, 384]`.
 
 All get the same texts, 256 tokens at most, the CPU, and the number of threads that is asked for. sentence-transformers runs the published
-float32 weights; fastembed and onnxruntime run the very `model.onnx` that the node runs.
+float32 weights; fastembed and onnxruntime run the very `model.onnx` that the node runs, onnxruntime either of the node's variants.
 """
 
 import json
@@ -12,6 +12,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 MODEL = ROOT / "index" / "models" / "all-MiniLM-L6-v2"
+ROW8 = ROOT / "index" / "models" / "all-MiniLM-L6-v2-row8"
 PUBLISHED = ROOT / ".venv" / "published"
 MAX_TOKENS = 256
 DIMENSION = 384
@@ -85,6 +86,8 @@ class FastEmbed:
 class OnnxRuntime:
     """onnxruntime and tokenizers by hand, as a careful programmer would: sorted by length, padded to the longest of the batch."""
 
+    folder = MODEL
+
     def __init__(self, threads):
         import onnxruntime
 
@@ -92,7 +95,7 @@ class OnnxRuntime:
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
-        self.session = onnxruntime.InferenceSession(str(MODEL / "model.onnx"), options, providers=["CPUExecutionProvider"])
+        self.session = onnxruntime.InferenceSession(str(self.folder / "model.onnx"), options, providers=["CPUExecutionProvider"])
         self.tokenizer = read_tokenizer()
 
     def encode(self, texts, batch_size):
@@ -114,4 +117,15 @@ class OnnxRuntime:
         return vectors
 
 
-PEERS = {"sentence-transformers": SentenceTransformers, "fastembed": FastEmbed, "onnxruntime": OnnxRuntime}
+class OnnxRuntimeRow8(OnnxRuntime):
+    """The same with the variant that multiplies integers."""
+
+    folder = ROW8
+
+
+PEERS = {
+    "sentence-transformers": SentenceTransformers,
+    "fastembed": FastEmbed,
+    "onnxruntime": OnnxRuntime,
+    "onnxruntime row8": OnnxRuntimeRow8,
+}
