@@ -101,7 +101,7 @@ tables! {
     /// Authors that were caught, whose unchecked vectors are still to go: author -> (created_ms, slot) of the first grain that
     /// was not looked at.
     purges: &'static [u8; 32] => (u64, u64);
-    /// sequence number -> (slot, [`LOG_ADDED`] or [`LOG_REMOVED`]): what the index is still to hear.
+    /// sequence number -> (slot, [`LOG_ADDED`] or [`LOG_REMOVED`]): what the indexes are still to hear.
     index_log: u64 => (u64, u8);
 }
 
@@ -160,7 +160,7 @@ pub(crate) fn counted_bytes(record: usize, claim: usize) -> u64 {
 
 /// A vector was stored where there was none of its model.
 pub(crate) const LOG_ADDED: u8 = 1;
-/// A note that had a vector went, or lost the last one that it had.
+/// A note went, or lost the last vector that it had.
 pub(crate) const LOG_REMOVED: u8 = 2;
 
 /// What is said about a record before its packed grain, so that most filters need not unpack it.

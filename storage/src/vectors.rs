@@ -1,11 +1,12 @@
-//! What can be read about vectors: which a note has, how many a model has, and which notes wait for one.
+//! What indexes are made from: the notes, which vectors each has, how many a model has, and which notes wait for one.
 
 use std::cmp::Reverse;
 use std::ops::ControlFlow;
 
 use redb::{ReadableTable, ReadableTableMetadata};
-use synapsenet_proto::{EncodedVector, SpaceId};
+use synapsenet_proto::{EncodedVector, Grain, Kind, SpaceId};
 
+use crate::tables::{self, Header};
 use crate::{Filter, Lane, Record, Slot, StorageError, View};
 
 impl View {
@@ -196,6 +197,33 @@ impl View {
         Ok(())
     }
 
+    /// The notes with slots above `after`, the lowest slots first, at most `limit`. In the place of one that is damaged stands
+    /// None.
+    ///
+    /// # Errors
+    /// As [`View::counts`].
+    pub fn notes_after(&self, after: Slot, limit: usize) -> Result<Vec<(Slot, Option<Grain>)>, StorageError> {
+        let mut notes = Vec::new();
+        for entry in self.tables.records.range(after.saturating_add(1)..)? {
+            let (slot, record) = entry?;
+            let slot = slot.value();
+            let opened = Header::split(slot, record.value()).and_then(|(header, packed)| {
+                let is_note = header.kind == Kind::Note;
+                is_note.then(|| tables::decode_grain(slot, &header, packed)).transpose()
+            });
+            match opened {
+                Ok(None) => continue,
+                Ok(Some(grain)) => notes.push((slot, Some(grain))),
+                Err(StorageError::DamagedRecord { .. }) => notes.push((slot, None)),
+                Err(error) => return Err(error),
+            }
+            if notes.len() == limit {
+                break;
+            }
+        }
+        Ok(notes)
+    }
+
     /// The number of a model in this file, and how many vectors of it are stored.
     fn model(&self, model: SpaceId) -> Result<Option<(u16, u64)>, StorageError> {
         Ok(self.tables.models.get(model.as_bytes())?.map(|entry| entry.value()))
@@ -223,6 +251,23 @@ mod tests {
         let dropped = write_one(&store, Change::DropVectors { model: MODEL, limit: 9 });
         assert_eq!(dropped, Outcome::Dropped { count: 1 });
         assert_eq!(store.view().unwrap().models().unwrap(), vec![(OTHER_MODEL, 2)]);
+    }
+
+    #[test]
+    fn notes_come_by_their_slots_without_retractions() {
+        let store = store();
+        let slots = [1, 2, 3].map(|n| add(&store, &note(&format!("note {n}"), n)));
+        add(&store, &retraction(&note("note 2", 2), 1, 9));
+        let last = add(&store, &note("note 4", 4));
+        let view = store.view().unwrap();
+        let after = |slot, limit| {
+            let notes = view.notes_after(slot, limit).unwrap();
+            notes.into_iter().map(|(slot, grain)| (slot, grain.unwrap().created_ms())).collect::<Vec<_>>()
+        };
+        assert_eq!(after(0, 9), [(slots[0], 1), (slots[2], 3), (last, 4)]);
+        assert_eq!(after(slots[0], 1), [(slots[2], 3)]);
+        assert_eq!(after(slots[2], 9), [(last, 4)]);
+        assert_eq!(after(last, 9), []);
     }
 
     #[test]

@@ -69,7 +69,7 @@ pub struct IndexEvent {
 pub enum IndexEventKind {
     /// A vector of some model was stored for it, and it had none of that model.
     Added,
-    /// It had a vector and has none of any model now: it went, or its last vector was dropped.
+    /// It went, with the vectors that it had, if it had any; or its last vector was dropped.
     Removed,
 }
 
@@ -155,8 +155,9 @@ impl View {
         Ok(Some(Record { slot, grain, shared, received_ms, searchable }))
     }
 
-    /// What the index is to do after it has done `after`, in order. None when a part of that was pruned: the index must
-    /// be rebuilt from [`View::for_each_vector`], after which it has done [`View::last_index_seq`].
+    /// What an index is to do after it has done `after`, in order. None when a part of that was pruned: the index must
+    /// be rebuilt, one of vectors from [`View::for_each_vector`], one of words from [`View::notes_after`]; after that it has done
+    /// [`View::last_index_seq`]. That a note came is not told here: slots only grow.
     ///
     /// # Errors
     /// As [`View::counts`].

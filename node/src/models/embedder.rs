@@ -108,7 +108,8 @@ impl EmbedderHandle {
         let threads = workers.into_iter().map(start).collect();
         let cache = || NonZeroUsize::new(cache_entries).map(|entries| Mutex::new(LruCache::new(entries)));
         let (questions, read) = (cache(), cache());
-        let shared = Arc::new(Shared { tokenizer, provider, lanes, queue: queue.clone(), questions, read, metrics });
+        let shared =
+            Arc::new(Shared { tokenizer, provider, lanes, queue: queue.clone(), questions, read, metrics });
         (Self { shared }, EmbedderThreads { queue, threads })
     }
 

@@ -189,7 +189,7 @@ impl Model {
             if let Some(target) = entry.grain.retracted() {
                 self.withdrawn.remove(&(target, entry.grain.author()));
             }
-            if !entry.vectors.is_empty() {
+            if entry.grain.kind() == Kind::Note {
                 self.tell(*slot, IndexEventKind::Removed);
             }
             if remember {
@@ -250,10 +250,8 @@ impl Model {
                     && entry.grain.id() == target
                     && entry.grain.author() == grain.author()
             });
-            if let Some((&slot, entry)) = gone {
-                if !entry.vectors.is_empty() {
-                    self.tell(slot, IndexEventKind::Removed);
-                }
+            if let Some((&slot, _)) = gone {
+                self.tell(slot, IndexEventKind::Removed);
                 self.entries.remove(&slot);
             }
         }

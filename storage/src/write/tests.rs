@@ -189,12 +189,12 @@ fn of_several_withdrawals_of_a_grain_the_one_with_the_lowest_id_is_kept() {
 }
 
 #[test]
-fn a_note_that_had_no_vector_goes_without_a_word_to_the_index() {
+fn the_indexes_hear_of_a_note_that_goes_before_it_had_a_vector() {
     let store = store();
     let grain = note("pending", 1);
-    add(&store, &grain);
+    let slot = add(&store, &grain);
     add(&store, &retraction(&grain, 1, 2));
-    assert_eq!(kinds(&store, 0), Some(vec![]));
+    assert_eq!(kinds(&store, 0), Some(vec![(1, slot, IndexEventKind::Removed)]));
 }
 
 #[test]

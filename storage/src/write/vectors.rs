@@ -105,17 +105,15 @@ impl Writer<'_> {
         Ok(false)
     }
 
-    /// Takes the vectors of a note that goes.
+    /// Takes the vectors of a note that goes, and tells that it does.
     pub(super) fn remove_vectors(&mut self, slot: Slot) -> Result<(), StorageError> {
         self.tables.unchecked.remove(slot)?;
-        let mut had_vector = false;
         for Known { id, number, count } in self.known_models()? {
             if self.tables.vectors.remove((number, slot))?.is_some() {
-                had_vector = true;
                 self.tables.models.insert(&id, (number, count.saturating_sub(1)))?;
             }
         }
-        if had_vector { self.log(slot, LOG_REMOVED) } else { Ok(()) }
+        self.log(slot, LOG_REMOVED)
     }
 
     pub(super) fn known_models(&self) -> Result<Vec<Known>, StorageError> {
