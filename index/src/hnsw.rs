@@ -4,6 +4,8 @@
 //! vectors does not depend on their scales. That is a quarter of the memory of f32 and finds nearly the same
 //! neighbours, but their order is only roughly right: ask for more than you need, and rank them by the exact vectors.
 
+mod snapshot;
+
 use std::collections::HashSet;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -12,9 +14,9 @@ use std::thread;
 use synapsenet_proto::{MAX_DIMENSION, SpaceId, Vector};
 use usearch::{Index, IndexOptions, MetricKind, ScalarKind};
 
+use crate::IndexError;
 use crate::gate::Gate;
 use crate::quantised::{cosine, quantise};
-use crate::{IndexError, snapshot};
 
 /// Room for vectors that a new graph starts with; it doubles whenever it is full.
 const FIRST_CAPACITY: usize = 1024;
