@@ -9,13 +9,14 @@
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 /// A gate for `max_shared` readers at once or one writer.
+#[derive(Debug)]
 pub(crate) struct Gate {
     state: Mutex<State>,
     changed: Condvar,
     max_shared: usize,
 }
 
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct State {
     /// Readers inside.
     shared: usize,

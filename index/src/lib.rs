@@ -1,12 +1,14 @@
-//! Text to vectors, vectors to neighbours.
+//! Text to vectors, vectors to neighbours, words to texts.
 //!
-//! Two halves that only share [`Vector`](synapsenet_proto::Vector):
+//! Three parts, of which the first two share [`Vector`](synapsenet_proto::Vector):
 //!
 //! - *text -> vector*: a [`Model`] (description, ONNX graph and tokenizer, checked by hash) is read by a [`Tokenizer`]
 //!   and run by an [`Embedder`] on a [`Runtime`] (the ONNX Runtime library). [`split`] cuts documents into chunks that
 //!   the model sees whole, [`plan_batches`] groups texts so that little time goes into padding.
 //! - *vector -> neighbours*: [`Hnsw`], an approximate nearest-neighbour graph with snapshots. It is derived: whoever
 //!   keeps the vectors can rebuild it, and rescores what it finds.
+//! - *word -> texts*: [`Words`], an inverted index with snapshots, for a [`WordQuestion`] with phrases and exclusions. It
+//!   is derived as well.
 //!
 //! Everything is synchronous; keys are `u64`. The crate refuses to know what a grain is, and the network.
 
@@ -23,6 +25,7 @@ mod provider;
 mod quantised;
 mod snapshot;
 mod weights;
+mod words;
 
 pub use chunk::{Chunk, Section, split};
 pub use embed::{Embedder, Purpose, Tokenized, Tokenizer, plan_batches};
@@ -33,3 +36,4 @@ pub use models::{Arithmetic, DESCRIPTION, Graph, HubFile, Model};
 pub use onnx::{Runtime, find_runtime};
 pub use processor::is_quick_at_integers;
 pub use provider::{Compute, Provider, Runs};
+pub use words::{Text, WordDigests, WordHit, WordQuestion, Words, WordsFound};
