@@ -86,16 +86,14 @@ class FastEmbed:
 class OnnxRuntime:
     """onnxruntime and tokenizers by hand, as a careful programmer would: sorted by length, padded to the longest of the batch."""
 
-    folder = MODEL
-
-    def __init__(self, threads):
+    def __init__(self, threads, model=MODEL / "model.onnx"):
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
-        self.session = onnxruntime.InferenceSession(str(self.folder / "model.onnx"), options, providers=["CPUExecutionProvider"])
+        self.session = onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
         self.tokenizer = read_tokenizer()
 
     def encode(self, texts, batch_size):
@@ -120,7 +118,8 @@ class OnnxRuntime:
 class OnnxRuntimeRow8(OnnxRuntime):
     """The same with the variant that multiplies integers."""
 
-    folder = ROW8
+    def __init__(self, threads):
+        super().__init__(threads, ROW8 / "model.onnx")
 
 
 PEERS = {
