@@ -9,14 +9,13 @@
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 /// A gate for `max_shared` readers at once or one writer.
-#[derive(Debug)]
 pub(crate) struct Gate {
     state: Mutex<State>,
     changed: Condvar,
     max_shared: usize,
 }
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct State {
     /// Readers inside.
     shared: usize,

@@ -3,7 +3,7 @@
 //! - *text -> terms*: [`folding`] makes letters comparable, [`tokens`] cuts them into words, names and pairs of
 //!   characters, [`stems`] takes endings off, [`terms`] does all of it for a text.
 //! - *term -> texts*: [`dictionary`] numbers the terms, [`postings`] holds where each stands, [`inverted`] joins both
-//!   with the documents, [`snapshot`] keeps them on disk.
+//!   with the documents, [`content`] makes bytes of them, which [`snapshot`] keeps on disk.
 //! - *question -> texts*: [`question`] reads what was typed, [`ranking`] scores, [`conditions`] looks for phrases in a
 //!   text and [`marks`] for words.
 //!
@@ -11,6 +11,7 @@
 //! looked for in texts that the caller has at hand.
 
 mod conditions;
+mod content;
 mod dictionary;
 mod folding;
 mod inverted;
@@ -28,6 +29,7 @@ use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
 pub use question::WordQuestion;
+pub use terms::Text;
 
 use crate::IndexError;
 use crate::gate::{Gate, Shared};
@@ -44,15 +46,6 @@ const MAX_KEPT_SCRATCHES: usize = 4;
 const MIN_CANDIDATES: usize = 256;
 /// By how much a search widens when its filter let too few through.
 const WIDENING: usize = 16;
-
-/// A text to index.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Text<'a> {
-    /// All that it is to be found by: body, title, tags. No word reaches from one part into the next.
-    pub parts: &'a [&'a str],
-    /// A BCP 47 tag. The words of a text in no language, or in one without a stemmer, are stemmed as English.
-    pub language: &'a str,
-}
 
 /// A text that was found.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -74,7 +67,6 @@ pub struct WordsFound {
 
 /// An inverted index in memory. All of it may be used from many threads: searches run at the same time, and wait while
 /// a few texts are being added.
-#[derive(Debug)]
 pub struct Words {
     /// Lets searches pass between the slices of an addition, which the lock within would not.
     gate: Gate,
@@ -152,7 +144,8 @@ impl Words {
             index.is_sparse()
         };
         if is_sparse {
-            // Made beside the old one, in which searches go on meanwhile; they only wait while the two change places.
+            // Made beside the old one, which takes as much memory again for a moment. Searches go on in the old one
+            // meanwhile; they only wait while the two change places.
             let mut compacted = self.reading().index.compacted();
             let _alone = self.gate.exclusive();
             std::mem::swap(&mut *self.index.write().unwrap_or_else(PoisonError::into_inner), &mut compacted);
@@ -203,7 +196,8 @@ impl Words {
     ///
     /// A text is found when one of the question's words stands in it, in any form that its language gives it. A word
     /// that stands in no text at all also finds those that it begins (from three letters on) or, if there are none,
-    /// those it is a typing error of (from five letters on). The 64 rarest words of a long question count.
+    /// those it is a typing error of (from five letters on). Of a long question the first 256 words are looked up, and
+    /// the 64 rarest of them count.
     ///
     /// `allow` is called for the best candidates first and as seldom as can be, and never while the index is locked, so
     /// it may be slow. When it lets few through, the search begins again with more candidates.
@@ -277,6 +271,13 @@ impl Words {
         answer
     }
 
+    /// The score that `text` would have if it were indexed here: for texts that come from elsewhere.
+    #[must_use]
+    pub fn score(&self, question: &WordQuestion, text: &Text<'_>) -> f32 {
+        let terms = Terms::of(text, &mut Tokens::default());
+        ranking::score_text(&self.reading().index, question, &terms)
+    }
+
     /// Whether the text under `key` is indexed under the words of `text` exactly, and no others. Looks through the whole
     /// index: for many texts, [`Words::digests`] does so once.
     #[must_use]
@@ -300,8 +301,8 @@ impl Words {
     pub fn save(&self, dir: &Path, store: u64, seq: u64) -> Result<(), IndexError> {
         let _writer = lock(&self.writer);
         // Only writers change the index, so it stays as it is when the pass is given back.
-        let bytes = snapshot::encode(&self.reading().index);
-        snapshot::save(dir, &bytes, store, seq)
+        let content = content::encode(&self.reading().index);
+        snapshot::save(dir, &content, store, seq)
     }
 
     /// Reads the snapshot in `dir` with the mark it was saved under. `None` when there is none, or when it does not fit

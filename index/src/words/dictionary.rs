@@ -40,6 +40,12 @@ impl Dictionary {
         self.numbers.find(hash, |&number| self.term(number) == wanted).copied()
     }
 
+    /// Makes room for terms.
+    pub(crate) fn reserve(&mut self, terms: usize) {
+        let Self { text, ends, numbers, hasher, .. } = self;
+        numbers.reserve(terms, |&number| hasher.hash_one(term(text, ends, number)));
+    }
+
     /// Makes `wanted`, which is not there, the next term; `None` if 4 GiB of terms are there already.
     pub(crate) fn push(&mut self, wanted: &str) -> Option<u32> {
         let number = u32::try_from(self.ends.len()).ok()?;
@@ -58,7 +64,10 @@ impl Dictionary {
 
     /// Puts a number where its term belongs in the order.
     fn place(&mut self, wanted: &str, number: u32) {
-        let (block, at) = self.seek(wanted);
+        let last = self.order.last().and_then(|terms| terms.last());
+        // Those of a snapshot come in order.
+        let is_last = last.is_none_or(|&last| self.term(last) < wanted);
+        let (block, at) = if is_last { (self.order.len(), 0) } else { self.seek(wanted) };
         match self.order.get_mut(block) {
             Some(terms) => terms.insert(at, number),
             // Behind all others.
@@ -164,3 +173,6 @@ fn term<'a>(text: &'a str, ends: &[u32], number: u32) -> &'a str {
 fn following(ch: char) -> Option<char> {
     (ch as u32 + 1..=char::MAX as u32).find_map(char::from_u32)
 }
+
+#[cfg(test)]
+mod tests;

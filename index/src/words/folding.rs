@@ -102,7 +102,7 @@ impl Folding {
         }
         let mut composes = false;
         self.cluster.clear();
-        for ch in text[start..read].chars().filter(|&ch| !is_ignorable(ch)).nfkd() {
+        for ch in text[start..read].chars().filter(|&ch| !is_ignorable(ch) && !is_trade_mark(ch)).nfkd() {
             for lower in ch.to_lowercase() {
                 composes |= fold_char(lower, &mut self.cluster);
             }
@@ -177,8 +177,7 @@ fn extends(ch: char) -> bool {
 
 /// Whether a character is its own folded form, for the scripts in which most texts of such characters are written.
 fn is_settled(ch: char) -> bool {
-    matches!(ch, 'а'..='и' | 'к'..='я' | '\u{3041}'..='\u{304B}' | '\u{4E00}'..='\u{9FFF}' | '\u{AC00}'..='\u{D7A3}')
-        || ch.is_ascii_lowercase()
+    matches!(ch, 'a'..='z' | '0'..='9' | 'а'..='и' | 'к'..='я' | '\u{4E00}'..='\u{9FFF}' | '\u{AC00}'..='\u{D7A3}')
 }
 
 /// The marks that are accents, points or harakat, without which a word is the same word. Signs of the Indic scripts are
@@ -231,6 +230,11 @@ pub(crate) fn is_ignorable(ch: char) -> bool {
         | '\u{1BCA0}'..='\u{1BCA3}'
         | '\u{1D173}'..='\u{1D17A}'
         | '\u{E0000}'..='\u{E0FFF}')
+}
+
+/// The signs that NFKD would make letters of the name before them.
+fn is_trade_mark(ch: char) -> bool {
+    matches!(ch, '\u{2120}' | '\u{2122}')
 }
 
 fn class(ch: char) -> Class {

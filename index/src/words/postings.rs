@@ -40,6 +40,13 @@ struct List {
     level: u8,
 }
 
+impl List {
+    /// Whether its last slice has room for as many bytes.
+    fn has_room(&self, bytes: usize) -> bool {
+        usize::from(self.fill) + bytes <= usize::from(SLICE_BYTES[usize::from(self.level)])
+    }
+}
+
 /// The lists of all terms.
 #[derive(Debug, Default)]
 pub(crate) struct Lists {
@@ -82,12 +89,14 @@ impl Lists {
                 let Some(first) = self.slice(0) else { return false };
                 let only = Posting { doc: head.last, count: head.head };
                 (head.head, head.tail, head.fill, head.level) = (first, first, LINK_BYTES as u16, 0);
-                if !self.write(&mut head, encode(only.doc, only.count)) {
+                let (bytes, length) = encode(only.doc, only.count);
+                if !self.write(&mut head, &bytes[..length]) {
                     return false;
                 }
             }
             let gap = posting.doc - head.last - 1;
-            if !self.write(&mut head, encode(gap, posting.count)) {
+            let (bytes, length) = encode(gap, posting.count);
+            if !self.write(&mut head, &bytes[..length]) {
                 return false;
             }
         }
@@ -97,18 +106,57 @@ impl Lists {
         true
     }
 
-    /// Writes an encoded posting where the list ends, in a new slice if need be; says whether there was room.
-    fn write(&mut self, head: &mut List, (bytes, length): ([u8; MAX_POSTING_BYTES], usize)) -> bool {
-        if usize::from(head.fill) + length > usize::from(SLICE_BYTES[usize::from(head.level)]) {
-            let level = (head.level + 1).min(SLICE_BYTES.len() as u8 - 1);
-            let Some(next) = self.slice(level) else { return false };
-            let link = next.to_le_bytes();
-            self.at_mut(head.tail)[..LINK_BYTES].copy_from_slice(&link);
-            (head.tail, head.fill, head.level) = (next, LINK_BYTES as u16, level);
+    /// Fills an empty list with encoded postings of documents less than `docs`; `None` if the bytes are none, and at
+    /// least one, or there is no room.
+    pub(crate) fn fill(&mut self, list: u32, bytes: &[u8], docs: u32) -> Option<()> {
+        let (mut at, mut start, mut head) = (0, 0, self.lists[list as usize]);
+        debug_assert_eq!(head.len, 0);
+        while at < bytes.len() {
+            let before = at;
+            let (gap, count) = decode(bytes, &mut at)?;
+            let next = if head.len == 0 { 0 } else { head.last + 1 };
+            head.last = next.checked_add(gap).filter(|&doc| doc < docs)?;
+            head.len += 1;
+            if head.len == 1 {
+                head.head = count;
+            }
+            if head.len == 2 {
+                let first = self.slice(0)?;
+                (head.head, head.tail, head.fill, head.level) = (first, first, LINK_BYTES as u16, 0);
+            }
+            // What is read is written slice by slice.
+            if head.len >= 2 && !head.has_room(at - start) {
+                self.write(&mut head, &bytes[start..before]).then_some(())?;
+                start = before;
+                if !head.has_room(at - start) {
+                    self.next_slice(&mut head).then_some(())?;
+                }
+            }
+        }
+        if head.len >= 2 {
+            self.write(&mut head, &bytes[start..]).then_some(())?;
+        }
+        self.lists[list as usize] = head;
+        (head.len > 0).then_some(())
+    }
+
+    /// Writes encoded postings where the list ends, in a new slice if need be; says whether there was room.
+    fn write(&mut self, head: &mut List, bytes: &[u8]) -> bool {
+        if !head.has_room(bytes.len()) && !self.next_slice(head) {
+            return false;
         }
         let fill = usize::from(head.fill);
-        self.at_mut(head.tail)[fill..fill + length].copy_from_slice(&bytes[..length]);
-        head.fill += length as u16;
+        self.at_mut(head.tail)[fill..fill + bytes.len()].copy_from_slice(bytes);
+        head.fill += bytes.len() as u16;
+        true
+    }
+
+    /// Goes on in a new slice; says whether there was room for one.
+    fn next_slice(&mut self, head: &mut List) -> bool {
+        let level = (head.level + 1).min(SLICE_BYTES.len() as u8 - 1);
+        let Some(next) = self.slice(level) else { return false };
+        self.at_mut(head.tail)[..LINK_BYTES].copy_from_slice(&next.to_le_bytes());
+        (head.tail, head.fill, head.level) = (next, LINK_BYTES as u16, level);
         true
     }
 
@@ -140,27 +188,33 @@ impl Lists {
 
     /// Gives each posting of a list to `take`, in the order of documents.
     pub(crate) fn for_each(&self, list: u32, mut take: impl FnMut(Posting)) {
+        self.any(list, |posting| {
+            take(posting);
+            false
+        });
+    }
+
+    /// Whether `is_wanted` is true of a posting of a list; those after the first such one are not looked at.
+    pub(crate) fn any(&self, list: u32, mut is_wanted: impl FnMut(Posting) -> bool) -> bool {
         let head = self.lists[list as usize];
         if head.len <= 1 {
-            if head.len == 1 {
-                take(Posting { doc: head.last, count: head.head });
-            }
-            return;
+            return head.len == 1 && is_wanted(Posting { doc: head.last, count: head.head });
         }
-        let (mut place, mut level, mut doc) = (head.head, 0, None);
+        let (mut place, mut level, mut next) = (head.head, 0, 0);
         loop {
             let is_last = place == head.tail;
             let end = if is_last { head.fill } else { SLICE_BYTES[level] };
             let slice = &self.at(place)[..usize::from(end)];
             let mut at = LINK_BYTES;
-            while at < slice.len() {
-                let Some((gap, count)) = decode(slice, &mut at) else { break };
-                let next = doc.map_or(gap, |doc: u32| doc + 1 + gap);
-                doc = Some(next);
-                take(Posting { doc: next, count });
+            while let Some((gap, count)) = decode(slice, &mut at) {
+                let doc = next + gap;
+                if is_wanted(Posting { doc, count }) {
+                    return true;
+                }
+                next = doc + 1;
             }
             if is_last {
-                return;
+                return false;
             }
             place = u32::from_le_bytes([slice[0], slice[1], slice[2], slice[3]]);
             level = (level + 1).min(SLICE_BYTES.len() - 1);
@@ -223,3 +277,6 @@ pub(crate) fn push_tight<T>(vector: &mut Vec<T>, value: T) {
     }
     vector.push(value);
 }
+
+#[cfg(test)]
+mod tests;

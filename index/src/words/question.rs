@@ -1,6 +1,7 @@
 //! A question in words: what is looked for, what must stand in a text, and what must not.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::ops::Range;
 
 use crate::words::conditions::Phrase;
@@ -10,12 +11,16 @@ use crate::words::tokens::{Kind, Token, Tokens};
 
 /// The most distinct words of a question that are looked up; those that come after are passed over.
 const MAX_WORDS: usize = 256;
+/// A question of more words is prose: its quotes and hyphens are no conditions, as they rarely are meant so there.
+const MAX_CONDITIONED_WORDS: usize = 16;
+/// A word that stands in the question again counts so often at most.
+const MAX_COUNT: u8 = 8;
 /// The most quoted phrases, and the most excluded words and phrases, that are heeded.
 const MAX_CONDITIONS: usize = 32;
 
 /// A question as it is typed: words, `"quoted phrases"` that must stand in a text, `-excluded` words and
 /// `-"excluded phrases"` that must not. Typographic quotes are quotes. A quote that is not closed, and a hyphen within a
-/// word or before a space, is what it looks like.
+/// word or before a space, is what it looks like, and so are all in a question of more than 16 words.
 #[derive(Debug, Clone, Default)]
 pub struct WordQuestion {
     plain: String,
@@ -32,12 +37,14 @@ pub(crate) struct QuestionWord {
     /// With umlauts written out, where it has any.
     spelt: Option<String>,
     pub(crate) kind: Kind,
+    /// How often it stands in the question, at most [`MAX_COUNT`].
+    pub(crate) count: u8,
 }
 
 impl QuestionWord {
     fn of(token: &Token<'_>) -> Self {
         let spelt = token.spelt.as_ref().map(|spelt| spelt.clone().into_owned());
-        Self { form: token.form.clone().into_owned(), spelt, kind: token.kind }
+        Self { form: token.form.clone().into_owned(), spelt, kind: token.kind, count: 1 }
     }
 
     /// The terms under which a text in one of `languages` has it: the word itself and its stems.
@@ -67,7 +74,9 @@ impl WordQuestion {
         let mut plain = Vec::new();
         let mut tokens = Tokens::default();
         let mut words = Words::default();
-        for piece in pieces(text) {
+        let is_prose = text.split_whitespace().nth(MAX_CONDITIONED_WORDS).is_some();
+        let pieces = if is_prose { vec![Piece::Plain(text)] } else { pieces(text) };
+        for piece in pieces {
             match piece {
                 Piece::Plain(part) => {
                     tokens.cut(part, |token| words.take(&token, false));
@@ -143,7 +152,8 @@ impl WordQuestion {
 /// The distinct words of a question.
 #[derive(Default)]
 struct Words {
-    seen: HashSet<QuestionWord>,
+    /// Where each stands in `telling`.
+    places: HashMap<(String, Kind), usize>,
     telling: Vec<QuestionWord>,
     /// Words such as `what`, which count where nothing else is left.
     asking: Vec<QuestionWord>,
@@ -151,7 +161,7 @@ struct Words {
 
 impl Words {
     fn take(&mut self, token: &Token<'_>, is_quoted: bool) {
-        if self.seen.len() >= MAX_WORDS || (token.kind == Kind::Word && is_stop_word(&token.form)) {
+        if self.telling.len() >= MAX_WORDS || (token.kind == Kind::Word && is_stop_word(&token.form)) {
             return;
         }
         let asks = !is_quoted && token.kind == Kind::Word && is_question_word(&token.form);
@@ -160,8 +170,17 @@ impl Words {
             if !self.asking.contains(&word) {
                 self.asking.push(word);
             }
-        } else if self.seen.insert(word.clone()) {
-            self.telling.push(word);
+            return;
+        }
+        match self.places.entry((word.form.clone(), word.kind)) {
+            Entry::Occupied(place) => {
+                let known = &mut self.telling[*place.get()];
+                known.count = known.count.saturating_add(1).min(MAX_COUNT);
+            }
+            Entry::Vacant(place) => {
+                place.insert(self.telling.len());
+                self.telling.push(word);
+            }
         }
     }
 }
@@ -188,56 +207,55 @@ fn pieces(text: &str) -> Vec<Piece<'_>> {
     let mut closes = true;
     while let Some(ch) = text[at..].chars().next() {
         let before = text[..at].chars().next_back();
-        let hyphen = ch == '-' && before.is_none_or(char::is_whitespace);
-        let rest = &text[at + if hyphen { 1 } else { 0 }..];
-        let opens =
-            closes && rest.starts_with(is_quote) && (hyphen || before.is_none_or(|ch| !ch.is_alphanumeric()));
-        let content = if opens { quoted(rest) } else { None };
-        closes &= !opens || content.is_some();
-        let (content, is_phrase) = match content {
-            Some(content) => (content, true),
-            None if hyphen && rest.starts_with(|ch: char| ch.is_alphanumeric() || ch == '_') => {
-                (word(rest), false)
-            }
-            None => {
-                at += ch.len_utf8();
-                continue;
-            }
+        let excludes = ch == '-' && before.is_none_or(char::is_whitespace);
+        let start = at + usize::from(excludes);
+        let rest = &text[start..];
+        let may_open = excludes || before.is_none_or(|before| !before.is_alphanumeric());
+        let opens = closes && may_open && rest.starts_with(is_quote);
+        let found = match (opens, excludes) {
+            (true, _) => quoted(rest),
+            (false, true) => word(rest),
+            (false, false) => None,
+        };
+        closes &= !opens || found.is_some();
+        let Some((content, length)) = found else {
+            at += ch.len_utf8();
+            continue;
         };
         pieces.push(Piece::Plain(&text[plain..at]));
-        pieces.push(if hyphen { Piece::Excluded(content) } else { Piece::Phrase(content) });
-        // `content` is a slice of `rest`, so this is where it ends, with its closing quote.
-        at = text.len() - rest.len() + opened(rest, is_phrase) + content.len();
-        at += if is_phrase { text[at..].chars().next().map_or(0, char::len_utf8) } else { 0 };
+        pieces.push(if excludes { Piece::Excluded(content) } else { Piece::Phrase(content) });
+        at = start + length;
         plain = at;
     }
     pieces.push(Piece::Plain(&text[plain..]));
     pieces
 }
 
-/// The bytes of the opening quote of a phrase.
-fn opened(rest: &str, is_phrase: bool) -> usize {
-    if is_phrase { rest.chars().next().map_or(0, char::len_utf8) } else { 0 }
-}
-
 fn is_quote(ch: char) -> bool {
     matches!(ch, '"' | '\u{201C}' | '\u{201D}' | '\u{201E}')
 }
 
-/// What stands between the quote that `text` begins with and the one that closes it, which no letter follows.
-fn quoted(text: &str) -> Option<&str> {
+/// What stands between the quote that `text` begins with and the one that closes it, which no letter follows; and the
+/// bytes of it with its quotes.
+fn quoted(text: &str) -> Option<(&str, usize)> {
     let mut chars = text.char_indices().skip(1).peekable();
     let start = chars.peek()?.0;
     while let Some((at, ch)) = chars.next() {
         if is_quote(ch) && chars.peek().is_none_or(|(_, next)| !next.is_alphanumeric()) {
-            return Some(&text[start..at]);
+            return Some((&text[start..at], at + ch.len_utf8()));
         }
     }
     None
 }
 
-/// The word that `text` begins with, without signs that end a sentence.
-fn word(text: &str) -> &str {
+/// The word that `text` begins with, without signs that end a sentence; and the bytes of it with them.
+fn word(text: &str) -> Option<(&str, usize)> {
+    if !text.starts_with(|first: char| first.is_alphanumeric() || first == '_') {
+        return None;
+    }
     let end = text.find(char::is_whitespace).unwrap_or(text.len());
-    text[..end].trim_end_matches([',', '.', ';', ':', '?', '!', ')'])
+    Some((text[..end].trim_end_matches([',', '.', ';', ':', '?', '!', ')']), end))
 }
+
+#[cfg(test)]
+mod tests;

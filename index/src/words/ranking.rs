@@ -10,6 +10,7 @@ use crate::words::WordHit;
 use crate::words::inverted::Inverted;
 use crate::words::postings::Posting;
 use crate::words::question::{QuestionWord, WordQuestion};
+use crate::words::terms::Terms;
 use crate::words::tokens::Kind;
 
 /// How soon a word that stands in a text again stops to count more (k1 of the paper).
@@ -30,8 +31,12 @@ const MAX_CANDIDATE_TERMS: usize = 10_000;
 const MIN_PREFIX_CHARS: usize = 3;
 /// The least letters of a word that may be a typing error.
 const MIN_EDITED_CHARS: usize = 5;
+/// The most letters at the end of a word that may be a typing error where stems have lost theirs.
+const MAX_ENDING_CHARS: usize = 3;
 /// Documents of a block, for which is noted whether any was scored.
 const BLOCK_DOCS: usize = 256;
+/// Documents whose scores are compared at once.
+const ROW_DOCS: usize = 32;
 
 /// The working memory of a search.
 #[derive(Debug, Default)]
@@ -75,6 +80,30 @@ pub(crate) fn score(index: &Inverted, question: &WordQuestion, scratch: &mut Scr
     }
 }
 
+/// The score that a text with these terms would have if it were one of the index, in which words are as rare as they are.
+pub(crate) fn score_text(index: &Inverted, question: &WordQuestion, terms: &Terms) -> f32 {
+    let spread = SATURATION * LENGTH_WEIGHT / index.mean_length();
+    let length = terms.length() as f32;
+    let mut postings = Vec::new();
+    let mut languages = index.languages;
+    languages.insert(terms.language());
+    let mut sum = 0.0;
+    for word in question.words().iter().take(MAX_SCORED_WORDS) {
+        let forms = word.forms(languages.iter());
+        let count_of = |form: &String| terms.iter().filter(|term| *term == form.as_str()).count();
+        let count = forms.iter().map(count_of).max().unwrap_or_default() as f32;
+        if count == 0.0 {
+            continue;
+        }
+        let known: Vec<u32> = forms.iter().filter_map(|form| index.dictionary.number(form)).collect();
+        unite(index, &known, &mut postings);
+        let idf = inverse_frequency(index.len(), postings.len());
+        let score = count / (count + SATURATION * (1.0 - LENGTH_WEIGHT) + spread * length);
+        sum += f32::from(word.count) * idf * (SATURATION + 1.0) * score;
+    }
+    sum
+}
+
 /// How telling a word is that stands in `having` of `all` texts.
 fn inverse_frequency(all: usize, having: usize) -> f32 {
     let (all, having) = (all as f64, having as f64);
@@ -104,7 +133,7 @@ fn unite(index: &Inverted, terms: &[u32], postings: &mut Vec<Posting>) {
     }
 }
 
-/// The terms to look up. No term is looked up for two words.
+/// The terms to look up, each once: another form of a word that was met makes that one count more.
 fn wanted(index: &Inverted, words: &[QuestionWord]) -> Vec<Wanted> {
     let mut taken: Vec<u32> = Vec::new();
     let mut wanted = Vec::new();
@@ -116,10 +145,11 @@ fn wanted(index: &Inverted, words: &[QuestionWord]) -> Vec<Wanted> {
             missing.push(word);
             continue;
         }
-        take(index, &terms, 1.0, &mut taken, &mut wanted);
+        take(index, &terms, f32::from(word.count), &mut taken, &mut wanted);
     }
     for word in missing.into_iter().take(MAX_EXPANDED_WORDS) {
-        take(index, &expansions(index, word), EXPANSION_WEIGHT, &mut taken, &mut wanted);
+        let weight = EXPANSION_WEIGHT * f32::from(word.count);
+        take(index, &expansions(index, word), weight, &mut taken, &mut wanted);
     }
     wanted
 }
@@ -129,6 +159,11 @@ fn take(index: &Inverted, terms: &[u32], weight: f32, taken: &mut Vec<u32>, want
     free.sort_unstable();
     free.dedup();
     if free.is_empty() {
+        if let Some(same) =
+            wanted.iter_mut().find(|wanted| terms.iter().any(|term| wanted.terms.contains(term)))
+        {
+            same.weight += weight;
+        }
         return;
     }
     taken.extend(&free);
@@ -138,16 +173,12 @@ fn take(index: &Inverted, terms: &[u32], weight: f32, taken: &mut Vec<u32>, want
 
 /// Whether a text that is not removed has the term.
 fn has_text(index: &Inverted, term: u32) -> bool {
-    let mut has = false;
-    if index.len() == index.docs() {
-        return index.lists.count(term) > 0;
-    }
-    index.lists.for_each(term, |posting| has |= index.length(posting.doc).is_some());
-    has
+    index.lists.any(term, |posting| index.length(posting.doc).is_some())
 }
 
-/// Terms in place of a word that stands nowhere: those that it begins, or else those that it is a typing error of. A
-/// number or a name with one sign changed is another one, so only words are held to be typing errors.
+/// Terms in place of a word that stands nowhere: those that it begins, or else those that it is a typing error of, or
+/// else, as the terms are stems and the error may be in the ending, the longest that begins it. A number or a name with
+/// one sign changed is another one, so only words are held to be typing errors.
 fn expansions(index: &Inverted, word: &QuestionWord) -> Vec<u32> {
     let chars = word.form.chars().count();
     let least = if word.kind == Kind::Gram { 1 } else { MIN_PREFIX_CHARS };
@@ -165,6 +196,12 @@ fn expansions(index: &Inverted, word: &QuestionWord) -> Vec<u32> {
         terms.sort_unstable();
         terms.dedup();
         terms.retain(|&term| has_text(index, term));
+        if terms.is_empty() {
+            let most = MAX_ENDING_CHARS.min(chars - MIN_EDITED_CHARS);
+            let starts = word.form.char_indices().rev().take(most).map(|(at, _)| &word.form[..at]);
+            let mut known = starts.filter_map(|start| index.dictionary.number(start));
+            terms.extend(known.find(|&term| has_text(index, term)));
+        }
     }
     terms.sort_by_key(|&term| std::cmp::Reverse(index.lists.count(term)));
     terms.truncate(MAX_EXPANSIONS);
@@ -186,22 +223,30 @@ impl Scratch {
     pub(crate) fn best(&self, index: &Inverted, most: usize) -> Vec<WordHit> {
         let mut hits: Vec<WordHit> = Vec::new();
         let room = most.saturating_mul(2).max(64);
-        // Nothing below this is among the best.
-        let mut least = 0.0;
-        for block in (0..self.blocks.len()).filter(|&block| self.blocks[block]) {
+        // Nothing that is not before this is among the best.
+        let mut last = WordHit { key: 0, score: f32::MIN_POSITIVE };
+        // The newest first: among equals they win, so the others are passed over.
+        for block in (0..self.blocks.len()).rev().filter(|&block| self.blocks[block]) {
             let first = block * BLOCK_DOCS;
             let scores = &self.scores[first..self.scores.len().min(first + BLOCK_DOCS)];
-            for (at, &score) in scores.iter().enumerate() {
-                if score > 0.0 && score >= least {
-                    hits.push(WordHit { key: index.key((first + at) as u32), score });
-                    if hits.len() >= room {
-                        least = keep_best(&mut hits, most);
+            for (row, scores) in scores.chunks(ROW_DOCS).enumerate().rev() {
+                // Without a branch for each, so that a row is compared at once.
+                if !scores.iter().fold(false, |any, &score| any | (score >= last.score)) {
+                    continue;
+                }
+                for (at, &score) in scores.iter().enumerate().rev().filter(|(_, score)| **score >= last.score)
+                {
+                    let hit = WordHit { key: index.key((first + row * ROW_DOCS + at) as u32), score };
+                    if score > last.score || best_first(&hit, &last).is_lt() {
+                        hits.push(hit);
                     }
+                }
+                if hits.len() >= room {
+                    last = keep_best(&mut hits, most).unwrap_or(last);
                 }
             }
         }
-        keep_best(&mut hits, most);
-        hits.sort_unstable_by(best_first);
+        sort_best(&mut hits, most);
         hits
     }
 
@@ -217,16 +262,15 @@ impl Scratch {
     }
 }
 
-/// Keeps the `most` best and says the least score among them.
-pub(crate) fn keep_best(hits: &mut Vec<WordHit>, most: usize) -> f32 {
-    if most == 0 || hits.len() <= most {
-        hits.truncate(most);
-        return if most == 0 { f32::INFINITY } else { 0.0 };
-    }
-    let (_, last, _) = hits.select_nth_unstable_by(most - 1, best_first);
-    let least = last.score;
+/// Keeps the `most` best and says which is the last of them, if some had to go.
+fn keep_best(hits: &mut Vec<WordHit>, most: usize) -> Option<WordHit> {
+    let last = if most > 0 && hits.len() > most {
+        Some(*hits.select_nth_unstable_by(most - 1, best_first).1)
+    } else {
+        None
+    };
     hits.truncate(most);
-    least
+    last
 }
 
 /// Sorts hits best first and keeps `most`.

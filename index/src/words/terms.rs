@@ -1,8 +1,16 @@
 //! The terms of a text: its tokens in the form in which they are indexed.
 
-use crate::words::Text;
 use crate::words::stems::{Language, is_stop_word};
 use crate::words::tokens::{Kind, Token, Tokens};
+
+/// A text to index.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Text<'a> {
+    /// All that it is to be found by: body, title, tags. No word reaches from one part into the next.
+    pub parts: &'a [&'a str],
+    /// A BCP 47 tag. The words of a text in no language, or in one without a stemmer, are stemmed as English.
+    pub language: &'a str,
+}
 
 /// The terms of one text, in the order in which they stand there.
 #[derive(Debug)]

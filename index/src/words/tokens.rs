@@ -117,7 +117,7 @@ impl<F: FnMut(Token<'_>)> Cutter<'_, F> {
         let whole = trimmed(self.glyphs, run.clone());
         let glyphs = &self.glyphs[whole.clone()];
         let is_joined = glyphs.iter().any(|glyph| glyph.class == Class::Joint);
-        if is_joined && glyphs.iter().any(is_telling) && glyphs.iter().any(|glyph| is_letter(glyph)) {
+        if is_joined && glyphs.iter().any(is_telling) && glyphs.iter().any(is_letter) {
             self.emit(whole.clone(), Kind::Verbatim, false);
         }
         let mut at = run.start;
@@ -158,15 +158,13 @@ impl<F: FnMut(Token<'_>)> Cutter<'_, F> {
 
     /// The letter that an apostrophe leaves alone: the `s` of `cat's`, the `l` of `l'homme`.
     fn is_elided(&self, word: &Range<usize>) -> bool {
-        let is = |at: Option<usize>, wanted: fn(&Glyph) -> bool| {
-            at.and_then(|at| self.glyphs.get(at)).is_some_and(wanted)
-        };
-        let (apostrophe, letter): (fn(&Glyph) -> bool, fn(&Glyph) -> bool) =
-            (|glyph| glyph.ch == '\'', |glyph| glyph.class == Class::Word);
+        let glyph = |at: Option<usize>| at.and_then(|at| self.glyphs.get(at));
+        let is_apostrophe = |at| glyph(at).is_some_and(|glyph| glyph.ch == '\'');
+        let is_word = |at| glyph(at).is_some_and(|glyph| glyph.class == Class::Word);
         word.len() == 1
             && !self.glyphs[word.start].is_numeric()
-            && ((is(word.start.checked_sub(1), apostrophe) && is(word.start.checked_sub(2), letter))
-                || (is(Some(word.end), apostrophe) && is(Some(word.end + 1), letter)))
+            && ((is_apostrophe(word.start.checked_sub(1)) && is_word(word.start.checked_sub(2)))
+                || (is_apostrophe(Some(word.end)) && is_word(Some(word.end + 1))))
     }
 
     fn emit(&mut self, range: Range<usize>, kind: Kind, counts: bool) {
@@ -224,3 +222,6 @@ fn bounded(form: &str) -> Cow<'_, str> {
     let hash = blake3::hash(form.as_bytes()).to_hex();
     Cow::Owned(format!("{head}\u{2026}{}", &hash[..16]))
 }
+
+#[cfg(test)]
+mod tests;
