@@ -20,6 +20,9 @@ const TOKEN_VECTORS: &str = "last_hidden_state";
 const INPUT_IDS: &str = "input_ids";
 const ATTENTION_MASK: &str = "attention_mask";
 const TOKEN_TYPES: &str = "token_type_ids";
+/// How vocabularies name the token for what they do not hold.
+const UNKNOWN: [&str; 2] = ["[UNK]", "<unk>"];
+
 /// Cuts texts into the tokens of one model. Cheap to clone, and may be used from many threads.
 #[derive(Clone)]
 pub struct Tokenizer {
@@ -29,6 +32,8 @@ pub struct Tokenizer {
 struct Shared {
     inner: Inner,
     max_tokens: usize,
+    /// The token that stands for what the vocabulary does not hold, if it has one.
+    unknown: Option<u32>,
     /// The special tokens that the model wants before and after a text.
     before: Vec<u32>,
     after: Vec<u32>,
@@ -86,8 +91,9 @@ impl Tokenizer {
         let splits_at_spaces =
             matches!(inner.get_pre_tokenizer(), Some(PreTokenizerWrapper::BertPreTokenizer(_)));
         let mut shared = Shared {
-            inner,
             max_tokens: model.max_tokens(),
+            unknown: UNKNOWN.iter().find_map(|token| inner.token_to_id(token)),
+            inner,
             before,
             after,
             question_prefix: model.question_prefix().to_owned(),
@@ -123,6 +129,17 @@ impl Tokenizer {
             .map(|window| [&shared.before, &encoding.get_ids()[window], &shared.after].concat())
             .collect();
         Tokenized { windows }
+    }
+
+    /// The share of the text's tokens, 0 to 1, that stand for what the model's vocabulary does not hold: near 1 for a script that it
+    /// cannot read, of which every text looks the same to it. 0 for an empty text.
+    #[must_use]
+    pub fn unknown_share(&self, text: &Tokenized) -> f32 {
+        let special = (self.shared.before.len() + self.shared.after.len()) * text.windows.len();
+        let read = text.len().saturating_sub(special);
+        let is_unknown = |token: &&u32| Some(**token) == self.shared.unknown;
+        let unknown = text.windows.iter().flatten().filter(is_unknown).count();
+        if read == 0 { 0.0 } else { unknown as f32 / read as f32 }
     }
 
     /// The tokens that every document has beside its text: special ones and the prefix.

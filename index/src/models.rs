@@ -217,6 +217,12 @@ impl Model {
         &self.inner.description.files.onnx.sha256
     }
 
+    /// The languages that it was made for, as BCP 47 tags; none where they are many, or not known.
+    #[must_use]
+    pub fn languages(&self) -> &[String] {
+        &self.inner.description.languages
+    }
+
     /// What its graph multiplies.
     #[must_use]
     pub fn arithmetic(&self) -> Arithmetic {

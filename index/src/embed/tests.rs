@@ -281,10 +281,28 @@ fn odd_texts_have_vectors_too() {
 }
 
 #[test]
+fn a_script_that_the_vocabulary_does_not_hold_is_told_from_one_that_it_does() {
+    let share = |text: &str| {
+        let tokens = tokenizer().tokenize(text, Purpose::Question);
+        tokenizer().unknown_share(&tokens)
+    };
+    for readable in ["Where is the main valve?", "Wo ist der Gashahn, und wer hat den Schlüssel?", "x", ""] {
+        assert_eq!(share(readable), 0.0, "{readable}");
+    }
+    for unreadable in ["หนังสือเดินทางหมดอายุเมื่อไร", "🎉🚀"]
+    {
+        assert!(share(unreadable) > 0.9, "{unreadable}: {}", share(unreadable));
+    }
+    let mixed = share("The passport (หนังสือเดินทาง) is in the drawer of the desk.");
+    assert!(mixed > 0.0 && mixed < 0.3, "{mixed}");
+}
+
+#[test]
 fn a_prefix_is_put_before_the_text() {
     let mut shared = Shared {
         inner: tokenizer().shared.inner.clone(),
         max_tokens: 256,
+        unknown: Some(100),
         before: vec![101],
         after: vec![102],
         question_prefix: "query: ".to_owned(),

@@ -40,6 +40,9 @@ pub(super) struct Description {
     pub(super) batch_invariant: bool,
     #[serde(default)]
     pub(super) arithmetic: Arithmetic,
+    /// The languages that it was made for, as BCP 47 tags; nothing where they are many, or not known.
+    #[serde(default)]
+    pub(super) languages: Vec<String>,
     /// The sha256 of the published weights that the graph computes. Where nothing is said, the graph itself is what is
     /// published.
     pub(super) weights: Option<String>,
