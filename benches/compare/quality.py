@@ -2,14 +2,16 @@
 """Retrieval quality on collections with human judgments: nDCG@10 of sentence-transformers, of our embedder, and of a whole node.
 
     .venv/bin/python benches/compare/quality.py --data FOLDER
-    .venv/bin/python benches/compare/quality.py --data FOLDER --node
+    .venv/bin/python benches/compare/quality.py --data FOLDER --node --modes hybrid,meaning,words
+    python3 benches/compare/quality.py --data FOLDER --only-node      # needs no package but numpy
 
 FOLDER holds a folder for each collection (such as cranfield, cisi and cacm) with `docs.jsonl.gz` and `queries.jsonl` ({"id", "text"} a line) and
 `qrels.tsv` (query, doc, grade, with a heading line). When it is absent, nothing is measured and the exit code is 0.
 
 `reference` is sentence-transformers with the published float32 weights, texts cut at 256 tokens, every document compared. `ours` is the same
 with the vectors of `embed_bench`. `node` starts `synapsenet run` on an empty folder, adds every document as a file, and asks through the
-command line: so it has splitting of long documents, storage, the graph and the ranking in it, and a document counts by its best part.
+command line, in each of the modes side by side: so it has splitting of long documents, storage, both indexes and the ranking in it, and a
+document counts by its best part.
 
 nDCG@10 takes the grades as gains and divides by log2(rank + 1), averaged over the questions that have a judgment.
 """
@@ -134,14 +136,14 @@ class RunningNode:
                 raise SystemExit("the node did not finish indexing in time")
             time.sleep(0.5)
 
-    def search(self, text):
+    def search(self, text, mode):
         """The hits for a question, best first."""
-        lines = self.call("search", "--limit", str(NODE_HITS), "--", text).stdout.splitlines()
+        lines = self.call("search", "--limit", str(NODE_HITS), "--mode", mode, "--", text).stdout.splitlines()
         return [hit for hit in map(json.loads, lines) if "score" in hit]
 
 
-def node_rankings(binary, documents, queries):
-    """The rankings by a node that holds the documents as files."""
+def node_rankings(binary, documents, queries, modes):
+    """The rankings by a node that holds the documents as files: {mode: {query: [document]}}."""
     with tempfile.TemporaryDirectory() as scratch:
         data, files = Path(scratch) / "data", Path(scratch) / "files"
         data.mkdir(mode=0o700)
@@ -150,10 +152,11 @@ def node_rankings(binary, documents, queries):
             (files / f"{name}.txt").write_text(text, encoding="utf-8")
         with RunningNode(binary, data) as node:
             node.add(files)
-            rankings = {}
+            rankings = {mode: {} for mode in modes}
             for query, text in queries.items():
-                names = [Path(hit["source"]["uri"]).stem for hit in node.search(text)]
-                rankings[query] = list(dict.fromkeys(names))[:DEPTH]
+                for mode in modes:
+                    names = [Path(hit["source"]["uri"]).stem for hit in node.search(text, mode)]
+                    rankings[mode][query] = list(dict.fromkeys(names))[:DEPTH]
         return rankings
 
 
@@ -162,6 +165,8 @@ def main():
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--collections", default="", help="comma-separated names (default: every folder)")
     parser.add_argument("--node", action="store_true", help="also through a running node")
+    parser.add_argument("--only-node", action="store_true", help="nothing but a running node")
+    parser.add_argument("--modes", default="hybrid,meaning,words", help="in which modes the node is asked (default: %(default)s)")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--binary", type=Path, default=ROOT / "target" / "release" / "embed_bench")
     parser.add_argument("--synapsenet", type=Path, default=ROOT / "target" / "release" / "synapsenet")
@@ -174,21 +179,24 @@ def main():
     folders = collection_folders(arguments.data)
     if arguments.collections:
         folders = [folder for folder in folders if folder.name in arguments.collections.split(",")]
-    encoder = PEERS["sentence-transformers"](arguments.threads)
+    modes = arguments.modes.split(",") if arguments.node or arguments.only_node else []
     ours_name = "ours" if arguments.binary.exists() else "onnxruntime, our model"
-    print(f"| collection | documents | questions | reference | {ours_name} | ratio to reference | node | ratio to reference |")
-    print("|---|---|---|---|---|---|---|---|")
+    encoder = None if arguments.only_node else PEERS["sentence-transformers"](arguments.threads)
+    names = ["collection", "documents", "questions"]
+    names += ["reference", ours_name, "ratio to reference"] if encoder else []
+    names += [f"node, {mode}" for mode in modes]
+    print("| " + " | ".join(names) + " |\n" + "|---" * len(names) + "|", flush=True)
     for folder in folders:
         documents, queries, grades = read_collection(folder)
-        cache = arguments.cache / f"{folder.name}-{len(documents)}.npy"
-        reference = mean_ndcg(encoder_rankings(encoder, REFERENCE_BATCH, documents, queries, cache), grades)
-        ours = mean_ndcg(our_rankings(arguments.binary, arguments.threads, documents, queries), grades)
-        cells = [folder.name, str(len(documents)), str(len(queries)), f"{reference:.4f}", f"{ours:.4f}", f"{ours / reference:.4f}"]
-        if arguments.node:
-            node = mean_ndcg(node_rankings(arguments.synapsenet, documents, queries), grades)
-            cells += [f"{node:.4f}", f"{node / reference:.4f}"]
-        else:
-            cells += ["not asked for", ""]
+        cells = [folder.name, str(len(documents)), str(len(queries))]
+        if encoder:
+            cache = arguments.cache / f"{folder.name}-{len(documents)}.npy"
+            reference = mean_ndcg(encoder_rankings(encoder, REFERENCE_BATCH, documents, queries, cache), grades)
+            ours = mean_ndcg(our_rankings(arguments.binary, arguments.threads, documents, queries), grades)
+            cells += [f"{reference:.4f}", f"{ours:.4f}", f"{ours / reference:.4f}"]
+        if modes:
+            rankings = node_rankings(arguments.synapsenet, documents, queries, modes)
+            cells += [f"{mean_ndcg(rankings[mode], grades):.4f}" for mode in modes]
         print("| " + " | ".join(cells) + " |", flush=True)
 
 

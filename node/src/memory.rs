@@ -14,6 +14,7 @@ pub(crate) mod opening;
 pub(crate) mod search;
 pub(crate) mod spaces;
 pub(crate) mod switch;
+pub(crate) mod words;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -28,6 +29,7 @@ use tokio::sync::watch;
 use crate::memory::admission::Rules;
 use crate::memory::heard::Heard;
 use crate::memory::spaces::{Space, Spaces};
+use crate::memory::words::WordIndex;
 use crate::metrics::Metrics;
 
 /// How vectors are kept in the store: the scores that search answers are computed from these.
@@ -37,6 +39,8 @@ pub(crate) const VECTOR_ENCODING: Encoding = Encoding::F16;
 pub(crate) struct Memory {
     /// The truth.
     pub store: Store,
+    /// Derived from the store's texts.
+    pub words: WordIndex,
     /// Where indexes are saved.
     pub index_dir: PathBuf,
     /// How an index is made.
@@ -62,6 +66,7 @@ impl Memory {
     /// Joins a store and the spaces that were opened over it.
     pub fn new(
         store: Store,
+        words: WordIndex,
         spaces: Spaces,
         index_dir: PathBuf,
         hnsw: HnswOptions,
@@ -70,6 +75,7 @@ impl Memory {
         let spaces = watch::Sender::new(Arc::new(spaces));
         Self {
             store,
+            words,
             index_dir,
             hnsw,
             metrics,

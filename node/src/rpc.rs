@@ -21,7 +21,6 @@ use tonic::{Request, Response, Status, Streaming};
 use crate::calls::access::Right;
 use crate::calls::authors::{AuthorQuery, Forget};
 use crate::calls::grains::{Document, Indexing, MAX_PUTS_IN_FLIGHT, Stored};
-use crate::calls::search::Search;
 use crate::calls::{Call, CallError, Calls};
 use crate::filter;
 use convert::{grain_message, read_draft, read_format, read_page_token};
@@ -161,10 +160,7 @@ impl NodeService for Api {
 
     async fn search(&self, request: Request<rpc::SearchRequest>) -> Reply<Self::SearchStream> {
         let call = self.begin(&request)?;
-        let rpc::SearchRequest { text, k, filter, mesh, mesh_wait_ms } = request.into_inner();
-        let wait = std::time::Duration::from_millis(mesh_wait_ms.into());
-        let filter = filter::read_client(filter).map_err(|error| status_of(error.into()))?;
-        let search = Search { text, k: k as usize, filter, mesh: mesh.then_some(wait) };
+        let search = convert::read_search(request.into_inner()).map_err(status_of)?;
         let found = call.search(search).await.map_err(status_of)?;
         let messages = convert::search_messages(&call, found);
         Ok(Response::new(Box::pin(futures::stream::iter(messages.into_iter().map(Ok)))))

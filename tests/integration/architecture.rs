@@ -23,7 +23,7 @@ const ARROWS: [(&str, &[&str]); 7] = [
 ];
 
 /// What belongs to some crates only. The tests and benches may use everything.
-const OWNERS: [(&str, &[&str]); 13] = [
+const OWNERS: [(&str, &[&str]); 14] = [
     ("tonic", &["synapsenet-proto", "synapsenet"]),
     ("anyhow", &["synapsenet"]),
     ("clap", &["synapsenet"]),
@@ -35,6 +35,7 @@ const OWNERS: [(&str, &[&str]); 13] = [
     ("redb", &["synapsenet-storage"]),
     ("zstd", &["synapsenet-storage"]),
     ("ort", &["synapsenet-index"]),
+    ("rust-stemmers", &["synapsenet-index"]),
     ("usearch", &["synapsenet-index"]),
     ("libp2p", &["synapsenet-net"]),
 ];

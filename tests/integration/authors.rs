@@ -4,7 +4,7 @@ use serde_json::json;
 use synapsenet_proto::rpc;
 use tonic::Code;
 
-use super::harness::{Client, Ran, TestNode, ids, join, mesh_config, synapsenet, wait_for};
+use super::harness::{Client, Ran, TestNode, ids, join, mesh_config, nearest, synapsenet, wait_for};
 
 async fn on(node: &TestNode, arguments: &[&str]) -> Ran {
     synapsenet(node.dir(), arguments).await
@@ -73,11 +73,7 @@ async fn an_owner_gets_rid_of_an_author_and_of_all_it_said_in_one_command() {
     mine.wait_indexed().await;
     let found = mine.search("something").await;
     assert!(found.hits.iter().flat_map(|hit| &hit.grain).all(|grain| grain.author != bad.node.author()));
-    let request = rpc::SearchRequest {
-        text: "something that nobody may keep".into(),
-        mesh: true,
-        ..Default::default()
-    };
+    let request = rpc::SearchRequest { mesh: true, ..nearest("something that nobody may keep") };
     let of_peers = mine.try_search(request).await.unwrap();
     assert!(of_peers.hits.iter().flat_map(|hit| &hit.grain).all(|grain| grain.author != bad.node.author()));
     assert!(unwanted.iter().chain([&later]).all(|id| !of_peers.ids().contains(&id.as_str())));

@@ -15,6 +15,56 @@ fn events<'a>(records: &'a [Value], event: &str) -> Vec<&'a Value> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_search_finds_what_is_named_shows_where_and_says_when_nothing_answers() {
+    let node = TestNode::fresh().await;
+    let named = "Printer in the attic, serial number SN-4471-B, gets toner in spring.";
+    for text in [named, "Printer in the cellar, serial number SN-4417-B, gets toner in autumn."] {
+        on(&node, &["add", text, "--quiet"]).await.ended_with(0);
+    }
+    let found = on(&node, &["search", "--json", "which device has serial number SN-4471-B?"]).await;
+    let hits = found.ended_with(0).records();
+    assert_eq!((hits.len(), &hits[0]["text"]), (2, &json!(named)), "what names different things is no copy");
+    let place = named.find("SN-4471-B").unwrap();
+    assert!(
+        hits[0]["marks"].as_array().unwrap().contains(&json!([place, place + "SN-4471-B".len()])),
+        "{}",
+        hits[0]
+    );
+    assert!(hits[0]["words"].as_f64().unwrap() > 0.0 && hits[0]["cosine"].is_number());
+    let phrase = on(&node, &["search", "--json", "toner \"in spring\""]).await.ended_with(0).records();
+    assert_eq!(phrase.iter().map(|hit| &hit["text"]).collect::<Vec<_>>(), [named]);
+    let without = on(&node, &["search", "--json", "printer toner -autumn"]).await.ended_with(0).records();
+    assert_eq!(without.iter().map(|hit| &hit["text"]).collect::<Vec<_>>(), [named]);
+    let words = on(&node, &["search", "--json", "--mode", "words", "attic"]).await.ended_with(0).record();
+    assert_eq!(
+        (&words["text"], &words["cosine"], &words["model_id"]),
+        (&json!(named), &Value::Null, &Value::Null)
+    );
+    let second =
+        on(&node, &["search", "--json", "--offset", "1", "printer toner"]).await.ended_with(0).records();
+    assert_eq!(second.len(), 1);
+    let id = hits[0]["id"].as_str().unwrap();
+    let alike = on(&node, &["search", "--json", "--like", &id[..12]]).await.ended_with(0).record();
+    assert_eq!(alike["id"], hits[1]["id"]);
+
+    let nothing = on(&node, &["search", "quantum chromodynamics"]).await.ended_with(0);
+    assert!(nothing.out.is_empty() && nothing.err.contains("nothing here answers it"), "{}", nothing.err);
+    let german = on(&node, &["search", "Wo ist der Drucker und wie heißt er?"]).await.ended_with(0);
+    assert!(german.err.contains("multilingual-e5-small"), "{}", german.err);
+    let thai = on(&node, &["search", "เครื่องพิมพ์"]).await.ended_with(0);
+    assert!(thai.err.contains("cannot read this question"), "{}", thai.err);
+    for (args, word) in [
+        (&["search", "x", "--min-score", "2"][..], "scores are -1 to 1"),
+        (&["search", "x", "--like", id], "cannot be used with"),
+        (&["search", "--mode", "best", "x"], "hybrid"),
+        (&["search", "--like", "ffffffffffff"], "no grain"),
+    ] {
+        let refused = on(&node, args).await;
+        assert!(refused.code != 0 && refused.err.to_lowercase().contains(word), "{args:?}: {}", refused.err);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn texts_are_added_found_shown_and_withdrawn() {
     let node = TestNode::fresh().await;
     let added = on(
@@ -47,7 +97,8 @@ async fn texts_are_added_found_shown_and_withdrawn() {
     on(&node, &["add", "Water the tomatoes in the evening.", "--quiet"]).await.ended_with(0);
 
     // It has waited: both can be found at once, best first.
-    let hits = on(&node, &["search", "--json", "heating", "maintenance"]).await.ended_with(0).records();
+    let ask = ["search", "--json", "--min-score", "-1", "heating", "maintenance"];
+    let hits = on(&node, &ask).await.ended_with(0).records();
     assert_eq!(hits.len(), 2);
     let best = &hits[0];
     assert!(best["score"].as_f64().unwrap() > hits[1]["score"].as_f64().unwrap());
@@ -67,7 +118,9 @@ async fn texts_are_added_found_shown_and_withdrawn() {
     let one = on(&node, &["search", "--json", "-k", "1", "plants"]).await.ended_with(0).record();
     assert_eq!(one["text"], "Water the tomatoes in the evening.");
     assert_eq!(one["shared"], false, "private unless it was shared");
-    let filtered = on(&node, &["search", "--json", "plants", "--topic", "house", "--tag", "b"]).await;
+    let filtered =
+        on(&node, &["search", "--json", "--min-score", "-1", "plants", "--topic", "house", "--tag", "b"])
+            .await;
     assert_eq!(filtered.ended_with(0).record()["id"], json!(id));
     assert_eq!(on(&node, &["search", "--json", "plants", "--tag", "none"]).await.ended_with(0).out, "");
 

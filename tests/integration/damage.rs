@@ -56,9 +56,15 @@ type Damage = fn(&mut Vec<u8>);
 async fn a_damaged_index_is_made_again_from_the_store() {
     let dir = folder();
     let ids = stopped_node(dir.path()).await;
-    // One folder for each model.
-    let [index] = <[PathBuf; 1]>::try_from(files(&dir.path().join("index"))).unwrap();
-    let count = files(&index).len();
+    // One folder for each model, and one for the words.
+    let indexes = <[PathBuf; 2]>::try_from(files(&dir.path().join("index"))).unwrap();
+    for index in indexes {
+        damage_and_compare(dir.path(), &ids, &index).await;
+    }
+}
+
+async fn damage_and_compare(dir: &Path, ids: &[String], index: &Path) {
+    let count = files(index).len();
     assert!(count > 0);
     let damages: [(&str, Damage); 5] = [
         ("one byte in the middle", |bytes| {
@@ -73,19 +79,19 @@ async fn a_damaged_index_is_made_again_from_the_store() {
     for place in 0..count {
         for (damage, apply) in damages {
             // The stop before has saved the index anew, so each damage meets a sound one.
-            let file = &files(&index)[place];
+            let file = &files(index)[place];
             println!("{damage}: {}", file.display());
             let mut bytes = std::fs::read(file).unwrap();
             apply(&mut bytes);
             std::fs::write(file, bytes).unwrap();
-            assert_whole(dir.path(), &ids).await;
-            assert_eq!(files(&index).len(), count, "nothing is left over");
+            assert_whole(dir, ids).await;
+            assert_eq!(files(index).len(), count, "nothing is left over");
         }
-        std::fs::remove_file(&files(&index)[place]).unwrap();
-        assert_whole(dir.path(), &ids).await;
+        std::fs::remove_file(&files(index)[place]).unwrap();
+        assert_whole(dir, ids).await;
     }
-    std::fs::remove_dir_all(&index).unwrap();
-    assert_whole(dir.path(), &ids).await;
+    std::fs::remove_dir_all(index).unwrap();
+    assert_whole(dir, ids).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

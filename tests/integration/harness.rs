@@ -11,7 +11,7 @@ mod random;
 
 use std::time::Duration;
 
-pub(crate) use client::{Client, Found, note};
+pub(crate) use client::{Client, Found, nearest, note};
 pub(crate) use command::{Ran, program, ran, synapsenet};
 pub(crate) use links::Links;
 pub(crate) use models::{BUILT_IN, PASSAGES, SINES, VARIANTS, passages_model, tiny_model};

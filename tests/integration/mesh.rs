@@ -5,7 +5,9 @@ use std::collections::BTreeSet;
 use synapsenet_net::{Config, Metrics, Net, Saved};
 use synapsenet_proto::{Identity, rpc};
 
-use super::harness::{TestNode, folder, ids, join, mesh_config, private_folder, shared, wait_for, within};
+use super::harness::{
+    TestNode, folder, ids, join, mesh_config, nearest, private_folder, shared, wait_for, within,
+};
 use super::metrics::scrape;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -37,10 +39,9 @@ async fn a_question_reaches_what_others_know() {
     let two = TestNode::fresh_with(config).await;
     wait_for("the peer", async || two.peers().await.len() == 1).await;
     let request = rpc::SearchRequest {
-        text: "when to clean the filter of the heat pump".into(),
         mesh: true,
         mesh_wait_ms: 10_000,
-        ..Default::default()
+        ..nearest("when to clean the filter of the heat pump")
     };
     let found = two.try_search(request).await.unwrap();
     assert_eq!(found.ids(), [known.as_str()], "{:?}", found.summary);
@@ -61,8 +62,8 @@ async fn what_is_known_here_and_what_a_peer_knows_is_one_ranking() {
     two.wait_indexed().await;
     wait_for("the peer", async || two.peers().await.len() == 1).await;
     let ask = async |k| {
-        let text = "when to clean the filter of the heat pump".into();
-        let request = rpc::SearchRequest { text, k, mesh: true, mesh_wait_ms: 10_000, ..Default::default() };
+        let text = nearest("when to clean the filter of the heat pump");
+        let request = rpc::SearchRequest { k, mesh: true, mesh_wait_ms: 10_000, ..text };
         two.try_search(request).await.unwrap()
     };
     let found = ask(10).await;

@@ -137,7 +137,7 @@ async fn changing_the_model_under_load_loses_and_mixes_nothing() {
                 if seen[at] % 400 == 1 {
                     let question = references[at].vector(&note(n), Purpose::Question);
                     let score = references[at].vector(text, Purpose::Document).cosine(&question).unwrap();
-                    assert!((f64::from(score) - hit.score).abs() < 2e-3, "{score} and {}", hit.score);
+                    assert!((f64::from(score) - hit.cosine()).abs() < 2e-3, "{score} and {}", hit.cosine());
                 }
             }
         }

@@ -322,6 +322,8 @@ impl From<SearchError> for CallError {
             SearchError::Embed(error) => error.into(),
             SearchError::Index(error) => error.into(),
             SearchError::Storage(error) => error.into(),
+            SearchError::NotHere(id) => Self::NoGrain(id.to_string()),
+            error @ SearchError::NotRead(_) => Self::Invalid(error.to_string()),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Searching: what is known here and what peers know, as one ranked answer.
 
 use std::collections::HashSet;
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use synapsenet_net::PeerId;
@@ -8,12 +9,16 @@ use synapsenet_proto::{Grain, SpaceId};
 use synapsenet_storage::Filter;
 use tokio::sync::mpsc;
 
+use crate::blocking::blocking;
 use crate::calls::authors::Whose;
 use crate::calls::error::invalid;
+use crate::calls::grains::find_record;
 use crate::calls::{Call, CallError};
-use crate::memory::search::{self, Answer, MAX_HITS};
+pub(crate) use crate::memory::search::Mode;
+use crate::memory::search::{self, Answer, MAX_HITS, Query, Question};
+use crate::memory::words::Parts;
 use crate::mesh::Mesh;
-use crate::mesh::ask::{MAX_PEER_HITS, MAX_PEERS, Question, RemoteHit, ask_peers};
+use crate::mesh::ask::{self, MAX_PEER_HITS, MAX_PEERS, RemoteHit, ask_peers};
 pub(crate) use crate::mesh::ask::{Outcome, PeerOutcome};
 
 /// Hits when a search names no number.
@@ -26,12 +31,30 @@ const MAX_WAIT: Duration = Duration::from_secs(60);
 /// Hits of peers that may wait to be ranked: all that one question can bring.
 const REMOTE_HITS: usize = MAX_PEERS * MAX_PEER_HITS;
 
+/// Hits whose matching words are marked; of more, nobody looks at all.
+const MAX_MARKED: usize = 100;
+
+/// What is asked.
+pub(crate) enum Sought {
+    /// A text, 1 byte to [`MAX_QUESTION_BYTES`].
+    Text(String),
+    /// What is like the grain with this id, or with the only one that begins so.
+    Like(String),
+}
+
 /// What is looked for.
 pub(crate) struct Search {
-    /// The question, 1 byte to [`MAX_QUESTION_BYTES`].
-    pub text: String,
-    /// How many hits, at most [`MAX_HITS`]; 0 is [`DEFAULT_HITS`].
+    pub asked: Sought,
+    /// By what grains are found.
+    pub mode: Mode,
+    /// How many hits; 0 is [`DEFAULT_HITS`]. With those passed over at most [`MAX_HITS`].
     pub k: usize,
+    /// How many of the best hits are passed over.
+    pub offset: usize,
+    /// Hits with less are left out; None is what suits the mode.
+    pub min_score: Option<f32>,
+    /// Whether hits that say what a better one says are hits of their own.
+    pub all_copies: bool,
     /// Which grains are meant.
     pub filter: Filter,
     /// Whether peers are asked, too, and how long their answers are waited for; zero is [`DEFAULT_WAIT`].
@@ -41,16 +64,22 @@ pub(crate) struct Search {
 /// A grain that was found.
 pub(crate) struct Hit {
     pub grain: Grain,
-    /// Cosine between question and grain, -1 to 1, computed here.
+    /// By what it is ranked; see [`Mode`].
     pub score: f32,
+    /// Cosine between question and grain, -1 to 1, computed here. None where it was found by its words alone.
+    pub cosine: Option<f32>,
+    /// Its BM25 score for the words of the question, among the grains here.
+    pub words: f32,
     /// The model of both vectors.
-    pub model: SpaceId,
+    pub model: Option<SpaceId>,
+    /// How many hits that say the same are folded into it.
+    pub copies: usize,
+    /// Where words of the question stand in the text: ranges of bytes, in order.
+    pub marks: Vec<Range<usize>>,
     /// Who knew it.
     pub origin: Origin,
     /// Whose it is.
     pub whose: Whose,
-    /// By what it is ranked: its score as it would be in the current space.
-    rank: f32,
 }
 
 /// Who knew a grain.
@@ -69,9 +98,17 @@ pub(crate) enum Origin {
 pub(crate) struct Found {
     /// Best first, whoever knew them.
     pub hits: Vec<Hit>,
-    /// Grains here that could be found, before the filter.
+    /// By what it was searched.
+    pub mode: Mode,
+    /// Whether the model could not read the question, so that it was searched by words alone.
+    pub is_unreadable: bool,
+    /// The language of the question as a BCP 47 tag, where the model was not made for it.
+    pub foreign: Option<&'static str>,
+    /// The best score among what was left out because it was too low.
+    pub best_left_out: Option<f32>,
+    /// Grains here that could be found by meaning, before the filter.
     pub searched: u64,
-    /// Grains here that could not be found because they have no vector yet.
+    /// Grains here that could be found by their words alone, because they have no vector yet.
     pub pending: u64,
     /// Grains here that may belong to the answer and are left out: what their authors claim was not compared yet.
     pub unchecked: u64,
@@ -86,31 +123,55 @@ pub(crate) struct Found {
 }
 
 impl Call {
-    /// The grains nearest in meaning to a question.
+    /// The best grains for a question.
     ///
     /// # Errors
     /// [`CallError`]. A peer that does not answer is no error.
     pub async fn search(&self, search: Search) -> Result<Found, CallError> {
         let start = Instant::now();
-        let Search { text, k, filter, mesh } = search;
+        let Search { asked, mode, k, offset, min_score, all_copies, filter, mesh } = search;
         let filter = self.by_signed_source(filter);
-        let k = check(&text, k)?;
+        let question = self.question(asked).await?;
+        let k = check_hits(k, offset)?;
+        check_score(min_score)?;
         let mesh = match mesh {
+            Some(_) if mode == Mode::Words => {
+                return Err(invalid("peers are asked by meaning: ask them in the mode hybrid or meaning"));
+            }
             Some(wait) => Some((self.mesh()?.clone(), read_wait(wait)?)),
             None => None,
         };
         let parts = &self.parts;
+        let query = Query { question, mode, k: k + offset, min_score, all_copies, filter: filter.clone() };
         let answer =
-            search::search(parts.memory.clone(), &parts.models, &parts.ingest, &text, (k, filter.clone()))
-                .await?;
+            search::search(parts.memory.clone(), &parts.models, &parts.ingest, query.clone()).await?;
         let mut found = Found::here(&answer);
+        let words = answer.words.clone();
         if let Some((mesh, patience)) = mesh {
-            self.ask_mesh(&mesh, answer, &mut found, Wish { k, filter, patience }).await;
-            found.elapsed = start.elapsed();
+            self.ask_mesh(&mesh, answer, &mut found, Wish { query, patience }).await;
         } else {
             self.take_hits(&mut found, answer);
         }
+        found.hits.drain(..offset.min(found.hits.len()));
+        for hit in found.hits.iter_mut().take(MAX_MARKED) {
+            hit.marks = words.marks(hit.grain.text(), &hit.grain.body().draft.lang);
+        }
+        found.elapsed = start.elapsed();
         Ok(found)
+    }
+
+    async fn question(&self, asked: Sought) -> Result<Question, CallError> {
+        match asked {
+            Sought::Text(text) => {
+                check_question(&text)?;
+                Ok(Question::Text(text))
+            }
+            Sought::Like(id) => {
+                let memory = self.parts.memory.clone();
+                let found = blocking(move || find_record(&memory.store.view()?, &id));
+                Ok(Question::Like(found.await?.grain.id()))
+            }
+        }
     }
 
     fn take_hits(&self, found: &mut Found, answer: Answer) {
@@ -119,47 +180,64 @@ impl Call {
             whose: self.whose(&hit.record.grain.author()),
             grain: hit.record.grain,
             score: hit.score,
-            rank: hit.rank,
+            cosine: hit.cosine,
+            words: hit.words,
             model: hit.model,
+            copies: hit.copies,
+            marks: Vec::new(),
         };
         found.hits = answer.hits.into_iter().map(hit).collect();
     }
 
     async fn ask_mesh(&self, mesh: &Mesh, mut answer: Answer, found: &mut Found, wish: Wish) {
-        let Wish { k, filter, patience } = wish;
+        let Wish { query, patience } = wish;
+        let Query { k, mode, min_score, all_copies, filter, .. } = query;
+        let min_score = min_score.unwrap_or(mode.min_score());
         let known: HashSet<_> = answer.hits.iter().map(|hit| hit.record.grain.id()).collect();
         // The mesh is asked in the current space.
         let asked = answer.asked.drain(..).next();
+        let (words, measure) = (answer.words.clone(), answer.measure);
         self.take_hits(found, answer);
         let Some(asked) = asked else { return };
         let model = asked.space.model.clone();
         let id = model.id();
-        let question = Question { vector: asked.vector, model, k, filter, patience, known };
+        let question = ask::Question { vector: asked.vector, model, k, filter, patience, known };
         let (brought, mut hits) = mpsc::channel::<RemoteHit>(REMOTE_HITS);
         let parts = &self.parts;
         let known = (parts.memory.clone(), parts.ingest.clone());
         let asking = ask_peers(known, &mesh.net, &parts.models, question, brought);
         let gathering = async {
             let rules = self.parts.memory.rules();
-            while let Some(RemoteHit { grain, score, peer }) = hits.recv().await {
-                if rules.blocks(&grain.author()) {
+            while let Some(RemoteHit { grain, score: cosine, peer }) = hits.recv().await {
+                if rules.blocks(&grain.author()) || !words.fits(&Parts::of(&grain).slices()) {
                     continue;
                 }
+                let says_the_same =
+                    |hit: &&mut Hit| hit.grain.body().fingerprint() == grain.body().fingerprint();
+                if !all_copies && let Some(same) = found.hits.iter_mut().find(says_the_same) {
+                    same.copies += 1;
+                    continue;
+                }
+                // Whatever a peer says of it, its words are weighed here.
+                let words = self.parts.memory.words.score(&words, &grain);
+                let score = measure.score(Some(cosine), words);
                 let (origin, whose) = (Origin::Peer(peer), self.whose(&grain.author()));
-                found.hits.push(Hit { grain, score, rank: score, model: id, origin, whose });
+                let (cosine, model, copies, marks) = (Some(cosine), Some(id), 0, Vec::new());
+                if score >= min_score {
+                    found.hits.push(Hit { grain, score, cosine, words, model, copies, marks, origin, whose });
+                }
             }
         };
         let (outcomes, ()) = tokio::join!(asking, gathering);
         found.peers = outcomes;
-        found.hits.sort_by(|a, b| b.rank.total_cmp(&a.rank));
+        found.hits.sort_by(|a, b| b.score.total_cmp(&a.score));
         found.hits.truncate(k);
     }
 }
 
 /// What is asked of the mesh.
 struct Wish {
-    k: usize,
-    filter: Filter,
+    query: Query,
     patience: Duration,
 }
 
@@ -169,6 +247,10 @@ impl Found {
         let model = |asked: &search::Asked| (asked.space.id(), asked.space.model.full_name());
         Self {
             hits: Vec::new(),
+            mode: answer.measure.mode,
+            is_unreadable: answer.is_unreadable,
+            foreign: answer.foreign,
+            best_left_out: answer.best_left_out,
             searched: answer.searched,
             pending: answer.pending,
             unchecked: answer.unchecked,
@@ -180,7 +262,7 @@ impl Found {
     }
 }
 
-fn check(text: &str, k: usize) -> Result<usize, CallError> {
+fn check_question(text: &str) -> Result<(), CallError> {
     if text.trim().is_empty() {
         return Err(invalid("the question is empty: say what to look for"));
     }
@@ -190,10 +272,29 @@ fn check(text: &str, k: usize) -> Result<usize, CallError> {
             "the question has {bytes} bytes; at most {MAX_QUESTION_BYTES} are allowed"
         )));
     }
-    match k {
-        0 => Ok(DEFAULT_HITS),
-        k if k <= MAX_HITS => Ok(k),
-        k => Err(invalid(format!("k is {k}; at most {MAX_HITS} hits are allowed"))),
+    Ok(())
+}
+
+fn check_hits(k: usize, offset: usize) -> Result<usize, CallError> {
+    let k = if k == 0 { DEFAULT_HITS } else { k };
+    if k > MAX_HITS {
+        return Err(invalid(format!("k is {k}; at most {MAX_HITS} hits are allowed")));
+    }
+    if offset > MAX_HITS - k {
+        let most = MAX_HITS - k;
+        return Err(invalid(format!(
+            "offset is {offset}; with k = {k} at most {most} hits can be passed over, {MAX_HITS} in all"
+        )));
+    }
+    Ok(k)
+}
+
+fn check_score(min_score: Option<f32>) -> Result<(), CallError> {
+    match min_score {
+        Some(score) if !(-1.0..=1.0).contains(&score) => {
+            Err(invalid(format!("min_score is {score}; scores are -1 to 1")))
+        }
+        _ => Ok(()),
     }
 }
 
@@ -223,11 +324,17 @@ mod tests {
 
     #[test]
     fn a_question_says_something_and_asks_for_no_more_than_there_may_be() {
-        assert_eq!(check("x", 0).unwrap(), DEFAULT_HITS);
-        assert_eq!(check("x", MAX_HITS).unwrap(), MAX_HITS);
-        for (text, k) in [(" \n", 1), ("", 1), ("x", MAX_HITS + 1)] {
-            assert!(check(text, k).is_err());
+        check_question("x").unwrap();
+        for text in [" \n", "", &"x".repeat(MAX_QUESTION_BYTES + 1)] {
+            assert!(check_question(text).is_err());
         }
-        assert!(check(&"x".repeat(MAX_QUESTION_BYTES + 1), 1).is_err());
+        assert_eq!(check_hits(0, 0).unwrap(), DEFAULT_HITS);
+        assert_eq!(check_hits(MAX_HITS, 0).unwrap(), MAX_HITS);
+        assert_eq!(check_hits(10, MAX_HITS - 10).unwrap(), 10);
+        for (k, offset) in [(MAX_HITS + 1, 0), (MAX_HITS, 1), (1, usize::MAX)] {
+            assert!(check_hits(k, offset).is_err());
+        }
+        assert!(check_score(None).is_ok() && check_score(Some(-1.0)).is_ok());
+        assert!(check_score(Some(1.5)).is_err() && check_score(Some(f32::NAN)).is_err());
     }
 }

@@ -2,11 +2,12 @@
 
 use std::collections::HashSet;
 
-use synapsenet_storage::Slot;
+use synapsenet_storage::{Slot, View};
 use tokio::sync::mpsc;
 
 use crate::calls::{Call, CallError};
 use crate::memory::Memory;
+use crate::memory::words::Parts;
 
 /// Problems that `verify` lists; a store with more needs no longer list.
 const MAX_PROBLEMS: usize = 1000;
@@ -39,6 +40,38 @@ impl Call {
     }
 }
 
+/// Compares the index of words with the notes that are stored.
+fn verify_words(memory: &Memory, view: &View, problems: &mut Vec<String>) -> Result<(), CallError> {
+    /// Notes that are read at once.
+    const STEP: usize = 1024;
+    memory.words.follow(view)?;
+    let digests = memory.words.words().digests();
+    let (mut after, mut odd) = (0, Vec::new());
+    loop {
+        let notes = view.notes_after(after, STEP)?;
+        let Some((last, _)) = notes.last() else { break };
+        after = *last;
+        for (slot, grain) in &notes {
+            // One that cannot be read is told of already.
+            let Some(grain) = grain else { continue };
+            if !Parts::of(grain).with_text(|text| digests.holds(*slot, text)) {
+                odd.push(*slot);
+            }
+        }
+    }
+    // Some may have gone since the view was opened.
+    let now = memory.store.view()?;
+    for slot in odd {
+        let Some(record) = now.record(slot)? else { continue };
+        if !Parts::of(&record.grain).with_text(|text| memory.words.words().holds(slot, text)) {
+            problems.push(format!(
+                "slot {slot} is not in the index of words as it should be: stop the node and remove the folder index/words"
+            ));
+        }
+    }
+    Ok(())
+}
+
 fn verify(memory: &Memory, told: &mpsc::Sender<Result<Verified, CallError>>) -> Result<Verified, CallError> {
     let spaces = memory.spaces();
     // Up to here the indexes had done everything before this began.
@@ -68,6 +101,7 @@ fn verify(memory: &Memory, told: &mpsc::Sender<Result<Verified, CallError>>) -> 
             std::ops::ControlFlow::Continue(())
         })?;
     }
+    verify_words(memory, &view, &mut found.problems)?;
     found.problems.truncate(MAX_PROBLEMS);
     Ok(found)
 }

@@ -18,6 +18,8 @@ pub(crate) const STRONG: Style = Style::new().bold();
 pub(crate) const FAINT: Style = Style::new().dimmed();
 /// Numbers that rank.
 pub(crate) const SCORE: Style = AnsiColor::Green.on_default();
+/// Words of a question where they stand.
+pub(crate) const MATCH: Style = AnsiColor::Yellow.on_default().bold();
 /// What went wrong.
 pub(crate) const WRONG: Style = AnsiColor::Red.on_default().bold();
 /// What to do about it.

@@ -49,13 +49,22 @@ struct LinkRecord<'a> {
 /// A grain that was found.
 #[derive(Debug, Serialize)]
 pub(crate) struct HitRecord<'a> {
+    /// By what it is ranked.
     score: f64,
+    /// Of the meanings; none when it was found by its words alone.
+    cosine: Option<f64>,
+    /// BM25.
+    words: f64,
+    /// How many that say the same are folded into it.
+    copies: u32,
+    /// Where words of the question stand in the text: first byte, and the one behind the last.
+    marks: Vec<[u32; 2]>,
     #[serde(flatten)]
     grain: GrainRecord<'a>,
     /// Who knew it; none when it is stored here.
     peer_id: Option<&'a str>,
-    /// The model that the score is of.
-    model_id: &'a str,
+    /// The model that the cosine is of.
+    model_id: Option<&'a str>,
 }
 
 /// A grain as `get` shows it.
@@ -121,8 +130,17 @@ impl<'a> HitRecord<'a> {
         let peer_id = Some(hit.peer_id.as_str()).filter(|peer| !peer.is_empty());
         // A grain that is not stored here has no state here.
         let searchable = grain.searchable.filter(|_| peer_id.is_none());
-        let (score, model_id) = (hit.score, hit.model_id.as_str());
-        Some(Self { score, grain: GrainRecord { searchable, ..grain }, peer_id, model_id })
+        let model_id = Some(hit.model_id.as_str()).filter(|model| !model.is_empty());
+        Some(Self {
+            score: hit.score,
+            cosine: hit.cosine,
+            words: hit.words,
+            copies: hit.copies,
+            marks: hit.marks.iter().map(|mark| [mark.start, mark.end]).collect(),
+            grain: GrainRecord { searchable, ..grain },
+            peer_id,
+            model_id,
+        })
     }
 }
 
@@ -183,8 +201,7 @@ pub(crate) mod tests {
 
     #[test]
     fn a_hit_has_the_documented_fields() {
-        let hit =
-            rpc::Hit { grain: Some(grain()), score: 0.5, peer_id: String::new(), model_id: "ab".into() };
+        let hit = rpc::Hit { grain: Some(grain()), score: 0.5, model_id: "ab".into(), ..rpc::Hit::default() };
         let value = json(&HitRecord::new(&hit).unwrap());
         assert_eq!(value["id"], "ab".repeat(32));
         assert_eq!(value["score"], 0.5);

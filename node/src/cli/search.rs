@@ -1,9 +1,11 @@
-//! `search`: the grains nearest in meaning to a question.
+//! `search`: the best grains for a question, by its words and by its meaning.
 
+use std::cmp::Reverse;
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use serde::Serialize;
 use synapsenet_proto::rpc;
 use synapsenet_proto::rpc::search_response::Item;
@@ -14,7 +16,7 @@ use super::context::Context;
 use super::failure::{Exit, Failure};
 use super::filter::FilterArgs;
 use super::output::{
-    FAINT, Output, SCORE, STRONG, one_line, paragraph, plural, printable, short_id, shown_id,
+    FAINT, MATCH, Output, SCORE, STRONG, one_line, paragraph, plural, printable, short_id, shown_id,
 };
 use super::record::HitRecord;
 use super::source;
@@ -25,12 +27,33 @@ const TEXT_LINES: usize = 4;
 /// Arguments of `search`.
 #[derive(Debug, Args)]
 pub(crate) struct SearchArgs {
-    /// The question, in words of your own
-    #[arg(required = true)]
+    /// The question, in words of your own; '"a phrase"' must stand in a grain, '-word' must not
+    ///
+    /// A question finds what names a thing (a number, a person, an error code) and what means the same in other words. Put quotes
+    /// around all of it where it has a phrase or a word to leave out: synapsenet search 'boiler "annual service" -gas'.
+    #[arg(required_unless_present = "like")]
     query: Vec<String>,
+    /// Instead of a question: what is like this grain
+    #[arg(long, value_name = "ID", conflicts_with = "query")]
+    like: Option<String>,
+    /// By what grains are found
+    #[arg(long, value_enum, default_value_t = ModeArg::Hybrid)]
+    mode: ModeArg,
     /// How many grains to show
     #[arg(short = 'k', long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=1000))]
     limit: u32,
+    /// Pass over so many of the best grains
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..1000))]
+    offset: u32,
+    /// Leave out grains with a lower score, -1 to 1 [default: 0.1, by words alone 0]
+    ///
+    /// The score of a grain does not depend on what else is found. In the mode hybrid it is half the cosine of the meanings and half
+    /// of what the words score: above 0.5 both agree, below 0.1 nothing answers the question.
+    #[arg(long, value_name = "SCORE", allow_negative_numbers = true, value_parser = parse_score)]
+    min_score: Option<f64>,
+    /// Show grains that say what a better one says, too
+    #[arg(long)]
+    all_copies: bool,
     /// Show each text whole
     #[arg(long)]
     full: bool,
@@ -48,11 +71,41 @@ pub(crate) struct SearchArgs {
     filter: FilterArgs,
 }
 
+/// By what grains are found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum ModeArg {
+    /// By meaning and by words
+    Hybrid,
+    /// By meaning alone: what says the same in other words
+    Meaning,
+    /// By words alone, without a model
+    Words,
+}
+
+impl ModeArg {
+    fn to_message(self) -> rpc::SearchMode {
+        match self {
+            Self::Hybrid => rpc::SearchMode::Hybrid,
+            Self::Meaning => rpc::SearchMode::Meaning,
+            Self::Words => rpc::SearchMode::Words,
+        }
+    }
+}
+
+fn parse_score(text: &str) -> Result<f64, String> {
+    let score = text.parse::<f64>().map_err(|_| "a score is a number".to_owned())?;
+    if (-1.0..=1.0).contains(&score) { Ok(score) } else { Err("scores are -1 to 1".to_owned()) }
+}
+
 /// What a search looked at, for scripts.
 #[derive(Debug, Serialize)]
 struct SummaryRecord<'a> {
     event: &'static str,
     hits: u32,
+    mode: &'static str,
+    unreadable: bool,
+    foreign_language: Option<&'a str>,
+    best_left_out: Option<f64>,
     searched: u64,
     pending: u64,
     unchecked: u64,
@@ -82,6 +135,11 @@ pub(crate) async fn run(args: SearchArgs, context: &mut Context) -> Result<Exit,
         filter: Some(filter),
         mesh: args.mesh,
         mesh_wait_ms: args.wait * 1000,
+        mode: args.mode.to_message().into(),
+        min_score: args.min_score,
+        offset: args.offset,
+        all_copies: args.all_copies,
+        like: args.like.unwrap_or_default(),
     };
     let patience =
         ANSWER_TIMEOUT + if args.mesh { Duration::from_secs(args.wait.into()) } else { Duration::ZERO };
@@ -91,7 +149,7 @@ pub(crate) async fn run(args: SearchArgs, context: &mut Context) -> Result<Exit,
         let mut request = Request::new(request);
         request.set_timeout(patience);
         let mut messages = client.search(request).await?.into_inner();
-        let mut rank = 0;
+        let mut rank = args.offset;
         while let Some(message) = messages.message().await? {
             match message.item {
                 Some(Item::Hit(hit)) => {
@@ -135,11 +193,80 @@ fn show_hit(rank: u32, hit: &rpc::Hit, full: bool, out: &mut Output) -> Result<(
     }
     let (score, id) = (hit.score, short_id(&grain.id));
     out.line(format_args!("{rank:>3} {SCORE}{score:>6.3}{SCORE:#}  {FAINT}{id}{FAINT:#}  {heading}"))?;
-    let lines = if full { usize::MAX } else { TEXT_LINES };
-    for line in paragraph(&grain.text, columns, 5, lines) {
+    let words = marked_words(hit);
+    let (text, lines) =
+        if full { (&*grain.text, usize::MAX) } else { (best_passage(hit, columns), TEXT_LINES) };
+    let is_inside = text.len() < grain.text.len() && !grain.text.starts_with(text);
+    for (place, line) in paragraph(text, columns, 5, lines).into_iter().enumerate() {
+        let line = highlight(&line, &words);
+        let line = if is_inside && place == 0 { line.replacen("     ", "   … ", 1) } else { line };
         out.line(line)?;
     }
+    if hit.copies > 0 {
+        let copies = plural(u64::from(hit.copies), "grain");
+        out.line(format_args!("     {FAINT}and {copies} like it (--all-copies){FAINT:#}"))?;
+    }
     out.line("")
+}
+
+/// The words of the text that are the question's, each once, the longest first.
+fn marked_words(hit: &rpc::Hit) -> Vec<&str> {
+    let Some(grain) = &hit.grain else { return Vec::new() };
+    let slice = |mark: &rpc::TextRange| grain.text.get(mark.start as usize..mark.end as usize);
+    let words: BTreeSet<&str> = hit.marks.iter().filter_map(slice).filter(|word| !word.is_empty()).collect();
+    let mut words: Vec<&str> = words.into_iter().collect();
+    words.sort_by_key(|word| Reverse(word.len()));
+    words
+}
+
+/// The end of the text from where the lines that are shown hold most of the question's words; all of it where its beginning
+/// does as well as any.
+fn best_passage(hit: &rpc::Hit, columns: usize) -> &str {
+    let Some(grain) = &hit.grain else { return "" };
+    let (text, marks) = (&grain.text, &hit.marks);
+    let shown = TEXT_LINES * columns.saturating_sub(10).max(20);
+    let within = |start: usize| {
+        let end = start + shown;
+        marks.iter().filter(|mark| mark.start as usize >= start && mark.end as usize <= end).count()
+    };
+    let (mut best, mut most) = (0, within(0));
+    for mark in marks {
+        let start = mark.start as usize;
+        if within(start) > most {
+            (best, most) = (start, within(start));
+        }
+    }
+    // It begins with a sentence or a line, where there is one a little before.
+    let Some(before) = text.get(..best) else { return text };
+    let from = before.len().saturating_sub(shown / 3);
+    let border =
+        before.rmatch_indices(['\n', '.', '?', '!']).map(|(at, sign)| at + sign.len()).find(|at| *at >= from);
+    let start = border.or_else(|| before.rfind(char::is_whitespace)).unwrap_or(best);
+    text.get(start..).map_or(text, str::trim_start)
+}
+
+/// A line with these words in it marked, where they stand alone.
+fn highlight(line: &str, words: &[&str]) -> String {
+    let mut marked = String::with_capacity(line.len());
+    let (mut at, mut is_in_word) = (0, false);
+    while let Some(next) = line[at..].chars().next() {
+        let stands_alone = |word: &&&str| {
+            let after = line[at + word.len()..].chars().next();
+            // In scripts without spaces words follow each other.
+            !next.is_ascii() || (!is_in_word && after.is_none_or(|c| !c.is_alphanumeric()))
+        };
+        match words.iter().filter(|word| line[at..].starts_with(**word)).find(stands_alone) {
+            Some(word) => {
+                marked.push_str(&format!("{MATCH}{word}{MATCH:#}"));
+                (at, is_in_word) = (at + word.len(), false);
+            }
+            None => {
+                marked.push(next);
+                (at, is_in_word) = (at + next.len_utf8(), next.is_alphanumeric());
+            }
+        }
+    }
+    marked
 }
 
 /// What a grain is called and where it is from, in at most `columns`.
@@ -185,19 +312,55 @@ fn show_summary(summary: &rpc::SearchSummary, out: &mut Output) -> Result<(), Fa
         let peers = peers.iter().map(PeerRecord::new).collect();
         let event = "summary";
         let models = models.iter().map(|model| model.name.as_str()).collect();
-        let record =
-            SummaryRecord { event, hits, searched, pending, unchecked, elapsed_us, embed_us, peers, models };
-        return out.aside(&record);
+        let mode = match summary.mode() {
+            rpc::SearchMode::Words => "words",
+            rpc::SearchMode::Meaning => "meaning",
+            rpc::SearchMode::Hybrid | rpc::SearchMode::Unspecified => "hybrid",
+        };
+        let (unreadable, best_left_out) = (summary.unreadable, summary.best_left_out);
+        return out.aside(&SummaryRecord {
+            event,
+            hits,
+            mode,
+            unreadable,
+            foreign_language: Some(summary.foreign_language.as_str()).filter(|tag| !tag.is_empty()),
+            best_left_out,
+            searched,
+            pending,
+            unchecked,
+            elapsed_us,
+            embed_us,
+            peers,
+            models,
+        });
     }
+    let is_none = hits == 0;
     let hits = if hits == 0 { "nothing".to_owned() } else { plural(u64::from(hits), "hit") };
     let searched = plural(searched, "grain");
     #[expect(clippy::cast_precision_loss, reason = "a time in milliseconds with one digit")]
     let ms = elapsed_us as f64 / 1000.0;
     out.note(format_args!("{FAINT}{hits} among {searched} in {ms:.1} ms{FAINT:#}"))?;
+    if let Some(best) = summary.best_left_out.filter(|_| is_none) {
+        out.note(format_args!(
+            "nothing here answers it: the best that was left out scores {best:.3} (`--min-score -1` shows it)"
+        ))?;
+    }
+    if summary.unreadable {
+        out.note(
+            "the model cannot read this question, so it was searched by its words alone; multilingual-e5-small reads most \
+             scripts: `synapsenet models fetch multilingual-e5-small`",
+        )?;
+    } else if !summary.foreign_language.is_empty() {
+        let language = printable(&summary.foreign_language);
+        out.note(format_args!(
+            "the question seems to be in {language:?}, and the model was not made for that: it may understand little of it; \
+             `synapsenet models fetch multilingual-e5-small` gets one that reads many languages"
+        ))?;
+    }
     if pending > 0 {
         let pending = plural(pending, "grain");
         out.note(format_args!(
-            "{pending} cannot be found yet: the model has not read them (see `synapsenet status`)"
+            "{pending} can be found by their words only: the model has not read them yet, or cannot (see `synapsenet status`)"
         ))?;
     }
     if unchecked > 0 {
@@ -262,6 +425,34 @@ mod tests {
         assert_eq!(plain(&named_like_its_file, 60), "/a #3");
         let bare = rpc::Grain { source: None, ..untitled };
         assert_eq!(plain(&bare, 60), "commons");
+    }
+
+    #[test]
+    fn words_of_the_question_are_marked_where_they_stand_alone() {
+        let plain = |line: &str, words: &[&str]| {
+            highlight(line, words).replace(&format!("{MATCH}"), "[").replace(&format!("{MATCH:#}"), "]")
+        };
+        assert_eq!(plain("     a pear, pears and spear", &["pear"]), "     a [pear], pears and spear");
+        assert_eq!(plain("SN-4471-B is here", &["SN-4471-B", "SN"]), "[SN-4471-B] is here");
+        assert_eq!(plain("日本語の本", &["本"]), "日[本]語の[本]");
+        assert_eq!(plain("nothing", &[]), "nothing");
+    }
+
+    #[test]
+    fn what_is_shown_of_a_long_text_is_where_the_words_stand() {
+        let start = "It rained. ".repeat(100);
+        let text = format!("{start}The boiler was serviced in May by Ilse. {start}");
+        let at = text.find("boiler").unwrap();
+        let mark = rpc::TextRange { start: at as u32, end: (at + 6) as u32 };
+        let hit = |marks: Vec<rpc::TextRange>| rpc::Hit {
+            grain: Some(rpc::Grain { text: text.clone(), ..grain() }),
+            marks,
+            ..rpc::Hit::default()
+        };
+        assert!(best_passage(&hit(vec![mark]), 80).starts_with("The boiler was serviced"));
+        assert_eq!(best_passage(&hit(Vec::new()), 80), text);
+        let odd = rpc::TextRange { start: 1_000_000, end: 1_000_001 };
+        assert_eq!(best_passage(&hit(vec![odd]), 80), text, "a node may say anything");
     }
 
     #[test]

@@ -354,7 +354,8 @@ impl Indexer {
             let spaces = memory.spaces();
             let saved: Vec<bool> =
                 spaces.all().map(|space| space.save(&memory.store)).collect::<Result<_, _>>()?;
-            let oldest = spaces.all().map(|space| space.saved()).min();
+            memory.words.save(&memory.store)?;
+            let oldest = spaces.all().map(|space| space.saved()).chain([memory.words.saved()]).min();
             Ok::<_, IndexerError>(oldest.filter(|_| saved.contains(&true)))
         });
         match saved.await {

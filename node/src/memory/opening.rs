@@ -16,6 +16,7 @@ use crate::identity;
 use crate::machine;
 use crate::memory::Memory;
 use crate::memory::spaces::{Fill, MAX_FORMER, Space, Spaces};
+use crate::memory::words::WordIndex;
 use crate::metrics::Metrics;
 use crate::models::{self, Models, Variant};
 use crate::tasks::Alarm;
@@ -67,16 +68,19 @@ pub(crate) fn open(data_dir: &Path, config: &Config, alarm: &Alarm) -> anyhow::R
         max_elements: config.storage.hnsw_max_elements,
         max_searches: MAX_CONCURRENT_SEARCHES,
     };
-    // The two slow parts of a start have nothing to do with each other.
-    let (spaces, checked) = std::thread::scope(|scope| {
+    // The slow parts of a start have nothing to do with each other.
+    let (spaces, words, checked) = std::thread::scope(|scope| {
         // What is part of the program is as it was built; its files are checked when they are loaded.
         let checking = scope.spawn(|| if model.is_built_in() { Ok(()) } else { model.check() });
+        let reading = scope.spawn(|| WordIndex::open(&store, &index_dir));
         let spaces = open_spaces(&store, &models, model.clone(), &index_dir, hnsw);
-        (spaces, checking.join().expect("checking a model does not panic"))
+        let words = reading.join().expect("opening the index of words does not panic");
+        (spaces, words, checking.join().expect("checking a model does not panic"))
     });
     checked?;
     let spaces = spaces?;
-    let memory = Memory::new(store, spaces, index_dir, hnsw, metrics);
+    let words = words?;
+    let memory = Memory::new(store, words, spaces, index_dir, hnsw, metrics);
     memory.read_rules()?;
     Ok(Opened { memory, identity, registry, models })
 }

@@ -1,5 +1,6 @@
 //! Between the messages of the API and the values of the node.
 
+use std::ops::Range;
 use std::time::Duration;
 
 use synapsenet_proto::{Draft, Grain, Kind, SpaceId, Topic, rpc};
@@ -11,9 +12,10 @@ use crate::calls::error::invalid;
 use crate::calls::grains::{Emergence, Format, Stored};
 use crate::calls::models::Presence;
 use crate::calls::report::{MeshReport, ModelReport, Report, Warning};
-use crate::calls::search::{Found, Hit, Origin, Outcome, PeerOutcome};
+use crate::calls::search::{Found, Hit, Mode, Origin, Outcome, PeerOutcome, Search, Sought};
 use crate::calls::verify::Verified;
 use crate::calls::{Call, CallError, Happening, SyncProgress, SyncState, now_ms};
+use crate::filter;
 
 /// A stored grain as a client sees it.
 pub(super) fn grain_message(call: &Call, record: &Record, with_signed: bool) -> rpc::Grain {
@@ -184,6 +186,42 @@ pub(super) fn traffic_message(traffic: &synapsenet_net::Traffic) -> rpc::Traffic
     rpc::Traffic { sent: traffic.sent, received: traffic.received }
 }
 
+pub(super) fn read_search(request: rpc::SearchRequest) -> Result<Search, CallError> {
+    let mode = match rpc::SearchMode::try_from(request.mode) {
+        Ok(rpc::SearchMode::Unspecified | rpc::SearchMode::Hybrid) => Mode::Hybrid,
+        Ok(rpc::SearchMode::Meaning) => Mode::Meaning,
+        Ok(rpc::SearchMode::Words) => Mode::Words,
+        Err(_) => return Err(invalid("there is no such mode: say hybrid, meaning or words")),
+    };
+    let rpc::SearchRequest { text, k, filter, mesh, mesh_wait_ms, offset, all_copies, like, .. } = request;
+    let wait = Duration::from_millis(mesh_wait_ms.into());
+    let asked = match (text.is_empty(), like.is_empty()) {
+        (false, false) => {
+            return Err(invalid("give a question or a grain whose like is looked for, not both"));
+        }
+        (_, true) => Sought::Text(text),
+        (true, false) => Sought::Like(like),
+    };
+    Ok(Search {
+        asked,
+        mode,
+        k: k as usize,
+        offset: offset as usize,
+        min_score: request.min_score.map(|score| score as f32),
+        all_copies,
+        filter: filter::read_client(filter)?,
+        mesh: mesh.then_some(wait),
+    })
+}
+
+fn mode_message(mode: Mode) -> rpc::SearchMode {
+    match mode {
+        Mode::Hybrid => rpc::SearchMode::Hybrid,
+        Mode::Meaning => rpc::SearchMode::Meaning,
+        Mode::Words => rpc::SearchMode::Words,
+    }
+}
+
 /// An answer as it goes over the wire: the hits, best first, then the summary.
 pub(super) fn search_messages(call: &Call, found: Found) -> Vec<rpc::SearchResponse> {
     use rpc::search_response::Item;
@@ -203,7 +241,17 @@ fn hit_message(call: &Call, hit: &Hit) -> rpc::Hit {
     let (file_uri, whose) = (call.file_of(&hit.grain).unwrap_or_default(), whose_message(hit.whose).into());
     let searchable = peer_id.is_empty();
     let grain = rpc::Grain { shared, searchable, file_uri, whose, ..plain_message(&hit.grain) };
-    rpc::Hit { grain: Some(grain), score: f64::from(hit.score), peer_id, model_id: hit.model.to_string() }
+    let mark = |mark: &Range<usize>| rpc::TextRange { start: mark.start as u32, end: mark.end as u32 };
+    rpc::Hit {
+        grain: Some(grain),
+        score: f64::from(hit.score),
+        peer_id,
+        model_id: hit.model.map(|model| model.to_string()).unwrap_or_default(),
+        cosine: hit.cosine.map(f64::from),
+        words: f64::from(hit.words),
+        copies: hit.copies as u32,
+        marks: hit.marks.iter().map(mark).collect(),
+    }
 }
 
 fn summary_message(found: Found) -> rpc::SearchSummary {
@@ -217,6 +265,10 @@ fn summary_message(found: Found) -> rpc::SearchSummary {
         embed_us: micros(found.embed),
         peers: found.peers.into_iter().map(outcome_of_peer).collect(),
         models: found.models.into_iter().map(model).collect(),
+        mode: mode_message(found.mode).into(),
+        unreadable: found.is_unreadable,
+        foreign_language: found.foreign.unwrap_or_default().to_owned(),
+        best_left_out: found.best_left_out.map(f64::from),
     }
 }
 

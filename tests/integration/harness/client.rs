@@ -180,14 +180,7 @@ impl Client {
 
     /// The nearest grains to a question, at most `k`, among those that the filter lets through.
     pub async fn search_in(&self, text: &str, k: u32, filter: rpc::Filter) -> Found {
-        self.try_search(rpc::SearchRequest {
-            text: text.into(),
-            k,
-            filter: Some(filter),
-            ..Default::default()
-        })
-        .await
-        .unwrap()
+        self.try_search(rpc::SearchRequest { k, filter: Some(filter), ..nearest(text) }).await.unwrap()
     }
 
     /// The nearest grains to a question.
@@ -267,5 +260,16 @@ impl Client {
         let status = result.expect_err("it must be refused");
         assert_eq!(status.code(), code, "{status:?}");
         assert!(status.message().contains(word), "{word:?} is not in {:?}", status.message());
+    }
+}
+
+/// Asks for what is nearest in meaning, however far it is.
+pub fn nearest(text: &str) -> rpc::SearchRequest {
+    rpc::SearchRequest {
+        text: text.into(),
+        mode: rpc::SearchMode::Meaning.into(),
+        min_score: Some(-1.0),
+        all_copies: true,
+        ..Default::default()
     }
 }

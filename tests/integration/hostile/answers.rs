@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use prost::Message;
 use synapsenet_proto::{Announcement, Draft, Grain, GrainId, Identity, MAX_CLOCK_SKEW_MS, rpc};
 
-use super::super::harness::{join, noise, now_ms, wait_for};
+use super::super::harness::{join, nearest, noise, now_ms, wait_for};
 use super::attacker::{Answers, Bytes, Line};
 use super::{TOPIC, Victim, framed, grain};
 
@@ -74,11 +74,10 @@ async fn lying_answers_to_a_question_are_scored_here_and_too_much_of_them_costs_
     let attacker = victim.attacker_that_answers(113, answers).await;
     let ask = async || {
         let request = rpc::SearchRequest {
-            text: "how is the house warmed".into(),
             k: 3,
             mesh: true,
             mesh_wait_ms: 20_000,
-            ..Default::default()
+            ..nearest("how is the house warmed")
         };
         victim.process.try_search(request).await.unwrap()
     };

@@ -153,8 +153,9 @@ async fn ask(mut asker: NodeServiceClient<Channel>, fact: &Fact, to_peers: bool)
     let (mut first, mut lies) = (None, 0);
     while let Some(message) = messages.message().await? {
         if let Some(rpc::search_response::Item::Hit(hit)) = message.item {
+            let cosine = hit.cosine();
             let text = hit.grain.context("a hit has a grain")?.text;
-            lies += usize::from(text.starts_with(LIE) && hit.score > MAX_TRUE_SCORE);
+            lies += usize::from(text.starts_with(LIE) && cosine > MAX_TRUE_SCORE);
             first.get_or_insert(text);
         }
     }

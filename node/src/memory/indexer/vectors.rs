@@ -9,6 +9,7 @@ use synapsenet_storage::Slot;
 
 use super::{Indexer, IndexerError};
 use crate::blocking::blocking;
+use crate::memory::search::MAX_UNKNOWN_SHARE;
 use crate::models::embedder::EmbedError;
 
 /// Texts in one run of the model: more are no faster, however short they are.
@@ -17,8 +18,9 @@ const MAX_BATCH_TEXTS: usize = 64;
 pub(super) const BATCHES_AHEAD: usize = 1;
 
 impl Indexer {
-    /// Computes the vectors of these passages. One that the model fails on has none in the answer, nor have those that it has
-    /// not come to when the indexer is to stop: the runs under way are left to themselves then.
+    /// Computes the vectors of these passages. One that the model fails on has none in the answer, nor has one that it cannot read,
+    /// as it would be like all others that it cannot read, nor have those that it has not come to when the indexer is to
+    /// stop: the runs under way are left to themselves then.
     pub(super) async fn vectors(
         &self,
         model: &Model,
@@ -32,8 +34,10 @@ impl Indexer {
         };
         let tokenizer = tokenizer?;
         let (slots, texts): (Vec<Slot>, Vec<Tokenized>) = blocking(move || {
-            let tokenize = |text: &str| tokenizer.tokenize(text, Purpose::Document);
-            notes.iter().map(|(slot, text)| (*slot, tokenize(text))).unzip()
+            let read = |(slot, text): &(Slot, String)| (*slot, tokenizer.tokenize(text, Purpose::Document));
+            let is_readable =
+                |(_, tokens): &(Slot, Tokenized)| tokenizer.unknown_share(tokens) <= MAX_UNKNOWN_SHARE;
+            notes.iter().map(read).filter(is_readable).unzip()
         })
         .await;
         let lengths: Vec<usize> = texts.iter().map(Tokenized::len).collect();

@@ -298,6 +298,11 @@ impl Writer {
                 if has_rules && let Err(error) = self.memory.read_rules() {
                     tracing::error!(%error, "the rules about authors and topics cannot be read");
                 }
+                // Before anybody is answered: what is acknowledged is found by its words.
+                if let Err(error) = self.memory.store.view().and_then(|view| self.memory.words.follow(&view))
+                {
+                    tracing::error!(%error, "the index of words is behind the store");
+                }
                 self.reply(outcomes, waiting);
                 self.changed.notify_one();
                 Ok(())

@@ -9,8 +9,7 @@ use synapsenet_index::{Purpose, Tokenized};
 use synapsenet_proto::{SpaceId, Vector};
 use synapsenet_storage::{Change, Slot, StorageError, View};
 
-use super::scale::Ranked;
-use super::{Asked, Hit, load_one};
+use super::{Asked, Hit, Measure, Ranked, load_one};
 use crate::blocking::blocking;
 use crate::memory::Memory;
 use crate::memory::claims::{is_right, tokens_in};
@@ -26,11 +25,14 @@ pub(crate) const MAX_CHECKED_TOKENS: usize = 128;
 /// The best candidates, sorted by what is known of their vectors.
 #[derive(Default)]
 pub(super) struct Picked {
+    measure: Measure,
     /// To be shown.
     pub checked: Vec<Hit>,
+    /// To be shown for their words alone: what is claimed of them is not compared, or is not believed.
+    by_words: Vec<Hit>,
     /// To be compared first.
     pub claimed: Vec<Hit>,
-    /// The ranks of unchecked ones that there is no time for.
+    /// The scores of unchecked ones that there is no time for.
     pub left_out: Vec<f32>,
     /// Candidates of authors that were caught.
     pub lies: usize,
@@ -41,8 +43,12 @@ impl Picked {
     ///
     /// # Errors
     /// When the store cannot be read.
-    pub fn pick(view: &View, ranked: Vec<Ranked>, k: usize) -> Result<Self, StorageError> {
-        let (mut picked, mut tokens) = (Self::default(), 0);
+    pub fn pick(
+        view: &View,
+        ranked: Vec<Ranked>,
+        (k, measure): (usize, Measure),
+    ) -> Result<Self, StorageError> {
+        let (mut picked, mut tokens) = (Self { measure, ..Self::default() }, 0);
         for candidate in ranked {
             if picked.checked.len() == k {
                 break;
@@ -55,6 +61,7 @@ impl Picked {
             }
             if view.author_standing(&hit.record.grain.author())?.distrusted {
                 picked.lies += 1;
+                picked.keep_words(hit);
                 continue;
             }
             let more = tokens_in(&hit.record.grain);
@@ -62,10 +69,31 @@ impl Picked {
                 tokens += more;
                 picked.claimed.push(hit);
             } else {
-                picked.left_out.push(hit.rank);
+                picked.leave_out(hit);
             }
         }
         Ok(picked)
+    }
+
+    /// Leaves out what is claimed of a hit.
+    fn leave_out(&mut self, hit: Hit) {
+        self.left_out.push(hit.score);
+        self.keep_words(hit);
+    }
+
+    /// Keeps a hit for its words, without what is claimed of it.
+    fn keep_words(&mut self, hit: Hit) {
+        if hit.words > 0.0 {
+            let score = self.measure.score(None, hit.words);
+            self.by_words.push(Hit { score, cosine: None, model: None, ..hit });
+        }
+    }
+
+    /// What may be shown, in no order.
+    pub fn take_hits(&mut self) -> Vec<Hit> {
+        let mut hits = std::mem::take(&mut self.checked);
+        hits.append(&mut self.by_words);
+        hits
     }
 
     /// Whether candidates fell away, so that there may be others behind them.
@@ -75,8 +103,8 @@ impl Picked {
 
     /// How many that were left out would stand among these hits, of which `k` were wanted.
     pub fn missing(&self, hits: &[Hit], k: usize) -> usize {
-        let last = hits.last().filter(|_| hits.len() == k).map_or(f32::NEG_INFINITY, |hit| hit.rank);
-        self.left_out.iter().filter(|rank| **rank > last).count()
+        let last = hits.last().filter(|_| hits.len() == k).map_or(f32::NEG_INFINITY, |hit| hit.score);
+        self.left_out.iter().filter(|score| **score > last).count()
     }
 
     /// Compares what is only claimed: what is right may be shown, and lies are dropped. Remembers both, and does not wait
@@ -93,7 +121,7 @@ impl Picked {
             return Ok(());
         }
         let computed = compute(models, asked, &claimed).await;
-        let keys: Vec<(Slot, SpaceId)> = claimed.iter().map(|hit| (hit.record.slot, hit.model)).collect();
+        let keys = claimed.iter().filter_map(|hit| Some((hit.record.slot, hit.model?))).collect();
         let stored = {
             let memory = memory.clone();
             blocking(move || stored(&memory.store.view()?, keys)).await?
@@ -103,11 +131,11 @@ impl Picked {
         for hit in claimed {
             let (slot, author) = (hit.record.slot, hit.record.grain.author());
             let Some(vector) = computed.get(&slot) else {
-                self.left_out.push(hit.rank);
+                self.leave_out(hit);
                 continue;
             };
             if stored.get(&slot).is_some_and(|stored| is_right(stored, vector)) {
-                if let Some(asked) = asked.iter().find(|asked| asked.space.id() == hit.model) {
+                if let Some(asked) = asked.iter().find(|asked| Some(asked.space.id()) == hit.model) {
                     asked.space.unchecked.remove(slot);
                 }
                 changes.push(Change::Checked { slot, author });
@@ -120,6 +148,7 @@ impl Picked {
                     tracing::warn!(%author, %grain, "a false claim; this author is believed no more");
                     changes.push(Change::Distrust { author });
                 }
+                self.keep_words(hit);
             }
         }
         memory.metrics.claims("checked", right);
@@ -133,7 +162,7 @@ impl Picked {
 async fn compute(models: &Models, asked: &[Asked], claimed: &[Hit]) -> HashMap<Slot, Vector> {
     let mut computed = HashMap::new();
     for Asked { space, .. } in asked {
-        let of_model: Vec<&Hit> = claimed.iter().filter(|hit| hit.model == space.id()).collect();
+        let of_model: Vec<&Hit> = claimed.iter().filter(|hit| hit.model == Some(space.id())).collect();
         if of_model.is_empty() {
             continue;
         }

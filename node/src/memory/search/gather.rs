@@ -10,9 +10,9 @@ use crate::memory::spaces::{Backlog, Left, Spaces};
 
 /// Candidates rescored for each hit asked for: the graph's vectors are coarser than the store's. More than twice as many
 /// found no more on 117,000 real vectors.
-const OVERSAMPLING: usize = 2;
+pub(super) const OVERSAMPLING: usize = 2;
 /// Candidates rescored at least.
-const MIN_CANDIDATES: usize = 20;
+pub(super) const MIN_CANDIDATES: usize = 20;
 
 /// Which grains are compared one by one, which misses none, instead of by a walk through the graph.
 #[derive(Debug, Clone, Copy)]

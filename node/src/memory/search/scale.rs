@@ -8,45 +8,77 @@ use super::{Asked, SearchError};
 use crate::memory::spaces::Spaces;
 
 /// A candidate of one space among those of all.
-pub(super) struct Ranked {
-    /// Its score, brought to the scale of the first space.
-    pub rank: f32,
+pub(super) struct Near {
     pub slot: Slot,
-    pub score: f32,
     pub model: SpaceId,
+    /// The exact cosine in its space ...
+    pub cosine: f32,
+    /// ... and as it would be in the first one.
+    pub scaled: f32,
     /// Whether its vector was only claimed when the candidates were gathered.
     pub is_unchecked: bool,
 }
 
-/// The candidates of all spaces, best first.
+/// The candidates of all spaces, each once: in several spaces, it counts in the first.
 ///
 /// # Errors
 /// [`SearchError`].
-pub(super) fn rank(
+pub(super) fn compare(
     view: &View,
     spaces: &Spaces,
     asked: &[Asked],
     found: Vec<(usize, Vec<Neighbour>)>,
-) -> Result<Vec<Ranked>, SearchError> {
-    let mut ranked = Vec::new();
+) -> Result<Vec<Near>, SearchError> {
+    let mut near: Vec<Near> = Vec::new();
     for (at, candidates) in found {
         let Asked { space, vector } = &asked[at];
         let scored = rescore(view, space.id(), vector, candidates)?;
-        // What this score is beside those of the first space.
-        let anchors = spaces.anchors.iter().find(|anchors| at > 0 && anchors.former == space.id());
-        let scale = anchors.and_then(|anchors| anchors.scale(&asked[0].vector, vector));
-        let rank = |score| scale.as_ref().map_or(score, |scale| scale(score));
-        // In several spaces, it counts in the first.
-        ranked.retain(|ranked: &Ranked| scored.iter().all(|(slot, _)| *slot != ranked.slot));
+        let scale = scale(spaces, asked, at);
+        near.retain(|near| scored.iter().all(|(slot, _)| *slot != near.slot));
         let model = space.id();
-        let of = |(slot, score)| Ranked { rank: rank(score), slot, score, model, is_unchecked: false };
-        ranked.extend(scored.into_iter().map(of));
+        near.extend(scored.into_iter().map(|(slot, cosine)| Near {
+            slot,
+            model,
+            cosine,
+            scaled: scale(cosine),
+            is_unchecked: false,
+        }));
     }
-    ranked.sort_by(|a, b| b.rank.total_cmp(&a.rank).then(a.slot.cmp(&b.slot)));
-    Ok(ranked)
+    Ok(near)
 }
 
-/// The exact cosine of each candidate, best first; equal scores in the order of arrival.
+/// A note that was found otherwise, beside the question in the first space that holds a vector of it. None where none does.
+///
+/// # Errors
+/// [`SearchError`].
+pub(super) fn compare_one(
+    view: &View,
+    spaces: &Spaces,
+    asked: &[Asked],
+    slot: Slot,
+) -> Result<Option<Near>, SearchError> {
+    for (at, Asked { space, vector }) in asked.iter().enumerate() {
+        // Before the vector is read: a lie that is found out meanwhile is unchecked no more, and its vector was read.
+        let is_unchecked = space.unchecked.contains(slot);
+        let candidate = Neighbour { key: slot, similarity: 0.0 };
+        let scored = rescore(view, space.id(), vector, vec![candidate])?;
+        if let Some(&(_, cosine)) = scored.first() {
+            let scaled = scale(spaces, asked, at)(cosine);
+            return Ok(Some(Near { slot, model: space.id(), cosine, scaled, is_unchecked }));
+        }
+    }
+    Ok(None)
+}
+
+/// What a cosine in the space at this place is beside those of the first one.
+fn scale(spaces: &Spaces, asked: &[Asked], at: usize) -> impl Fn(f32) -> f32 {
+    let Asked { space, vector } = &asked[at];
+    let anchors = spaces.anchors.iter().find(|anchors| at > 0 && anchors.former == space.id());
+    let scale = anchors.and_then(|anchors| anchors.scale(&asked[0].vector, vector));
+    move |cosine| scale.as_ref().map_or(cosine, |scale| scale(cosine))
+}
+
+/// The exact cosine of each candidate.
 fn rescore(
     view: &View,
     model: SpaceId,
@@ -63,6 +95,5 @@ fn rescore(
             }
         }
     }
-    scored.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
     Ok(scored)
 }
