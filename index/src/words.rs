@@ -294,13 +294,11 @@ impl Words {
 
     /// Writes a snapshot into the folder `dir`, which is made if need be; a snapshot that is there is replaced at once
     /// or not at all, whenever the machine stops. `store` tells the caller's store from others, and `seq` is its mark of
-    /// how far the index has come. Searches go on meanwhile; additions wait.
+    /// how far the index has come. Searches go on meanwhile; additions wait until it is encoded, and not for the disk.
     ///
     /// # Errors
     /// [`IndexError::File`].
     pub fn save(&self, dir: &Path, store: u64, seq: u64) -> Result<(), IndexError> {
-        let _writer = lock(&self.writer);
-        // Only writers change the index, so it stays as it is when the pass is given back.
         let content = content::encode(&self.reading().index);
         snapshot::save(dir, &content, store, seq)
     }

@@ -42,7 +42,8 @@ pub(crate) const MAX_HITS: usize = 1000;
 /// Candidates that are looked at to find hits which are no copies of each other, as a multiple of the hits: at first, and
 /// where that is too few.
 const CANDIDATES: [usize; 3] = [2, 8, 32];
-/// Texts that are read to see whether they meet a condition, such as a phrase, before a search ends with what it has.
+/// Notes with words of the question that are looked at to see whether they meet a filter or a condition, such as a phrase, before a
+/// search ends with what it has: a frequent word may stand in many that do not.
 const MAX_JUDGED: usize = 10_000;
 /// How many more candidates are looked at where a question has conditions.
 const FOR_CONDITIONS: usize = 4;
@@ -273,7 +274,7 @@ impl Looking {
             false => near(LIMITS, &memory.store, spaces, asked, (k, filter, among))?,
         };
         let view = memory.store.view()?;
-        let is_meant = |slot| !conditions || fits(&view, slot, words);
+        let is_meant = |slot| fits(&view, slot, words);
         let near: Vec<scale::Near> =
             near.into_iter().filter(|near| Some(near.slot) != self.itself && is_meant(near.slot)).collect();
         let found = match measure.mode.counts_words() {
@@ -328,32 +329,36 @@ fn by_words(
     also: &[Slot],
 ) -> Result<synapsenet_index::WordsFound, SearchError> {
     let left = std::cell::Cell::new(MAX_JUDGED);
-    let is_meant = |slot: Slot| {
-        if !question.has_conditions() {
-            return true;
-        }
-        let may = left.get() > 0;
-        left.set(left.get().saturating_sub(1));
-        may && fits(view, slot, question)
+    let judge = |is_meant: &dyn Fn(Slot) -> bool, slot: Slot| {
+        let less = left.get().checked_sub(1);
+        less.is_some_and(|less| {
+            left.set(less);
+            is_meant(slot)
+        })
     };
+    let fits = |slot: Slot| fits(view, slot, question);
+    let is_let_through = |slot: Slot| view.matches(slot, filter).unwrap_or(false) && fits(slot);
     Ok(match view.select(filter, LIMITS.brute_force)? {
-        Selection::All => index.words().search(question, wanted, &is_meant, also),
+        Selection::All if !question.has_conditions() => {
+            index.words().search(question, wanted, &|_| true, also)
+        }
+        Selection::All => index.words().search(question, wanted, &|slot| judge(&fits, slot), also),
         Selection::Few(slots) => {
             let most = if question.has_conditions() { slots.len() } else { wanted };
             let mut found = index.words().search_among(question, most, &slots, also);
-            found.best.retain(|hit| is_meant(hit.key));
+            found.best.retain(|hit| fits(hit.key));
             found.best.truncate(wanted);
             found
         }
-        Selection::Many => {
-            let is_let_through = |slot| view.matches(slot, filter).unwrap_or(false) && is_meant(slot);
-            index.words().search(question, wanted, &is_let_through, also)
-        }
+        Selection::Many => index.words().search(question, wanted, &|slot| judge(&is_let_through, slot), also),
     })
 }
 
-/// Whether a note meets the conditions of a question. One that cannot be read does not.
+/// Whether a note meets the conditions of a question, if it has any. One that cannot be read does not.
 fn fits(view: &View, slot: Slot, question: &WordQuestion) -> bool {
+    if !question.has_conditions() {
+        return true;
+    }
     let record = view.record(slot).ok().flatten();
     record.is_some_and(|record| question.fits(&Parts::of(&record.grain).slices()))
 }

@@ -163,14 +163,15 @@ impl WordIndex {
     /// # Errors
     /// When the folder cannot be written. The snapshot only makes the next start quick.
     pub fn save(&self, store: &Store) -> Result<bool, SpaceError> {
-        // Held, so that what is saved is what the mark says.
-        let place = self.place.lock().unwrap_or_else(PoisonError::into_inner);
-        if place.seq == self.saved() && self.dir.exists() {
+        // Not held meanwhile, as the thread that writes would wait for the disk. What is saved may have come further than its
+        // mark says: taking out again what is gone changes nothing, and what came is found by its slot.
+        let seq = self.place.lock().unwrap_or_else(PoisonError::into_inner).seq;
+        if seq == self.saved() && self.dir.exists() {
             return Ok(false);
         }
         private_dir(&self.dir).map_err(|source| IndexError::File { path: self.dir.clone(), source })?;
-        self.words.save(&self.dir, store.view()?.store_id()?, place.seq)?;
-        self.saved.store(place.seq, Ordering::Relaxed);
+        self.words.save(&self.dir, store.view()?.store_id()?, seq)?;
+        self.saved.store(seq, Ordering::Relaxed);
         Ok(true)
     }
 }
