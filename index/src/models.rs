@@ -23,8 +23,8 @@ use synapsenet_proto::SpaceId;
 use crate::processor::is_quick_at_integers;
 use crate::weights::weight_bytes;
 use crate::{IndexError, Provider};
-pub use description::Arithmetic;
 pub(crate) use description::Pooling;
+pub use description::{Arithmetic, Weights};
 use description::{Description, FileEntry, checked, id_of, parse, read_checked};
 pub(crate) use reference::{Reference, ReferenceText};
 
@@ -221,6 +221,12 @@ impl Model {
     #[must_use]
     pub fn languages(&self) -> &[String] {
         &self.inner.description.languages
+    }
+
+    /// How its cosines and the words of a question are weighed against each other.
+    #[must_use]
+    pub fn search_weights(&self) -> Weights {
+        self.inner.description.search
     }
 
     /// What its graph multiplies.

@@ -43,6 +43,9 @@ pub(super) struct Description {
     /// The languages that it was made for, as BCP 47 tags; nothing where they are many, or not known.
     #[serde(default)]
     pub(super) languages: Vec<String>,
+    /// How its cosines and words are weighed against each other.
+    #[serde(default)]
+    pub(super) search: Weights,
     /// The sha256 of the published weights that the graph computes. Where nothing is said, the graph itself is what is
     /// published.
     pub(super) weights: Option<String>,
@@ -55,6 +58,24 @@ pub(super) struct Description {
 
 fn yes() -> bool {
     true
+}
+
+/// How the cosines of a space and the words of a question are weighed against each other in one score. What is not said in a
+/// description is what suits a model of short texts that nobody measured.
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Weights {
+    /// The share of the words, 0 to 1; the cosine has the rest.
+    pub words: f32,
+    /// The BM25 score that counts half of what words can count, as a multiple of the natural logarithm of how many notes there
+    /// are; above 0.
+    pub half_words: f32,
+}
+
+impl Default for Weights {
+    fn default() -> Self {
+        Self { words: 0.5, half_words: 2.5 }
+    }
 }
 
 /// How the vectors of a text's tokens become the vector of the text.
@@ -145,6 +166,13 @@ pub(super) fn parse(text: &str, place: &str) -> Result<Description, IndexError> 
     if !(MIN_WINDOW_TOKENS..=MAX_WINDOW_TOKENS).contains(&description.max_tokens) {
         let range = format!("{MIN_WINDOW_TOKENS} to {MAX_WINDOW_TOKENS}");
         return Err(bad(place, format!("max_tokens is {}, but must be {range}", description.max_tokens)));
+    }
+    let Weights { words, half_words } = description.search;
+    if !(0.0..=1.0).contains(&words) || half_words <= 0.0 || !half_words.is_finite() {
+        let reason = format!(
+            "[search] has words = {words} and half_words = {half_words}, but words must be 0 to 1 and half_words over 0"
+        );
+        return Err(bad(place, reason));
     }
     let Files { onnx, tokenizer, reference } = &description.files;
     for entry in [onnx, tokenizer].into_iter().chain(reference) {

@@ -122,6 +122,19 @@ fn a_promise_needs_what_it_is_held_against() {
 }
 
 #[test]
+fn a_description_may_weigh_words_and_meaning_and_is_held_to_what_makes_sense() {
+    let weights = |text: &str| Model::from_dir(folder(text).path()).unwrap().search_weights();
+    let with = |search: &str| model_toml() + "\n[search]\n" + search;
+    assert_eq!(weights(&model_toml()), Weights { words: 0.5, half_words: 2.5 });
+    assert_eq!(weights(&with("words = 0.25\n")), Weights { words: 0.25, half_words: 2.5 });
+    assert_eq!(weights(&with("words = 1\nhalf_words = 4.5\n")), Weights { words: 1.0, half_words: 4.5 });
+    for wrong in ["words = 1.5", "words = nan", "words = -0.1", "half_words = 0", "half_words = inf"] {
+        let error = error(&with(wrong));
+        assert!(error.contains("0 to 1"), "{wrong}: {error}");
+    }
+}
+
+#[test]
 fn the_weights_of_the_built_in_models_are_counted_as_they_are_loaded() {
     let mib: Vec<u64> = Model::all_built_in()
         .unwrap()

@@ -19,7 +19,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use synapsenet_index::{IndexError, Neighbour, WordQuestion};
+use synapsenet_index::{IndexError, Neighbour, Weights, WordQuestion};
 use synapsenet_proto::{GrainId, SpaceId, Vector};
 use synapsenet_storage::{Filter, Record, Selection, Slot, StorageError, Store, View};
 
@@ -161,7 +161,7 @@ pub(crate) async fn search(
     let embed = start.elapsed();
     let Query { k, min_score, all_copies, filter, .. } = query;
     let question::Read { asked, words, mode, is_unreadable, foreign, itself } = read;
-    let measure = Measure::new(mode, memory.words.len());
+    let measure = Measure::new(mode, spaces.current.model.search_weights(), memory.words.len());
     let min_score = min_score.unwrap_or(mode.min_score());
     let looking = Looking {
         memory: memory.clone(),
@@ -386,7 +386,7 @@ fn find_checked(
     (k, filter): (usize, &Filter),
 ) -> Result<Vec<Hit>, SearchError> {
     let near = near(limits, store, spaces, asked, (k, filter, Among::Checked))?;
-    let measure = Measure::new(Mode::Meaning, 0);
+    let measure = Measure::new(Mode::Meaning, Weights::default(), 0);
     let ranked = near.into_iter().map(|near| Ranked::new(measure, near.slot, Some(near), 0.0)).collect();
     Ok(load(&store.view()?, ranked, k)?)
 }
