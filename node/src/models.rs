@@ -260,14 +260,23 @@ impl Models {
     ///
     /// # Errors
     /// [`EmbedError`].
+    #[cfg(test)]
     pub async fn question(&self, model: &Model, text: &str) -> Result<Vector, EmbedError> {
+        self.questions(model, &[text.to_owned()]).await.map(|mut vectors| vectors.remove(0))
+    }
+
+    /// The vectors of questions by `model`, which is loaded if need be, in their order and as many as there are.
+    ///
+    /// # Errors
+    /// [`EmbedError`]; all fail together.
+    pub async fn questions(&self, model: &Model, texts: &[String]) -> Result<Vec<Vector>, EmbedError> {
         for _ in 1..MAX_TRIES {
-            let vector = self.pool.embedder(model).await?.embed_question(text).await;
-            if !self.was_unloaded(model, &vector) {
-                return vector;
+            let vectors = self.pool.embedder(model).await?.embed_questions(texts).await;
+            if !self.was_unloaded(model, &vectors) {
+                return vectors;
             }
         }
-        self.pool.embedder(model).await?.embed_question(text).await
+        self.pool.embedder(model).await?.embed_questions(texts).await
     }
 
     /// The vectors of one batch of documents by `model`, which is loaded if need be, in its order.

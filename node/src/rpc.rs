@@ -120,7 +120,9 @@ impl NodeService for Api {
         let indexing =
             self.begin(&request)?.wait_indexed(request.get_ref().only_own).await.map_err(status_of)?;
         let message = |indexing: Result<Indexing, CallError>| match indexing {
-            Ok(Indexing { pending, is_done }) => Ok(rpc::WaitIndexedResponse { pending, finished: is_done }),
+            Ok(Indexing { pending, is_done, unreadable }) => {
+                Ok(rpc::WaitIndexedResponse { pending, finished: is_done, unreadable })
+            }
             Err(error) => Err(status_of(error)),
         };
         Ok(Response::new(Box::pin(indexing.map(message))))
@@ -164,6 +166,28 @@ impl NodeService for Api {
         let found = call.search(search).await.map_err(status_of)?;
         let messages = convert::search_messages(&call, found);
         Ok(Response::new(Box::pin(futures::stream::iter(messages.into_iter().map(Ok)))))
+    }
+
+    type SearchManyStream = ReplyStream<rpc::SearchManyResponse>;
+
+    async fn search_many(&self, request: Request<rpc::SearchManyRequest>) -> Reply<Self::SearchManyStream> {
+        let call = self.begin(&request)?;
+        let searches = request.into_inner().searches.into_iter().map(convert::read_search);
+        let searches = searches.collect::<Result<Vec<_>, _>>().map_err(status_of)?;
+        let found = call.search_many(searches).await.map_err(status_of)?;
+        let messages = (0..).zip(found).flat_map(move |(search, found)| {
+            let messages = convert::search_messages(&call, found).into_iter();
+            messages.map(move |message| Ok(convert::one_of_many(search, message)))
+        });
+        Ok(Response::new(Box::pin(futures::stream::iter(messages))))
+    }
+
+    async fn count(&self, request: Request<rpc::CountRequest>) -> Reply<rpc::CountResponse> {
+        let call = self.begin(&request)?;
+        let rpc::CountRequest { filter, with_retractions } = request.into_inner();
+        let filter = filter::read_client(filter).map_err(|error| status_of(error.into()))?;
+        let grains = call.count(filter, with_retractions).await.map_err(status_of)?;
+        Ok(Response::new(rpc::CountResponse { grains }))
     }
 
     async fn share(&self, request: Request<rpc::ShareRequest>) -> Reply<rpc::ShareResponse> {

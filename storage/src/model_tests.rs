@@ -348,6 +348,7 @@ fn compare_filtered(
             .map(|(&slot, e)| (e.grain.created_ms(), slot))
             .collect();
         expected.sort_unstable_by(|a, b| b.cmp(a));
+        prop_assert_eq!(view.count(filter, with_retractions).unwrap(), expected.len() as u64);
         let mut listed = Vec::new();
         let limit = limit.max(1);
         let mut query = ListQuery { filter: filter.clone(), after: None, limit, max_bytes, with_retractions };

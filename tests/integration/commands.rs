@@ -1,8 +1,10 @@
 //! The command line says and does what scripts rely on.
 
 use serde_json::{Value, json};
+use synapsenet_proto::rpc;
+use tonic::Code;
 
-use super::harness::{Ran, TestNode, config, folder, noise, program, ran, synapsenet};
+use super::harness::{Client, Ran, TestNode, config, folder, noise, program, ran, synapsenet};
 
 /// Runs the program on the folder of a node.
 async fn on(node: &TestNode, arguments: &[&str]) -> Ran {
@@ -12,6 +14,79 @@ async fn on(node: &TestNode, arguments: &[&str]) -> Ran {
 /// The records of one kind of event.
 fn events<'a>(records: &'a [Value], event: &str) -> Vec<&'a Value> {
     records.iter().filter(|record| record["event"] == event).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn several_questions_are_answered_in_one_call_as_each_alone() {
+    let node = TestNode::fresh().await;
+    for (topic, text) in [
+        ("house", "The spare key of the shed hangs behind the meter."),
+        ("house", "The boiler is serviced each October."),
+        ("garden", "Tomatoes want lime and a lot of water."),
+    ] {
+        on(&node, &["add", text, "--topic", topic, "--quiet"]).await.ended_with(0);
+    }
+    let questions = ["where is the shed key", "what do tomatoes need", "when is the boiler serviced"];
+    let file = node.dir().join("questions.txt");
+    std::fs::write(&file, format!("{}\n\n", questions.join("\n"))).unwrap();
+    let many = on(&node, &["search", "--json", "-k", "2", "--questions", file.to_str().unwrap()]).await;
+    let many = many.ended_with(0).records();
+    for question in questions {
+        let alone = on(&node, &["search", "--json", "-k", "2", question]).await.ended_with(0).records();
+        let of_it = many.iter().filter(|hit| hit["question"] == question);
+        let both = of_it.map(|hit| (&hit["id"], &hit["score"])).collect::<Vec<_>>();
+        assert_eq!(both, alone.iter().map(|hit| (&hit["id"], &hit["score"])).collect::<Vec<_>>());
+        assert!(!both.is_empty());
+    }
+    let shown = on(&node, &["search", "-k", "1", "--questions", file.to_str().unwrap()]).await.ended_with(0);
+    assert!(questions.iter().all(|question| shown.out.contains(question)), "{}", shown.out);
+
+    for (args, count) in [
+        (&["list", "--count", "--json"][..], 3),
+        (&["list", "--count", "--json", "--topic", "house"], 2),
+        (&["list", "--count", "--json", "--topic", "cellar"], 0),
+    ] {
+        assert_eq!(on(&node, args).await.ended_with(0).record(), json!({ "grains": count }), "{args:?}");
+    }
+
+    std::fs::write(&file, " \n").unwrap();
+    let none = on(&node, &["search", "--questions", file.to_str().unwrap()]).await;
+    assert!(none.code != 0 && none.err.contains("no question"), "{}", none.err);
+    let ask = |search: rpc::SearchRequest, times: usize| {
+        let mut client = node.rpc.clone();
+        let request = rpc::SearchManyRequest { searches: vec![search; times] };
+        async move { client.search_many(request).await.map(drop) }
+    };
+    let good = rpc::SearchRequest { text: "x".into(), ..rpc::SearchRequest::default() };
+    ask(good.clone(), 64).await.unwrap();
+    for (search, times, word) in [
+        (good.clone(), 0, "1 to 64"),
+        (good.clone(), 65, "1 to 64"),
+        (rpc::SearchRequest { k: 100, ..good.clone() }, 11, "at most 1000"),
+        (rpc::SearchRequest { mesh: true, ..good }, 2, "one question at a time"),
+        (rpc::SearchRequest::default(), 2, "search 1: the question is empty"),
+    ] {
+        Client::assert_refused(ask(search, times).await, Code::InvalidArgument, word);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_model_cannot_read_is_told_when_it_is_added_and_by_status() {
+    let node = TestNode::fresh().await;
+    let plain = on(&node, &["add", "The main valve is in the cellar."]).await.ended_with(0);
+    assert!(!plain.err.contains("cannot read"), "{}", plain.err);
+    let thai = on(&node, &["add", "วาล์วน้ำหลักอยู่หลังเครื่องซักผ้าในห้องใต้ดิน"]).await.ended_with(0);
+    assert!(
+        thai.err.contains("1 grain found by words only") && thai.err.contains("multilingual"),
+        "{}",
+        thai.err
+    );
+    let status = on(&node, &["status", "--json"]).await.ended_with(0).record();
+    assert_eq!((&status["unreadable"], &status["searchable"]), (&json!(1), &json!(1)));
+    let shown = on(&node, &["status"]).await.ended_with(0);
+    assert!(shown.out.contains("1 grain by words only") && shown.out.contains("0 wait"), "{}", shown.out);
+    let again = on(&node, &["add", "Another one that it can read."]).await.ended_with(0);
+    assert!(!again.err.contains("cannot read"), "{}", again.err);
 }
 
 #[tokio::test(flavor = "multi_thread")]

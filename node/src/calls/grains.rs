@@ -40,6 +40,8 @@ pub(crate) struct Indexing {
     pub pending: u64,
     /// Whether all of these are found.
     pub is_done: bool,
+    /// Notes that are found by their words only, because the model cannot read them, or failed on them.
+    pub unreadable: u64,
 }
 
 impl Call {
@@ -219,6 +221,15 @@ impl Call {
         self.read(move |_, view| Ok(view.list(&ListQuery { filter, limit, max_bytes, ..query })?)).await
     }
 
+    /// How many grains a filter lets through; notes, and retractions where they are wanted.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn count(&self, filter: Filter, with_retractions: bool) -> Result<u64, CallError> {
+        let filter = self.by_signed_source(filter);
+        self.read(move |_, view| Ok(view.count(&filter, with_retractions)?)).await
+    }
+
     /// Tells how far the node is, until every grain that was stored before is found by search; with `only_own` every one
     /// that was put at this node, which does not wait for those of others.
     ///
@@ -245,7 +256,8 @@ impl Call {
                 };
                 let is_done = done_slot >= target;
                 let pending = if is_done { 0 } else { pending.max(1) };
-                Some((Ok(Indexing { pending, is_done }), (!is_done).then_some((progress, true))))
+                let unreadable = now.unreadable;
+                Some((Ok(Indexing { pending, is_done, unreadable }), (!is_done).then_some((progress, true))))
             }
         }))
     }

@@ -29,6 +29,8 @@ pub(crate) struct Report {
     pub counts: Counts,
     /// Notes that search finds.
     pub searchable: u64,
+    /// Notes that are found by their words only, because the model cannot read them, or failed on them.
+    pub unreadable: u64,
     /// Size of the database file.
     pub storage_bytes: u64,
     /// Size of the indexes in memory, as they count it.
@@ -92,6 +94,7 @@ impl Call {
             uptime: parts.started.elapsed(),
             counts,
             searchable: spaces.searchable(counts),
+            unreadable: parts.progress.borrow().unreadable,
             storage_bytes: parts.memory.store.size_bytes(),
             index_bytes: spaces.all().map(|space| space.hnsw.memory_bytes()).sum(),
             memory_bytes: memory_bytes(),

@@ -31,6 +31,8 @@ const MAX_WAIT: Duration = Duration::from_secs(60);
 /// Hits of peers that may wait to be ranked: all that one question can bring.
 const REMOTE_HITS: usize = MAX_PEERS * MAX_PEER_HITS;
 
+/// Searches of one call.
+const MAX_SEARCHES: usize = 64;
 /// Hits whose matching words are marked; of more, nobody looks at all.
 const MAX_MARKED: usize = 100;
 
@@ -128,7 +130,49 @@ impl Call {
     /// # Errors
     /// [`CallError`]. A peer that does not answer is no error.
     pub async fn search(&self, search: Search) -> Result<Found, CallError> {
-        let start = Instant::now();
+        let wish = self.wish(search).await?;
+        let parts = &self.parts;
+        let answer =
+            search::search(parts.memory.clone(), &parts.models, &parts.ingest, wish.query.clone()).await?;
+        self.found(answer, wish).await
+    }
+
+    /// The answers to several searches, in their order. The model reads their questions together.
+    ///
+    /// # Errors
+    /// [`CallError`] when one of them has no answer.
+    pub async fn search_many(&self, searches: Vec<Search>) -> Result<Vec<Found>, CallError> {
+        if searches.is_empty() || searches.len() > MAX_SEARCHES {
+            let given = searches.len();
+            return Err(invalid(format!("there are {given} searches; 1 to {MAX_SEARCHES} are allowed")));
+        }
+        let mut wishes = Vec::with_capacity(searches.len());
+        for (place, search) in searches.into_iter().enumerate() {
+            if search.mesh.is_some() {
+                return Err(invalid("the mesh is asked one question at a time: use Search for that"));
+            }
+            wishes.push(self.wish(search).await.map_err(|error| match error {
+                CallError::Invalid(reason) => invalid(format!("search {}: {reason}", place + 1)),
+                error => error,
+            })?);
+        }
+        let hits: usize = wishes.iter().map(|wish| wish.query.k).sum();
+        if hits > MAX_HITS {
+            return Err(invalid(format!("{hits} hits are asked for in all; at most {MAX_HITS} are allowed")));
+        }
+        let parts = &self.parts;
+        let queries = wishes.iter().map(|wish| wish.query.clone()).collect();
+        let answers =
+            search::search_many(parts.memory.clone(), &parts.models, &parts.ingest, queries).await?;
+        let mut found = Vec::with_capacity(answers.len());
+        for (answer, wish) in answers.into_iter().zip(wishes) {
+            found.push(self.found(answer, wish).await?);
+        }
+        Ok(found)
+    }
+
+    /// What a search wants, once all of it is checked.
+    async fn wish(&self, search: Search) -> Result<Wish, CallError> {
         let Search { asked, mode, k, offset, min_score, all_copies, filter, mesh } = search;
         let filter = self.by_signed_source(filter);
         let question = self.question(asked).await?;
@@ -141,14 +185,21 @@ impl Call {
             Some(wait) => Some((self.mesh()?.clone(), read_wait(wait)?)),
             None => None,
         };
-        let parts = &self.parts;
-        let query = Query { question, mode, k: k + offset, min_score, all_copies, filter: filter.clone() };
-        let answer =
-            search::search(parts.memory.clone(), &parts.models, &parts.ingest, query.clone()).await?;
+        Ok(Wish {
+            query: Query { question, mode, k: k + offset, min_score, all_copies, filter },
+            offset,
+            mesh,
+        })
+    }
+
+    /// What a client is told of an answer, with what peers add to it.
+    async fn found(&self, answer: Answer, wish: Wish) -> Result<Found, CallError> {
+        let start = Instant::now();
         let mut found = Found::here(&answer);
         let words = answer.words.clone();
+        let Wish { query, offset, mesh } = wish;
         if let Some((mesh, patience)) = mesh {
-            self.ask_mesh(&mesh, answer, &mut found, Wish { query, patience }).await;
+            self.ask_mesh(&mesh, answer, &mut found, (query, patience)).await;
         } else {
             self.take_hits(&mut found, answer);
         }
@@ -158,7 +209,7 @@ impl Call {
             for hit in found.hits.iter_mut().take(MAX_MARKED) {
                 hit.marks = words.marks(hit.grain.text(), &hit.grain.body().draft.lang);
             }
-            found.elapsed = start.elapsed();
+            found.elapsed += start.elapsed();
             Ok(found)
         })
         .await
@@ -193,8 +244,13 @@ impl Call {
         found.hits = answer.hits.into_iter().map(hit).collect();
     }
 
-    async fn ask_mesh(&self, mesh: &Mesh, mut answer: Answer, found: &mut Found, wish: Wish) {
-        let Wish { query, patience } = wish;
+    async fn ask_mesh(
+        &self,
+        mesh: &Mesh,
+        mut answer: Answer,
+        found: &mut Found,
+        (query, patience): (Query, Duration),
+    ) {
         let Query { k, mode, min_score, all_copies, filter, .. } = query;
         let min_score = min_score.unwrap_or(mode.min_score());
         let known: HashSet<_> = answer.hits.iter().map(|hit| hit.record.grain.id()).collect();
@@ -239,10 +295,13 @@ impl Call {
     }
 }
 
-/// What is asked of the mesh.
+/// What a search wants.
 struct Wish {
     query: Query,
-    patience: Duration,
+    /// How many of the best hits are passed over.
+    offset: usize,
+    /// Whether peers are asked, too, and how long their answers are waited for.
+    mesh: Option<(Mesh, Duration)>,
 }
 
 impl Found {

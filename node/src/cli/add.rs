@@ -22,7 +22,7 @@ use super::context::Context;
 use super::failure::{Exit, Failure, reason_of};
 use super::filter::parse_topic;
 use super::inputs::{Input, Item, Problem, Rules};
-use super::output::{Output, Unit, printable};
+use super::output::{Output, READER_HINT, Unit, plural, printable};
 use super::source::file_uri;
 
 /// Files that are being stored at the same time: enough that one is read while another is committed, and at most 16 MiB.
@@ -123,6 +123,7 @@ pub(crate) async fn run(args: AddArgs, context: &mut Context) -> Result<Exit, Fa
         return Err(Failure::usage("standard input can be read once only", "give - once"));
     }
     let mut client = connect(&context.target).await?;
+    let unreadable = client.status(call(rpc::StatusRequest {})).await?.into_inner().unreadable;
     let mut tally = Tally::default();
     let rules = Rules { no_ignore: args.no_ignore, include_secrets: args.include_secrets };
     let done = if args.lines {
@@ -134,9 +135,15 @@ pub(crate) async fn run(args: AddArgs, context: &mut Context) -> Result<Exit, Fa
     tally.report(&mut context.out)?;
     done?;
     if !args.no_wait && tally.added + tally.unchanged > 0 {
-        wait_until_searchable(&mut client, &mut context.out).await.map_err(|failure| {
+        let now = wait_until_searchable(&mut client, &mut context.out).await.map_err(|failure| {
             failure.while_doing("the grains are stored, but search cannot find all of them yet")
         })?;
+        if now > unreadable {
+            let grains = plural(now - unreadable, "grain");
+            context.out.note(format_args!(
+                "{grains} found by words only: the model cannot read them{READER_HINT}"
+            ))?;
+        }
     }
     Ok(if tally.refused.count() > 0 { Exit::Incomplete } else { Exit::Done })
 }
@@ -424,11 +431,14 @@ fn script(out: &mut Output, event: &Event<'_>) -> Result<(), Failure> {
     if out.is_json() { out.record(event) } else { Ok(()) }
 }
 
-/// Waits until search can find everything that was put at this node so far.
-async fn wait_until_searchable(client: &mut Client, out: &mut Output) -> Result<(), Failure> {
+/// Waits until search can find everything that was put at this node so far. Answers how many notes here the model cannot read.
+async fn wait_until_searchable(client: &mut Client, out: &mut Output) -> Result<u64, Failure> {
     let mut messages = client.wait_indexed(rpc::WaitIndexedRequest { only_own: true }).await?.into_inner();
     let mut bar: Option<ProgressBar> = None;
-    while let Some(rpc::WaitIndexedResponse { pending, finished }) = messages.message().await? {
+    let mut unread = 0;
+    while let Some(message) = messages.message().await? {
+        let rpc::WaitIndexedResponse { pending, finished, unreadable } = message;
+        unread = unreadable;
         if finished {
             break;
         }
@@ -441,7 +451,7 @@ async fn wait_until_searchable(client: &mut Client, out: &mut Output) -> Result<
     if let Some(bar) = bar {
         bar.finish_and_clear();
     }
-    Ok(())
+    Ok(unread)
 }
 
 #[cfg(test)]

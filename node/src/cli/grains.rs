@@ -37,6 +37,9 @@ pub(crate) struct ListArgs {
     /// Show retractions, too
     #[arg(long)]
     retractions: bool,
+    /// Only tell how many there are
+    #[arg(long, conflicts_with_all = ["limit", "all"])]
+    count: bool,
     #[command(flatten)]
     filter: FilterArgs,
 }
@@ -122,6 +125,12 @@ pub(crate) async fn list(args: ListArgs, context: &mut Context) -> Result<Exit, 
     let filter = args.filter.to_filter()?;
     let mut client = connect(&context.target).await?;
     let out = &mut context.out;
+    if args.count {
+        let request = rpc::CountRequest { filter: Some(filter), with_retractions: args.retractions };
+        let grains = client.count(call(request)).await?.into_inner().grains;
+        let record = CountRecord { grains };
+        return if out.is_json() { out.record(&record) } else { out.line(grains) }.map(|()| Exit::Done);
+    }
     let mut shown = 0;
     let mut left = if args.all { u64::MAX } else { args.limit };
     let mut page_token = String::new();
@@ -169,6 +178,12 @@ fn show_row(grain: &rpc::Grain, out: &mut Output) -> Result<(), Failure> {
         _ => one_line(&format!("{} — {}", grain.title, grain.text), room),
     };
     out.line(format_args!("{FAINT}{id}{FAINT:#}  {created}  {topic:12}  {words}"))
+}
+
+/// How many grains there are, for scripts.
+#[derive(Debug, Serialize)]
+struct CountRecord {
+    grains: u64,
 }
 
 /// A withdrawal, for scripts.

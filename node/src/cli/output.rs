@@ -245,6 +245,10 @@ pub(crate) fn shown_id(id: &str, wide: bool) -> String {
     if wide || cut == 0 || !id.is_char_boundary(cut) { id.to_owned() } else { format!("…{}", &id[cut..]) }
 }
 
+/// What to do about texts that a model cannot read.
+pub(crate) const READER_HINT: &str =
+    "; multilingual-e5-small reads most scripts: `synapsenet models fetch multilingual-e5-small`";
+
 /// "1 grain", "2 grains".
 pub(crate) fn plural(count: u64, one: &str) -> String {
     let number = indicatif::HumanCount(count);

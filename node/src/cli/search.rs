@@ -2,25 +2,34 @@
 
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 use synapsenet_proto::rpc;
+use synapsenet_proto::rpc::search_many_response::Item as Many;
 use synapsenet_proto::rpc::search_response::Item;
 use tonic::Request;
 
-use super::client::{ANSWER_TIMEOUT, connect};
+use super::client::{ANSWER_TIMEOUT, Client, call, connect};
 use super::context::Context;
 use super::failure::{Exit, Failure};
 use super::filter::FilterArgs;
 use super::output::{
-    FAINT, MATCH, Output, SCORE, STRONG, one_line, paragraph, plural, printable, short_id, shown_id,
+    FAINT, MATCH, Output, READER_HINT, SCORE, STRONG, one_line, paragraph, plural, printable, short_id,
+    shown_id,
 };
 use super::record::HitRecord;
 use super::source;
 
+/// Searches of one call, and their hits.
+const MAX_SEARCHES_A_CALL: usize = 64;
+const MAX_HITS_A_CALL: u32 = 1000;
+/// Questions that are read from a file at once.
+const MAX_QUESTIONS_BYTES: u64 = 4 << 20;
 /// Lines of a hit's text, unless all are asked for.
 const TEXT_LINES: usize = 4;
 
@@ -31,11 +40,14 @@ pub(crate) struct SearchArgs {
     ///
     /// A question finds what names a thing (a number, a person, an error code) and what means the same in other words. Put quotes
     /// around all of it where it has a phrase or a word to leave out: synapsenet search 'boiler "annual service" -gas'.
-    #[arg(required_unless_present = "like")]
+    #[arg(required_unless_present_any = ["like", "questions"])]
     query: Vec<String>,
     /// Instead of a question: what is like this grain
     #[arg(long, value_name = "ID", conflicts_with = "query")]
     like: Option<String>,
+    /// Instead of a question: a file with one on each line (- is standard input), which the model reads together
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["query", "like", "mesh"])]
+    questions: Option<PathBuf>,
     /// By what grains are found
     #[arg(long, value_enum, default_value_t = ModeArg::Hybrid)]
     mode: ModeArg,
@@ -101,6 +113,9 @@ fn parse_score(text: &str) -> Result<f64, String> {
 #[derive(Debug, Serialize)]
 struct SummaryRecord<'a> {
     event: &'static str,
+    /// Where several were asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    question: Option<&'a str>,
     hits: u32,
     mode: &'static str,
     unreadable: bool,
@@ -113,6 +128,16 @@ struct SummaryRecord<'a> {
     embed_us: u64,
     peers: Vec<PeerRecord<'a>>,
     models: Vec<&'a str>,
+}
+
+/// A hit, for scripts.
+#[derive(Debug, Serialize)]
+struct AskedRecord<'a, H> {
+    /// Where several were asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    question: Option<&'a str>,
+    #[serde(flatten)]
+    hit: H,
 }
 
 /// What became of asking a peer, for scripts.
@@ -129,6 +154,7 @@ struct PeerRecord<'a> {
 /// Runs `search`.
 pub(crate) async fn run(args: SearchArgs, context: &mut Context) -> Result<Exit, Failure> {
     let filter = args.filter.to_filter()?;
+    let questions = args.questions.as_deref().map(read_questions).transpose()?;
     let request = rpc::SearchRequest {
         text: args.query.join(" "),
         k: args.limit,
@@ -145,6 +171,9 @@ pub(crate) async fn run(args: SearchArgs, context: &mut Context) -> Result<Exit,
         ANSWER_TIMEOUT + if args.mesh { Duration::from_secs(args.wait.into()) } else { Duration::ZERO };
     let mut client = connect(&context.target).await?;
     let out = &mut context.out;
+    if let Some(questions) = questions {
+        return ask_many(&mut client, &questions, &request, args.full, out).await;
+    }
     let answering = async {
         let mut request = Request::new(request);
         request.set_timeout(patience);
@@ -154,9 +183,9 @@ pub(crate) async fn run(args: SearchArgs, context: &mut Context) -> Result<Exit,
             match message.item {
                 Some(Item::Hit(hit)) => {
                     rank += 1;
-                    show_hit(rank, &hit, args.full, out)?;
+                    show_hit(rank, None, &hit, args.full, out)?;
                 }
-                Some(Item::Summary(summary)) => show_summary(&summary, out)?,
+                Some(Item::Summary(summary)) => show_summary(None, &summary, out)?,
                 None => {}
             }
         }
@@ -171,9 +200,78 @@ pub(crate) async fn run(args: SearchArgs, context: &mut Context) -> Result<Exit,
     })
 }
 
-fn show_hit(rank: u32, hit: &rpc::Hit, full: bool, out: &mut Output) -> Result<(), Failure> {
+/// The questions of a file, one on each line.
+fn read_questions(file: &Path) -> Result<Vec<String>, Failure> {
+    let mut text = String::new();
+    let read = |input: &mut dyn Read, text: &mut String| {
+        input.take(MAX_QUESTIONS_BYTES + 1).read_to_string(text).map(|bytes| bytes as u64)
+    };
+    let bytes = match file.to_str() {
+        Some("-") => read(&mut std::io::stdin(), &mut text),
+        _ => File::open(file).and_then(|mut file| read(&mut file, &mut text)),
+    };
+    let name = file.display();
+    let bytes = bytes.map_err(|error| {
+        Failure::usage(format!("cannot read the questions in {name}: {error}"), "give a text file in UTF-8")
+    })?;
+    if bytes > MAX_QUESTIONS_BYTES {
+        let most = indicatif::HumanBytes(MAX_QUESTIONS_BYTES);
+        return Err(Failure::usage(format!("{name} is larger than {most}"), "split it"));
+    }
+    let questions: Vec<String> =
+        text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect();
+    if questions.is_empty() {
+        return Err(Failure::usage(format!("there is no question in {name}"), "write one on each line"));
+    }
+    Ok(questions)
+}
+
+/// Asks all of these, as many in a call as it may have.
+async fn ask_many(
+    client: &mut Client,
+    questions: &[String],
+    wanted: &rpc::SearchRequest,
+    full: bool,
+    out: &mut Output,
+) -> Result<Exit, Failure> {
+    let hits = (wanted.k + wanted.offset).max(1);
+    let at_once = ((MAX_HITS_A_CALL / hits) as usize).clamp(1, MAX_SEARCHES_A_CALL);
+    for questions in questions.chunks(at_once) {
+        let search = |text: &String| rpc::SearchRequest { text: text.clone(), ..wanted.clone() };
+        let searches = questions.iter().map(search).collect();
+        let mut messages = client.search_many(call(rpc::SearchManyRequest { searches })).await?.into_inner();
+        let (mut at, mut rank) = (None, wanted.offset);
+        while let Some(message) = messages.message().await? {
+            let Some(question) = questions.get(message.search as usize) else { continue };
+            if at != Some(message.search) {
+                (at, rank) = (Some(message.search), wanted.offset);
+                if !out.is_json() {
+                    out.line(format_args!("{STRONG}{}{STRONG:#}", printable(question)))?;
+                }
+            }
+            match message.item {
+                Some(Many::Hit(hit)) => {
+                    rank += 1;
+                    show_hit(rank, Some(question), &hit, full, out)?;
+                }
+                Some(Many::Summary(summary)) => show_summary(Some(question), &summary, out)?,
+                None => {}
+            }
+        }
+    }
+    Ok(Exit::Done)
+}
+
+fn show_hit(
+    rank: u32,
+    question: Option<&str>,
+    hit: &rpc::Hit,
+    full: bool,
+    out: &mut Output,
+) -> Result<(), Failure> {
     if out.is_json() {
-        return HitRecord::new(hit).map_or(Ok(()), |record| out.record(&record));
+        let asked = |hit| AskedRecord { question, hit };
+        return HitRecord::new(hit).map_or(Ok(()), |record| out.record(&asked(record)));
     }
     let Some(grain) = &hit.grain else { return Ok(()) };
     let columns = out.columns();
@@ -305,7 +403,11 @@ fn end_of(place: &str, columns: usize) -> String {
     format!("…{}", &place[start..])
 }
 
-fn show_summary(summary: &rpc::SearchSummary, out: &mut Output) -> Result<(), Failure> {
+fn show_summary(
+    question: Option<&str>,
+    summary: &rpc::SearchSummary,
+    out: &mut Output,
+) -> Result<(), Failure> {
     let &rpc::SearchSummary { hits, searched, pending, unchecked, elapsed_us, embed_us, .. } = summary;
     let rpc::SearchSummary { peers, models, .. } = summary;
     if out.is_json() {
@@ -320,6 +422,7 @@ fn show_summary(summary: &rpc::SearchSummary, out: &mut Output) -> Result<(), Fa
         let (unreadable, best_left_out) = (summary.unreadable, summary.best_left_out);
         return out.aside(&SummaryRecord {
             event,
+            question,
             hits,
             mode,
             unreadable,
@@ -346,10 +449,9 @@ fn show_summary(summary: &rpc::SearchSummary, out: &mut Output) -> Result<(), Fa
         ))?;
     }
     if summary.unreadable {
-        out.note(
-            "the model cannot read this question, so it was searched by its words alone; multilingual-e5-small reads most \
-             scripts: `synapsenet models fetch multilingual-e5-small`",
-        )?;
+        out.note(format_args!(
+            "the model cannot read this question, so it was searched by its words alone{READER_HINT}"
+        ))?;
     } else if !summary.foreign_language.is_empty() {
         let language = printable(&summary.foreign_language);
         out.note(format_args!(

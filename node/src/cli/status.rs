@@ -7,7 +7,7 @@ use synapsenet_proto::rpc;
 use super::client::{call, connect};
 use super::context::Context;
 use super::failure::{Exit, Failure};
-use super::output::{FAINT, Output, plural, printable};
+use super::output::{FAINT, Output, READER_HINT, plural, printable};
 use super::sync::{SyncRecord, describe_sync};
 use super::time;
 
@@ -24,6 +24,7 @@ struct StatusRecord<'a> {
     grains: u64,
     retractions: u64,
     pending: u64,
+    unreadable: u64,
     searchable: u64,
     max_grains: u64,
     strangers: u64,
@@ -100,6 +101,7 @@ impl<'a> StatusRecord<'a> {
             grains: status.grains,
             retractions: status.retractions,
             pending: status.pending,
+            unreadable: status.unreadable,
             searchable: status.searchable,
             max_grains: status.max_grains,
             strangers: status.strangers,
@@ -173,9 +175,16 @@ fn show_status(
         "search",
         &match status.pending {
             0 => format!("finds all {searchable}"),
-            pending => format!("finds {searchable}; {} wait for the model", HumanCount(pending)),
+            pending => {
+                let waiting = pending.saturating_sub(status.unreadable);
+                format!("finds {searchable} by meaning; {} wait for the model", HumanCount(waiting))
+            }
         },
     )?;
+    if status.unreadable > 0 {
+        let grains = plural(status.unreadable, "grain");
+        field("", &format!("{grains} by words only: the model cannot read them{READER_HINT}"))?;
+    }
     field("model", &describe_model(model))?;
     if model.to_embed_anew > 0 {
         let (left, by) = (plural(model.to_embed_anew, "grain"), model.former_models.join(", "));

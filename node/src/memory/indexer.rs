@@ -50,6 +50,8 @@ pub(crate) struct Progress {
     pub pending: u64,
     /// Of these, those that were put at this node.
     pub own_pending: u64,
+    /// Of the pending ones, those that the model cannot read, or failed on.
+    pub unreadable: u64,
 }
 
 /// Why the indexer cannot go on.
@@ -83,7 +85,7 @@ pub(crate) struct Indexer {
     stop: CancellationToken,
 }
 
-/// Notes that a model failed on.
+/// Notes that a model cannot read, or failed on.
 #[derive(Debug, Clone, Default)]
 struct Failed {
     model: Option<SpaceId>,
@@ -335,6 +337,7 @@ impl Indexer {
                 own_done_slot: done(Some(LANE_OWN))?,
                 pending: counts.pending,
                 own_pending: view.pending_count(LANE_OWN)?,
+                unreadable: (failed.len() as u64).min(counts.pending),
             };
             memory.metrics.unchecked_grains.set(memory.current().unchecked.len() as i64);
             Ok((progress, memory.spaces().searchable(counts)))

@@ -154,11 +154,41 @@ pub(crate) async fn search(
     ingest: &Ingest,
     query: Query,
 ) -> Result<Answer, SearchError> {
+    let answers = search_many(memory, models, ingest, vec![query]).await?;
+    answers.into_iter().next().ok_or(SearchError::Embed(EmbedError::Stopped))
+}
+
+/// As [`search`] for each of these, in their order; the model reads them together.
+///
+/// # Errors
+/// [`SearchError`]; all fail together.
+pub(crate) async fn search_many(
+    memory: Arc<Memory>,
+    models: &Models,
+    ingest: &Ingest,
+    queries: Vec<Query>,
+) -> Result<Vec<Answer>, SearchError> {
     let start = Instant::now();
     let _asking = memory.note_question();
     let spaces = memory.spaces();
-    let read = question::read(&memory, &spaces, models, &query).await?;
+    let read = question::read(&memory, &spaces, models, &queries).await?;
     let embed = start.elapsed();
+    let mut answers = Vec::with_capacity(queries.len());
+    for (query, read) in queries.into_iter().zip(read) {
+        let times = (Instant::now(), embed);
+        answers.push(answer((memory.clone(), &spaces), (models, ingest), query, read, times).await?);
+    }
+    Ok(answers)
+}
+
+/// The best grains for a question that was read, in the time `embed`; `start` is when that was done.
+async fn answer(
+    (memory, spaces): (Arc<Memory>, &Arc<Spaces>),
+    (models, ingest): (&Models, &Ingest),
+    query: Query,
+    read: question::Read,
+    (start, embed): (Instant, Duration),
+) -> Result<Answer, SearchError> {
     let Query { k, min_score, all_copies, filter, .. } = query;
     let question::Read { asked, words, mode, is_unreadable, foreign, itself } = read;
     let measure = Measure::new(mode, spaces.current.model.search_weights(), memory.words.len());
@@ -201,11 +231,11 @@ pub(crate) async fn search(
         }
     }
     hits.truncate(k);
-    let words = looking.words.clone();
+    let (words, spaces) = (looking.words.clone(), spaces.clone());
     blocking(move || {
         let asked = Arc::try_unwrap(looking.asked).unwrap_or_default();
         let counts = memory.store.view()?.counts()?;
-        let elapsed = start.elapsed();
+        let elapsed = start.elapsed() + embed;
         memory.metrics.query.observe(elapsed.as_secs_f64());
         memory.metrics.queries.inc();
         let (searched, pending) = (spaces.searchable(counts), counts.pending);

@@ -59,6 +59,16 @@ impl Drop for EmbedderThreads {
     }
 }
 
+/// Questions of one caller that are read in one run of the model: others wait some 20 ms for it.
+const QUESTIONS_A_RUN: usize = 16;
+
+/// Whose vectors are remembered apart.
+#[derive(Debug, Clone, Copy)]
+enum Kind {
+    Question,
+    Document,
+}
+
 /// Vectors of texts by their tokens, the latest used ones. None when it is switched off.
 type Cache = Option<Mutex<LruCache<Tokenized, Vector>>>;
 
@@ -128,20 +138,18 @@ impl EmbedderHandle {
         self.shared.lanes
     }
 
-    /// The vector of a question. It overtakes documents.
+    /// The vectors of questions, in their order, [`QUESTIONS_A_RUN`] in a run. They overtake documents.
     ///
     /// # Errors
     /// [`EmbedError`]; [`EmbedError::Busy`] at once when too many wait.
-    pub async fn embed_question(&self, text: &str) -> Result<Vector, EmbedError> {
-        let shared = &*self.shared;
-        let tokens = shared.tokenizer.tokenize(text, Purpose::Question);
-        if let Some(vector) = shared.recall(&shared.questions, &tokens, "question") {
-            return Ok(vector);
+    pub async fn embed_questions(&self, texts: &[String]) -> Result<Vec<Vector>, EmbedError> {
+        let mut vectors = Vec::with_capacity(texts.len());
+        for texts in texts.chunks(QUESTIONS_A_RUN) {
+            let tokenize = |text: &String| self.shared.tokenizer.tokenize(text, Purpose::Question);
+            let texts: Vec<Tokenized> = texts.iter().map(tokenize).collect();
+            vectors.extend(self.embed(Purpose::Question, Kind::Question, texts).await?);
         }
-        let mut vectors = shared.run(Purpose::Question, vec![tokens.clone()]).await?;
-        let vector = vectors.pop().ok_or(EmbedError::Stopped)?;
-        remember(&shared.questions, tokens, &vector);
-        Ok(vector)
+        Ok(vectors)
     }
 
     /// The vectors of one batch of documents, in its order.
@@ -149,28 +157,32 @@ impl EmbedderHandle {
     /// # Errors
     /// [`EmbedError`]; the whole batch fails together.
     pub async fn embed_documents(&self, texts: Vec<Tokenized>) -> Result<Vec<Vector>, EmbedError> {
-        self.documents(Purpose::Document, texts).await
+        self.embed(Purpose::Document, Kind::Document, texts).await
     }
 
     /// As [`EmbedderHandle::embed_documents`], and overtakes like a question.
     ///
     /// # Errors
-    /// As [`EmbedderHandle::embed_question`].
+    /// As [`EmbedderHandle::embed_questions`].
     pub async fn embed_documents_now(&self, texts: Vec<Tokenized>) -> Result<Vec<Vector>, EmbedError> {
-        self.documents(Purpose::Question, texts).await
+        self.embed(Purpose::Question, Kind::Document, texts).await
     }
 
     /// `turn`: as what these texts wait for their turn.
-    async fn documents(&self, turn: Purpose, texts: Vec<Tokenized>) -> Result<Vec<Vector>, EmbedError> {
+    async fn embed(
+        &self,
+        turn: Purpose,
+        kind: Kind,
+        texts: Vec<Tokenized>,
+    ) -> Result<Vec<Vector>, EmbedError> {
         let shared = &*self.shared;
-        let mut vectors: Vec<Option<Vector>> =
-            texts.iter().map(|text| shared.recall(&shared.read, text, "document")).collect();
+        let mut vectors: Vec<Option<Vector>> = texts.iter().map(|text| shared.recall(kind, text)).collect();
         let unknown: Vec<usize> = (0..texts.len()).filter(|&at| vectors[at].is_none()).collect();
         if !unknown.is_empty() {
             let jobs = unknown.iter().map(|&at| texts[at].clone()).collect();
             let computed = shared.run(turn, jobs).await?;
             for (&at, vector) in unknown.iter().zip(computed) {
-                remember(&shared.read, texts[at].clone(), &vector);
+                remember(shared.cache(kind), texts[at].clone(), &vector);
                 vectors[at] = Some(vector);
             }
         }
@@ -180,10 +192,21 @@ impl EmbedderHandle {
 }
 
 impl Shared {
-    fn recall(&self, cache: &Cache, text: &Tokenized, kind: &'static str) -> Option<Vector> {
-        let mut entries = cache.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner);
+    fn cache(&self, kind: Kind) -> &Cache {
+        match kind {
+            Kind::Question => &self.questions,
+            Kind::Document => &self.read,
+        }
+    }
+
+    fn recall(&self, kind: Kind, text: &Tokenized) -> Option<Vector> {
+        let mut entries = self.cache(kind).as_ref()?.lock().unwrap_or_else(PoisonError::into_inner);
         let vector = entries.get(text).cloned();
-        self.metrics.cached(kind, vector.is_some());
+        let name = match kind {
+            Kind::Question => "question",
+            Kind::Document => "document",
+        };
+        self.metrics.cached(name, vector.is_some());
         vector
     }
 

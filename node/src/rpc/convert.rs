@@ -232,6 +232,16 @@ pub(super) fn search_messages(call: &Call, found: Found) -> Vec<rpc::SearchRespo
     messages
 }
 
+/// A message of one search among those of several.
+pub(super) fn one_of_many(search: u32, message: rpc::SearchResponse) -> rpc::SearchManyResponse {
+    use rpc::{search_many_response as many, search_response as one};
+    let item = message.item.map(|item| match item {
+        one::Item::Hit(hit) => many::Item::Hit(hit),
+        one::Item::Summary(summary) => many::Item::Summary(summary),
+    });
+    rpc::SearchManyResponse { search, item }
+}
+
 fn hit_message(call: &Call, hit: &Hit) -> rpc::Hit {
     let (shared, peer_id) = match hit.origin {
         Origin::Here { shared } => (shared, String::new()),
@@ -318,6 +328,7 @@ pub(super) fn report_message(report: Report) -> rpc::StatusResponse {
         retractions: report.counts.retractions,
         pending: report.counts.pending,
         searchable: report.searchable,
+        unreadable: report.unreadable,
         storage_bytes: report.storage_bytes,
         index_bytes: report.index_bytes,
         memory_bytes: report.memory_bytes,

@@ -27,59 +27,87 @@ pub(super) struct Read {
     pub itself: Option<Slot>,
 }
 
-/// Reads a question.
+/// Reads questions, in their order, those that are texts in as few runs of the model as can be.
 ///
 /// # Errors
-/// [`SearchError`].
+/// [`SearchError`]; all fail together.
 pub(super) async fn read(
     memory: &Arc<Memory>,
     spaces: &Arc<Spaces>,
     models: &Models,
-    query: &Query,
-) -> Result<Read, SearchError> {
-    let text = match &query.question {
-        Question::Text(text) => text,
-        Question::Like(id) => {
-            let (memory, spaces, id) = (memory.clone(), spaces.clone(), *id);
-            return blocking(move || like(&memory, &spaces, id)).await;
-        }
-    };
-    let words = Arc::new(WordQuestion::parse(text));
-    // Of a question that only says what must not be there, nothing is left to read.
-    let plain = if words.plain().is_empty() { text } else { words.plain() };
-    let mut mode = query.mode;
-    let mut is_unreadable = false;
-    let mut foreign = None;
-    if mode.counts_meaning() {
-        let model = &spaces.current.model;
-        let tokenizer = models.tokenizer(model).await?;
-        let tokens = tokenizer.tokenize(plain, Purpose::Question);
-        is_unreadable = tokenizer.unknown_share(&tokens) > MAX_UNKNOWN_SHARE;
-        let speaks = |tag: &&str| model.languages().iter().any(|known| known == tag);
-        foreign = guess_language(plain).filter(|tag| !model.languages().is_empty() && !speaks(tag));
-        if is_unreadable {
-            mode = Mode::Words;
-        }
+    queries: &[Query],
+) -> Result<Vec<Read>, SearchError> {
+    let mut understood = Vec::with_capacity(queries.len());
+    for query in queries {
+        understood.push(match &query.question {
+            Question::Text(text) => parse(spaces, models, text, query.mode).await?,
+            Question::Like(id) => {
+                let (memory, spaces, id) = (memory.clone(), spaces.clone(), *id);
+                let read = blocking(move || like(&memory, &spaces, id)).await?;
+                Understood { read, plain: None }
+            }
+        });
     }
-    let asked = if mode.counts_meaning() { embed(spaces, models, plain).await? } else { Vec::new() };
-    Ok(Read { asked, words, mode, is_unreadable, foreign, itself: None })
+    let texts: Vec<String> = understood.iter().filter_map(|one| one.plain.clone()).collect();
+    let mut embedded = embed(spaces, models, &texts).await?.into_iter();
+    let with_vectors = |Understood { mut read, plain }: Understood| {
+        if plain.is_some() {
+            read.asked = embedded.next().unwrap_or_default();
+        }
+        read
+    };
+    Ok(understood.into_iter().map(with_vectors).collect())
 }
 
-/// The question in each space. A former model that cannot be used leaves its grains out, which the answer shows.
-async fn embed(spaces: &Spaces, models: &Models, text: &str) -> Result<Vec<Asked>, SearchError> {
+/// A question before the model has read it.
+struct Understood {
+    read: Read,
+    /// What the model is to read of it, if anything.
+    plain: Option<String>,
+}
+
+async fn parse(spaces: &Spaces, models: &Models, text: &str, mode: Mode) -> Result<Understood, SearchError> {
+    let words = Arc::new(WordQuestion::parse(text));
+    let mut read = Read { asked: vec![], words, mode, is_unreadable: false, foreign: None, itself: None };
+    if !mode.counts_meaning() {
+        return Ok(Understood { read, plain: None });
+    }
+    // Of a question that only says what must not be there, nothing is left to read.
+    let plain = if read.words.plain().is_empty() { text } else { read.words.plain() }.to_owned();
+    let model = &spaces.current.model;
+    let tokenizer = models.tokenizer(model).await?;
+    let tokens = tokenizer.tokenize(&plain, Purpose::Question);
+    let speaks = |tag: &&str| model.languages().iter().any(|known| known == tag);
+    read.foreign = guess_language(&plain).filter(|tag| !model.languages().is_empty() && !speaks(tag));
+    read.is_unreadable = tokenizer.unknown_share(&tokens) > MAX_UNKNOWN_SHARE;
+    if read.is_unreadable {
+        read.mode = Mode::Words;
+        return Ok(Understood { read, plain: None });
+    }
+    Ok(Understood { read, plain: Some(plain) })
+}
+
+/// Each question in each space. A former model that cannot be used leaves its grains out, which the answer shows.
+async fn embed(spaces: &Spaces, models: &Models, texts: &[String]) -> Result<Vec<Vec<Asked>>, SearchError> {
+    let mut asked: Vec<Vec<Asked>> = texts.iter().map(|_| Vec::new()).collect();
+    if texts.is_empty() {
+        return Ok(asked);
+    }
     let of = |space: &Arc<Space>| {
         let space = space.clone();
         async move {
-            let vector = models.question(&space.model, text).await;
-            (space, vector)
+            let vectors = models.questions(&space.model, texts).await;
+            (space, vectors)
         }
     };
-    let vectors = futures::future::join_all(spaces.all().map(of)).await;
-    let mut asked = Vec::with_capacity(vectors.len());
-    for (space, vector) in vectors {
-        match vector {
-            Ok(vector) => asked.push(Asked { space, vector }),
-            Err(error) if asked.is_empty() => return Err(error.into()),
+    for (space, vectors) in futures::future::join_all(spaces.all().map(of)).await {
+        match vectors {
+            Ok(vectors) => {
+                for (asked, vector) in asked.iter_mut().zip(vectors) {
+                    asked.push(Asked { space: space.clone(), vector });
+                }
+            }
+            Err(error) if asked[0].is_empty() => return Err(error.into()),
             Err(error) => {
                 tracing::warn!(model = space.model.full_name(), %error, "a search goes without a model")
             }
