@@ -26,7 +26,6 @@ mod peers;
 mod record;
 mod run;
 mod search;
-mod secrets;
 mod share;
 mod source;
 mod status;

@@ -21,9 +21,10 @@ use super::client::{Client, call, connect};
 use super::context::Context;
 use super::failure::{Exit, Failure, reason_of};
 use super::filter::parse_topic;
-use super::inputs::{Input, Item, Problem, Rules};
+use super::inputs::{Input, Item, Problem};
 use super::output::{Output, Unit, printable};
 use super::source::file_uri;
+use crate::files::Rules;
 
 /// Files that are being stored at the same time: enough that one is read while another is committed, and at most 16 MiB.
 const MAX_FILES_IN_FLIGHT: usize = 4;

@@ -5,13 +5,13 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use ignore::{DirEntry, WalkBuilder};
+use ignore::DirEntry;
 use synapsenet_proto::rpc::DocumentFormat;
 
 use super::failure::Failure;
-use super::secrets;
 use crate::calls::grains::MAX_DOCUMENT_BYTES;
-use crate::data_folder::{is_data_folder, is_part_of_one};
+use crate::data_folder::is_part_of_one;
+use crate::files::{Rules, is_folder};
 
 /// How much of a file is looked at to see whether it is text at all: as much as git looks at.
 const SNIFF_BYTES: usize = 8000;
@@ -112,45 +112,7 @@ fn looks_like_path(text: &str) -> bool {
     is_word && (named || text.starts_with(['/', '~']) || text.starts_with("./") || text.starts_with("../"))
 }
 
-/// Which files of a folder are left out.
-#[derive(Debug, Clone)]
-pub(crate) struct Rules {
-    /// Take what .gitignore names, too.
-    pub(crate) no_ignore: bool,
-    /// Take keys and tokens, too.
-    pub(crate) include_secrets: bool,
-}
-
 impl Rules {
-    /// Everything below `folder` that is not left out, in the order of the names. A node's data folder is one entry.
-    fn walk(&self, folder: &Path) -> impl Iterator<Item = Result<DirEntry, ignore::Error>> {
-        let respect = !self.no_ignore;
-        WalkBuilder::new(folder)
-            .git_ignore(respect)
-            .git_exclude(respect)
-            .git_global(respect)
-            .ignore(respect)
-            .require_git(false)
-            .sort_by_file_name(OsStr::cmp)
-            .filter_entry(|entry| entry.depth() < 2 || !entry.path().parent().is_some_and(is_data_folder))
-            .build()
-            .filter(|entry| {
-                !entry.as_ref().is_ok_and(|entry| is_folder(entry) && !is_data_folder(entry.path()))
-            })
-    }
-
-    /// Why a file is kept back, by its name or by its text.
-    ///
-    /// # Errors
-    /// The reason.
-    pub(crate) fn check(&self, path: &Path, text: &str) -> Result<(), String> {
-        if self.include_secrets {
-            return Ok(());
-        }
-        let reason = secrets::reason_by_path(path).or_else(|| secrets::reason_by_text(text));
-        reason.map_or(Ok(()), |reason| Err(kept_back(reason)))
-    }
-
     /// As [`Rules::check`], of a file whose lines are to be read: by its name, and by how it begins.
     ///
     /// # Errors
@@ -233,15 +195,6 @@ impl Rules {
             }
         }
     }
-}
-
-/// Why a file is not handed on, unless somebody insists.
-fn kept_back(reason: &str) -> String {
-    format!("{reason} ({} takes it)", secrets::FLAG)
-}
-
-fn is_folder(entry: &DirEntry) -> bool {
-    entry.file_type().is_some_and(|kind| kind.is_dir())
 }
 
 fn read_stream(name: &'static str, input: impl Read) -> Item {
