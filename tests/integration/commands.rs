@@ -91,8 +91,15 @@ async fn texts_are_added_found_shown_and_withdrawn() {
     .records();
     let id = events(&added, "text")[0]["id"].as_str().unwrap().to_owned();
     assert_eq!(events(&added, "text")[0]["outcome"], "added");
-    let summary =
-        json!({"event": "summary", "added": 1, "unchanged": 0, "retracted": 0, "refused": 0, "skipped": 0});
+    let summary = json!({
+        "event": "summary",
+        "added": 1,
+        "unchanged": 0,
+        "retracted": 0,
+        "refused": 0,
+        "skipped": 0,
+        "left_out": {"files": 0, "folders": 0},
+    });
     assert_eq!(added.last(), Some(&summary));
     on(&node, &["add", "Water the tomatoes in the evening.", "--quiet"]).await.ended_with(0);
 
@@ -206,6 +213,38 @@ async fn a_folder_is_added_kept_in_step_and_left_alone_where_it_should() {
     let listed = on(&node, &["list", "--json", "--all", "--source", &house]).await.records();
     assert_eq!(listed.len(), 2);
     assert!(listed.iter().all(|grain| grain["text"] != "The pump stands in the corner."));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_hardly_meant_is_left_out_of_a_folder_and_counted() {
+    let node = TestNode::fresh().await;
+    let notes = folder();
+    let write = |name: &str, text: &str| {
+        let path = notes.path().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    };
+    write("note.md", "The hose is drained in November.");
+    write("draft.md", "Nobody sees this draft.");
+    write("old/note.md", "The hose was green.");
+    write("private/diary.md", "Nobody reads this.");
+    write(".synapseignore", "private/\n");
+    for n in 0..20 {
+        write(&format!("node_modules/pad/{n}.js"), "module.exports = pad");
+    }
+    let path = notes.path().to_str().unwrap().to_owned();
+    let arguments = ["add", "--json", "--exclude", "draft*", "--exclude", "old/", &path];
+
+    let left_out = json!({"files": 1, "folders": 1});
+    let added = on(&node, &arguments).await.ended_with(0).records();
+    let summary = added.last().unwrap();
+    assert_eq!((&summary["added"], &summary["left_out"]), (&json!(1), &left_out));
+    let people = on(&node, &["add", &path]).await.ended_with(0);
+    let told = "left out 1 hidden file and 1 folder such as node_modules (--no-ignore takes them)";
+    assert!(people.err.contains(told), "{}", people.err);
+    let all = on(&node, &["add", "--json", "--no-ignore", &path]).await.ended_with(0).records();
+    assert!(events(&all, "document").len() > 20, "{all:?}");
+    on(&node, &["add", "--exclude", "[a", &path]).await.ended_with(2).assert_told("'*.log'", "--help");
 }
 
 #[tokio::test(flavor = "multi_thread")]
