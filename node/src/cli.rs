@@ -341,7 +341,7 @@ mod tests {
             "run --api-listen 127.0.0.1:0 --metrics-listen 127.0.0.1:0",
             "add a.md - --topic notes --tag x --tag y --share --no-wait",
             "add - --lines",
-            "add notes --exclude *.log --exclude drafts/ --no-ignore",
+            "add notes --exclude *.log --exclude drafts/ --no-ignore --dry-run",
             "search how does it work -k 5 --topic t --tag a --since 7d --until 2026-11-23 --lang en --source /tmp",
             "search x --limit 3 --json",
             "--json --quiet search x",

@@ -60,6 +60,14 @@ pub(crate) struct Found {
 }
 
 impl Found {
+    /// Looks at a file, or at what a link leads to.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn at(path: &Path) -> io::Result<Self> {
+        path.metadata().map(|metadata| Self::of(&metadata))
+    }
+
     fn of(metadata: &std::fs::Metadata) -> Self {
         Self { size: metadata.len(), modified: metadata.modified().ok() }
     }

@@ -235,7 +235,20 @@ async fn what_is_hardly_meant_is_left_out_of_a_folder_and_counted() {
     let path = notes.path().to_str().unwrap().to_owned();
     let arguments = ["add", "--json", "--exclude", "draft*", "--exclude", "old/", &path];
 
+    // A dry run needs no node.
+    let elsewhere = folder();
+    let mut dry = arguments.to_vec();
+    dry.push("--dry-run");
+    let planned = synapsenet(&elsewhere.path().join("none"), &dry).await.ended_with(0).records();
+    let (would, end) = (&planned[0], &planned[1]);
+    assert_eq!((planned.len(), &would["event"], &would["bytes"]), (2, &json!("would_add"), &json!(32)));
+    assert!(would["source"].as_str().unwrap().ends_with("/note.md") && would["modified_ms"].is_u64());
     let left_out = json!({"files": 1, "folders": 1});
+    let dry_run =
+        json!({"event": "dry_run", "would_add": 1, "refused": 0, "skipped": 0, "left_out": left_out});
+    assert_eq!(end, &dry_run);
+    assert_eq!(node.status().await.grains, 0);
+
     let added = on(&node, &arguments).await.ended_with(0).records();
     let summary = added.last().unwrap();
     assert_eq!((&summary["added"], &summary["left_out"]), (&json!(1), &left_out));

@@ -1,5 +1,7 @@
 //! `add`: texts, files and folders into grains.
 
+mod dry_run;
+
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read};
@@ -100,6 +102,11 @@ pub(crate) struct AddArgs {
     /// out and listed. The data folder of a node is never read from a folder, with or without this.
     #[arg(long)]
     include_secrets: bool,
+    /// Only tell what would be added, and what would not; no node is needed
+    ///
+    /// Whether a file was added before is not looked at: a node knows that.
+    #[arg(long, conflicts_with = "lines")]
+    dry_run: bool,
 }
 
 impl AddArgs {
@@ -194,9 +201,12 @@ pub(crate) async fn run(args: AddArgs, context: &mut Context) -> Result<Exit, Fa
     if inputs.iter().filter(|input| **input == Input::Stdin).count() > 1 {
         return Err(Failure::usage("standard input can be read once only", "give - once"));
     }
+    let rules = args.rules();
+    if args.dry_run {
+        return dry_run::run(inputs, &rules, &mut context.out);
+    }
     let mut client = connect(&context.target).await?;
     let mut tally = Tally::default();
-    let rules = args.rules();
     let done = if args.lines {
         add_lines(&args, inputs, &rules, &mut client, &mut context.out, &mut tally).await
     } else {
