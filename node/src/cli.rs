@@ -18,6 +18,7 @@ mod forget;
 mod grains;
 mod inputs;
 mod maintenance;
+mod many;
 mod models;
 mod net;
 mod output;
@@ -99,7 +100,7 @@ enum Command {
     /// List grains, newest first
     #[command(after_help = EXIT_CODES)]
     List(grains::ListArgs),
-    /// Withdraw grains: the text goes, a mark stays
+    /// Withdraw your grains, by their ids or by what they have in common: the text goes, a mark stays
     #[command(after_help = EXIT_CODES)]
     Retract(grains::RetractArgs),
     /// Drop grains from this node alone, and keep them out; --author KEY --block gets rid of an author
@@ -114,7 +115,7 @@ enum Command {
     /// Show who this node is: the key that it signs with, its peer id, and where other nodes reach it
     #[command(after_help = EXIT_CODES)]
     Id,
-    /// Let private grains leave this node, for good
+    /// Let your private grains leave this node, by their ids or by what they have in common, for good
     #[command(after_help = EXIT_CODES)]
     Share(share::ShareArgs),
     /// Show who is connected; add, remove, ban or unban peers
@@ -348,6 +349,9 @@ mod tests {
             "get abcdef12",
             "list --all --retractions",
             "retract abcdef12 abcdef34 --yes",
+            "retract --source /tmp/a.md --topic t --tag a --dry-run",
+            "retract --since 7d --yes",
+            "share --tag a --yes --json",
             "forget abcdef12 abcdef34 --yes",
             "forget --author abcdef12 --block --compact",
             "forget --topic spam --source /tmp --dry-run",
@@ -407,6 +411,10 @@ mod tests {
             "add",
             "add --text --lines x",
             "add x --exclude [a",
+            "retract",
+            "retract abcdef12 --topic t",
+            "share",
+            "share abcdef12 --source /tmp",
             "status --api 127.0.0.1:7717",
             "run --offline --peer /ip4/192.0.2.1/tcp/7716",
             "search x --wait 5",

@@ -113,7 +113,12 @@ impl Call {
         if grain.retracted().is_some() {
             return Err(CallError::NotANote("this is a retraction; it goes where the grain went"));
         }
-        self.check_path(&grain, true)?;
+        Ok((grain.id(), self.share_grain(&grain).await?))
+    }
+
+    /// Lets a stored note leave the node. Answers whether it was private before.
+    pub(super) async fn share_grain(&self, grain: &Grain) -> Result<bool, CallError> {
+        self.check_path(grain, true)?;
         let (id, topic) = (grain.id(), grain.topic().clone());
         self.check_topic(&topic, true)?;
         let is_new = match self.parts.ingest.share(id).await? {
@@ -122,7 +127,7 @@ impl Call {
             Shared::NotFound => return Err(CallError::NoGrain(id.to_string())),
         };
         self.take_part(topic, true).await?;
-        Ok((id, is_new))
+        Ok(is_new)
     }
 
     /// The name under which the source of a draft is signed: no path gets into what is signed, as it may be shared later.
@@ -175,15 +180,19 @@ impl Call {
     /// # Errors
     /// [`CallError`].
     pub async fn retract(&self, id: String) -> Result<GrainId, CallError> {
-        let parts = &self.parts;
         let record = self.record(id).await?;
-        if record.grain.author() != parts.identity.author() {
+        if record.grain.author() != self.parts.identity.author() {
             return Err(CallError::NotTheAuthor);
         }
         if record.grain.retracted().is_some() {
             return Err(CallError::NotANote("this is a retraction itself, and cannot be withdrawn"));
         }
-        Ok(document::retract(&parts.ingest, &parts.identity, &record).await?)
+        self.retract_record(&record).await
+    }
+
+    /// Withdraws a stored note of this node's own author. Answers the id of the retraction.
+    pub(super) async fn retract_record(&self, record: &Record) -> Result<GrainId, CallError> {
+        Ok(document::retract(&self.parts.ingest, &self.parts.identity, record).await?)
     }
 
     /// One grain by its id or a beginning of it, with its score where it has a vector.

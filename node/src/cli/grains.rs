@@ -9,6 +9,7 @@ use super::confirm::Consent;
 use super::context::Context;
 use super::failure::{Exit, Failure, reason_of};
 use super::filter::{FilterArgs, parse_id};
+use super::many::{self, Deed};
 use super::output::{FAINT, Output, STRONG, one_line, printable, short_id};
 use super::record::{DetailRecord, GrainRecord};
 use super::source::place;
@@ -44,9 +45,14 @@ pub(crate) struct ListArgs {
 /// Arguments of `retract`.
 #[derive(Debug, Args)]
 pub(crate) struct RetractArgs {
-    /// Ids of the grains, or at least the first 8 digits of each
-    #[arg(required = true, value_parser = parse_id, value_name = "ID")]
+    /// Ids of the grains, or at least the first 8 digits of each; or conditions that all must hold
+    #[arg(value_parser = parse_id, value_name = "ID", required_unless_present = "FilterArgs", conflicts_with = "FilterArgs")]
     ids: Vec<String>,
+    #[command(flatten)]
+    filter: FilterArgs,
+    /// Only show what is meant
+    #[arg(long)]
+    dry_run: bool,
     /// Do not ask
     #[arg(short, long)]
     yes: bool,
@@ -180,10 +186,18 @@ struct RetractionRecord<'a> {
 
 /// Runs `retract`.
 pub(crate) async fn retract(args: RetractArgs, context: &mut Context) -> Result<Exit, Failure> {
-    let consent = Consent::of(args.yes, "retracting", "a retraction cannot be taken back")?;
+    let ask = || Consent::of(args.yes, "retracting", "a retraction cannot be taken back");
+    let consent = (!args.dry_run).then(ask).transpose()?;
+    if args.filter.is_given() {
+        return many::run(Deed::Retract, &args.filter.to_meant()?, consent, context).await;
+    }
     let mut client = connect(&context.target).await?;
     let json = context.out.is_json();
     let (grains, mut exit) = find(&mut client, args.ids, json).await?;
+    let Some(consent) = consent else {
+        many::show_named(Deed::Retract, &grains, &mut context.out)?;
+        return Ok(exit);
+    };
     if grains.is_empty() {
         return Ok(exit);
     }
