@@ -12,7 +12,7 @@ use super::filter::{FilterArgs, parse_id};
 use super::many::{self, Deed};
 use super::output::{FAINT, Output, STRONG, one_line, printable, short_id};
 use super::record::{DetailRecord, GrainRecord};
-use super::source::place;
+use super::source::{linked, place};
 use super::time;
 
 /// Grains asked for at once: a page of them is well below the largest answer, and quick.
@@ -78,12 +78,12 @@ fn show_detail(
     emergence: Option<&rpc::Emergence>,
     out: &mut Output,
 ) -> Result<(), Failure> {
-    let mut field = |name: &str, value: &str| {
-        if value.is_empty() {
-            return Ok(());
-        }
-        out.line(format_args!("{FAINT}{name:10}{FAINT:#} {}", printable(value)))
+    // What a terminal opens is no text to be cleaned any more.
+    let place = linked(&place(grain), grain, out);
+    let mut line = |name: &str, shown: &str| {
+        if shown.is_empty() { Ok(()) } else { out.line(format_args!("{FAINT}{name:10}{FAINT:#} {shown}")) }
     };
+    let mut field = |name: &str, value: &str| line(name, &printable(value));
     field("id", &grain.id)?;
     field("title", &grain.title)?;
     if grain.kind() == rpc::GrainKind::Retraction {
@@ -93,7 +93,8 @@ fn show_detail(
     field("tags", &grain.tags.join(", "))?;
     field("language", &grain.lang)?;
     field("type", &grain.mime)?;
-    field("source", &place(grain))?;
+    line("source", &place)?;
+    let mut field = |name: &str, value: &str| line(name, &printable(value));
     let whose = match grain.whose() {
         rpc::Whose::Own => " (this node)",
         rpc::Whose::Followed => " (followed)",

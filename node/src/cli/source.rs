@@ -1,13 +1,14 @@
 //! How a file is named to the node: an absolute `file:` URI, and back to a path for people.
 
 use std::borrow::Cow;
+use std::ffi::OsStr;
 use std::fmt::Write;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use synapsenet_proto::rpc;
 
-use super::output::one_line;
+use super::output::{Output, hyperlink, one_line};
 
 /// The URI of a file or folder. `path` must be absolute. Bytes that would end or change a URI are percent-encoded;
 /// letters of any script stay readable (an IRI, RFC 3987), which also keeps deep paths within the limit of a source.
@@ -59,6 +60,21 @@ pub(crate) fn display(uri: &str) -> Cow<'_, str> {
         }
     }
     Cow::Owned(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// The path that a file: URI with a whole path names; none for any other.
+pub(crate) fn path_of(uri: &str) -> Option<PathBuf> {
+    let path = uri.strip_prefix("file://").filter(|path| path.starts_with('/'))?;
+    let bytes: Vec<u8> = percent_encoding::percent_decode_str(path).collect();
+    Some(OsStr::from_bytes(&bytes).into())
+}
+
+/// What is shown of where a grain was taken from, which a terminal opens by a click on it where it can and the file is known.
+pub(crate) fn linked(shown: &str, grain: &rpc::Grain, out: &Output) -> String {
+    match path_of(&grain.file_uri) {
+        Some(_) if out.has_links() => hyperlink(shown, &grain.file_uri),
+        _ => shown.to_owned(),
+    }
 }
 
 /// What a grain was taken from, for people, if it was taken from anywhere: where the file lies, when the node knows it.
@@ -125,8 +141,6 @@ fn gone(text: &str) -> Option<PathBuf> {
 
 #[cfg(test)]
 mod tests {
-    use std::ffi::OsStr;
-
     use super::*;
 
     #[test]
@@ -139,6 +153,11 @@ mod tests {
         ] {
             assert_eq!(file_uri(Path::new(path)), uri);
             assert_eq!(display(uri), path);
+            assert_eq!(path_of(uri).unwrap(), Path::new(path));
+        }
+        assert_eq!(path_of("file:///a%FFb").unwrap().as_os_str(), OsStr::from_bytes(b"/a\xffb"));
+        for other in ["", "file:a/b.md", "https://example.org/", "file://host/a.md", "file://"] {
+            assert_eq!(path_of(other), None, "{other}");
         }
         assert_eq!(file_uri(Path::new(OsStr::from_bytes(b"/a\xffb"))), "file:///a%FFb");
     }
