@@ -13,7 +13,7 @@ use std::pin::Pin;
 use futures::{Stream, StreamExt};
 use synapsenet_proto::rpc::node_service_server::NodeService;
 use synapsenet_proto::{GrainId, rpc};
-use synapsenet_storage::{Filter, ListQuery};
+use synapsenet_storage::{Filter, ListQuery, Record};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::{BroadcastStream, ReceiverStream};
 use tonic::{Request, Response, Status, Streaming};
@@ -129,11 +129,17 @@ impl NodeService for Api {
 
     async fn get(&self, request: Request<rpc::GetRequest>) -> Reply<rpc::GetResponse> {
         let call = self.begin(&request)?;
-        let rpc::GetRequest { id, with_signed } = request.into_inner();
-        let (record, emergence) = call.get(id).await.map_err(status_of)?;
-        let grain = Some(grain_message(&call, &record, with_signed));
-        let emergence = emergence.map(convert::emergence_message);
-        Ok(Response::new(rpc::GetResponse { grain, emergence }))
+        let rpc::GetRequest { id, with_signed, context } = request.into_inner();
+        let got = call.get(id, context as usize).await.map_err(status_of)?;
+        let parts = |records: &[Record]| {
+            records.iter().map(|record| grain_message(&call, record, false)).collect::<Vec<_>>()
+        };
+        Ok(Response::new(rpc::GetResponse {
+            grain: Some(grain_message(&call, &got.record, with_signed)),
+            emergence: got.emergence.map(convert::emergence_message),
+            before: parts(&got.before),
+            after: parts(&got.after),
+        }))
     }
 
     async fn list(&self, request: Request<rpc::ListRequest>) -> Reply<rpc::ListResponse> {

@@ -261,6 +261,46 @@ async fn what_is_hardly_meant_is_left_out_of_a_folder_and_counted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_stands_around_a_grain_is_shown_in_the_order_of_its_document() {
+    let node = TestNode::fresh().await;
+    let notes = folder();
+    let chapters = ["one", "two", "three", "four", "five"];
+    let text =
+        chapters.map(|name| format!("# Chapter {name}\n\nThis is said in chapter {name}.\n\n")).concat();
+    let path = notes.path().join("book.md");
+    std::fs::write(&path, text).unwrap();
+    std::fs::write(notes.path().join("other.md"), "# Chapter two\n\nThis is another book.").unwrap();
+    on(&node, &["add", "--quiet", notes.path().to_str().unwrap()]).await.ended_with(0);
+    let listed = on(&node, &["list", "--json"]).await.records();
+    let id_of = |word: &str| {
+        let grain = listed.iter().find(|grain| grain["text"].as_str().unwrap().contains(word)).unwrap();
+        grain["id"].as_str().unwrap().to_owned()
+    };
+    let around = async |word: &str, context: &str| {
+        let id = id_of(word);
+        let got = on(&node, &["get", "--json", &id, "--context", context]).await.ended_with(0).record();
+        ["before", "after"].map(|side| {
+            let titles = got[side].as_array().unwrap().iter().map(|grain| grain["title"].as_str().unwrap());
+            titles.map(|title| title.split(' ').next_back().unwrap().to_owned()).collect::<Vec<_>>()
+        })
+    };
+    assert_eq!(around("chapter three", "1").await, [["two"], ["four"]]);
+    assert_eq!(around("chapter two", "50").await, [&["one"][..], &["three", "four", "five"]]);
+    assert_eq!(around("another book", "3").await, [&[][..] as &[&str], &[]]);
+    let bare = on(&node, &["get", "--json", &id_of("chapter two")]).await.record();
+    assert!(bare.get("before").is_none());
+    let people = on(&node, &["get", &id_of("chapter two"), "--context", "1"]).await.ended_with(0).out;
+    let places =
+        ["in chapter one.", "in chapter two.", "in chapter three."].map(|text| people.find(text).unwrap());
+    assert!(places.is_sorted() && !people.contains("chapter four"), "{people}");
+    assert!(!people.contains('\u{1b}'), "there is no terminal that a link is for");
+    let alone = node.put("From nowhere.").await;
+    let got = on(&node, &["get", "--json", &alone, "--context", "3"]).await.ended_with(0).record();
+    assert_eq!((&got["before"], &got["after"]), (&json!([]), &json!([])));
+    on(&node, &["get", &alone, "--context", "51"]).await.ended_with(2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn standard_input_is_a_text_or_a_text_a_line() {
     let node = TestNode::fresh().await;
     let input = async |arguments: &[&str], text: &str| ran(program(node.dir(), &[]), arguments, text).await;

@@ -22,6 +22,22 @@ const MAX_PAGE_BYTES: usize = 3 << 20;
 /// Items of one bulk stream that are being stored at the same time: enough to fill a commit.
 pub(crate) const MAX_PUTS_IN_FLIGHT: usize = 256;
 
+/// Parts of a document that are shown before a grain and after it: with 32 KiB each, an answer stays below 4 MiB.
+const MAX_CONTEXT: usize = 50;
+
+/// A grain that was asked for.
+#[derive(Debug)]
+pub(crate) struct Got {
+    /// The grain.
+    pub record: Record,
+    /// Its score, where it has a vector.
+    pub emergence: Option<Emergence>,
+    /// Parts of its document before it, in the order of the document.
+    pub before: Vec<Record>,
+    /// Those after it.
+    pub after: Vec<Record>,
+}
+
 /// A grain that was handed in and is on disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Stored {
@@ -195,15 +211,20 @@ impl Call {
         Ok(document::retract(&self.parts.ingest, &self.parts.identity, record).await?)
     }
 
-    /// One grain by its id or a beginning of it, with its score where it has a vector.
+    /// One grain by its id or a beginning of it, with its score where it has a vector, and so many parts of its document before
+    /// and after it.
     ///
     /// # Errors
     /// [`CallError`].
-    pub async fn get(&self, id: String) -> Result<(Record, Option<Emergence>), CallError> {
+    pub async fn get(&self, id: String, context: usize) -> Result<Got, CallError> {
+        if context > MAX_CONTEXT {
+            return Err(invalid(format!("context is {context}; at most {MAX_CONTEXT} are allowed")));
+        }
         self.read(move |memory, view| {
             let record = find_record(view, &id)?;
             let emergence = emergence::score(memory, view, &record)?;
-            Ok((record, emergence))
+            let (before, after) = neighbours(view, &record, context)?;
+            Ok(Got { record, emergence, before, after })
         })
         .await
     }
@@ -258,6 +279,20 @@ impl Call {
             }
         }))
     }
+}
+
+/// The parts of a grain's document that come right before it and after it, at most `count` each. None for a grain without a source.
+fn neighbours(view: &View, record: &Record, count: usize) -> Result<(Vec<Record>, Vec<Record>), CallError> {
+    let Some(source) = record.grain.body().draft.source.as_ref().filter(|_| count > 0) else {
+        return Ok(Default::default());
+    };
+    let mut before = view.chunks_of(record.grain.author(), &source.uri)?;
+    let Some(place) = before.iter().position(|chunk| chunk.slot == record.slot) else {
+        return Ok(Default::default());
+    };
+    let after = before.drain(place..).skip(1).take(count).collect();
+    before.drain(..before.len().saturating_sub(count));
+    Ok((before, after))
 }
 
 /// Finds a record by its whole id or by a beginning of it that is unique.
