@@ -21,6 +21,7 @@ mod maintenance;
 mod many;
 mod models;
 mod net;
+mod open;
 mod output;
 mod own_node;
 mod peers;
@@ -97,6 +98,9 @@ enum Command {
     /// Show one grain
     #[command(after_help = EXIT_CODES)]
     Get(grains::GetArgs),
+    /// Open the file that a grain was taken from: in your editor ($VISUAL, $EDITOR), or as a click on it would
+    #[command(after_help = EXIT_CODES)]
+    Open(open::OpenArgs),
     /// List grains, newest first
     #[command(after_help = EXIT_CODES)]
     List(grains::ListArgs),
@@ -250,6 +254,7 @@ async fn dispatch(cli: Cli) -> Result<Exit, Failure> {
         Command::Add(args) => add::run(args, &mut context).await,
         Command::Search(args) => search::run(args, &mut context).await,
         Command::Get(args) => grains::get(args, &mut context).await,
+        Command::Open(args) => open::run(args, &mut context).await,
         Command::List(args) => grains::list(args, &mut context).await,
         Command::Retract(args) => grains::retract(args, &mut context).await,
         Command::Forget(args) => forget::run(args, &mut context).await,
@@ -348,6 +353,7 @@ mod tests {
             "--json --quiet search x",
             "get abcdef12",
             "get abcdef12 --context 3 --json",
+            "open abcdef12",
             "list --all --retractions",
             "retract abcdef12 abcdef34 --yes",
             "retract --source /tmp/a.md --topic t --tag a --dry-run",
@@ -408,6 +414,7 @@ mod tests {
             "get xyz",
             "get abc",
             "get abcdef12 --context 51",
+            "open",
             "list --all --limit 3",
             "list --limit 0",
             "add",

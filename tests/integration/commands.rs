@@ -301,6 +301,37 @@ async fn what_stands_around_a_grain_is_shown_in_the_order_of_its_document() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_file_of_a_grain_is_opened_as_a_click_would() {
+    use std::os::unix::fs::PermissionsExt;
+    let node = TestNode::fresh().await;
+    let (notes, programs) = (folder(), folder());
+    let path = notes.path().canonicalize().unwrap().join("my note.md");
+    std::fs::write(&path, "The pump stands in the corner.").unwrap();
+    on(&node, &["add", "--quiet", path.to_str().unwrap()]).await.ended_with(0);
+    let id = node.list(Default::default()).await[0].id.clone();
+    let opener = programs.path().join("xdg-open");
+    let told = programs.path().join("told");
+    std::fs::write(&opener, format!("#!/bin/sh\nprintf %s \"$1\" > {}\n", told.display())).unwrap();
+    std::fs::set_permissions(&opener, std::fs::Permissions::from_mode(0o700)).unwrap();
+    let open = async |id: &str| {
+        let environment =
+            [("PATH", programs.path().to_str().unwrap()), ("EDITOR", "no-editor-without-a-terminal")];
+        ran(program(node.dir(), &environment), &["open", "--json", id], "").await
+    };
+    let opened = open(&id[..8]).await.ended_with(0).record();
+    assert_eq!(opened, json!({"id": id, "file": path, "opener": "xdg-open"}));
+    assert_eq!(std::fs::read_to_string(&told).unwrap(), path.to_str().unwrap());
+
+    std::fs::remove_file(&opener).unwrap();
+    let refused = open(&id).await.ended_with(1);
+    assert!(refused.err.contains("did not open") && refused.err.contains("xdg-utils"), "{}", refused.err);
+    std::fs::remove_file(&path).unwrap();
+    assert!(open(&id).await.ended_with(1).err.contains("is gone"));
+    let alone = node.put("From nowhere.").await;
+    assert!(open(&alone).await.ended_with(1).err.contains("no file"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn standard_input_is_a_text_or_a_text_a_line() {
     let node = TestNode::fresh().await;
     let input = async |arguments: &[&str], text: &str| ran(program(node.dir(), &[]), arguments, text).await;
