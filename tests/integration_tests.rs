@@ -7,6 +7,7 @@
 //! | Are documents split, updated and read as what they are? | `documents` |
 //! | Do lists and filters give exactly what they should? | `lists` |
 //! | What becomes of many items at once, good and bad? | `bulk` |
+//! | Are many grains withdrawn or shared at once, and only those that are meant? | `many` |
 //! | What is a wrong or excessive request told? | `requests` |
 //! | What does each call say to an empty request, and to garbage? | `schema` |
 //! | Is each metric recorded where it happens? | `metrics` |
@@ -39,6 +40,7 @@ mod integration {
     mod harness;
     mod hostile;
     mod lists;
+    mod many;
     mod memory;
     mod mesh;
     mod mesh_commands;

@@ -236,7 +236,7 @@ async fn look(
 }
 
 async fn is_searchable(client: &mut NodeServiceClient<Channel>, id: &str) -> anyhow::Result<bool> {
-    match client.get(rpc::GetRequest { id: id.to_owned(), with_signed: false }).await {
+    match client.get(rpc::GetRequest { id: id.to_owned(), with_signed: false, ..Default::default() }).await {
         Ok(answer) => Ok(answer.into_inner().grain.is_some_and(|grain| grain.searchable)),
         Err(status) if status.code() == Code::NotFound => Ok(false),
         Err(status) => bail!(status),

@@ -18,15 +18,16 @@ mod forget;
 mod grains;
 mod inputs;
 mod maintenance;
+mod many;
 mod models;
 mod net;
+mod open;
 mod output;
 mod own_node;
 mod peers;
 mod record;
 mod run;
 mod search;
-mod secrets;
 mod share;
 mod source;
 mod status;
@@ -97,10 +98,13 @@ enum Command {
     /// Show one grain
     #[command(after_help = EXIT_CODES)]
     Get(grains::GetArgs),
+    /// Open the file that a grain was taken from: in your editor ($VISUAL, $EDITOR), or as a click on it would
+    #[command(after_help = EXIT_CODES)]
+    Open(open::OpenArgs),
     /// List grains, newest first
     #[command(after_help = EXIT_CODES)]
     List(grains::ListArgs),
-    /// Withdraw grains: the text goes, a mark stays
+    /// Withdraw your grains, by their ids or by what they have in common: the text goes, a mark stays
     #[command(after_help = EXIT_CODES)]
     Retract(grains::RetractArgs),
     /// Drop grains from this node alone, and keep them out; --author KEY --block gets rid of an author
@@ -115,7 +119,7 @@ enum Command {
     /// Show who this node is: the key that it signs with, its peer id, and where other nodes reach it
     #[command(after_help = EXIT_CODES)]
     Id,
-    /// Let private grains leave this node, for good
+    /// Let your private grains leave this node, by their ids or by what they have in common, for good
     #[command(after_help = EXIT_CODES)]
     Share(share::ShareArgs),
     /// Show who is connected; add, remove, ban or unban peers
@@ -250,6 +254,7 @@ async fn dispatch(cli: Cli) -> Result<Exit, Failure> {
         Command::Add(args) => add::run(args, &mut context).await,
         Command::Search(args) => search::run(args, &mut context).await,
         Command::Get(args) => grains::get(args, &mut context).await,
+        Command::Open(args) => open::run(args, &mut context).await,
         Command::List(args) => grains::list(args, &mut context).await,
         Command::Retract(args) => grains::retract(args, &mut context).await,
         Command::Forget(args) => forget::run(args, &mut context).await,
@@ -342,12 +347,18 @@ mod tests {
             "run --api-listen 127.0.0.1:0 --metrics-listen 127.0.0.1:0",
             "add a.md - --topic notes --tag x --tag y --share --no-wait",
             "add - --lines",
+            "add notes --exclude *.log --exclude drafts/ --no-ignore --dry-run",
             "search how does it work -k 5 --topic t --tag a --since 7d --until 2026-11-23 --lang en --source /tmp",
             "search x --limit 3 --json",
             "--json --quiet search x",
             "get abcdef12",
+            "get abcdef12 --context 3 --json",
+            "open abcdef12",
             "list --all --retractions",
             "retract abcdef12 abcdef34 --yes",
+            "retract --source /tmp/a.md --topic t --tag a --dry-run",
+            "retract --since 7d --yes",
+            "share --tag a --yes --json",
             "forget abcdef12 abcdef34 --yes",
             "forget --author abcdef12 --block --compact",
             "forget --topic spam --source /tmp --dry-run",
@@ -402,10 +413,17 @@ mod tests {
             "search x --since yesterday",
             "get xyz",
             "get abc",
+            "get abcdef12 --context 51",
+            "open",
             "list --all --limit 3",
             "list --limit 0",
             "add",
             "add --text --lines x",
+            "add x --exclude [a",
+            "retract",
+            "retract abcdef12 --topic t",
+            "share",
+            "share abcdef12 --source /tmp",
             "status --api 127.0.0.1:7717",
             "run --offline --peer /ip4/192.0.2.1/tcp/7716",
             "search x --wait 5",

@@ -11,6 +11,7 @@ pub mod cli;
 pub mod config;
 mod connections;
 mod data_folder;
+mod files;
 mod filter;
 mod http;
 mod identity;

@@ -13,7 +13,7 @@ use std::pin::Pin;
 use futures::{Stream, StreamExt};
 use synapsenet_proto::rpc::node_service_server::NodeService;
 use synapsenet_proto::{GrainId, rpc};
-use synapsenet_storage::ListQuery;
+use synapsenet_storage::{Filter, ListQuery, Record};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::{BroadcastStream, ReceiverStream};
 use tonic::{Request, Response, Status, Streaming};
@@ -21,6 +21,7 @@ use tonic::{Request, Response, Status, Streaming};
 use crate::calls::access::Right;
 use crate::calls::authors::{AuthorQuery, Forget};
 use crate::calls::grains::{Document, Indexing, MAX_PUTS_IN_FLIGHT, Stored};
+use crate::calls::many::{Deed, Meant};
 use crate::calls::{Call, CallError, Calls};
 use crate::filter;
 use convert::{grain_message, read_draft, read_format, read_page_token};
@@ -130,18 +131,24 @@ impl NodeService for Api {
 
     async fn get(&self, request: Request<rpc::GetRequest>) -> Reply<rpc::GetResponse> {
         let call = self.begin(&request)?;
-        let rpc::GetRequest { id, with_signed } = request.into_inner();
-        let (record, emergence) = call.get(id).await.map_err(status_of)?;
-        let grain = Some(grain_message(&call, &record, with_signed));
-        let emergence = emergence.map(convert::emergence_message);
-        Ok(Response::new(rpc::GetResponse { grain, emergence }))
+        let rpc::GetRequest { id, with_signed, context } = request.into_inner();
+        let got = call.get(id, context as usize).await.map_err(status_of)?;
+        let parts = |records: &[Record]| {
+            records.iter().map(|record| grain_message(&call, record, false)).collect::<Vec<_>>()
+        };
+        Ok(Response::new(rpc::GetResponse {
+            grain: Some(grain_message(&call, &got.record, with_signed)),
+            emergence: got.emergence.map(convert::emergence_message),
+            before: parts(&got.before),
+            after: parts(&got.after),
+        }))
     }
 
     async fn list(&self, request: Request<rpc::ListRequest>) -> Reply<rpc::ListResponse> {
         let call = self.begin(&request)?;
         let request = request.into_inner();
         let query = ListQuery {
-            filter: filter::read_client(request.filter).map_err(|error| status_of(error.into()))?,
+            filter: read_filter(request.filter)?,
             after: read_page_token(&request.page_token).map_err(status_of)?,
             limit: request.page_size as usize,
             with_retractions: request.with_retractions,
@@ -214,12 +221,42 @@ impl NodeService for Api {
         Ok(Response::new(rpc::RetractResponse { id: id.to_string() }))
     }
 
+    type RetractMatchingStream = ReplyStream<rpc::RetractMatchingResponse>;
+
+    async fn retract_matching(
+        &self,
+        request: Request<rpc::RetractMatchingRequest>,
+    ) -> Reply<Self::RetractMatchingStream> {
+        let call = self.begin(&request)?;
+        let rpc::RetractMatchingRequest { filter, whole_source, dry_run } = request.into_inner();
+        let meant = Meant { filter: read_filter(filter)?, whole_source, dry_run };
+        let tallies = call.do_to_many(Deed::Retract, meant).map_err(status_of)?;
+        let message = move |tally| convert::retract_matching_message(&call, tally);
+        Ok(Response::new(Box::pin(tallies.map(move |tally| tally.map(&message).map_err(status_of)))))
+    }
+
+    type ShareMatchingStream = ReplyStream<rpc::ShareMatchingResponse>;
+
+    async fn share_matching(
+        &self,
+        request: Request<rpc::ShareMatchingRequest>,
+    ) -> Reply<Self::ShareMatchingStream> {
+        let call = self.begin(&request)?;
+        let rpc::ShareMatchingRequest { filter, whole_source, dry_run } = request.into_inner();
+        let meant = Meant { filter: read_filter(filter)?, whole_source, dry_run };
+        let tallies = call.do_to_many(Deed::Share, meant).map_err(status_of)?;
+        let message = move |tally| convert::share_matching_message(&call, tally);
+        Ok(Response::new(Box::pin(tallies.map(move |tally| tally.map(&message).map_err(status_of)))))
+    }
+
     async fn forget(&self, request: Request<rpc::ForgetRequest>) -> Reply<rpc::ForgetResponse> {
         let call = self.begin(&request)?;
-        let rpc::ForgetRequest { ids, author, topic, source_prefix, dry_run, block } = request.into_inner();
+        let rpc::ForgetRequest { ids, author, topic, source_prefix, whole_source, dry_run, block } =
+            request.into_inner();
         let filter = rpc::Filter { author, topic, source_prefix, ..rpc::Filter::default() };
-        let filter = filter::read_client(Some(filter)).map_err(|error| status_of(error.into()))?;
-        let grains = call.forget(Forget { ids, filter, dry_run, block }).await.map_err(status_of)?;
+        let filter = read_filter(Some(filter))?;
+        let grains =
+            call.forget(Forget { ids, filter, whole_source, dry_run, block }).await.map_err(status_of)?;
         Ok(Response::new(rpc::ForgetResponse { grains }))
     }
 
@@ -268,6 +305,10 @@ impl NodeService for Api {
         let (bytes_before, bytes_after) = self.begin(&request)?.compact().await.map_err(status_of)?;
         Ok(Response::new(rpc::CompactResponse { bytes_before, bytes_after }))
     }
+}
+
+fn read_filter(filter: Option<rpc::Filter>) -> Result<Filter, Status> {
+    filter::read_client(filter).map_err(|error| status_of(error.into()))
 }
 
 async fn put_item(call: &Call, item: rpc::BulkPutRequest) -> Result<Stored, CallError> {

@@ -138,11 +138,12 @@ const ROOMS: [(&str, &[&str]); 7] = [
     ("models", &[]),
 ];
 /// What every room may use, and what uses none of them.
-const BASE: [&str; 10] = [
+const BASE: [&str; 11] = [
     "blocking",
     "config",
     "connections",
     "data_folder",
+    "files",
     "filter",
     "identity",
     "machine",

@@ -166,8 +166,15 @@ async fn texts_are_added_found_shown_and_withdrawn() {
     .records();
     let id = events(&added, "text")[0]["id"].as_str().unwrap().to_owned();
     assert_eq!(events(&added, "text")[0]["outcome"], "added");
-    let summary =
-        json!({"event": "summary", "added": 1, "unchanged": 0, "retracted": 0, "refused": 0, "skipped": 0});
+    let summary = json!({
+        "event": "summary",
+        "added": 1,
+        "unchanged": 0,
+        "retracted": 0,
+        "refused": 0,
+        "skipped": 0,
+        "left_out": {"files": 0, "folders": 0},
+    });
     assert_eq!(added.last(), Some(&summary));
     on(&node, &["add", "Water the tomatoes in the evening.", "--quiet"]).await.ended_with(0);
 
@@ -281,6 +288,122 @@ async fn a_folder_is_added_kept_in_step_and_left_alone_where_it_should() {
     let listed = on(&node, &["list", "--json", "--all", "--source", &house]).await.records();
     assert_eq!(listed.len(), 2);
     assert!(listed.iter().all(|grain| grain["text"] != "The pump stands in the corner."));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_hardly_meant_is_left_out_of_a_folder_and_counted() {
+    let node = TestNode::fresh().await;
+    let notes = folder();
+    let write = |name: &str, text: &str| {
+        let path = notes.path().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    };
+    write("note.md", "The hose is drained in November.");
+    write("draft.md", "Nobody sees this draft.");
+    write("old/note.md", "The hose was green.");
+    write("private/diary.md", "Nobody reads this.");
+    write(".synapseignore", "private/\n");
+    for n in 0..20 {
+        write(&format!("node_modules/pad/{n}.js"), "module.exports = pad");
+    }
+    let path = notes.path().to_str().unwrap().to_owned();
+    let arguments = ["add", "--json", "--exclude", "draft*", "--exclude", "old/", &path];
+
+    // A dry run needs no node.
+    let elsewhere = folder();
+    let mut dry = arguments.to_vec();
+    dry.push("--dry-run");
+    let planned = synapsenet(&elsewhere.path().join("none"), &dry).await.ended_with(0).records();
+    let (would, end) = (&planned[0], &planned[1]);
+    assert_eq!((planned.len(), &would["event"], &would["bytes"]), (2, &json!("would_add"), &json!(32)));
+    assert!(would["source"].as_str().unwrap().ends_with("/note.md") && would["modified_ms"].is_u64());
+    let left_out = json!({"files": 1, "folders": 1});
+    let dry_run =
+        json!({"event": "dry_run", "would_add": 1, "refused": 0, "skipped": 0, "left_out": left_out});
+    assert_eq!(end, &dry_run);
+    assert_eq!(node.status().await.grains, 0);
+
+    let added = on(&node, &arguments).await.ended_with(0).records();
+    let summary = added.last().unwrap();
+    assert_eq!((&summary["added"], &summary["left_out"]), (&json!(1), &left_out));
+    let people = on(&node, &["add", &path]).await.ended_with(0);
+    let told = "left out 1 hidden file and 1 folder such as node_modules (--no-ignore takes them)";
+    assert!(people.err.contains(told), "{}", people.err);
+    let all = on(&node, &["add", "--json", "--no-ignore", &path]).await.ended_with(0).records();
+    assert!(events(&all, "document").len() > 20, "{all:?}");
+    on(&node, &["add", "--exclude", "[a", &path]).await.ended_with(2).assert_told("'*.log'", "--help");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_stands_around_a_grain_is_shown_in_the_order_of_its_document() {
+    let node = TestNode::fresh().await;
+    let notes = folder();
+    let chapters = ["one", "two", "three", "four", "five"];
+    let text =
+        chapters.map(|name| format!("# Chapter {name}\n\nThis is said in chapter {name}.\n\n")).concat();
+    let path = notes.path().join("book.md");
+    std::fs::write(&path, text).unwrap();
+    std::fs::write(notes.path().join("other.md"), "# Chapter two\n\nThis is another book.").unwrap();
+    on(&node, &["add", "--quiet", notes.path().to_str().unwrap()]).await.ended_with(0);
+    let listed = on(&node, &["list", "--json"]).await.records();
+    let id_of = |word: &str| {
+        let grain = listed.iter().find(|grain| grain["text"].as_str().unwrap().contains(word)).unwrap();
+        grain["id"].as_str().unwrap().to_owned()
+    };
+    let around = async |word: &str, context: &str| {
+        let id = id_of(word);
+        let got = on(&node, &["get", "--json", &id, "--context", context]).await.ended_with(0).record();
+        ["before", "after"].map(|side| {
+            let titles = got[side].as_array().unwrap().iter().map(|grain| grain["title"].as_str().unwrap());
+            titles.map(|title| title.split(' ').next_back().unwrap().to_owned()).collect::<Vec<_>>()
+        })
+    };
+    assert_eq!(around("chapter three", "1").await, [["two"], ["four"]]);
+    assert_eq!(around("chapter two", "50").await, [&["one"][..], &["three", "four", "five"]]);
+    assert_eq!(around("another book", "3").await, [&[][..] as &[&str], &[]]);
+    let bare = on(&node, &["get", "--json", &id_of("chapter two")]).await.record();
+    assert!(bare.get("before").is_none());
+    let people = on(&node, &["get", &id_of("chapter two"), "--context", "1"]).await.ended_with(0).out;
+    let places =
+        ["in chapter one.", "in chapter two.", "in chapter three."].map(|text| people.find(text).unwrap());
+    assert!(places.is_sorted() && !people.contains("chapter four"), "{people}");
+    assert!(!people.contains('\u{1b}'), "there is no terminal that a link is for");
+    let alone = node.put("From nowhere.").await;
+    let got = on(&node, &["get", "--json", &alone, "--context", "3"]).await.ended_with(0).record();
+    assert_eq!((&got["before"], &got["after"]), (&json!([]), &json!([])));
+    on(&node, &["get", &alone, "--context", "51"]).await.ended_with(2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_file_of_a_grain_is_opened_as_a_click_would() {
+    use std::os::unix::fs::PermissionsExt;
+    let node = TestNode::fresh().await;
+    let (notes, programs) = (folder(), folder());
+    let path = notes.path().canonicalize().unwrap().join("my note.md");
+    std::fs::write(&path, "The pump stands in the corner.").unwrap();
+    on(&node, &["add", "--quiet", path.to_str().unwrap()]).await.ended_with(0);
+    let id = node.list(Default::default()).await[0].id.clone();
+    let opener = programs.path().join("xdg-open");
+    let told = programs.path().join("told");
+    std::fs::write(&opener, format!("#!/bin/sh\nprintf %s \"$1\" > {}\n", told.display())).unwrap();
+    std::fs::set_permissions(&opener, std::fs::Permissions::from_mode(0o700)).unwrap();
+    let open = async |id: &str| {
+        let environment =
+            [("PATH", programs.path().to_str().unwrap()), ("EDITOR", "no-editor-without-a-terminal")];
+        ran(program(node.dir(), &environment), &["open", "--json", id], "").await
+    };
+    let opened = open(&id[..8]).await.ended_with(0).record();
+    assert_eq!(opened, json!({"id": id, "file": path, "opener": "xdg-open"}));
+    assert_eq!(std::fs::read_to_string(&told).unwrap(), path.to_str().unwrap());
+
+    std::fs::remove_file(&opener).unwrap();
+    let refused = open(&id).await.ended_with(1);
+    assert!(refused.err.contains("did not open") && refused.err.contains("xdg-utils"), "{}", refused.err);
+    std::fs::remove_file(&path).unwrap();
+    assert!(open(&id).await.ended_with(1).err.contains("is gone"));
+    let alone = node.put("From nowhere.").await;
+    assert!(open(&alone).await.ended_with(1).err.contains("no file"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -184,7 +184,7 @@ async fn a_grain_comes_back_as_it_was_said() {
     // The signed bytes are the grain: whoever opens them finds the same.
     let opened = Grain::open(&grain.signed).unwrap();
     assert_eq!((opened.id().to_string(), opened.text()), (grain.id.clone(), grain.text.as_str()));
-    let unsigned = rpc::GetRequest { id: put.id, with_signed: false };
+    let unsigned = rpc::GetRequest { id: put.id, with_signed: false, ..Default::default() };
     assert!(node.rpc.clone().get(unsigned).await.unwrap().into_inner().grain.unwrap().signed.is_empty());
 
     // What is private stays marked so.

@@ -81,7 +81,7 @@ async fn a_share_that_is_refused_joins_no_topic() {
     let node = join(&[]).await;
     let draft = rpc::Draft { text: "A recipe.".into(), topic: "recipes".into(), ..Default::default() };
     let id = node.put_draft(draft).await;
-    let request = rpc::GetRequest { id: id.clone(), with_signed: true };
+    let request = rpc::GetRequest { id: id.clone(), with_signed: true, ..Default::default() };
     let signed = node.rpc.clone().get(request).await.unwrap().into_inner().grain.unwrap().signed;
     node.try_retract(&id).await.unwrap();
     let item = Some(rpc::bulk_put_request::Item::Grain(signed));

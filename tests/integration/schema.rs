@@ -93,7 +93,9 @@ async fn each_call_of_the_schema_takes_an_empty_request_or_says_what_it_lacks() 
         "NodeService/Get" | "NodeService/Retract" | "NodeService/Share" => Some("64 hexadecimal digits"),
         "NodeService/BulkPut" | "NodeService/WaitIndexed" | "NodeService/List" | "NodeService/Status" => None,
         "NodeService/Verify" | "NodeService/Compact" | "NodeService/ListAuthors" | WATCH => None,
-        "NodeService/Forget" => Some("which grains"),
+        "NodeService/Forget" | "NodeService/RetractMatching" | "NodeService/ShareMatching" => {
+            Some("which grains")
+        }
         "NodeService/SetAuthorRule" => Some("64 hexadecimal digits"),
         "MeshService/SetTopicPolicy" => Some("topic"),
         "MeshService/AddPeer" => Some("no multiaddress"),
@@ -111,7 +113,7 @@ async fn each_call_of_the_schema_takes_an_empty_request_or_says_what_it_lacks() 
     };
     let node = TestNode::fresh_with(mesh_config(&[])).await;
     let methods = methods();
-    assert_eq!(methods.len(), 36);
+    assert_eq!(methods.len(), 38);
     for method in methods {
         let answer = async {
             let call = call_raw(&node, &method, b"");

@@ -1,10 +1,13 @@
 //! Calls about authors: who wrote what is stored, whom the owner follows or blocks, and forgetting.
 
 use synapsenet_proto::{AuthorId, Topic};
-use synapsenet_storage::{AuthorRule, Change, Filter, ListQuery, Outcome, Slot, Standing, TopicPolicy, View};
+use synapsenet_storage::{
+    AuthorRule, Change, Filter, ListQuery, Outcome, Record, Slot, Standing, TopicPolicy, View,
+};
 
 use crate::calls::error::invalid;
 use crate::calls::grains::find_record;
+use crate::calls::many::is_of_source;
 use crate::calls::{Call, CallError};
 use crate::memory::admission::Rules;
 
@@ -58,6 +61,8 @@ pub(crate) struct Forget {
     pub ids: Vec<String>,
     /// Conditions that must all hold. They or the ids are empty.
     pub filter: Filter,
+    /// The source of the filter is a whole URI, not only the beginning of one.
+    pub whole_source: bool,
     /// Only counts.
     pub dry_run: bool,
     /// Blocks the author of the filter, too.
@@ -136,7 +141,7 @@ impl Call {
             Some(AuthorRule::Blocked) => {
                 let filter = Filter { author: Some(author), ..Filter::default() };
                 // Nothing of it is taken; and if it is let in again one day, so is what it said.
-                self.forget_all(filter, false).await
+                self.forget_all(filter, false, false).await
             }
             _ => Ok(0),
         }
@@ -165,7 +170,7 @@ impl Call {
     /// # Errors
     /// [`CallError`]; what was dropped before it is gone, and doing it again goes on.
     pub async fn forget(&self, forget: Forget) -> Result<u64, CallError> {
-        let Forget { ids, filter, dry_run, block } = forget;
+        let Forget { ids, filter, whole_source, dry_run, block } = forget;
         let filter = self.by_signed_source(filter);
         if ids.is_empty() == filter.is_empty() {
             return Err(invalid("say which grains: their ids, or an author, a topic or a source"));
@@ -185,14 +190,15 @@ impl Call {
             return if dry_run { Ok(count) } else { self.drop_slots(slots, true).await };
         }
         if !dry_run {
-            return self.forget_all(filter, true).await;
+            return self.forget_all(filter, whole_source, true).await;
         }
         self.read(move |_, view| {
             let mut query = query_of(filter);
             let mut count = 0;
             loop {
                 let page = view.list(&query)?;
-                count += page.records.len() as u64;
+                let is_meant = |record: &&Record| !whole_source || is_of_source(record, &query.filter);
+                count += page.records.iter().filter(is_meant).count() as u64;
                 query.after = page.next;
                 if query.after.is_none() {
                     return Ok(count);
@@ -213,17 +219,20 @@ impl Call {
         .await
     }
 
-    async fn forget_all(&self, filter: Filter, remember: bool) -> Result<u64, CallError> {
-        let mut count = 0;
+    async fn forget_all(&self, filter: Filter, whole_source: bool, remember: bool) -> Result<u64, CallError> {
+        let (mut count, mut after) = (0, None);
         loop {
-            let query = query_of(filter.clone());
+            let query = ListQuery { after, ..query_of(filter.clone()) };
             let page = self.read(move |_, view| Ok(view.list(&query)?)).await?;
-            let slots: Vec<Slot> = page.records.iter().map(|record| record.slot).collect();
+            let is_meant = |record: &&Record| !whole_source || is_of_source(record, &filter);
+            let slots = page.records.iter().filter(is_meant).map(|record| record.slot).collect();
             let dropped = self.drop_slots(slots, remember).await?;
-            if dropped == 0 {
+            count += dropped;
+            // What is not meant stays and is passed over; else what came in meanwhile is dropped, too.
+            after = page.next.filter(|_| whole_source);
+            if after.is_none() && (whole_source || dropped == 0) {
                 return Ok(count);
             }
-            count += dropped;
         }
     }
 

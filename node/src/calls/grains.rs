@@ -22,6 +22,22 @@ const MAX_PAGE_BYTES: usize = 3 << 20;
 /// Items of one bulk stream that are being stored at the same time: enough to fill a commit.
 pub(crate) const MAX_PUTS_IN_FLIGHT: usize = 256;
 
+/// Parts of a document that are shown before a grain and after it: with 32 KiB each, an answer stays below 4 MiB.
+const MAX_CONTEXT: usize = 50;
+
+/// A grain that was asked for.
+#[derive(Debug)]
+pub(crate) struct Got {
+    /// The grain.
+    pub record: Record,
+    /// Its score, where it has a vector.
+    pub emergence: Option<Emergence>,
+    /// Parts of its document before it, in the order of the document.
+    pub before: Vec<Record>,
+    /// Those after it.
+    pub after: Vec<Record>,
+}
+
 /// A grain that was handed in and is on disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Stored {
@@ -115,7 +131,12 @@ impl Call {
         if grain.retracted().is_some() {
             return Err(CallError::NotANote("this is a retraction; it goes where the grain went"));
         }
-        self.check_path(&grain, true)?;
+        Ok((grain.id(), self.share_grain(&grain).await?))
+    }
+
+    /// Lets a stored note leave the node. Answers whether it was private before.
+    pub(super) async fn share_grain(&self, grain: &Grain) -> Result<bool, CallError> {
+        self.check_path(grain, true)?;
         let (id, topic) = (grain.id(), grain.topic().clone());
         self.check_topic(&topic, true)?;
         let is_new = match self.parts.ingest.share(id).await? {
@@ -124,7 +145,7 @@ impl Call {
             Shared::NotFound => return Err(CallError::NoGrain(id.to_string())),
         };
         self.take_part(topic, true).await?;
-        Ok((id, is_new))
+        Ok(is_new)
     }
 
     /// The name under which the source of a draft is signed: no path gets into what is signed, as it may be shared later.
@@ -177,26 +198,35 @@ impl Call {
     /// # Errors
     /// [`CallError`].
     pub async fn retract(&self, id: String) -> Result<GrainId, CallError> {
-        let parts = &self.parts;
         let record = self.record(id).await?;
-        if record.grain.author() != parts.identity.author() {
+        if record.grain.author() != self.parts.identity.author() {
             return Err(CallError::NotTheAuthor);
         }
         if record.grain.retracted().is_some() {
             return Err(CallError::NotANote("this is a retraction itself, and cannot be withdrawn"));
         }
-        Ok(document::retract(&parts.ingest, &parts.identity, &record).await?)
+        self.retract_record(&record).await
     }
 
-    /// One grain by its id or a beginning of it, with its score where it has a vector.
+    /// Withdraws a stored note of this node's own author. Answers the id of the retraction.
+    pub(super) async fn retract_record(&self, record: &Record) -> Result<GrainId, CallError> {
+        Ok(document::retract(&self.parts.ingest, &self.parts.identity, record).await?)
+    }
+
+    /// One grain by its id or a beginning of it, with its score where it has a vector, and so many parts of its document before
+    /// and after it.
     ///
     /// # Errors
     /// [`CallError`].
-    pub async fn get(&self, id: String) -> Result<(Record, Option<Emergence>), CallError> {
+    pub async fn get(&self, id: String, context: usize) -> Result<Got, CallError> {
+        if context > MAX_CONTEXT {
+            return Err(invalid(format!("context is {context}; at most {MAX_CONTEXT} are allowed")));
+        }
         self.read(move |memory, view| {
             let record = find_record(view, &id)?;
             let emergence = emergence::score(memory, view, &record)?;
-            Ok((record, emergence))
+            let (before, after) = neighbours(view, &record, context)?;
+            Ok(Got { record, emergence, before, after })
         })
         .await
     }
@@ -261,6 +291,20 @@ impl Call {
             }
         }))
     }
+}
+
+/// The parts of a grain's document that come right before it and after it, at most `count` each. None for a grain without a source.
+fn neighbours(view: &View, record: &Record, count: usize) -> Result<(Vec<Record>, Vec<Record>), CallError> {
+    let Some(source) = record.grain.body().draft.source.as_ref().filter(|_| count > 0) else {
+        return Ok(Default::default());
+    };
+    let mut before = view.chunks_of(record.grain.author(), &source.uri)?;
+    let Some(place) = before.iter().position(|chunk| chunk.slot == record.slot) else {
+        return Ok(Default::default());
+    };
+    let after = before.drain(place..).skip(1).take(count).collect();
+    before.drain(..before.len().saturating_sub(count));
+    Ok((before, after))
 }
 
 /// Finds a record by its whole id or by a beginning of it that is unique.

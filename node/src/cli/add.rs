@@ -1,5 +1,7 @@
 //! `add`: texts, files and folders into grains.
 
+mod dry_run;
+
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read};
@@ -21,9 +23,10 @@ use super::client::{Client, call, connect};
 use super::context::Context;
 use super::failure::{Exit, Failure, reason_of};
 use super::filter::parse_topic;
-use super::inputs::{Input, Item, Problem, Rules};
+use super::inputs::{self, Input, Item, Problem};
 use super::output::{Output, READER_HINT, Unit, plural, printable};
 use super::source::file_uri;
+use crate::files::{Glob, LeftOut, Rules};
 
 /// Files that are being stored at the same time: enough that one is read while another is committed, and at most 16 MiB.
 const MAX_FILES_IN_FLIGHT: usize = 4;
@@ -38,13 +41,18 @@ const BUSY_PAUSES: [Duration; 5] = [
     Duration::from_millis(2900),
 ];
 
+/// Said where there was nothing to say anything of.
+const NOTHING: &str =
+    "nothing found to add: what is hidden and what ignore files name is left out (--no-ignore takes it)";
+
 /// Arguments of `add`.
 #[derive(Debug, Args)]
 pub(crate) struct AddArgs {
     /// What to remember: a file, a folder, - for standard input, or a text
     ///
     /// An argument that names an existing file or folder is read; any other is taken as a text. Folders are read with
-    /// all that is below them, without hidden files and without what .gitignore names. Markdown and HTML are read as
+    /// all that is below them, without what .gitignore, .ignore and .synapseignore name, without what is hidden, and without
+    /// folders that programs filled, such as node_modules (--no-ignore takes all of these). Markdown and HTML are read as
     /// such by their extension; every other file is added if it is text in UTF-8. Adding a file again updates it:
     /// what it no longer says is withdrawn.
     #[arg(required = true, value_name = "FILE|FOLDER|-|TEXT")]
@@ -73,7 +81,18 @@ pub(crate) struct AddArgs {
     /// Do not wait until search can find the grains
     #[arg(long)]
     no_wait: bool,
-    /// Read files of a folder that .gitignore names, too
+    /// Leave out what has such a name in a folder; give it again for several
+    ///
+    /// A glob as in .gitignore: '*.log' for files and folders of such names wherever they lie, 'drafts/' for folders alone,
+    /// 'old/**/*.md' from the folder on. What is named on the command line is taken.
+    #[arg(long, value_name = "GLOB")]
+    exclude: Vec<Glob>,
+    /// Read everything in a folder: what ignore files name, what is hidden, node_modules and alike
+    ///
+    /// Left out without this: what .gitignore, .ignore and .synapseignore name, in a folder or in one around it; files and folders
+    /// whose names begin with a dot; and folders that programs filled and can fill again: node_modules, __pycache__, target
+    /// beside a Cargo.toml, build, dist and out beside a file that says how something is built, virtual environments, copies of
+    /// libraries in vendor, and caches that are marked so (CACHEDIR.TAG).
     #[arg(long)]
     no_ignore: bool,
     /// Read private keys and tokens, too
@@ -83,6 +102,22 @@ pub(crate) struct AddArgs {
     /// out and listed. The data folder of a node is never read from a folder, with or without this.
     #[arg(long)]
     include_secrets: bool,
+    /// Only tell what would be added, and what would not; no node is needed
+    ///
+    /// Whether a file was added before is not looked at: a node knows that.
+    #[arg(long, conflicts_with = "lines")]
+    dry_run: bool,
+}
+
+impl AddArgs {
+    /// Which files of a folder are meant.
+    fn rules(&self) -> Rules {
+        Rules {
+            no_ignore: self.no_ignore,
+            include_secrets: self.include_secrets,
+            exclude: self.exclude.clone(),
+        }
+    }
 }
 
 /// What became of everything.
@@ -93,26 +128,70 @@ struct Tally {
     retracted: u64,
     refused: FirstProblems,
     skipped: FirstProblems,
+    left_out: LeftOut,
+}
+
+/// What was left out of folders without being named, for scripts: a folder counts once, whatever is in it.
+#[derive(Debug, Serialize)]
+struct LeftOutRecord {
+    files: u64,
+    folders: u64,
 }
 
 /// One line for scripts.
 #[derive(Debug, Serialize)]
 #[serde(tag = "event", rename_all = "lowercase")]
 enum Event<'a> {
-    Text { id: &'a str, outcome: &'static str },
-    Line { source: &'a str, line: u64, id: &'a str, outcome: &'static str },
-    Document { source: &'a str, ids: &'a [String], added: u32, unchanged: u32, retracted: u32 },
-    Skipped { source: &'a str, reason: &'a str },
-    Refused { source: &'a str, line: Option<u64>, reason: &'a str },
-    Summary { added: u64, unchanged: u64, retracted: u64, refused: u64, skipped: u64 },
+    Text {
+        id: &'a str,
+        outcome: &'static str,
+    },
+    Line {
+        source: &'a str,
+        line: u64,
+        id: &'a str,
+        outcome: &'static str,
+    },
+    Document {
+        source: &'a str,
+        ids: &'a [String],
+        added: u32,
+        unchanged: u32,
+        retracted: u32,
+    },
+    Skipped {
+        source: &'a str,
+        reason: &'a str,
+    },
+    Refused {
+        source: &'a str,
+        line: Option<u64>,
+        reason: &'a str,
+    },
+    Summary {
+        added: u64,
+        unchanged: u64,
+        retracted: u64,
+        refused: u64,
+        skipped: u64,
+        left_out: LeftOutRecord,
+    },
 }
 
 /// What the node made of one item.
 enum Stored {
-    Text { id: String, new: bool },
-    Document { uri: String, response: rpc::AddDocumentResponse },
+    Text {
+        id: String,
+        new: bool,
+    },
+    Document {
+        uri: String,
+        response: rpc::AddDocumentResponse,
+    },
     Skipped(Problem),
     Refused(Problem),
+    /// Nothing of that which a folder's walk left out.
+    LeftOut(LeftOut),
 }
 
 /// Runs `add`.
@@ -122,10 +201,13 @@ pub(crate) async fn run(args: AddArgs, context: &mut Context) -> Result<Exit, Fa
     if inputs.iter().filter(|input| **input == Input::Stdin).count() > 1 {
         return Err(Failure::usage("standard input can be read once only", "give - once"));
     }
+    let rules = args.rules();
+    if args.dry_run {
+        return dry_run::run(inputs, &rules, &mut context.out);
+    }
     let mut client = connect(&context.target).await?;
     let unreadable = client.status(call(rpc::StatusRequest {})).await?.into_inner().unreadable;
     let mut tally = Tally::default();
-    let rules = Rules { no_ignore: args.no_ignore, include_secrets: args.include_secrets };
     let done = if args.lines {
         add_lines(&args, inputs, &rules, &mut client, &mut context.out, &mut tally).await
     } else {
@@ -162,20 +244,22 @@ async fn add_items(
     let reader_bar = bar.clone();
     // Not awaited: it ends when it has read everything or when nobody listens any more.
     drop(tokio::task::spawn_blocking(move || {
-        reader_bar.set_length(rules.count(&inputs));
-        rules.read_all(inputs, |item| sender.blocking_send(item).is_ok());
+        reader_bar.set_length(inputs::count(&rules, &inputs));
+        inputs::read_all(&rules, inputs, |item| sender.blocking_send(item).is_ok());
     }));
     let stored = ReceiverStream::new(items).map(|item| store(args, client.clone(), item));
     let mut stored = stored.buffered(MAX_FILES_IN_FLIGHT);
     let mut nothing = true;
     while let Some(stored) = stored.next().await {
-        nothing = false;
-        tally.count(stored?, out, &bar)?;
-        bar.inc(1);
+        let stored = stored?;
+        let is_item = !matches!(stored, Stored::LeftOut(_));
+        nothing &= !is_item;
+        tally.count(stored, out, &bar)?;
+        bar.inc(is_item.into());
     }
     bar.finish_and_clear();
     if nothing {
-        out.note("nothing found to add: hidden files and what .gitignore names are left out (--no-ignore takes the latter)")?;
+        out.note(NOTHING)?;
     }
     Ok(())
 }
@@ -185,6 +269,7 @@ async fn store(args: &AddArgs, client: Client, item: Item) -> Result<Stored, Fai
     let (name, title, uri, format, text) = match item {
         Item::Skipped(problem) => return Ok(Stored::Skipped(problem)),
         Item::Refused(problem) => return Ok(Stored::Refused(problem)),
+        Item::LeftOut(left_out) => return Ok(Stored::LeftOut(left_out)),
         Item::Text { name, text } if text.len() <= MAX_TEXT_BYTES => {
             return store_text(args, client, name, text).await;
         }
@@ -257,7 +342,7 @@ async fn add_lines(
             Input::Stdin => (Box::new(io::stdin()), 0, None),
             Input::Pipe(path) => (Box::new(open(path)?), 0, None),
             Input::File(path) => {
-                if let Err(reason) = rules.check_lines(path) {
+                if let Err(reason) = inputs::check_lines(rules, path) {
                     tally.count(Stored::Refused(Problem { name, reason }), out, &ProgressBar::hidden())?;
                     continue;
                 }
@@ -377,6 +462,10 @@ impl Tally {
                 self.refused.push(format!("{name}: {reason}"));
                 script(out, &Event::Refused { source: &name, line: None, reason: &reason })
             }
+            Stored::LeftOut(left_out) => {
+                self.left_out.add(left_out);
+                Ok(())
+            }
         }
     }
 
@@ -405,21 +494,42 @@ impl Tally {
         let Self { added, unchanged, retracted, .. } = *self;
         let (refused, skipped) = (self.refused.count(), self.skipped.count());
         if out.is_json() {
-            out.record(&Event::Summary { added, unchanged, retracted, refused, skipped })?;
+            let left_out = LeftOutRecord::of(&self.left_out);
+            out.record(&Event::Summary { added, unchanged, retracted, refused, skipped, left_out })?;
             return out.flush();
         }
-        for line in self.skipped.lines() {
-            out.note(format_args!("skipped {}", printable(&line)))?;
-        }
-        for line in self.refused.lines() {
-            out.problem(format_args!("refused {}", printable(&line)))?;
-        }
+        tell_problems(&self.skipped, &self.refused, &self.left_out, out)?;
         let skipped = if skipped > 0 { format!(", skipped {skipped}") } else { String::new() };
         out.summary(format_args!(
             "added {added}, unchanged {unchanged}, retracted {retracted}, refused {refused}{skipped}"
         ))?;
         out.flush()
     }
+}
+
+impl LeftOutRecord {
+    fn of(left_out: &LeftOut) -> Self {
+        Self { files: left_out.files, folders: left_out.folders }
+    }
+}
+
+/// Tells people what is not added: the first of what was named, and how much was only counted.
+fn tell_problems(
+    skipped: &FirstProblems,
+    refused: &FirstProblems,
+    left_out: &LeftOut,
+    out: &mut Output,
+) -> Result<(), Failure> {
+    for line in skipped.lines() {
+        out.note(format_args!("skipped {}", printable(&line)))?;
+    }
+    if !left_out.is_empty() {
+        out.note(format_args!("left out {} (--no-ignore takes them)", printable(&left_out.to_string())))?;
+    }
+    for line in refused.lines() {
+        out.problem(format_args!("refused {}", printable(&line)))?;
+    }
+    Ok(())
 }
 
 fn outcome(new: bool) -> &'static str {
@@ -470,8 +580,18 @@ mod tests {
             r#"{"event":"refused","source":"a","line":3,"reason":"r"}"#
         );
         assert_eq!(
-            json(&Event::Summary { added: 1, unchanged: 2, retracted: 3, refused: 4, skipped: 5 }),
-            r#"{"event":"summary","added":1,"unchanged":2,"retracted":3,"refused":4,"skipped":5}"#
+            json(&Event::Summary {
+                added: 1,
+                unchanged: 2,
+                retracted: 3,
+                refused: 4,
+                skipped: 5,
+                left_out: LeftOutRecord { files: 6, folders: 7 }
+            }),
+            concat!(
+                r#"{"event":"summary","added":1,"unchanged":2,"retracted":3,"refused":4,"skipped":5,"#,
+                r#""left_out":{"files":6,"folders":7}}"#
+            )
         );
     }
 

@@ -1,4 +1,4 @@
-//! The conditions that `search` and `list` share.
+//! The conditions that `search`, `list`, `retract` and `share` have in common.
 
 use clap::Args;
 use jiff::Timestamp;
@@ -6,6 +6,7 @@ use jiff::tz::TimeZone;
 use synapsenet_proto::{AuthorId, Topic, rpc};
 
 use super::failure::Failure;
+use super::many::Meant;
 use super::source;
 use super::time::Moment;
 
@@ -26,7 +27,7 @@ pub(crate) struct FilterArgs {
     lang: Option<String>,
     /// Only what was taken from this file, from below this folder, or from URIs that begin so
     ///
-    /// A folder that is gone is named with a slash at its end.
+    /// Files and folders that are gone are named as they were, a folder with a slash at its end.
     #[arg(long, value_name = "PATH|URI")]
     source: Option<String>,
     /// Only from this time on: a day (2026-11-23), a time (2026-11-23T08:00:00Z), or an age (12h, 7d, 2w)
@@ -64,8 +65,35 @@ impl FilterArgs {
             created_from_ms: from,
             created_before_ms: before,
             lang: self.lang.clone().unwrap_or_default(),
-            source_prefix: self.source.as_deref().map(source::prefix).unwrap_or_default(),
+            source_prefix: self
+                .source
+                .as_deref()
+                .map(|text| source::place_of(text).prefix)
+                .unwrap_or_default(),
         })
+    }
+}
+
+impl FilterArgs {
+    /// Whether there is a condition.
+    pub(crate) fn is_given(&self) -> bool {
+        let Self { topic, tag, author, lang, source, since, until } = self;
+        topic.is_some()
+            || !tag.is_empty()
+            || author.is_some()
+            || lang.is_some()
+            || source.is_some()
+            || since.is_some()
+            || until.is_some()
+    }
+
+    /// The conditions for what changes grains: the path of a file means this one, not those whose paths begin so.
+    ///
+    /// # Errors
+    /// As [`FilterArgs::to_filter`].
+    pub(crate) fn to_meant(&self) -> Result<Meant, Failure> {
+        let whole_source = self.source.as_deref().is_some_and(|text| source::place_of(text).is_whole);
+        Ok(Meant { filter: self.to_filter()?, whole_source })
     }
 }
 

@@ -30,8 +30,8 @@ pub(crate) struct ForgetArgs {
     /// Everything of this topic
     #[arg(long, value_parser = parse_topic, group = "what")]
     topic: Option<Topic>,
-    /// Everything taken from sources that begin so
-    #[arg(long, value_name = "PREFIX", group = "what")]
+    /// Everything taken from this file, from below this folder, or from URIs that begin so
+    #[arg(long, value_name = "PATH|URI", group = "what")]
     source: Option<String>,
     /// Take nothing of the author from now on, either
     #[arg(long, requires = "author", conflicts_with_all = ["topic", "source"])]
@@ -113,7 +113,8 @@ async fn request(
         about.push(format!("of the topic {topic}"));
     }
     if let Some(prefix) = &args.source {
-        request.source_prefix = source::prefix(prefix);
+        let place = source::place_of(prefix);
+        (request.source_prefix, request.whole_source) = (place.prefix, place.is_whole);
         about.push(format!("from {prefix}"));
     }
     Ok((request, about, Exit::Done))

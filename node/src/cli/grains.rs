@@ -9,9 +9,10 @@ use super::confirm::Consent;
 use super::context::Context;
 use super::failure::{Exit, Failure, reason_of};
 use super::filter::{FilterArgs, parse_id};
+use super::many::{self, Deed};
 use super::output::{FAINT, Output, STRONG, one_line, printable, short_id};
 use super::record::{DetailRecord, GrainRecord};
-use super::source::place;
+use super::source::{linked, place};
 use super::time;
 
 /// Grains asked for at once: a page of them is well below the largest answer, and quick.
@@ -23,6 +24,9 @@ pub(crate) struct GetArgs {
     /// Id of the grain, or at least the first 8 digits of it
     #[arg(value_parser = parse_id)]
     id: String,
+    /// Show so many parts of the same document before it and after it, too
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=50))]
+    context: u32,
 }
 
 /// Arguments of `list`.
@@ -47,9 +51,14 @@ pub(crate) struct ListArgs {
 /// Arguments of `retract`.
 #[derive(Debug, Args)]
 pub(crate) struct RetractArgs {
-    /// Ids of the grains, or at least the first 8 digits of each
-    #[arg(required = true, value_parser = parse_id, value_name = "ID")]
+    /// Ids of the grains, or at least the first 8 digits of each; or conditions that all must hold
+    #[arg(value_parser = parse_id, value_name = "ID", required_unless_present = "FilterArgs", conflicts_with = "FilterArgs")]
     ids: Vec<String>,
+    #[command(flatten)]
+    filter: FilterArgs,
+    /// Only show what is meant
+    #[arg(long)]
+    dry_run: bool,
     /// Do not ask
     #[arg(short, long)]
     yes: bool,
@@ -58,29 +67,55 @@ pub(crate) struct RetractArgs {
 /// Runs `get`.
 pub(crate) async fn get(args: GetArgs, context: &mut Context) -> Result<Exit, Failure> {
     let mut client = connect(&context.target).await?;
-    let request = rpc::GetRequest { id: args.id, with_signed: false };
+    let request = rpc::GetRequest { id: args.id, context: args.context, ..Default::default() };
     let response = client.get(call(request)).await?.into_inner();
-    let grain = response.grain.unwrap_or_default();
+    let rpc::GetResponse { grain, emergence, before, after } = response;
+    let grain = grain.unwrap_or_default();
     let out = &mut context.out;
     if out.is_json() {
-        out.record(&DetailRecord::new(&grain, response.emergence.as_ref()))?;
-    } else {
-        show_detail(&grain, response.emergence.as_ref(), out)?;
+        let record = DetailRecord::new(&grain, emergence.as_ref());
+        out.record(&if args.context > 0 { record.with_context(&before, &after) } else { record })?;
+        return Ok(Exit::Done);
     }
+    show_fields(&grain, emergence.as_ref(), out)?;
+    if before.is_empty() && after.is_empty() {
+        show_text(&grain, out)?;
+        return Ok(Exit::Done);
+    }
+    before.iter().try_for_each(|part| show_part(part, FAINT, out))?;
+    show_part(&grain, STRONG, out)?;
+    after.iter().try_for_each(|part| show_part(part, FAINT, out))?;
     Ok(Exit::Done)
 }
 
-fn show_detail(
+/// A part of a document: which one it is, and its text.
+fn show_part(part: &rpc::Grain, style: anstyle::Style, out: &mut Output) -> Result<(), Failure> {
+    let number = part.source.as_ref().map_or(0, |source| u64::from(source.ordinal) + 1);
+    let title = one_line(&part.title, out.columns().saturating_sub(24));
+    out.line(format_args!("\n{style}#{number}  {}  {title}{style:#}", short_id(&part.id)))?;
+    show_text(part, out)
+}
+
+fn show_text(grain: &rpc::Grain, out: &mut Output) -> Result<(), Failure> {
+    if grain.text.is_empty() {
+        return Ok(());
+    }
+    out.line("")?;
+    let columns = out.columns();
+    printable(&grain.text).lines().try_for_each(|line| out.line(textwrap::fill(line, columns)))
+}
+
+fn show_fields(
     grain: &rpc::Grain,
     emergence: Option<&rpc::Emergence>,
     out: &mut Output,
 ) -> Result<(), Failure> {
-    let mut field = |name: &str, value: &str| {
-        if value.is_empty() {
-            return Ok(());
-        }
-        out.line(format_args!("{FAINT}{name:10}{FAINT:#} {}", printable(value)))
+    // What a terminal opens is no text to be cleaned any more.
+    let place = linked(&place(grain), grain, out);
+    let mut line = |name: &str, shown: &str| {
+        if shown.is_empty() { Ok(()) } else { out.line(format_args!("{FAINT}{name:10}{FAINT:#} {shown}")) }
     };
+    let mut field = |name: &str, value: &str| line(name, &printable(value));
     field("id", &grain.id)?;
     field("title", &grain.title)?;
     if grain.kind() == rpc::GrainKind::Retraction {
@@ -90,7 +125,8 @@ fn show_detail(
     field("tags", &grain.tags.join(", "))?;
     field("language", &grain.lang)?;
     field("type", &grain.mime)?;
-    field("source", &place(grain))?;
+    line("source", &place)?;
+    let mut field = |name: &str, value: &str| line(name, &printable(value));
     let whose = match grain.whose() {
         rpc::Whose::Own => " (this node)",
         rpc::Whose::Followed => " (followed)",
@@ -109,13 +145,6 @@ fn show_detail(
     if let Some(rpc::Emergence { score, novelty, coherence, reuse }) = emergence {
         let parts = format!("{score:.3} (novelty {novelty:.3}, coherence {coherence:.3}, reuse {reuse:.3})");
         field("emergence", &parts)?;
-    }
-    if !grain.text.is_empty() {
-        out.line("")?;
-        let columns = out.columns();
-        for line in printable(&grain.text).lines() {
-            out.line(textwrap::fill(line, columns))?;
-        }
     }
     Ok(())
 }
@@ -195,10 +224,18 @@ struct RetractionRecord<'a> {
 
 /// Runs `retract`.
 pub(crate) async fn retract(args: RetractArgs, context: &mut Context) -> Result<Exit, Failure> {
-    let consent = Consent::of(args.yes, "retracting", "a retraction cannot be taken back")?;
+    let ask = || Consent::of(args.yes, "retracting", "a retraction cannot be taken back");
+    let consent = (!args.dry_run).then(ask).transpose()?;
+    if args.filter.is_given() {
+        return many::run(Deed::Retract, &args.filter.to_meant()?, consent, context).await;
+    }
     let mut client = connect(&context.target).await?;
     let json = context.out.is_json();
     let (grains, mut exit) = find(&mut client, args.ids, json).await?;
+    let Some(consent) = consent else {
+        many::show_named(Deed::Retract, &grains, &mut context.out)?;
+        return Ok(exit);
+    };
     if grains.is_empty() {
         return Ok(exit);
     }
@@ -232,7 +269,7 @@ pub(super) async fn find(
 ) -> Result<(Vec<rpc::Grain>, Exit), Failure> {
     let (mut grains, mut exit) = (Vec::new(), Exit::Done);
     for id in ids {
-        match client.get(call(rpc::GetRequest { id, with_signed: false })).await {
+        match client.get(call(rpc::GetRequest { id, ..Default::default() })).await {
             Ok(response) => grains.extend(response.into_inner().grain),
             Err(status) => {
                 let failure = if reason_of(&status) == Some(ErrorReason::InvalidRequest) {

@@ -5,13 +5,11 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use ignore::{DirEntry, WalkBuilder};
 use synapsenet_proto::rpc::DocumentFormat;
 
 use super::failure::Failure;
-use super::secrets;
 use crate::calls::grains::MAX_DOCUMENT_BYTES;
-use crate::data_folder::{is_data_folder, is_part_of_one};
+use crate::files::{self, Entry, LeftOut, Rules, SkipReason};
 
 /// How much of a file is looked at to see whether it is text at all: as much as git looks at.
 const SNIFF_BYTES: usize = 8000;
@@ -54,6 +52,8 @@ pub(crate) enum Item {
     Skipped(Problem),
     /// It was asked for and cannot be had.
     Refused(Problem),
+    /// What the walk through a folder left out without naming it; comes last of the folder.
+    LeftOut(LeftOut),
 }
 
 /// What cannot be added, and why.
@@ -112,136 +112,91 @@ fn looks_like_path(text: &str) -> bool {
     is_word && (named || text.starts_with(['/', '~']) || text.starts_with("./") || text.starts_with("../"))
 }
 
-/// Which files of a folder are left out.
-#[derive(Debug, Clone)]
-pub(crate) struct Rules {
-    /// Take what .gitignore names, too.
-    pub(crate) no_ignore: bool,
-    /// Take keys and tokens, too.
-    pub(crate) include_secrets: bool,
+/// Looks whether a file may be read, by its name and by its text.
+///
+/// # Errors
+/// Why it is kept back, and what insists.
+fn check(rules: &Rules, path: &Path, text: &str) -> Result<(), String> {
+    rules.check(path, text).map_err(kept_back)
 }
 
-impl Rules {
-    /// Everything below `folder` that is not left out, in the order of the names. A node's data folder is one entry.
-    fn walk(&self, folder: &Path) -> impl Iterator<Item = Result<DirEntry, ignore::Error>> {
-        let respect = !self.no_ignore;
-        WalkBuilder::new(folder)
-            .git_ignore(respect)
-            .git_exclude(respect)
-            .git_global(respect)
-            .ignore(respect)
-            .require_git(false)
-            .sort_by_file_name(OsStr::cmp)
-            .filter_entry(|entry| entry.depth() < 2 || !entry.path().parent().is_some_and(is_data_folder))
-            .build()
-            .filter(|entry| {
-                !entry.as_ref().is_ok_and(|entry| is_folder(entry) && !is_data_folder(entry.path()))
-            })
-    }
+/// As [`check`], of a file whose lines are to be read: by its name, and by how it begins.
+///
+/// # Errors
+/// The reason, or why it cannot be read.
+pub(crate) fn check_lines(rules: &Rules, path: &Path) -> Result<(), String> {
+    let beginning = files::read(path, MAX_DOCUMENT_BYTES as u64).map_err(|error| error.to_string())?;
+    check(rules, path, &String::from_utf8_lossy(&beginning))
+}
 
-    /// Why a file is kept back, by its name or by its text.
-    ///
-    /// # Errors
-    /// The reason.
-    pub(crate) fn check(&self, path: &Path, text: &str) -> Result<(), String> {
-        if self.include_secrets {
-            return Ok(());
+/// A file that was named on the command line.
+fn read_asked(rules: &Rules, path: PathBuf) -> Item {
+    match read_document(&path) {
+        Ok(text) => match check(rules, &path, &text) {
+            Ok(()) => Item::Document { format: format_of(&path), path, text },
+            Err(reason) => refused(&path, reason),
+        },
+        Err(Unreadable::NotText) => refused(&path, "it is not text in UTF-8"),
+        Err(Unreadable::Other(reason)) => refused(&path, reason),
+    }
+}
+
+/// What the walk through a folder came to: there, what is no text was hardly meant.
+fn read_found(rules: &Rules, entry: Entry) -> Item {
+    let path = match entry {
+        Entry::Found { path, .. } => path,
+        Entry::Skipped { path, reason: SkipReason::Secret(reason) } => {
+            return skipped(&path, &kept_back(reason));
         }
-        let reason = secrets::reason_by_path(path).or_else(|| secrets::reason_by_text(text));
-        reason.map_or(Ok(()), |reason| Err(kept_back(reason)))
+        Entry::Skipped { path, reason } => return skipped(&path, &reason.to_string()),
+        Entry::Refused { path, reason } => return refused(&path, reason),
+    };
+    match read_document(&path) {
+        Ok(text) if text.trim().is_empty() => skipped(&path, "it is empty"),
+        Ok(text) => match check(rules, &path, &text) {
+            Ok(()) => Item::Document { format: format_of(&path), path, text },
+            Err(reason) => skipped(&path, &reason),
+        },
+        Err(Unreadable::NotText) => skipped(&path, "it is not text in UTF-8"),
+        Err(Unreadable::Other(reason)) => refused(&path, reason),
     }
+}
 
-    /// As [`Rules::check`], of a file whose lines are to be read: by its name, and by how it begins.
-    ///
-    /// # Errors
-    /// The reason, or why it cannot be read.
-    pub(crate) fn check_lines(&self, path: &Path) -> Result<(), String> {
-        let mut beginning = Vec::new();
-        let file = File::open(path).map_err(|error| error.to_string())?;
-        file.take(MAX_DOCUMENT_BYTES as u64)
-            .read_to_end(&mut beginning)
-            .map_err(|error| error.to_string())?;
-        self.check(path, &String::from_utf8_lossy(&beginning))
-    }
+/// How many items [`read_all`] will give, without what is only counted.
+pub(crate) fn count(rules: &Rules, inputs: &[Input]) -> u64 {
+    let count = |input: &Input| match input {
+        Input::Folder(path) => rules.walk(path).count() as u64,
+        _ => 1,
+    };
+    inputs.iter().map(count).sum()
+}
 
-    /// A file that was named on the command line.
-    fn read_asked(&self, path: PathBuf) -> Item {
-        match read_document(&path) {
-            Ok(text) => match self.check(&path, &text) {
-                Ok(()) => Item::Document { format: format_of(&path), path, text },
-                Err(reason) => refused(&path, reason),
-            },
-            Err(Unreadable::NotText) => refused(&path, "it is not text in UTF-8"),
-            Err(Unreadable::Other(reason)) => refused(&path, reason),
-        }
-    }
-
-    /// A file that was found in a folder: there, what is no text was hardly meant.
-    fn read_found(&self, entry: Result<DirEntry, ignore::Error>) -> Item {
-        let path = match entry {
-            Err(error) => {
-                return Item::Refused(Problem { name: "folder".to_owned(), reason: error.to_string() });
+/// Reads each input and hands it to `each`, until that says that it wants no more.
+pub(crate) fn read_all(rules: &Rules, inputs: Vec<Input>, mut each: impl FnMut(Item) -> bool) {
+    for input in inputs {
+        let wanted = match input {
+            Input::Text(text) => each(Item::Text { name: "text", text }),
+            Input::Stdin => each(read_stream("stdin", io::stdin().lock())),
+            Input::Pipe(path) => each(match File::open(&path) {
+                Ok(file) => read_stream("stdin", file),
+                Err(error) => refused(&path, error),
+            }),
+            Input::File(path) => each(read_asked(rules, path)),
+            Input::Folder(folder) => {
+                let mut walk = rules.walk(&folder);
+                walk.by_ref().all(|entry| each(read_found(rules, entry)))
+                    && each(Item::LeftOut(walk.left_out()))
             }
-            Ok(entry) if is_folder(&entry) => return skipped(entry.path(), "it is a node's data folder"),
-            Ok(entry) if entry.file_type().is_some_and(|kind| kind.is_file()) => entry.into_path(),
-            Ok(entry) if entry.path_is_symlink() => return skipped(entry.path(), "links are not followed"),
-            Ok(entry) => return skipped(entry.path(), "it is not a file"),
         };
-        // By its name alone, it is not even opened.
-        if let Err(reason) = self.check(&path, "") {
-            return skipped(&path, &reason);
-        }
-        match read_document(&path) {
-            Ok(text) if text.trim().is_empty() => skipped(&path, "it is empty"),
-            Ok(text) => match self.check(&path, &text) {
-                Ok(()) => Item::Document { format: format_of(&path), path, text },
-                Err(reason) => skipped(&path, &reason),
-            },
-            Err(Unreadable::NotText) => skipped(&path, "it is not text in UTF-8"),
-            Err(Unreadable::Other(reason)) => refused(&path, reason),
-        }
-    }
-
-    /// How many items [`Rules::read_all`] will give.
-    pub(crate) fn count(&self, inputs: &[Input]) -> u64 {
-        let count = |input: &Input| match input {
-            Input::Folder(path) => self.walk(path).count() as u64,
-            _ => 1,
-        };
-        inputs.iter().map(count).sum()
-    }
-
-    /// Reads each input and hands it to `each`, until that says that it wants no more.
-    pub(crate) fn read_all(&self, inputs: Vec<Input>, mut each: impl FnMut(Item) -> bool) {
-        for input in inputs {
-            let wanted = match input {
-                Input::Text(text) => each(Item::Text { name: "text", text }),
-                Input::Stdin => each(read_stream("stdin", io::stdin().lock())),
-                Input::Pipe(path) => each(match File::open(&path) {
-                    Ok(file) => read_stream("stdin", file),
-                    Err(error) => refused(&path, error),
-                }),
-                Input::File(path) => each(self.read_asked(path)),
-                Input::Folder(folder) if is_part_of_one(&folder) => each(refused(
-                    &folder,
-                    "it belongs to a node's data folder: export and import move grains",
-                )),
-                Input::Folder(folder) => self.walk(&folder).all(|entry| each(self.read_found(entry))),
-            };
-            if !wanted {
-                return;
-            }
+        if !wanted {
+            return;
         }
     }
 }
 
 /// Why a file is not handed on, unless somebody insists.
 fn kept_back(reason: &str) -> String {
-    format!("{reason} ({} takes it)", secrets::FLAG)
-}
-
-fn is_folder(entry: &DirEntry) -> bool {
-    entry.file_type().is_some_and(|kind| kind.is_dir())
+    format!("{reason} (--include-secrets takes it)")
 }
 
 fn read_stream(name: &'static str, input: impl Read) -> Item {
@@ -320,16 +275,19 @@ fn format_of(path: &Path) -> DocumentFormat {
 mod tests {
     use super::*;
 
-    const RULES: Rules = Rules { no_ignore: false, include_secrets: false };
+    fn rules(include_secrets: bool) -> Rules {
+        Rules { include_secrets, ..Rules::default() }
+    }
 
     fn names(rules: &Rules, folder: &Path) -> (Vec<String>, Vec<String>, Vec<String>) {
         let (mut documents, mut skipped, mut refused) = (vec![], vec![], vec![]);
-        rules.read_all(vec![Input::Folder(folder.to_owned())], |item| {
+        read_all(rules, vec![Input::Folder(folder.to_owned())], |item| {
             let name = |path: &Path| path.file_name().unwrap().to_str().unwrap().to_owned();
             match item {
                 Item::Document { path, .. } => documents.push(name(&path)),
                 Item::Skipped(problem) => skipped.push(name(Path::new(&problem.name))),
                 Item::Refused(problem) => refused.push(name(Path::new(&problem.name))),
+                Item::LeftOut(_) => {}
                 Item::Text { .. } => panic!("a folder holds no bare texts"),
             }
             true
@@ -361,14 +319,14 @@ mod tests {
         write("film.mp4", &vec![0; size]);
         std::os::unix::fs::symlink(root.join("a.md"), root.join("link.md")).unwrap();
 
-        let mut rules = RULES;
-        assert_eq!(rules.count(&[Input::Folder(root.clone())]), 10);
-        let (documents, skipped, refused) = names(&rules, &root);
+        assert_eq!(count(&rules(false), &[Input::Folder(root.clone())]), 10);
+        let (documents, skipped, refused) = names(&rules(false), &root);
         assert_eq!(documents, ["a.md", "b.xyz", "c.html"]);
         assert_eq!(skipped, ["data", "empty.txt", "film.bin", "film.mp4", "latin1.txt", "link.md"]);
         assert_eq!(refused, ["long.txt"]);
-        rules.no_ignore = true;
-        assert_eq!(names(&rules, &root).0, ["a.md", "b.xyz", "c.html", "secret.txt"]);
+        let taking_all = Rules { no_ignore: true, ..Rules::default() };
+        let all = [".gitignore", "d.md", "a.md", "b.xyz", "c.html", "secret.txt"];
+        assert_eq!(names(&taking_all, &root).0, all);
     }
 
     #[test]
@@ -407,8 +365,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("film.bin");
         std::fs::write(&path, b"\0").unwrap();
-        assert!(matches!(RULES.read_asked(path), Item::Refused(_)));
-        assert!(matches!(RULES.read_asked(dir.path().join("gone")), Item::Refused(_)));
+        assert!(matches!(read_asked(&rules(false), path), Item::Refused(_)));
+        assert!(matches!(read_asked(&rules(false), dir.path().join("gone")), Item::Refused(_)));
     }
 
     #[test]
@@ -419,16 +377,15 @@ mod tests {
         std::fs::write(&key, "The key:\n-----BEGIN OPENSSH PRIVATE KEY-----\nb3Bl\n").unwrap();
         std::fs::write(root.join("server.key"), "abc").unwrap();
         std::fs::write(root.join("note.md"), "a note").unwrap();
-        let (documents, skipped, _) = names(&RULES, &root);
+        let (documents, skipped, _) = names(&rules(false), &root);
         assert_eq!(
             (documents, skipped),
             (vec!["note.md".to_owned()], vec!["laptop.md".into(), "server.key".into()])
         );
-        let Item::Refused(Problem { reason, .. }) = RULES.read_asked(key.clone()) else { panic!() };
+        let Item::Refused(Problem { reason, .. }) = read_asked(&rules(false), key.clone()) else { panic!() };
         assert!(reason.contains("--include-secrets"), "{reason}");
-        let insisting = Rules { include_secrets: true, ..RULES };
-        assert_eq!(names(&insisting, &root).0.len(), 3);
-        assert!(matches!(insisting.read_asked(key), Item::Document { .. }));
+        assert_eq!(names(&rules(true), &root).0.len(), 3);
+        assert!(matches!(read_asked(&rules(true), key), Item::Document { .. }));
     }
 
     #[test]
@@ -439,11 +396,10 @@ mod tests {
         for name in ["identity.seed", "mesh.json", "models/readme.md"] {
             std::fs::write(root.join(name), "x").unwrap();
         }
-        let insisting = Rules { include_secrets: true, ..RULES };
         for folder in [root.clone(), root.join("models")] {
-            let (documents, _, refused) = names(&insisting, &folder);
+            let (documents, _, refused) = names(&rules(true), &folder);
             assert_eq!((documents.len(), refused.len()), (0, 1), "{}", folder.display());
         }
-        assert!(matches!(RULES.read_asked(root.join("mesh.json")), Item::Refused(_)));
+        assert!(matches!(read_asked(&rules(false), root.join("mesh.json")), Item::Refused(_)));
     }
 }

@@ -38,6 +38,7 @@ pub(crate) const SHORT_PEER_CHARS: usize = 8;
 pub(crate) struct Output {
     json: bool,
     quiet: bool,
+    links: bool,
     stdout: BufWriter<AutoStream<io::Stdout>>,
     columns: usize,
 }
@@ -48,12 +49,21 @@ impl Output {
         let is_terminal = io::stdout().is_terminal();
         let columns =
             if is_terminal { textwrap::termwidth().clamp(MIN_COLUMNS, MAX_COLUMNS) } else { MAX_COLUMNS };
-        Self { json, quiet, stdout: BufWriter::new(anstream::stdout()), columns }
+        let stdout = anstream::stdout();
+        let shows_colours = AutoStream::choice(&io::stdout()) != anstream::ColorChoice::Never;
+        let links = !json && is_terminal && shows_colours;
+        Self { json, quiet, links, stdout: BufWriter::new(stdout), columns }
     }
 
     /// Whether results are written as JSON.
     pub(crate) fn is_json(&self) -> bool {
         self.json
+    }
+
+    /// Whether a terminal shows the results that can be expected to know hyperlinks, or to pass over them: one that colours may be
+    /// shown on.
+    pub(crate) fn has_links(&self) -> bool {
+        self.links
     }
 
     /// Width that texts are laid out for.
@@ -193,6 +203,16 @@ pub(crate) fn printable(text: &str) -> Cow<'_, str> {
     Cow::Owned(text.chars().filter(|&c| shown(c)).collect())
 }
 
+/// A text that a terminal opens `uri` for when it is clicked on: by OSC 8, which others pass over. It takes the columns that `shown`
+/// takes, which must be printable. Of the URI, whatever a terminal might obey is percent-encoded.
+pub(crate) fn hyperlink(shown: &str, uri: &str) -> String {
+    let uri = percent_encoding::utf8_percent_encode(uri, NOT_IN_LINKS);
+    format!("\u{1b}]8;;{uri}\u{1b}\\{shown}\u{1b}]8;;\u{1b}\\")
+}
+
+/// What must not stand in the URI of a hyperlink: all but printable ASCII, which the set always holds, and the space.
+const NOT_IN_LINKS: &percent_encoding::AsciiSet = &percent_encoding::CONTROLS.add(b' ');
+
 /// The text on one line, cut with an ellipsis so that it takes at most `columns`.
 pub(crate) fn one_line(text: &str, columns: usize) -> String {
     // Whatever a line can show is in this many characters, so that a long text is not laid out in vain.
@@ -292,6 +312,16 @@ mod tests {
     fn a_text_cannot_command_the_terminal() {
         assert_eq!(printable("a\x1b[2Jb\x07\u{9b}c\u{202e}d\ne\tf\r"), "a[2Jbcd\ne    f");
         assert!(matches!(printable("plain\ntext"), Cow::Borrowed(_)));
+    }
+
+    #[test]
+    fn a_hyperlink_holds_nothing_that_a_terminal_obeys() {
+        let link = hyperlink("a.md #1", "file:///home/my notes/дом%20\u{1b}\\\u{7}\u{9b}31m.md");
+        let parts: Vec<_> = link.split('\u{1b}').collect();
+        assert_eq!(parts.len(), 5, "{link:?}");
+        assert_eq!(parts[1], "]8;;file:///home/my%20notes/%D0%B4%D0%BE%D0%BC%20%1B\\%07%C2%9B31m.md");
+        assert_eq!((parts[2], parts[3], parts[4]), ("\\a.md #1", "]8;;", "\\"));
+        assert_eq!(anstream::adapter::strip_str(&link).to_string(), "a.md #1");
     }
 
     #[test]

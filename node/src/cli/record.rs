@@ -73,6 +73,11 @@ pub(crate) struct DetailRecord<'a> {
     #[serde(flatten)]
     grain: GrainRecord<'a>,
     emergence: Option<EmergenceRecord>,
+    /// Parts of its document, when they were asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    before: Option<Vec<GrainRecord<'a>>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    after: Option<Vec<GrainRecord<'a>>>,
 }
 
 #[derive(Debug, Serialize)]
@@ -153,7 +158,13 @@ impl<'a> DetailRecord<'a> {
             coherence: e.coherence,
             reuse: e.reuse,
         });
-        Self { grain: GrainRecord::new(grain), emergence }
+        Self { grain: GrainRecord::new(grain), emergence, before: None, after: None }
+    }
+
+    /// And with the parts of its document that come before and after it.
+    pub(crate) fn with_context(self, before: &'a [rpc::Grain], after: &'a [rpc::Grain]) -> Self {
+        let records = |grains: &'a [rpc::Grain]| Some(grains.iter().map(GrainRecord::new).collect());
+        Self { before: records(before), after: records(after), ..self }
     }
 }
 
@@ -241,5 +252,9 @@ pub(crate) mod tests {
         let bare = rpc::Grain { created_ms: u64::MAX, source: None, ..grain() };
         let value = json(&DetailRecord::new(&bare, None));
         assert!(value["created"].is_null() && value["source"].is_null() && value["emergence"].is_null());
+        assert!(value.get("before").is_none(), "nobody asked for it");
+        let parts = [grain(), grain()];
+        let value = json(&DetailRecord::new(&bare, None).with_context(&parts, &[]));
+        assert_eq!((value["before"].as_array().unwrap().len(), &value["after"]), (2, &serde_json::json!([])));
     }
 }

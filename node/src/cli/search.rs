@@ -276,7 +276,7 @@ fn show_hit(
     let Some(grain) = &hit.grain else { return Ok(()) };
     let columns = out.columns();
     // Rank, score and id take 27 columns.
-    let mut heading = heading(grain, columns.saturating_sub(28));
+    let mut heading = heading(grain, columns.saturating_sub(28), out);
     match grain.whose() {
         rpc::Whose::Stranger => {
             heading.push_str(&format!(" {FAINT}by stranger {}{FAINT:#}", short_id(&grain.author)));
@@ -368,8 +368,9 @@ fn highlight(line: &str, words: &[&str]) -> String {
 }
 
 /// What a grain is called and where it is from, in at most `columns`.
-fn heading(grain: &rpc::Grain, columns: usize) -> String {
+fn heading(grain: &rpc::Grain, columns: usize, out: &Output) -> String {
     let place = source::place(grain);
+    let end_of = |columns| source::linked(&end_of(&place, columns), grain, out);
     let mut title = one_line(&grain.title, columns);
     let file = source::origin(grain);
     if file.is_some_and(|file| Path::new(&*file).file_name().is_some_and(|name| name == title.as_str())) {
@@ -379,9 +380,9 @@ fn heading(grain: &rpc::Grain, columns: usize) -> String {
     let room = columns.saturating_sub(textwrap::core::display_width(&title) + 3);
     match (title.is_empty(), place.is_empty()) {
         (true, true) => format!("{FAINT}{}{FAINT:#}", printable(&grain.topic)),
-        (true, false) => end_of(&place, columns),
+        (true, false) => end_of(columns),
         (false, false) if room >= 12 => {
-            format!("{STRONG}{title}{STRONG:#} {FAINT}· {}{FAINT:#}", end_of(&place, room))
+            format!("{STRONG}{title}{STRONG:#} {FAINT}· {}{FAINT:#}", end_of(room))
         }
         (false, _) => format!("{STRONG}{title}{STRONG:#}"),
     }
@@ -517,8 +518,10 @@ mod tests {
 
     #[test]
     fn a_heading_names_the_grain_in_the_room_that_there_is() {
-        let plain =
-            |grain: &rpc::Grain, columns| anstream::adapter::strip_str(&heading(grain, columns)).to_string();
+        let out = Output::new(true, false);
+        let plain = |grain: &rpc::Grain, columns| {
+            anstream::adapter::strip_str(&heading(grain, columns, &out)).to_string()
+        };
         assert_eq!(plain(&grain(), 60), "title · /a #3");
         assert_eq!(plain(&grain(), 12), "title");
         let untitled = rpc::Grain { title: String::new(), ..grain() };

@@ -8,16 +8,22 @@ use super::client::{call, connect};
 use super::confirm::Consent;
 use super::context::Context;
 use super::failure::{Exit, Failure};
-use super::filter::parse_id;
+use super::filter::{FilterArgs, parse_id};
 use super::grains::{find, named, tell_and_go_on};
+use super::many::{self, Deed};
 use super::output::{Output, short_id};
 
 /// Arguments of `share`.
 #[derive(Debug, Args)]
 pub(crate) struct ShareArgs {
-    /// Ids of the grains, or at least the first 8 digits of each
-    #[arg(required = true, value_parser = parse_id, value_name = "ID")]
+    /// Ids of the grains, or at least the first 8 digits of each; or conditions that all must hold
+    #[arg(value_parser = parse_id, value_name = "ID", required_unless_present = "FilterArgs", conflicts_with = "FilterArgs")]
     ids: Vec<String>,
+    #[command(flatten)]
+    filter: FilterArgs,
+    /// Only show what is meant
+    #[arg(long)]
+    dry_run: bool,
     /// Do not ask
     #[arg(short, long)]
     yes: bool,
@@ -33,14 +39,22 @@ struct ShareRecord<'a> {
 
 /// Runs `share`.
 pub(crate) async fn run(args: ShareArgs, context: &mut Context) -> Result<Exit, Failure> {
-    let consent = Consent::of(args.yes, "sharing", "what peers have cannot be called back")?;
+    let ask = || Consent::of(args.yes, "sharing", "what peers have cannot be called back");
+    let consent = (!args.dry_run).then(ask).transpose()?;
+    if args.filter.is_given() {
+        return many::run(Deed::Share, &args.filter.to_meant()?, consent, context).await;
+    }
     let mut client = connect(&context.target).await?;
     let json = context.out.is_json();
     let (grains, mut exit) = find(&mut client, args.ids, json).await?;
     let private: Vec<_> = grains.iter().filter(|grain| !grain.shared).cloned().collect();
+    let Some(consent) = consent else {
+        many::show_named(Deed::Share, &private, &mut context.out)?;
+        return Ok(exit);
+    };
     if !private.is_empty() {
         let question =
-            "Share with every peer of their topics, for good? Titles, tags and the paths of files go along.";
+            "Share with every peer of their topics, for good? Titles, tags and the names of files go along.";
         consent.confirm(&named(&private), question)?;
     }
     for grain in &grains {

@@ -1,13 +1,14 @@
 //! How a file is named to the node: an absolute `file:` URI, and back to a path for people.
 
 use std::borrow::Cow;
+use std::ffi::OsStr;
 use std::fmt::Write;
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use synapsenet_proto::rpc;
 
-use super::output::one_line;
+use super::output::{Output, hyperlink, one_line};
 
 /// The URI of a file or folder. `path` must be absolute. Bytes that would end or change a URI are percent-encoded;
 /// letters of any script stay readable (an IRI, RFC 3987), which also keeps deep paths within the limit of a source.
@@ -61,6 +62,21 @@ pub(crate) fn display(uri: &str) -> Cow<'_, str> {
     Cow::Owned(String::from_utf8_lossy(&bytes).into_owned())
 }
 
+/// The path that a file: URI with a whole path names; none for any other.
+pub(crate) fn path_of(uri: &str) -> Option<PathBuf> {
+    let path = uri.strip_prefix("file://").filter(|path| path.starts_with('/'))?;
+    let bytes: Vec<u8> = percent_encoding::percent_decode_str(path).collect();
+    Some(OsStr::from_bytes(&bytes).into())
+}
+
+/// What is shown of where a grain was taken from, which a terminal opens by a click on it where it can and the file is known.
+pub(crate) fn linked(shown: &str, grain: &rpc::Grain, out: &Output) -> String {
+    match path_of(&grain.file_uri) {
+        Some(_) if out.has_links() => hyperlink(shown, &grain.file_uri),
+        _ => shown.to_owned(),
+    }
+}
+
 /// What a grain was taken from, for people, if it was taken from anywhere: where the file lies, when the node knows it.
 pub(crate) fn origin(grain: &rpc::Grain) -> Option<Cow<'_, str>> {
     let source = grain.source.as_ref()?;
@@ -74,22 +90,57 @@ pub(crate) fn place(grain: &rpc::Grain) -> String {
     one_line(&format!("{place} #{}", u64::from(source.ordinal) + 1), usize::MAX / 8)
 }
 
-/// What `--source` means: a URI's beginning as it is; the path of a file or folder that exists as its URI, a folder
-/// with all that is below it.
-pub(crate) fn prefix(text: &str) -> String {
+/// What `--source` means.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Place {
+    /// The beginning of URIs.
+    pub(crate) prefix: String,
+    /// Whether that is all of a URI: one file is meant.
+    pub(crate) is_whole: bool,
+}
+
+/// Reads `--source`: a URI's beginning as it is; the path of a file as its URI; the path of a folder as the beginning of all that
+/// is below it. What they name may be gone, as their grains are still there: then a folder has a slash at its end.
+pub(crate) fn place_of(text: &str) -> Place {
+    let of_file = |path: &Path| Place { prefix: file_uri(path), is_whole: true };
+    let of_folder = |path: &Path| {
+        let uri = file_uri(path);
+        Place { prefix: if uri.ends_with('/') { uri } else { uri + "/" }, is_whole: false }
+    };
+    let is_folder = text.ends_with('/');
     match Path::new(text).canonicalize() {
-        Ok(path) if path.is_dir() && path.parent().is_some() => format!("{}/", file_uri(&path)),
-        Ok(path) => file_uri(&path),
-        // It may name a file that is gone: its grains are still there.
-        Err(_) if text.starts_with('/') => file_uri(Path::new(text)),
-        Err(_) => text.to_owned(),
+        Ok(path) if path.is_dir() => of_folder(&path),
+        Ok(path) => of_file(&path),
+        Err(_) => match gone(text) {
+            Some(path) if is_folder => of_folder(&path),
+            Some(path) => of_file(&path),
+            None => Place { prefix: text.to_owned(), is_whole: false },
+        },
     }
+}
+
+/// The absolute path that is meant by a text that names nothing on this machine any more; none when it is hardly a path. A name that
+/// is not absolute is a path when it begins with a dot and a slash, or lies in a folder that is there.
+fn gone(text: &str) -> Option<PathBuf> {
+    let named = Path::new(text);
+    let is_uri = text.split('/').next().is_some_and(|first| first.contains(':'));
+    let lies_in = named.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let is_path = named.is_absolute()
+        || text.starts_with("./")
+        || text.starts_with("../")
+        || !is_uri && lies_in.is_some_and(Path::is_dir)
+        || !is_uri && lies_in.is_none() && named.extension().is_some();
+    let absolute = std::path::absolute(named).ok().filter(|_| is_path)?;
+    // As it was when it was there: links on the way to it were followed.
+    let real = absolute.ancestors().find_map(|there| {
+        let real = there.canonicalize().ok()?;
+        Some(real.join(absolute.strip_prefix(there).ok()?))
+    });
+    Some(real.unwrap_or(absolute))
 }
 
 #[cfg(test)]
 mod tests {
-    use std::ffi::OsStr;
-
     use super::*;
 
     #[test]
@@ -102,6 +153,11 @@ mod tests {
         ] {
             assert_eq!(file_uri(Path::new(path)), uri);
             assert_eq!(display(uri), path);
+            assert_eq!(path_of(uri).unwrap(), Path::new(path));
+        }
+        assert_eq!(path_of("file:///a%FFb").unwrap().as_os_str(), OsStr::from_bytes(b"/a\xffb"));
+        for other in ["", "file:a/b.md", "https://example.org/", "file://host/a.md", "file://"] {
+            assert_eq!(path_of(other), None, "{other}");
         }
         assert_eq!(file_uri(Path::new(OsStr::from_bytes(b"/a\xffb"))), "file:///a%FFb");
     }
@@ -121,11 +177,27 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let root = dir.path().canonicalize().unwrap();
         std::fs::write(root.join("a.md"), "x").unwrap();
-        let text = |path: &Path| path.to_str().unwrap().to_owned();
-        assert_eq!(prefix(&text(&root)), format!("file://{}/", root.display()));
-        assert_eq!(prefix(&text(&root.join("a.md"))), format!("file://{}/a.md", root.display()));
-        assert_eq!(prefix("/gone/away.md"), "file:///gone/away.md");
-        assert_eq!(prefix("https://example.org/"), "https://example.org/");
-        assert_eq!(prefix("/"), "file:///");
+        std::os::unix::fs::symlink(&root, root.join("link")).unwrap();
+        let place = |text: &str| {
+            let Place { prefix, is_whole } = place_of(text);
+            (prefix, is_whole)
+        };
+        let below = |name: &str| root.join(name).to_str().unwrap().to_owned();
+        let uri = |name: &str| format!("file://{}/{name}", root.display());
+        assert_eq!(place(&below("")), (uri(""), false));
+        assert_eq!(place(&below("a.md")), (uri("a.md"), true));
+        // What is gone was named as it lay.
+        assert_eq!(place(&below("link/gone.md")), (uri("gone.md"), true));
+        assert_eq!(place(&below("gone/")), (uri("gone/"), false));
+        assert_eq!(place("/gone/away.md"), ("file:///gone/away.md".into(), true));
+        assert_eq!(place("/"), ("file:///".into(), false));
+        let here = std::env::current_dir().unwrap().canonicalize().unwrap();
+        for named in ["gone.md", "./gone", "src/gone"] {
+            let path = here.join(named.trim_start_matches("./"));
+            assert_eq!(place(named), (file_uri(&path), true), "{named}");
+        }
+        for other in ["https://example.org/", "file:q5zv3w7a/", "stdin:1234", "meeting", "gone/away.md"] {
+            assert_eq!(place(other), (other.to_owned(), false), "{other}");
+        }
     }
 }

@@ -10,6 +10,7 @@ use tokio_stream::wrappers::errors::BroadcastStreamRecvError;
 use crate::calls::authors::{AuthorReport, Whose};
 use crate::calls::error::invalid;
 use crate::calls::grains::{Emergence, Format, Stored};
+use crate::calls::many::Tally;
 use crate::calls::models::Presence;
 use crate::calls::report::{MeshReport, ModelReport, Report, Warning};
 use crate::calls::search::{Found, Hit, Mode, Origin, Outcome, PeerOutcome, Search, Sought};
@@ -54,6 +55,33 @@ pub(super) fn plain_message(grain: &Grain) -> rpc::Grain {
             .map(|source| rpc::Source { uri: source.uri.clone(), ordinal: source.ordinal }),
         links: draft.links.iter().map(link).collect(),
         ..Default::default()
+    }
+}
+
+/// How far a withdrawal of many notes is.
+pub(super) fn retract_matching_message(call: &Call, tally: Tally) -> rpc::RetractMatchingResponse {
+    rpc::RetractMatchingResponse {
+        meant: tally.meant,
+        retracted: tally.done,
+        not_own: tally.not_own,
+        refused: tally.refused,
+        first: tally.first.iter().map(|record| grain_message(call, record, false)).collect(),
+        refusal: tally.refusal,
+        finished: tally.is_finished,
+    }
+}
+
+/// How far the sharing of many notes is.
+pub(super) fn share_matching_message(call: &Call, tally: Tally) -> rpc::ShareMatchingResponse {
+    rpc::ShareMatchingResponse {
+        meant: tally.meant,
+        shared: tally.done,
+        already: tally.already,
+        not_own: tally.not_own,
+        refused: tally.refused,
+        first: tally.first.iter().map(|record| grain_message(call, record, false)).collect(),
+        refusal: tally.refusal,
+        finished: tally.is_finished,
     }
 }
 

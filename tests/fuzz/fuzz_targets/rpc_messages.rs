@@ -20,6 +20,8 @@ fuzz_target!(|bytes: &[u8]| {
     read::<rpc::ListRequest>(bytes);
     read::<rpc::SearchRequest>(bytes);
     read::<rpc::RetractRequest>(bytes);
+    read::<rpc::RetractMatchingRequest>(bytes);
+    read::<rpc::ShareMatchingRequest>(bytes);
 });
 
 fn read<M: Message + Default>(bytes: &[u8]) -> Option<M> {

@@ -189,7 +189,7 @@ impl Client {
     }
 
     pub async fn try_get(&self, id: &str) -> Result<rpc::GetResponse, Status> {
-        let request = rpc::GetRequest { id: id.into(), with_signed: true };
+        let request = rpc::GetRequest { id: id.into(), with_signed: true, ..Default::default() };
         within("an answer to get", self.rpc.clone().get(request)).await.map(tonic::Response::into_inner)
     }
 

@@ -144,7 +144,7 @@ async fn publish(
     ensure!(put.outcome() == rpc::PutOutcome::Added, "a grain was not taken");
     let looks = askers.into_iter().map(|asker| found_at(asker, &put.id, &text, start, PATIENCE));
     let found = try_join_all(looks).await?;
-    let request = rpc::GetRequest { id: put.id, with_signed: true };
+    let request = rpc::GetRequest { id: put.id, with_signed: true, ..Default::default() };
     let grain = publisher.get(request).await?.into_inner().grain.context("a grain comes with the answer")?;
     Ok(Published { found, announcement_bytes: announcement_bytes(&grain.signed)? })
 }

@@ -1,11 +1,8 @@
-//! Files that are keys and not notes: what `add` reads only when it is told to.
+//! Files that are keys and not notes: they are read only where somebody insists.
 
 use std::path::Path;
 
 use crate::data_folder::is_part_of_one;
-
-/// The flag that insists, whose help lists what is meant.
-pub(crate) const FLAG: &str = "--include-secrets";
 
 /// Names of files that hold a secret, whatever they say.
 const NAMES: [&str; 20] = [
