@@ -138,8 +138,9 @@ const ROOMS: [(&str, &[&str]); 7] = [
     ("models", &[]),
 ];
 /// What every room may use, and what uses none of them.
-const BASE: [&str; 10] = [
+const BASE: [&str; 11] = [
     "blocking",
+    "composed",
     "config",
     "connections",
     "data_folder",
