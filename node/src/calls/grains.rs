@@ -9,7 +9,9 @@ use crate::calls::error::invalid;
 use crate::calls::{Call, CallError};
 use crate::composed::composed_draft;
 use crate::memory::document;
-pub(crate) use crate::memory::document::{Added, Document, Format, MAX_DOCUMENT_BYTES};
+pub(crate) use crate::memory::document::{
+    Added, Document, EncodingError, Format, MAX_DOCUMENT_BYTES, Omission, decode, is_label,
+};
 use crate::memory::emergence;
 pub(crate) use crate::memory::emergence::Emergence;
 use crate::memory::ingest::{IngestError, Put, Shared, now_ms};

@@ -19,11 +19,13 @@ use tonic::{Code, Status};
 use super::bulk::{self, FirstProblems};
 use super::client::{Client, call, connect};
 use super::context::Context;
+use super::decoded::decoded;
 use super::failure::{Exit, Failure, reason_of};
 use super::filter::parse_topic;
 use super::inputs::{Input, Item, Problem, Rules};
 use super::output::{Output, Unit, printable};
 use super::source::file_uri;
+use crate::calls::grains::is_label;
 
 /// Files that are being stored at the same time: enough that one is read while another is committed, and at most 16 MiB.
 const MAX_FILES_IN_FLIGHT: usize = 4;
@@ -45,8 +47,8 @@ pub(crate) struct AddArgs {
     ///
     /// An argument that names an existing file or folder is read; any other is taken as a text. Folders are read with
     /// all that is below them, without hidden files and without what .gitignore names. Markdown and HTML are read as
-    /// such by their extension; every other file is added if it is text in UTF-8. Adding a file again updates it:
-    /// what it no longer says is withdrawn.
+    /// such by their extension; every other file is added if it is text. Adding a file again updates it: what it no
+    /// longer says is withdrawn.
     #[arg(required = true, value_name = "FILE|FOLDER|-|TEXT")]
     inputs: Vec<OsString>,
     /// Take every argument as a text, even if a file has that name
@@ -64,9 +66,12 @@ pub(crate) struct AddArgs {
     /// Tag to find them by; give it again for several
     #[arg(long)]
     tag: Vec<String>,
-    /// Title; the name of the file if there is none
+    /// Title; without it the one that a file gives itself, or else its name
     #[arg(long)]
     title: Option<String>,
+    /// Encoding of the texts, such as "windows-1252" or "shift_jis"; without it UTF-8, UTF-16 with its mark, or what a page says
+    #[arg(long, value_name = "LABEL", value_parser = parse_encoding)]
+    encoding: Option<String>,
     /// Language of the texts, a BCP 47 tag such as "en" or "pt-BR"
     #[arg(long)]
     lang: Option<String>,
@@ -93,24 +98,60 @@ struct Tally {
     retracted: u64,
     refused: FirstProblems,
     skipped: FirstProblems,
+    left_out: FirstProblems,
 }
 
 /// One line for scripts.
 #[derive(Debug, Serialize)]
 #[serde(tag = "event", rename_all = "lowercase")]
 enum Event<'a> {
-    Text { id: &'a str, outcome: &'static str },
-    Line { source: &'a str, line: u64, id: &'a str, outcome: &'static str },
-    Document { source: &'a str, ids: &'a [String], added: u32, unchanged: u32, retracted: u32 },
-    Skipped { source: &'a str, reason: &'a str },
-    Refused { source: &'a str, line: Option<u64>, reason: &'a str },
-    Summary { added: u64, unchanged: u64, retracted: u64, refused: u64, skipped: u64 },
+    Text {
+        id: &'a str,
+        outcome: &'static str,
+    },
+    Line {
+        source: &'a str,
+        line: u64,
+        id: &'a str,
+        outcome: &'static str,
+    },
+    Document {
+        source: &'a str,
+        ids: &'a [String],
+        added: u32,
+        unchanged: u32,
+        retracted: u32,
+        left_out: Vec<Omission<'a>>,
+    },
+    Skipped {
+        source: &'a str,
+        reason: &'a str,
+    },
+    Refused {
+        source: &'a str,
+        line: Option<u64>,
+        reason: &'a str,
+    },
+    Summary {
+        added: u64,
+        unchanged: u64,
+        retracted: u64,
+        refused: u64,
+        skipped: u64,
+    },
+}
+
+/// Something of a document that is in no grain.
+#[derive(Debug, Serialize)]
+struct Omission<'a> {
+    what: &'a str,
+    reason: &'a str,
 }
 
 /// What the node made of one item.
 enum Stored {
     Text { id: String, new: bool },
-    Document { uri: String, response: rpc::AddDocumentResponse },
+    Document { name: String, uri: String, response: rpc::AddDocumentResponse },
     Skipped(Problem),
     Refused(Problem),
 }
@@ -124,7 +165,8 @@ pub(crate) async fn run(args: AddArgs, context: &mut Context) -> Result<Exit, Fa
     }
     let mut client = connect(&context.target).await?;
     let mut tally = Tally::default();
-    let rules = Rules { no_ignore: args.no_ignore, include_secrets: args.include_secrets };
+    let encoding = args.encoding.clone().unwrap_or_default();
+    let rules = Rules { no_ignore: args.no_ignore, include_secrets: args.include_secrets, encoding };
     let done = if args.lines {
         add_lines(&args, inputs, &rules, &mut client, &mut context.out, &mut tally).await
     } else {
@@ -175,7 +217,15 @@ async fn add_items(
 
 /// Hands one item to the node.
 async fn store(args: &AddArgs, client: Client, item: Item) -> Result<Stored, Failure> {
-    let (name, title, uri, format, text) = match item {
+    let mut request = rpc::AddDocumentRequest {
+        title: args.title.clone().unwrap_or_default(),
+        topic: args.topic.to_string(),
+        tags: args.tag.clone(),
+        lang: args.lang.clone().unwrap_or_default(),
+        share: args.share,
+        ..rpc::AddDocumentRequest::default()
+    };
+    let (name, is_asked) = match item {
         Item::Skipped(problem) => return Ok(Stored::Skipped(problem)),
         Item::Refused(problem) => return Ok(Stored::Refused(problem)),
         Item::Text { name, text } if text.len() <= MAX_TEXT_BYTES => {
@@ -183,31 +233,37 @@ async fn store(args: &AddArgs, client: Client, item: Item) -> Result<Stored, Fai
         }
         Item::Text { name, text } => {
             // Too long for one grain: a document, named by what it says, since it has no other name.
-            let uri = format!("{name}:{}", &blake3::hash(text.as_bytes()).to_hex()[..16]);
-            (name.to_owned(), String::new(), uri, rpc::DocumentFormat::Plain, text)
+            request.uri = format!("{name}:{}", &blake3::hash(text.as_bytes()).to_hex()[..16]);
+            request.set_format(rpc::DocumentFormat::Plain);
+            request.content = text.into_bytes();
+            (name.to_owned(), true)
         }
-        Item::Document { path, format, text } => {
-            (path.display().to_string(), file_name(&path), file_uri(&path), format, text)
+        Item::Document { path, content, is_asked } => {
+            request.uri = file_uri(&path);
+            request.content = content;
+            request.encoding = args.encoding.clone().unwrap_or_default();
+            (path.display().to_string(), is_asked)
         }
     };
-    let request = rpc::AddDocumentRequest {
-        title: args.title.clone().unwrap_or(title),
-        uri: uri.clone(),
-        format: format.into(),
-        text,
-        topic: args.topic.to_string(),
-        tags: args.tag.clone(),
-        lang: args.lang.clone().unwrap_or_default(),
-        share: args.share,
-    };
+    let uri = request.uri.clone();
     let response = patiently(|| {
         let (mut client, request) = (client.clone(), call(request.clone()));
         async move { client.add_document(request).await }
     });
     match response.await {
-        Ok(response) => Ok(Stored::Document { uri, response: response.into_inner() }),
+        Ok(response) => Ok(document(name, uri, response.into_inner(), is_asked)),
         Err(status) => refused_or_failed(name, status),
     }
+}
+
+/// What became of a document: without text, it is passed over in a folder and refused by name; where it had some, that is gone.
+fn document(name: String, uri: String, response: rpc::AddDocumentResponse, is_asked: bool) -> Stored {
+    if !response.empty || response.retracted > 0 {
+        return Stored::Document { name, uri, response };
+    }
+    let left_out = response.left_out.first().map(|omission| format!(", but {}", omission.reason));
+    let problem = Problem { name, reason: format!("it has no text{}", left_out.unwrap_or_default()) };
+    if is_asked { Stored::Refused(problem) } else { Stored::Skipped(problem) }
 }
 
 async fn store_text(args: &AddArgs, client: Client, name: &str, text: String) -> Result<Stored, Failure> {
@@ -259,6 +315,10 @@ async fn add_lines(
                 (Box::new(file), size, Some(file_uri(path)))
             }
         };
+        let encoding = args.encoding.as_deref().unwrap_or_default();
+        let reader = decoded(reader, encoding).map_err(|error| {
+            Failure::incomplete(format!("cannot read {name}: {error}"), "check its name and permissions")
+        })?;
         let bar = if size > 0 { out.bar("adding", size, Unit::Bytes) } else { out.spinner("lines added") };
         let template = draft(args, String::new(), None);
         let share = args.share;
@@ -307,10 +367,10 @@ fn draft(args: &AddArgs, text: String, source: Option<rpc::Source>) -> rpc::Draf
     }
 }
 
-/// The name of a file without its folder, as a title: in the length that titles may have.
-fn file_name(path: &Path) -> String {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    name[..name.floor_char_boundary(synapsenet_proto::MAX_TITLE_BYTES)].to_owned()
+/// Reads the label of an encoding.
+fn parse_encoding(label: &str) -> Result<String, String> {
+    let known = "give one such as utf-8, windows-1252, iso-8859-15, utf-16le, shift_jis or gb18030";
+    is_label(label).then(|| label.to_owned()).ok_or_else(|| format!("there is no such encoding: {known}"))
 }
 
 /// Asks again when the node is busy.
@@ -354,13 +414,20 @@ impl Tally {
                     bar.suspend(|| out.summary(format_args!("{outcome:9} {id}")))
                 }
             }
-            Stored::Document { uri, response } => {
-                let rpc::AddDocumentResponse { ids, added, unchanged, retracted } = &response;
+            Stored::Document { name, uri, response } => {
+                let rpc::AddDocumentResponse { ids, added, unchanged, retracted, left_out, .. } = &response;
+                for rpc::Omission { what, reason } in left_out {
+                    self.left_out.push(format!("{name}: {what}: {reason}"));
+                }
+                let left_out = left_out
+                    .iter()
+                    .map(|omission| Omission { what: &omission.what, reason: &omission.reason })
+                    .collect();
                 self.added += u64::from(*added);
                 self.unchanged += u64::from(*unchanged);
                 self.retracted += u64::from(*retracted);
                 let (added, unchanged, retracted) = (*added, *unchanged, *retracted);
-                script(out, &Event::Document { source: &uri, ids, added, unchanged, retracted })
+                script(out, &Event::Document { source: &uri, ids, added, unchanged, retracted, left_out })
             }
             Stored::Skipped(Problem { name, reason }) => {
                 self.skipped.push(format!("{name}: {reason}"));
@@ -403,6 +470,9 @@ impl Tally {
         }
         for line in self.skipped.lines() {
             out.note(format_args!("skipped {}", printable(&line)))?;
+        }
+        for line in self.left_out.lines() {
+            out.note(format_args!("left out {}", printable(&line)))?;
         }
         for line in self.refused.lines() {
             out.problem(format_args!("refused {}", printable(&line)))?;
@@ -466,10 +536,21 @@ mod tests {
     }
 
     #[test]
-    fn a_title_made_from_a_file_name_fits() {
-        assert_eq!(file_name(Path::new("/a/b.md")), "b.md");
-        let long = file_name(Path::new(&"ä".repeat(200)));
-        assert!(long.len() <= synapsenet_proto::MAX_TITLE_BYTES);
+    fn a_document_without_text_is_passed_over_in_a_folder_and_refused_by_name() {
+        let of = |empty, retracted, is_asked| {
+            let response = rpc::AddDocumentResponse { empty, retracted, ..Default::default() };
+            document("a".into(), "file:///a".into(), response, is_asked)
+        };
+        assert!(matches!(of(true, 0, false), Stored::Skipped(_)));
+        assert!(matches!(of(true, 0, true), Stored::Refused(_)));
+        assert!(matches!(of(true, 1, true), Stored::Document { .. }));
+        assert!(matches!(of(false, 0, true), Stored::Document { .. }));
+    }
+
+    #[test]
+    fn an_encoding_is_known_before_anything_is_read() {
+        assert!(parse_encoding("Windows-1252").is_ok());
+        assert!(parse_encoding("klingon").unwrap_err().contains("windows-1252"));
     }
 
     #[test]

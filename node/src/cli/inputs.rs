@@ -5,15 +5,14 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use ignore::{DirEntry, WalkBuilder};
-use synapsenet_proto::rpc::DocumentFormat;
-
+use super::decoded::decoded;
 use super::failure::Failure;
 use super::secrets;
-use crate::calls::grains::MAX_DOCUMENT_BYTES;
+use crate::calls::grains::{EncodingError, Format, MAX_DOCUMENT_BYTES, decode};
 use crate::data_folder::{is_data_folder, is_part_of_one};
+use ignore::{DirEntry, WalkBuilder};
 
-/// How much of a file is looked at to see whether it is text at all: as much as git looks at.
+/// How much of a file is looked at to see whether it is text at all, as much as git looks at.
 const SNIFF_BYTES: usize = 8000;
 
 /// One argument.
@@ -45,10 +44,10 @@ pub(crate) enum Item {
     Document {
         /// Its absolute path.
         path: PathBuf,
-        /// How it is to be read.
-        format: DocumentFormat,
         /// All of it.
-        text: String,
+        content: Vec<u8>,
+        /// Whether it was named on the command line, and not found in a folder.
+        is_asked: bool,
     },
     /// Nobody asked for this one in particular, and it is no text.
     Skipped(Problem),
@@ -107,7 +106,9 @@ impl Input {
 fn looks_like_path(text: &str) -> bool {
     let is_word = !text.is_empty() && !text.contains(char::is_whitespace);
     let named = Path::new(text).extension().is_some_and(|extension| {
-        ["txt", "md", "markdown", "html", "htm"].iter().any(|known| extension.eq_ignore_ascii_case(known))
+        ["txt", "md", "markdown", "html", "htm"]
+            .iter()
+            .any(|known| extension.eq_ignore_ascii_case(known))
     });
     is_word && (named || text.starts_with(['/', '~']) || text.starts_with("./") || text.starts_with("../"))
 }
@@ -119,6 +120,8 @@ pub(crate) struct Rules {
     pub(crate) no_ignore: bool,
     /// Take keys and tokens, too.
     pub(crate) include_secrets: bool,
+    /// The label of the encoding of texts; empty for finding it out.
+    pub(crate) encoding: String,
 }
 
 impl Rules {
@@ -158,20 +161,20 @@ impl Rules {
     pub(crate) fn check_lines(&self, path: &Path) -> Result<(), String> {
         let mut beginning = Vec::new();
         let file = File::open(path).map_err(|error| error.to_string())?;
-        file.take(MAX_DOCUMENT_BYTES as u64)
-            .read_to_end(&mut beginning)
+        decoded(Box::new(file), &self.encoding)
+            .and_then(|text| text.take(MAX_DOCUMENT_BYTES as u64).read_to_end(&mut beginning))
             .map_err(|error| error.to_string())?;
         self.check(path, &String::from_utf8_lossy(&beginning))
     }
 
     /// A file that was named on the command line.
     fn read_asked(&self, path: PathBuf) -> Item {
-        match read_document(&path) {
-            Ok(text) => match self.check(&path, &text) {
-                Ok(()) => Item::Document { format: format_of(&path), path, text },
+        match self.read_document(&path) {
+            Ok((content, text)) => match self.check(&path, &text) {
+                Ok(()) => Item::Document { path, content, is_asked: true },
                 Err(reason) => refused(&path, reason),
             },
-            Err(Unreadable::NotText) => refused(&path, "it is not text in UTF-8"),
+            Err(Unreadable::NotText(reason)) => refused(&path, reason),
             Err(Unreadable::Other(reason)) => refused(&path, reason),
         }
     }
@@ -191,15 +194,25 @@ impl Rules {
         if let Err(reason) = self.check(&path, "") {
             return skipped(&path, &reason);
         }
-        match read_document(&path) {
-            Ok(text) if text.trim().is_empty() => skipped(&path, "it is empty"),
-            Ok(text) => match self.check(&path, &text) {
-                Ok(()) => Item::Document { format: format_of(&path), path, text },
+        match self.read_document(&path) {
+            Ok((_, text)) if text.trim().is_empty() => skipped(&path, "it is empty"),
+            Ok((content, text)) => match self.check(&path, &text) {
+                Ok(()) => Item::Document { path, content, is_asked: false },
                 Err(reason) => skipped(&path, &reason),
             },
-            Err(Unreadable::NotText) => skipped(&path, "it is not text in UTF-8"),
+            Err(Unreadable::NotText(reason)) => skipped(&path, &reason.to_string()),
             Err(Unreadable::Other(reason)) => refused(&path, reason),
         }
+    }
+
+    /// The bytes of a file, and its text.
+    fn read_document(&self, path: &Path) -> Result<(Vec<u8>, String), Unreadable> {
+        let file = File::open(path)?;
+        let size = file.metadata()?.len();
+        let content = read_bytes(file, size, &self.encoding)?;
+        let is_html = Format::of_name(&path.to_string_lossy()) == Format::Html;
+        let text = decode(&content, &self.encoding, is_html).map_err(Unreadable::NotText)?;
+        Ok((content, text))
     }
 
     /// How many items [`Rules::read_all`] will give.
@@ -216,9 +229,9 @@ impl Rules {
         for input in inputs {
             let wanted = match input {
                 Input::Text(text) => each(Item::Text { name: "text", text }),
-                Input::Stdin => each(read_stream("stdin", io::stdin().lock())),
+                Input::Stdin => each(read_stream("stdin", io::stdin().lock(), &self.encoding)),
                 Input::Pipe(path) => each(match File::open(&path) {
-                    Ok(file) => read_stream("stdin", file),
+                    Ok(file) => read_stream("stdin", file, &self.encoding),
                     Err(error) => refused(&path, error),
                 }),
                 Input::File(path) => each(self.read_asked(path)),
@@ -244,11 +257,13 @@ fn is_folder(entry: &DirEntry) -> bool {
     entry.file_type().is_some_and(|kind| kind.is_dir())
 }
 
-fn read_stream(name: &'static str, input: impl Read) -> Item {
+fn read_stream(name: &'static str, input: impl Read, encoding: &str) -> Item {
     let problem = |reason: String| Item::Refused(Problem { name: name.to_owned(), reason });
-    match read_text(input, 0) {
+    let text = read_bytes(input, 0, encoding)
+        .and_then(|bytes| decode(&bytes, encoding, false).map_err(Unreadable::NotText));
+    match text {
         Ok(text) => Item::Text { name, text },
-        Err(Unreadable::NotText) => problem("it is not text in UTF-8".to_owned()),
+        Err(Unreadable::NotText(reason)) => problem(reason.to_string()),
         Err(Unreadable::Other(reason)) => problem(reason),
     }
 }
@@ -262,8 +277,8 @@ fn skipped(path: &Path, reason: &str) -> Item {
 }
 
 enum Unreadable {
-    /// Bytes that are no text.
-    NotText,
+    /// Bytes that are no text, or not known as one.
+    NotText(EncodingError),
     /// Anything else.
     Other(String),
 }
@@ -274,25 +289,16 @@ impl From<io::Error> for Unreadable {
     }
 }
 
-fn read_document(path: &Path) -> Result<String, Unreadable> {
-    let file = File::open(path)?;
-    let size = file.metadata()?.len();
-    read_text(file, size)
-}
-
-/// Reads text of at most [`MAX_DOCUMENT_BYTES`]. Whether it is text at all is seen first, so that a film is called no
-/// text and not a text that is too long. `size` is what the file system says, 0 when it says nothing.
-fn read_text(mut input: impl Read, size: u64) -> Result<String, Unreadable> {
+/// Reads at most [`MAX_DOCUMENT_BYTES`]. Whether it is text at all is seen first, so that a film is called no text and not a
+/// text that is too long. `size` is what the file system says, 0 when it says nothing.
+fn read_bytes(mut input: impl Read, size: u64, encoding: &str) -> Result<Vec<u8>, Unreadable> {
     let mut bytes = Vec::with_capacity(size.min(MAX_DOCUMENT_BYTES as u64) as usize + 1);
     Read::by_ref(&mut input).take(SNIFF_BYTES as u64).read_to_end(&mut bytes)?;
-    let cut = bytes.len() == SNIFF_BYTES;
-    let is_text = match std::str::from_utf8(&bytes) {
-        Ok(_) => true,
-        // A character that the look stopped in the middle of is no fault.
-        Err(error) => error.error_len().is_none() && cut,
-    };
-    if !is_text || bytes.contains(&0) {
-        return Err(Unreadable::NotText);
+    // Only UTF-16 has zeros in its letters, and says so by its mark or is named.
+    let may_have_zeros =
+        !encoding.is_empty() || bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff");
+    if bytes.contains(&0) && !may_have_zeros {
+        return Err(Unreadable::NotText(EncodingError::NotText));
     }
     let rest = (MAX_DOCUMENT_BYTES + 1 - bytes.len()) as u64;
     input.take(rest).read_to_end(&mut bytes)?;
@@ -300,27 +306,14 @@ fn read_text(mut input: impl Read, size: u64) -> Result<String, Unreadable> {
         let most = indicatif::HumanBytes(MAX_DOCUMENT_BYTES as u64);
         return Err(Unreadable::Other(format!("it is larger than {most}: split it, or use --lines")));
     }
-    if bytes.contains(&0) {
-        return Err(Unreadable::NotText);
-    }
-    let text = String::from_utf8(bytes).map_err(|_| Unreadable::NotText)?;
-    Ok(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text))
-}
-
-fn format_of(path: &Path) -> DocumentFormat {
-    let extension = path.extension().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
-    match extension.as_str() {
-        "md" | "markdown" => DocumentFormat::Markdown,
-        "html" | "htm" => DocumentFormat::Html,
-        _ => DocumentFormat::Plain,
-    }
+    Ok(bytes)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const RULES: Rules = Rules { no_ignore: false, include_secrets: false };
+    const RULES: Rules = Rules { no_ignore: false, include_secrets: false, encoding: String::new() };
 
     fn names(rules: &Rules, folder: &Path) -> (Vec<String>, Vec<String>, Vec<String>) {
         let (mut documents, mut skipped, mut refused) = (vec![], vec![], vec![]);
@@ -393,13 +386,22 @@ mod tests {
     }
 
     #[test]
-    fn a_character_across_the_border_of_the_first_look_is_text() {
-        let text = format!("{}é and more", "x".repeat(SNIFF_BYTES - 1));
-        assert_eq!(read_text(text.as_bytes(), 0).ok(), Some(text));
-        assert!(matches!(read_text(&b"caf\xc3"[..], 0), Err(Unreadable::NotText)));
-        assert_eq!(read_text("\u{feff}bom".as_bytes(), 0).ok().as_deref(), Some("bom"));
+    fn what_is_no_text_is_seen_at_its_beginning_and_another_encoding_is_named_as_the_way_out() {
+        let read = |bytes: &[u8], encoding: &str| read_bytes(bytes, 0, encoding).is_ok();
         let late_nul = [vec![b'x'; SNIFF_BYTES], vec![0]].concat();
-        assert!(matches!(read_text(late_nul.as_slice(), 0), Err(Unreadable::NotText)));
+        assert!(!read(b"\0\0film", "") && read(b"\xff\xfea\0", "") && read(b"a\0", "utf-16le"));
+        let text = |bytes: &[u8], encoding: &str| match read_stream("stdin", bytes, encoding) {
+            Item::Text { text, .. } => Ok(text),
+            Item::Refused(problem) => Err(problem.reason),
+            _ => panic!("a stream is a text or refused"),
+        };
+        assert!(text(&late_nul, "").is_err());
+        assert_eq!(text("\u{feff}bom".as_bytes(), "").as_deref(), Ok("bom"));
+        assert_eq!(text(b"\xff\xfea\0", "").as_deref(), Ok("a"));
+        assert_eq!(text(b"caf\xe9", "latin1").as_deref(), Ok("café"));
+        assert!(text(b"caf\xe9", "").unwrap_err().contains("--encoding windows-1252"));
+        let border = format!("{}é and more", "x".repeat(SNIFF_BYTES - 1));
+        assert_eq!(text(border.as_bytes(), ""), Ok(border));
     }
 
     #[test]
