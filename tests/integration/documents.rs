@@ -227,6 +227,19 @@ async fn the_name_of_a_file_says_how_it_is_read_and_what_is_left_out_is_named() 
     let key = node.try_add_document(latin1).await.unwrap();
     assert_eq!(node.get(&key.ids[0]).await.text, "Der Schlüssel");
 
+    let mail = "From: desk <desk@example.org>\nSubject: =?utf-8?Q?Rechnung_f=C3=BCr_die_Heizung?=\nMIME-Version: 1.0\n\
+                Content-Type: multipart/mixed; boundary=xx\n\n--xx\nContent-Type: text/plain; charset=utf-8\n\
+                Content-Transfer-Encoding: quoted-printable\n\n212 =E2=82=AC are due in Oct=\nober.\n\n--xx\n\
+                Content-Type: application/pdf; name=bill.pdf\nContent-Transfer-Encoding: base64\n\nJVBERi0xLjQK\n--xx--\n";
+    let bill = add_file(&node, "bill.eml", mail).await;
+    let grain = node.get(&bill.ids[0]).await;
+    assert_eq!((bill.ids.len(), grain.title.as_str()), (1, "Rechnung für die Heizung"));
+    assert!(grain.text.contains("212 € are due in October."), "{}", grain.text);
+    assert!(bill.left_out[0].what.contains("bill.pdf"), "{:?}", bill.left_out);
+
+    let notebook = r##"{"nbformat": 4, "cells": [{"cell_type": "markdown", "source": ["# Pump\n", "\n", "Its flow."]}]}"##;
+    let pump = add_file(&node, "pump.ipynb", notebook).await;
+    assert_eq!(node.get(&pump.ids[0]).await.title, "Pump");
     let tagged =
         add_file(&node, "tags.md", format!("---\ntags: {:?}\n---\nText.", (0..20).collect::<Vec<_>>())).await;
     assert_eq!((tagged.left_out.len(), node.get(&tagged.ids[0]).await.tags.len()), (4, 16));

@@ -106,7 +106,7 @@ impl Input {
 fn looks_like_path(text: &str) -> bool {
     let is_word = !text.is_empty() && !text.contains(char::is_whitespace);
     let named = Path::new(text).extension().is_some_and(|extension| {
-        ["txt", "md", "markdown", "html", "htm"]
+        ["txt", "md", "markdown", "html", "htm", "eml", "mbox", "ipynb"]
             .iter()
             .any(|known| extension.eq_ignore_ascii_case(known))
     });
@@ -210,8 +210,12 @@ impl Rules {
         let file = File::open(path)?;
         let size = file.metadata()?.len();
         let content = read_bytes(file, size, &self.encoding)?;
-        let is_html = Format::of_name(&path.to_string_lossy()) == Format::Html;
-        let text = decode(&content, &self.encoding, is_html).map_err(Unreadable::NotText)?;
+        let format = Format::of_name(&path.to_string_lossy());
+        let text = match format.is_text() {
+            true => decode(&content, &self.encoding, format == Format::Html).map_err(Unreadable::NotText)?,
+            // Its parts may have an encoding each: the node decodes them.
+            false => String::from_utf8_lossy(&content).into_owned(),
+        };
         Ok((content, text))
     }
 

@@ -109,6 +109,9 @@ pub(super) fn read_format(format: i32) -> Result<Option<Format>, CallError> {
         Ok(rpc::DocumentFormat::Plain) => Ok(Some(Format::Plain)),
         Ok(rpc::DocumentFormat::Markdown) => Ok(Some(Format::Markdown)),
         Ok(rpc::DocumentFormat::Html) => Ok(Some(Format::Html)),
+        Ok(rpc::DocumentFormat::Mail) => Ok(Some(Format::Mail)),
+        Ok(rpc::DocumentFormat::Mailbox) => Ok(Some(Format::Mailbox)),
+        Ok(rpc::DocumentFormat::Notebook) => Ok(Some(Format::Notebook)),
         Ok(rpc::DocumentFormat::Unspecified) => Ok(None),
         Err(_) => Err(invalid(format!("there is no format {format}: leave it out, and the name says it"))),
     }

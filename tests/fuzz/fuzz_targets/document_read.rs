@@ -31,8 +31,12 @@ mod front_matter;
 mod html;
 #[path = "../../../node/src/memory/document/left_out.rs"]
 mod left_out;
+#[path = "../../../node/src/memory/document/mail.rs"]
+mod mail;
 #[path = "../../../node/src/memory/document/markdown.rs"]
 mod markdown;
+#[path = "../../../node/src/memory/document/notebook.rs"]
+mod notebook;
 #[path = "../../../node/src/memory/document/read.rs"]
 mod read;
 #[path = "../../../node/src/memory/document/table.rs"]
@@ -67,7 +71,8 @@ impl Tokenizer {
 
 fuzz_target!(|bytes: &[u8]| {
     let Some((choice, bytes)) = bytes.split_first() else { return };
-    let formats = [Format::Plain, Format::Markdown, Format::Html];
+    let formats =
+        [Format::Plain, Format::Markdown, Format::Html, Format::Mail, Format::Mailbox, Format::Notebook];
     let format = formats[usize::from(choice) % formats.len()];
     // What is refused is refused for a reason.
     let Ok(reading) = read(bytes, format, "") else { return };

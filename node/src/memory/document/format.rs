@@ -9,6 +9,12 @@ pub(crate) enum Format {
     Markdown,
     /// A page.
     Html,
+    /// One mail (RFC 5322).
+    Mail,
+    /// Many mails (RFC 4155).
+    Mailbox,
+    /// A notebook of Jupyter.
+    Notebook,
 }
 
 impl Format {
@@ -18,8 +24,26 @@ impl Format {
         match ending.to_ascii_lowercase().as_str() {
             "md" | "markdown" | "mdown" | "mkd" | "mdx" => Self::Markdown,
             "html" | "htm" | "xhtml" => Self::Html,
+            "eml" => Self::Mail,
+            "mbox" => Self::Mailbox,
+            "ipynb" => Self::Notebook,
             _ => Self::Plain,
         }
+    }
+
+    /// Whether a file of this name is a text or something else that is read here.
+    pub fn is_named(name: &str) -> bool {
+        let ending = name.rsplit_once('.').map_or("", |(_, ending)| ending);
+        let is_text =
+            ["txt", "text", "log", "csv", "tsv", "org", "rst", "ics", "vcf", "json", "yaml", "toml"]
+                .iter()
+                .any(|known| ending.eq_ignore_ascii_case(known));
+        is_text || Self::of_name(name) != Self::Plain
+    }
+
+    /// Whether all of it is one text in one encoding.
+    pub fn is_text(self) -> bool {
+        !matches!(self, Self::Mail | Self::Mailbox)
     }
 
     /// The media type that its grains bear; empty for plain text.
@@ -28,6 +52,9 @@ impl Format {
             Self::Plain => "",
             Self::Markdown => "text/markdown",
             Self::Html => "text/html",
+            Self::Mail => "message/rfc822",
+            Self::Mailbox => "application/mbox",
+            Self::Notebook => "application/x-ipynb+json",
         }
     }
 }
@@ -42,11 +69,15 @@ mod tests {
             ("a.md", Format::Markdown),
             ("A.MARKDOWN", Format::Markdown),
             ("a.htm", Format::Html),
+            ("a.eml", Format::Mail),
+            ("Inbox.mbox", Format::Mailbox),
+            ("a.ipynb", Format::Notebook),
             ("a.txt", Format::Plain),
             ("README", Format::Plain),
             ("md", Format::Plain),
         ] {
             assert_eq!(Format::of_name(name), format, "{name}");
         }
+        assert!(Format::is_named("a.CSV") && Format::is_named("a.md") && !Format::is_named("a.png"));
     }
 }

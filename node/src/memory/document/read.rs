@@ -12,7 +12,9 @@ use super::format::Format;
 use super::front_matter::{FrontMatter, front_matter};
 use super::html::{Page, read_html};
 use super::left_out::LeftOut;
+use super::mail::{read_mail, read_mailbox};
 use super::markdown::read_markdown;
+use super::notebook::read_notebook;
 use crate::composed::composed;
 
 /// How long one document may take. The largest that is no attack takes a second.
@@ -42,6 +44,9 @@ pub(crate) enum ReadError {
     /// It is too long.
     #[error("its text has {0} bytes; at most {MAX_DOCUMENT_BYTES} are allowed: split it")]
     TooLong(usize),
+    /// It is not what its name says.
+    #[error("{0}")]
+    Broken(&'static str),
     /// It is no text, or it is not known in which encoding.
     #[error(transparent)]
     Encoding(#[from] EncodingError),
@@ -71,8 +76,26 @@ impl Clock {
 /// # Errors
 /// [`ReadError`].
 pub(super) fn read(bytes: &[u8], format: Format, encoding: &str) -> Result<Reading, ReadError> {
-    let text = decode(bytes, encoding, format == Format::Html)?;
-    read_text(text, format, &Clock::start(MAX_READ))
+    let reading = read_within(bytes, format, encoding, &Clock::start(MAX_READ))?;
+    let text: usize = reading.sections.iter().map(|section| section.text.len()).sum();
+    if text > 2 * MAX_DOCUMENT_BYTES { Err(ReadError::TooLong(text)) } else { Ok(reading) }
+}
+
+/// As [`read`], within what is left of a time.
+///
+/// # Errors
+/// [`ReadError`].
+pub(super) fn read_within(
+    bytes: &[u8],
+    format: Format,
+    encoding: &str,
+    clock: &Clock,
+) -> Result<Reading, ReadError> {
+    match format {
+        Format::Mail => read_mail(bytes, clock),
+        Format::Mailbox => read_mailbox(bytes, clock),
+        _ => read_text(decode(bytes, encoding, format == Format::Html)?, format, clock),
+    }
 }
 
 /// Reads what is text already.
@@ -84,10 +107,16 @@ pub(super) fn read_text(text: String, format: Format, clock: &Clock) -> Result<R
     if text.len() > MAX_DOCUMENT_BYTES {
         return Err(ReadError::TooLong(text.len()));
     }
+    if format == Format::Notebook {
+        return Ok(Reading::of(read_notebook(&text, clock)?));
+    }
     let mut left_out = LeftOut::default();
     let text = without_blobs(&text, &mut left_out);
     let mut reading = match format {
-        Format::Plain => Reading { sections: plain(&text), ..Reading::default() },
+        // Those that are not one text were read before.
+        Format::Plain | Format::Mail | Format::Mailbox | Format::Notebook => {
+            Reading { sections: plain(&text), ..Reading::default() }
+        }
         Format::Markdown => {
             let (front, body) = front_matter(&text).unwrap_or((FrontMatter::default(), &text));
             let mut page = Page::default();
