@@ -46,9 +46,9 @@ pub(crate) struct AddArgs {
     /// What to remember: a file, a folder, - for standard input, or a text
     ///
     /// An argument that names an existing file or folder is read; any other is taken as a text. Folders are read with
-    /// all that is below them, without hidden files and without what .gitignore names. Markdown, HTML, mails
-    /// (.eml, .mbox) and notebooks (.ipynb) are read as such by their extension; every other file is added if it is text. Adding a file again updates it: what it no
-    /// longer says is withdrawn.
+    /// all that is below them, without hidden files and without what .gitignore names. Markdown, HTML, mails (.eml,
+    /// .mbox) and notebooks (.ipynb) are read as such by their extension; every other file is added if it is text.
+    /// Adding a file again updates it: what it no longer says is withdrawn.
     #[arg(required = true, value_name = "FILE|FOLDER|-|TEXT")]
     inputs: Vec<OsString>,
     /// Take every argument as a text, even if a file has that name
