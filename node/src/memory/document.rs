@@ -8,6 +8,7 @@ mod format;
 mod front_matter;
 mod html;
 mod left_out;
+mod links;
 mod mail;
 mod markdown;
 mod notebook;

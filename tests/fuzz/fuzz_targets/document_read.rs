@@ -31,6 +31,8 @@ mod front_matter;
 mod html;
 #[path = "../../../node/src/memory/document/left_out.rs"]
 mod left_out;
+#[path = "../../../node/src/memory/document/links.rs"]
+mod links;
 #[path = "../../../node/src/memory/document/mail.rs"]
 mod mail;
 #[path = "../../../node/src/memory/document/markdown.rs"]

@@ -10,14 +10,12 @@ use std::sync::Arc;
 use synapsenet_index::Section;
 use synapsenet_proto::MAX_TITLE_BYTES;
 
-use super::address::address;
 use super::left_out::LeftOut;
+use super::links::Link;
 use super::table::Table;
 
 /// How deep lists are indented: deeper items stand below those of this depth.
 const MAX_INDENT: usize = 8;
-/// Links in each other; what is deeper loses its address, not its text.
-const MAX_LINKS: usize = 16;
 /// The longest heading that is one: an element that is left open would make one of all that follows.
 const MAX_HEADING_BYTES: usize = 1024;
 
@@ -28,23 +26,23 @@ pub(super) struct Writer {
     /// The headings above what comes next, the outermost first.
     headings: Vec<Heading>,
     /// The heading that is being read: its level, and what it says so far.
-    heading: Option<(u8, String)>,
+    pub(super) heading: Option<(u8, String)>,
     /// Lines that a heading leaves to the text below it: the addresses of its links.
-    beside_heading: Vec<String>,
+    pub(super) beside_heading: Vec<String>,
     /// The section that is being written.
-    text: String,
+    pub(super) text: String,
     /// Where the headers of its tables are.
     headers: Vec<Range<usize>>,
     /// Whether a space is due before the next word.
-    is_space_due: bool,
+    pub(super) is_space_due: bool,
     /// What the next text begins its line with.
-    marker: Option<String>,
+    pub(super) marker: Option<String>,
     /// Open lists: the number of the next item where they are counted.
     lists: Vec<Option<u64>>,
     tables: Vec<Table>,
     /// Blocks in each other whose lines are kept.
     kept_lines: usize,
-    links: Vec<Link>,
+    pub(super) links: Vec<Link>,
     /// Whether the last section is made of headings that have nothing below them.
     is_last_bare: bool,
     /// The only heading of the first level, and how many there are.
@@ -60,17 +58,6 @@ struct Heading {
     text: Arc<str>,
     /// Whether some section stands below it.
     is_told: bool,
-}
-
-#[derive(Debug)]
-struct Link {
-    address: String,
-    title: String,
-    /// Where what it shows begins, in the heading or the text.
-    start: usize,
-    /// The mark that comes before it on its line, if nothing else does.
-    marker: Option<String>,
-    is_wiki: bool,
 }
 
 impl Writer {
@@ -339,78 +326,8 @@ impl Writer {
         }
     }
 
-    /// Begins a link. What it shows follows.
-    pub fn start_link(&mut self, address: &str, title: &str, is_wiki: bool) {
-        if self.links.len() < MAX_LINKS {
-            let start = self.place();
-            let (address, title) = (address.to_owned(), title.trim().to_owned());
-            let marker = self.marker.clone();
-            self.links.push(Link { address, title, start, marker, is_wiki });
-        }
-    }
-
-    /// Ends the innermost link and tells its address, unless that is what was shown.
-    pub fn end_link(&mut self) {
-        let Some(link) = self.links.pop() else { return };
-        let shown = self.shown_by(&link);
-        let address = address(&link.address, &shown, link.is_wiki);
-        self.tell_behind(address, &link.title, shown.is_empty());
-    }
-
-    /// Whether a link is open.
-    pub fn is_in_link(&self) -> bool {
-        !self.links.is_empty()
-    }
-
-    /// A picture, whose description was pushed since [`Writer::start_link`]; or how it is called, where there is none.
-    pub fn end_picture(&mut self) {
-        let Some(link) = self.links.pop() else { return };
-        let shown = self.shown_by(&link);
-        if shown.is_empty() && link.title.is_empty() {
-            self.left_out.add_picture(&link.address);
-            return;
-        }
-        let address = match link.address.get(..5).is_some_and(|scheme| scheme.eq_ignore_ascii_case("data:")) {
-            true => None,
-            false => address(&link.address, &shown, link.is_wiki),
-        };
-        self.tell_behind(address, &link.title, shown.is_empty());
-    }
-
-    /// Writes what stands behind what is shown.
-    fn tell_behind(&mut self, address: Option<String>, title: &str, is_nothing_shown: bool) {
-        let title = Some(title.to_owned()).filter(|title| !title.is_empty());
-        let parts: Vec<String> = title.into_iter().chain(address).collect();
-        if parts.is_empty() {
-            return;
-        }
-        let told = parts.join(", ");
-        match &self.heading {
-            Some(_) => self.beside_heading.push(told),
-            None if is_nothing_shown => self.push(&told),
-            None => {
-                let told = format!("({told})");
-                self.is_space_due = true;
-                self.push(&told);
-            }
-        }
-    }
-
     fn is_at_line_start(&self) -> bool {
         self.text.is_empty() || self.text.ends_with('\n')
-    }
-
-    /// Where the next text comes, in the heading or in the section.
-    fn place(&self) -> usize {
-        self.heading.as_ref().map_or(self.text.len(), |(_, heading)| heading.len())
-    }
-
-    /// What was written since a link began; nothing where it is not known any more.
-    fn shown_by(&self, link: &Link) -> String {
-        let written = self.heading.as_ref().map_or(self.text.as_str(), |(_, heading)| heading);
-        let shown = written.get(link.start..).unwrap_or_default().trim();
-        let marker = link.marker.as_deref().unwrap_or_default().trim();
-        shown.strip_prefix(marker).unwrap_or(shown).trim().to_owned()
     }
 
     /// Ends the section that is being written; the headings above it stand in it.
