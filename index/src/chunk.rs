@@ -2,24 +2,26 @@
 //!
 //! A chunk is a stretch of one section: as many whole paragraphs as fit; of a paragraph that is too long, whole
 //! sentences; of such a sentence, words; of such a word, characters. So each chunk is a slice of the text, and no text is
-//! lost but white space at its ends. Each part is tokenised once, and counts are added up, which keeps the time linear.
+//! lost but white space at its ends. Of a table that is too long, whole rows; each of its chunks begins with its header, or its cells
+//! would say nothing. Each part is tokenised once, and counts are added up, which keeps the time linear.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use unicode_segmentation::{GraphemeCursor, UnicodeSegmentation};
 
 use crate::Tokenizer;
 
-/// Between the headings of a breadcrumb.
-const HEADING_SEPARATOR: &str = " > ";
-
 /// A part of a document that stands between two headings. Plain text is one section without headings.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Section {
     /// The headings above the text, the outermost first.
-    pub headings: Vec<String>,
+    pub headings: Vec<Arc<str>>,
     /// The text; its paragraphs are separated by blank lines.
     pub text: String,
+    /// Where in the text the header of each table stands, in order. A table is a paragraph with a row in each line; its header
+    /// is the first.
+    pub headers: Vec<Range<usize>>,
 }
 
 /// A piece of a document, short enough for the model.
@@ -27,15 +29,16 @@ pub struct Section {
 pub struct Chunk {
     /// The text, never empty.
     pub text: String,
-    /// The headings above it, joined by ` > `; may be empty.
-    pub heading: String,
+    /// The place of its section among those of the document, from 0.
+    pub section: usize,
     /// Its place among the chunks of the document, from 0.
     pub ordinal: u32,
 }
 
 /// Splits a document into chunks of at most `max_tokens` tokens, as [`Tokenizer::count`] counts them, and `max_bytes`
-/// bytes. No chunk reaches over the end of a section. Joined, the chunks are the input but for white space. Only a single
-/// code point is never cut, whatever the limits.
+/// bytes. No chunk reaches over the end of a section. Joined, the chunks are the input but for white space and for headers of
+/// tables, which are repeated where they take less than half of a chunk. Only a single code point is never cut, whatever the
+/// limits.
 ///
 /// Takes time in proportion to the length of the text.
 #[must_use]
@@ -43,15 +46,24 @@ pub fn split(sections: &[Section], tokenizer: &Tokenizer, max_tokens: usize, max
     let limits =
         Limits { tokenizer, tokens: max_tokens.saturating_sub(tokenizer.overhead()), bytes: max_bytes };
     let mut chunks = Vec::new();
-    for section in sections {
-        let heading = section.headings.join(HEADING_SEPARATOR);
-        for range in limits.split_section(&section.text) {
-            let text = section.text[range].to_owned();
+    for (place, section) in sections.iter().enumerate() {
+        for Stretch { range, header } in limits.split_section(section) {
+            let text = match header {
+                Some(header) => format!("{}\n{}", &section.text[header], &section.text[range]),
+                None => section.text[range].to_owned(),
+            };
             let ordinal = u32::try_from(chunks.len()).unwrap_or(u32::MAX);
-            chunks.push(Chunk { text, heading: heading.clone(), ordinal });
+            chunks.push(Chunk { text, section: place, ordinal });
         }
     }
     chunks
+}
+
+/// What becomes a chunk.
+struct Stretch {
+    range: Range<usize>,
+    /// What is put before it.
+    header: Option<Range<usize>>,
 }
 
 /// How much a chunk may hold, without special tokens, and who counts.
@@ -72,9 +84,11 @@ struct Piece {
 /// What is being filled: pieces that follow each other.
 #[derive(Default)]
 struct Chunking {
-    done: Vec<Vec<Piece>>,
+    done: Vec<(Option<Range<usize>>, Vec<Piece>)>,
     open: Vec<Piece>,
     open_tokens: usize,
+    /// What each chunk is to begin with, from the open one on.
+    header: Option<Range<usize>>,
 }
 
 impl Chunking {
@@ -94,22 +108,33 @@ impl Chunking {
 
     fn close(&mut self) {
         if !self.open.is_empty() {
-            self.done.push(std::mem::take(&mut self.open));
+            self.done.push((self.header.clone(), std::mem::take(&mut self.open)));
         }
         self.open_tokens = 0;
     }
 }
 
 impl Limits<'_> {
-    /// The ranges of a section's chunks.
-    fn split_section(&self, text: &str) -> Vec<Range<usize>> {
+    /// The chunks of a section.
+    fn split_section(&self, section: &Section) -> Vec<Stretch> {
+        let text = section.text.as_str();
+        let mut headers = section.headers.iter().peekable();
         let mut chunking = Chunking::default();
         for paragraph in paragraphs(text) {
-            let pieces = self.pieces(text, paragraph);
+            while headers.next_if(|header| header.start < paragraph.start).is_some() {}
+            let header = headers.next_if(|header| header.start == paragraph.start);
+            let pieces = self.pieces(text, paragraph.clone());
             if !chunking.has_room_for(&pieces, self) {
                 // A paragraph that fits a chunk of its own stays whole; a longer one fills up what is open.
                 if Chunking::default().has_room_for(&pieces, self) {
                     chunking.close();
+                } else if let Some((header, rest)) = header.and_then(|header| self.beside(text, header)) {
+                    chunking.close();
+                    chunking.header = Some(header.clone());
+                    rest.fill(&mut chunking, rest.rows(text, header.end..paragraph.end));
+                    chunking.close();
+                    chunking.header = None;
+                    continue;
                 } else {
                     self.fill(&mut chunking, pieces);
                     continue;
@@ -118,11 +143,46 @@ impl Limits<'_> {
             pieces.into_iter().for_each(|piece| chunking.push(piece));
         }
         chunking.close();
-        let mut ranges = Vec::with_capacity(chunking.done.len());
-        for chunk in &chunking.done {
-            self.emit(text, chunk, &mut ranges);
+        let mut stretches = Vec::with_capacity(chunking.done.len());
+        for (header, chunk) in &chunking.done {
+            let mut ranges = Vec::new();
+            match header.as_ref().and_then(|header| self.beside(text, header)) {
+                Some((_, rest)) => rest.emit(text, chunk, &mut ranges),
+                None => self.emit(text, chunk, &mut ranges),
+            }
+            stretches.extend(ranges.into_iter().map(|range| Stretch { range, header: header.clone() }));
         }
-        ranges
+        stretches
+    }
+
+    /// A header, and how much a chunk may hold beside it and a line break; none where it takes half of the chunk.
+    fn beside<'h>(&self, text: &str, header: &'h Range<usize>) -> Option<(&'h Range<usize>, Self)> {
+        if header.len() > self.bytes / 2 {
+            return None;
+        }
+        let tokens = self.tokenizer.count_bare(&text[header.clone()]) + 1;
+        let rest = Limits {
+            tokenizer: self.tokenizer,
+            tokens: self.tokens.saturating_sub(tokens),
+            bytes: self.bytes.saturating_sub(header.len() + 1),
+        };
+        (tokens <= self.tokens / 2).then_some((header, rest))
+    }
+
+    /// The rows of a table: whole lines, or parts of those that do not fit.
+    fn rows(&self, text: &str, rows: Range<usize>) -> Vec<Piece> {
+        let mut pieces = Vec::new();
+        let mut start = rows.start;
+        for line in text[rows].split_inclusive('\n') {
+            if let Some(range) = trimmed(text, start, line.len()) {
+                match self.whole(text, range.clone(), false) {
+                    Some(piece) => pieces.push(piece),
+                    None => self.words(text, range, &mut pieces),
+                }
+            }
+            start += line.len();
+        }
+        pieces
     }
 
     fn fill(&self, chunking: &mut Chunking, pieces: Vec<Piece>) {

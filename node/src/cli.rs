@@ -11,6 +11,7 @@ mod certificate;
 mod client;
 mod confirm;
 mod context;
+mod decoded;
 mod export_file;
 mod failure;
 mod filter;

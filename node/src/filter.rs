@@ -8,6 +8,8 @@ use synapsenet_proto::{
 };
 use synapsenet_storage::Filter;
 
+use crate::composed::composed;
+
 /// Why a message is no filter.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum FilterError {
@@ -108,6 +110,7 @@ fn tags(tags: Vec<String>) -> Result<Vec<String>, FilterError> {
     if tags.len() > MAX_TAGS {
         return Err(FilterError::TooManyTags(tags.len()));
     }
+    let tags: Vec<String> = tags.into_iter().map(composed).collect();
     match tags.iter().find(|tag| tag.len() > MAX_TAG_BYTES) {
         Some(long) => Err(FilterError::LongTag(long.len())),
         None => Ok(tags),
@@ -136,6 +139,14 @@ mod tests {
         assert!(reason(rpc::Filter { lang: "l".repeat(36), ..filter() }).contains("36 bytes"));
         assert!(reason(rpc::Filter { source_prefix: "s".repeat(1025), ..filter() }).contains("source"));
         assert!(read_client(None).unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_tag_is_the_same_whether_its_accents_are_composed_or_not() {
+        let tags = vec!["Ku\u{308}che".to_owned()];
+        let client = read_client(Some(rpc::Filter { tags: tags.clone(), ..rpc::Filter::default() })).unwrap();
+        let peer = read_peer(Some(rpc::QuestionFilter { tags, ..rpc::QuestionFilter::default() })).unwrap();
+        assert_eq!((client.tags, peer.tags), (vec!["Küche".to_owned()], vec!["Küche".to_owned()]));
     }
 
     #[test]

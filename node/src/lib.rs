@@ -8,6 +8,7 @@
 mod blocking;
 mod calls;
 pub mod cli;
+mod composed;
 pub mod config;
 mod connections;
 mod data_folder;

@@ -92,23 +92,31 @@ impl NodeService for Api {
     ) -> Reply<rpc::AddDocumentResponse> {
         let call = self.begin(&request)?;
         let request = request.into_inner();
-        let format = read_format(request.format()).map_err(status_of)?;
+        let format = read_format(request.format).map_err(status_of)?;
         let draft = rpc::Draft {
             topic: request.topic,
-            text: request.text,
             title: request.title,
             tags: request.tags,
             lang: request.lang,
             ..rpc::Draft::default()
         };
         let draft = read_draft(Some(draft)).map_err(status_of)?;
-        let document = Document { draft, uri: request.uri, format, share: request.share };
+        let document = Document {
+            draft,
+            content: request.content,
+            uri: request.uri,
+            format,
+            encoding: request.encoding,
+            share: request.share,
+        };
         let added = call.add_document(document).await.map_err(status_of)?;
         Ok(Response::new(rpc::AddDocumentResponse {
             ids: added.ids.iter().map(GrainId::to_string).collect(),
             added: added.added,
             unchanged: added.unchanged,
             retracted: added.retracted,
+            empty: added.ids.is_empty(),
+            left_out: added.left_out.into_iter().map(convert::omission_message).collect(),
         }))
     }
 

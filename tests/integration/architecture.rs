@@ -140,6 +140,7 @@ const ROOMS: [(&str, &[&str]); 7] = [
 /// What every room may use, and what uses none of them.
 const BASE: [&str; 11] = [
     "blocking",
+    "composed",
     "config",
     "connections",
     "data_folder",

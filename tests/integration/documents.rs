@@ -9,7 +9,7 @@ use super::harness::{Client, TestNode, note, now_ms};
 const URI: &str = "file:///notes/house.md";
 
 fn document(text: &str, format: DocumentFormat) -> AddDocumentRequest {
-    AddDocumentRequest { uri: URI.into(), text: text.into(), format: format.into(), ..Default::default() }
+    AddDocumentRequest { uri: URI.into(), content: text.into(), format: format.into(), ..Default::default() }
 }
 
 fn counts(response: &AddDocumentResponse) -> (u32, u32, u32) {
@@ -45,16 +45,16 @@ async fn a_document_becomes_chunks_with_their_headings_and_places() {
         .ids
         .iter()
         .zip([
-            ("House > Roof", "The tiles are from 1987."),
-            ("House > Cellar", "The pump stands in the north corner."),
-            ("House > Garden", "Three apple trees grow there."),
+            ("About the house > House > Roof", "The tiles are from 1987."),
+            ("About the house > House > Cellar", "The pump stands in the north corner."),
+            ("About the house > House > Garden", "Three apple trees (https://example.org/tree) grow there."),
         ])
         .enumerate()
     {
         let grain = node.get(id).await;
         assert_eq!(grain.title, title);
         assert!(grain.text.contains(fact), "{:?}", grain.text);
-        assert!(!grain.text.contains('#') && !grain.text.contains("https://"), "{:?}", grain.text);
+        assert!(!grain.text.contains('#') && !grain.text.contains('*'), "{:?}", grain.text);
         let source = grain.source.unwrap();
         assert_eq!((grain.file_uri.as_str(), source.ordinal), (URI, ordinal as u32));
         assert_eq!(
@@ -65,8 +65,8 @@ async fn a_document_becomes_chunks_with_their_headings_and_places() {
         assert!(grain.shared);
     }
     node.wait_indexed().await;
-    assert_eq!(node.search("where is the water pump").await.best().title, "House > Cellar");
-    assert_eq!(node.search("fruit").await.best().title, "House > Garden");
+    assert_eq!(node.search("where is the water pump").await.best().title, "About the house > House > Cellar");
+    assert_eq!(node.search("fruit").await.best().title, "About the house > House > Garden");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -121,7 +121,7 @@ async fn an_edited_document_withdraws_what_went_and_adds_what_came() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_page_is_read_without_its_scripts_styles_and_menus() {
     let node = TestNode::fresh().await;
-    let html = "<!doctype html><html><head><title>Ignored</title><style>p { color: red }</style></head><body>\
+    let html = "<!doctype html><html><head><title>Baking</title><style>p { color: red }</style></head><body>\
                 <nav>Home About Imprint</nav><h1>Bread</h1><script>let secret = 'tracker';</script>\
                 <p>Rye &amp; wheat, <b>twelve</b> hours of rest.</p><h2>Oven</h2><p>Heat it to 250&nbsp;degrees.</p>";
     let added = node.try_add_document(document(html, DocumentFormat::Html)).await.unwrap();
@@ -129,12 +129,13 @@ async fn a_page_is_read_without_its_scripts_styles_and_menus() {
     for id in &added.ids {
         let grain = node.get(id).await;
         assert_eq!(grain.mime, "text/html");
-        assert!(grain.title.starts_with("Bread"), "{:?}", grain.title);
+        assert!(grain.title.starts_with("Baking > Bread"), "{:?}", grain.title);
         whole += &format!("{}\n{}\n", grain.title, grain.text);
     }
     for shown in ["Rye & wheat, twelve hours of rest.", "Heat it to 250"] {
         assert!(whole.contains(shown), "{shown:?} is not in {whole:?}");
     }
+    assert_eq!(added.left_out.len(), 1, "the menu is named: {:?}", added.left_out);
     for hidden in ["tracker", "color", "Imprint", "<", "&amp;"] {
         assert!(!whole.contains(hidden), "{hidden:?} is in {whole:?}");
     }
@@ -177,6 +178,97 @@ async fn a_title_of_the_document_stands_where_there_are_no_headings() {
         ("Recipe", "# Flour\n\nand water"),
         "plain text has no marks"
     );
+}
+
+/// A document whose name says how it is read.
+async fn add_file(node: &TestNode, name: &str, content: impl Into<Vec<u8>>) -> AddDocumentResponse {
+    let request = AddDocumentRequest {
+        uri: format!("file:///notes/{name}"),
+        content: content.into(),
+        ..Default::default()
+    };
+    node.try_add_document(request).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_note_is_found_by_what_stands_in_its_front_matter_and_by_the_name_of_its_file() {
+    let node = TestNode::fresh().await;
+    node.put("The filter of the water heater is old.").await;
+    node.put("A chimney of brick was drawn by the annual guest.").await;
+    let chimney = "---\ntitle: Annual chimney inspection\naliases: [flue check]\ntags: [heating, house]\n---\n\n\
+                   He comes in October. Move the sofa.\n";
+    add_file(&node, "2025-03.md", chimney).await;
+    let steps = "## Steps\n\nShut the inlet, press the red button, unscrew the bowl by hand.\n";
+    let added = add_file(&node, "Replace%20the%20drinking%20water%20filter.md", steps).await;
+    assert_eq!(node.get(&added.ids[0]).await.title, "Replace the drinking water filter > Steps");
+    node.wait_indexed().await;
+    for question in ["annual chimney inspection", "flue check"] {
+        assert!(node.search(question).await.best().text.contains("Move the sofa"), "{question}");
+    }
+    assert!(node.search("how do I replace the drinking water filter").await.best().text.contains("bowl"));
+    let tagged = node.list(Filter { tags: vec!["heating".into()], ..Default::default() }).await;
+    assert_eq!(tagged.len(), 1);
+    assert_eq!(tagged[0].title, "Annual chimney inspection");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_name_of_a_file_says_how_it_is_read_and_what_is_left_out_is_named() {
+    let node = TestNode::fresh().await;
+    let utf16: Vec<u8> =
+        "\u{feff}Der Rasen braucht Kalk.".encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let lawn = add_file(&node, "lawn.txt", utf16).await;
+    assert_eq!(node.get(&lawn.ids[0]).await.text, "Der Rasen braucht Kalk.");
+    let latin1 = AddDocumentRequest {
+        uri: "file:///notes/latin1.txt".into(),
+        content: b"Der Schl\xfcssel".to_vec(),
+        encoding: "windows-1252".into(),
+        ..Default::default()
+    };
+    let key = node.try_add_document(latin1).await.unwrap();
+    assert_eq!(node.get(&key.ids[0]).await.text, "Der Schlüssel");
+
+    let mail = "From: desk <desk@example.org>\nSubject: =?utf-8?Q?Rechnung_f=C3=BCr_die_Heizung?=\nMIME-Version: 1.0\n\
+                Content-Type: multipart/mixed; boundary=xx\n\n--xx\nContent-Type: text/plain; charset=utf-8\n\
+                Content-Transfer-Encoding: quoted-printable\n\n212 =E2=82=AC are due in Oct=\nober.\n\n--xx\n\
+                Content-Type: application/pdf; name=bill.pdf\nContent-Transfer-Encoding: base64\n\nJVBERi0xLjQK\n--xx--\n";
+    let bill = add_file(&node, "bill.eml", mail).await;
+    let grain = node.get(&bill.ids[0]).await;
+    assert_eq!((bill.ids.len(), grain.title.as_str()), (1, "Rechnung für die Heizung"));
+    assert!(grain.text.contains("212 € are due in October."), "{}", grain.text);
+    assert!(bill.left_out[0].what.contains("bill.pdf"), "{:?}", bill.left_out);
+
+    let notebook = r##"{"nbformat": 4, "cells": [{"cell_type": "markdown", "source": ["# Pump\n", "\n", "Its flow."]}]}"##;
+    let pump = add_file(&node, "pump.ipynb", notebook).await;
+    assert_eq!(node.get(&pump.ids[0]).await.title, "Pump");
+    let tagged =
+        add_file(&node, "tags.md", format!("---\ntags: {:?}\n---\nText.", (0..20).collect::<Vec<_>>())).await;
+    assert_eq!((tagged.left_out.len(), node.get(&tagged.ids[0]).await.tags.len()), (4, 16));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_document_that_lost_its_text_has_no_chunks_any_more() {
+    let node = TestNode::fresh().await;
+    add_file(&node, "a.md", "Something.").await;
+    let emptied = add_file(&node, "a.md", "![](photo.jpg)").await;
+    assert!(emptied.empty);
+    assert_eq!((counts(&emptied), node.status().await.grains), ((0, 0, 1), 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn letters_with_accents_are_the_same_however_they_were_typed() {
+    let node = TestNode::fresh().await;
+    let draft = rpc::Draft { tags: vec!["Ku\u{308}che".into()], ..note("Die Tu\u{308}r klemmt.") };
+    let id = node.put_draft(draft).await;
+    assert_eq!(
+        node.put_draft(rpc::Draft { tags: vec!["Küche".into()], ..note("Die Tür klemmt.") }).await,
+        id
+    );
+    add_file(&node, "Ku\u{308}che/ofen.txt", "Der Ofen.").await;
+    for tag in ["Küche", "Ku\u{308}che"] {
+        assert_eq!(node.list(Filter { tags: vec![tag.into()], ..Default::default() }).await.len(), 1);
+    }
+    let inside = Filter { source_prefix: "/notes/Küche/".into(), ..Default::default() };
+    assert_eq!(node.list(inside).await.len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

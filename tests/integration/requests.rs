@@ -64,7 +64,7 @@ async fn a_document_that_cannot_be_added_is_refused_with_the_reason() {
     let good = rpc::AddDocumentRequest {
         uri: "file:///a".into(),
         format: rpc::DocumentFormat::Markdown.into(),
-        text: "# Title\n\nText.".into(),
+        content: "# Title\n\nText.".into(),
         ..Default::default()
     };
     let with = |change: fn(&mut rpc::AddDocumentRequest)| {
@@ -73,20 +73,26 @@ async fn a_document_that_cannot_be_added_is_refused_with_the_reason() {
         request
     };
     let cases = [
-        (with(|request| request.format = 0), Code::InvalidArgument, "format"),
         (with(|request| request.format = 99), Code::InvalidArgument, "format"),
         (with(|request| request.uri.clear()), Code::InvalidArgument, "source"),
         (with(|request| request.uri = "x".repeat(MAX_SOURCE_URI_BYTES + 1)), Code::InvalidArgument, "source"),
-        (with(|request| request.text.clear()), Code::InvalidArgument, "no text"),
-        (with(|request| request.text = "# Only a heading\n\n***\n".into()), Code::InvalidArgument, "no text"),
-        (with(|request| request.text = "word ".repeat(838_861)), Code::InvalidArgument, "split it"),
-        (with(|request| request.text = "x".repeat(5 << 20)), Code::OutOfRange, "too large"),
+        (with(|request| request.content = "word ".repeat(838_861).into()), Code::InvalidArgument, "split it"),
+        (with(|request| request.content = vec![b'x'; 5 << 20]), Code::OutOfRange, "too large"),
+        (with(|request| request.content = b"caf\xe9".to_vec()), Code::InvalidArgument, "windows-1252"),
+        (with(|request| request.content = b"a\0b".to_vec()), Code::InvalidArgument, "no text"),
+        (with(|request| request.encoding = "klingon".into()), Code::InvalidArgument, "klingon"),
         (with(|request| request.topic = "Bad!".into()), Code::InvalidArgument, "topic"),
         (with(|request| request.tags = vec![String::new()]), Code::InvalidArgument, "tag"),
         (with(|request| request.lang = "?".into()), Code::InvalidArgument, "BCP 47"),
     ];
     for (request, code, word) in cases {
         Client::assert_refused(node.try_add_document(request).await, code, word);
+    }
+    for text in ["", " \n", "---\ntitle: stub\n---\n", "![](photo.jpg)", "<!-- nothing -->"] {
+        let empty = with(|_| {});
+        let answer =
+            node.try_add_document(rpc::AddDocumentRequest { content: text.into(), ..empty }).await.unwrap();
+        assert!(answer.empty && answer.ids.is_empty(), "{text:?}");
     }
     assert_eq!(node.status().await.grains, 0, "nothing of it was stored");
     assert_eq!(node.try_add_document(good).await.unwrap().added, 1);

@@ -27,7 +27,7 @@ async fn library() -> TestNode {
     let document = rpc::AddDocumentRequest {
         uri: "file:///a.md".into(),
         format: rpc::DocumentFormat::Markdown.into(),
-        text: "# One\n\nFirst.\n\n# Two\n\nSecond.".into(),
+        content: "# One\n\nFirst.\n\n# Two\n\nSecond.".into(),
         tags: vec!["doc".into()],
         ..Default::default()
     };

@@ -11,7 +11,8 @@ fn tokenizer() -> &'static Tokenizer {
 }
 
 fn section(headings: &[&str], text: &str) -> Section {
-    Section { headings: headings.iter().map(|&heading| heading.to_owned()).collect(), text: text.to_owned() }
+    let headings = headings.iter().map(|&heading| heading.into()).collect();
+    Section { headings, text: text.to_owned(), headers: Vec::new() }
 }
 
 fn texts(text: &str, max_tokens: usize) -> Vec<String> {
@@ -77,13 +78,58 @@ fn small_paragraphs_after_a_long_one_join_its_last_part() {
 }
 
 #[test]
-fn a_chunk_never_reaches_over_the_end_of_a_section_and_carries_its_headings() {
+fn a_chunk_never_reaches_over_the_end_of_a_section_and_says_which_it_is_of() {
     let sections =
         [section(&["Animals", "Cats"], "They purr."), section(&["Animals"], "Many."), section(&[], "End.")];
     let chunks = split(&sections, tokenizer(), 256, 1000);
     let all: Vec<_> =
-        chunks.iter().map(|chunk| (chunk.ordinal, chunk.heading.as_str(), chunk.text.as_str())).collect();
-    assert_eq!(all, [(0, "Animals > Cats", "They purr."), (1, "Animals", "Many."), (2, "", "End.")]);
+        chunks.iter().map(|chunk| (chunk.ordinal, chunk.section, chunk.text.as_str())).collect();
+    assert_eq!(all, [(0, 0, "They purr."), (1, 1, "Many."), (2, 2, "End.")]);
+}
+
+#[test]
+fn each_piece_of_a_long_table_begins_with_its_header_and_no_row_is_cut() {
+    let header = "Part | Price | Place";
+    let rows: Vec<String> =
+        (0..40).map(|n| format!("Seal no. {n}. For the tap. | {n} euros | shelf {n}")).collect();
+    let table = format!("{header}\n{}", rows.join("\n"));
+    let text = format!("Before it.\n\n{table}\n\nAfter it.");
+    let start = text.find(header).unwrap();
+    let section = Section {
+        headings: Vec::new(),
+        text: text.clone(),
+        headers: std::iter::once(start..start + header.len()).collect(),
+    };
+    let chunks = split(std::slice::from_ref(&section), tokenizer(), 100, 1000);
+    assert_eq!(chunks.first().unwrap().text, "Before it.");
+    assert_eq!(chunks.last().unwrap().text, "After it.");
+    let pieces = &chunks[1..chunks.len() - 1];
+    assert!(pieces.len() > 3);
+    let mut found = Vec::new();
+    for piece in pieces {
+        let (first, rest) = piece.text.split_once('\n').unwrap();
+        assert_eq!(first, header);
+        found.extend(rest.split('\n').map(str::to_owned));
+        assert!(tokenizer().count(&piece.text) <= 100 && piece.text.len() <= 1000);
+    }
+    assert_eq!(found, rows);
+    // One that fits stays with what stands around it, and a header that would fill the chunk is said once.
+    assert_eq!(
+        split(
+            &[Section {
+                text: "Before.\n\na | b\n1 | 2".into(),
+                headers: std::iter::once(9..14).collect(),
+                headings: vec![]
+            }],
+            tokenizer(),
+            100,
+            1000
+        )
+        .len(),
+        1
+    );
+    let once = split(&[section], tokenizer(), 14, 1000);
+    assert_eq!(once.iter().filter(|chunk| chunk.text.contains("Price")).count(), 1);
 }
 
 #[test]

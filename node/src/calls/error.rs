@@ -343,7 +343,7 @@ impl From<DocumentError> for CallError {
     fn from(error: DocumentError) -> Self {
         match error {
             DocumentError::Refused(reason) => Self::Invalid(reason),
-            DocumentError::Html(error) => Self::Invalid(error.to_string()),
+            DocumentError::Unreadable(error) => Self::Invalid(error.to_string()),
             DocumentError::Ingest(error) => error.into(),
             DocumentError::Storage(error) => error.into(),
         }

@@ -7,8 +7,11 @@ use synapsenet_storage::{Filter, ListQuery, Page, Record, View};
 use crate::blocking::blocking;
 use crate::calls::error::invalid;
 use crate::calls::{Call, CallError};
+use crate::composed::composed_draft;
 use crate::memory::document;
-pub(crate) use crate::memory::document::{Added, Document, Format, MAX_DOCUMENT_BYTES};
+pub(crate) use crate::memory::document::{
+    Added, Document, EncodingError, Format, MAX_DOCUMENT_BYTES, Omission, decode, is_label,
+};
 use crate::memory::emergence;
 pub(crate) use crate::memory::emergence::Emergence;
 use crate::memory::ingest::{IngestError, Put, Shared, now_ms};
@@ -65,7 +68,8 @@ impl Call {
     ///
     /// # Errors
     /// [`CallError`]; then it is not stored.
-    pub async fn put(&self, mut draft: Draft, share: bool) -> Result<Stored, CallError> {
+    pub async fn put(&self, draft: Draft, share: bool) -> Result<Stored, CallError> {
+        let mut draft = composed_draft(draft);
         if let Some(source) = &mut draft.source {
             source.uri = self.sign_source(&source.uri).await;
         }
@@ -111,6 +115,7 @@ impl Call {
     /// [`CallError`]; what was stored before an error is stored, and doing it again goes on.
     pub async fn add_document(&self, mut document: Document) -> Result<Added, CallError> {
         let parts = &self.parts;
+        document.draft = composed_draft(document.draft);
         document.uri = self.sign_source(&document.uri).await;
         let (topic, share) = (document.draft.topic.clone(), document.share);
         self.check_topic(&topic, share)?;

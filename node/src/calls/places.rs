@@ -26,6 +26,7 @@ use std::sync::Mutex;
 use data_encoding::BASE32_NOPAD;
 use synapsenet_proto::{AuthorId, Grain, Identity};
 
+use crate::composed::composed;
 use crate::data_folder::FOLDERS;
 
 /// The use of the seed from which the secret is derived.
@@ -72,15 +73,15 @@ impl Places {
     /// The name under which a source is signed: that of a file without its path, any other as it is. Of the beginning of a
     /// path, the beginning of the name; it may end in the middle of a file's name, but not of a folder's.
     pub fn signed(&self, uri: &str) -> String {
-        path_in(uri).map_or_else(|| uri.to_owned(), |path| self.name(&path))
+        path_in(uri).map_or_else(|| composed(uri.to_owned()), |path| self.name(&path))
     }
 
     /// As [`Places::signed`], and remembers the folder.
     pub fn sign(&self, uri: &str) -> String {
-        let Some(path) = path_in(uri) else { return uri.to_owned() };
+        let Some(path) = path_in(uri) else { return composed(uri.to_owned()) };
         let name = self.name(&path);
         let folder = &path[..=path.rfind('/').unwrap_or(0)];
-        let signed = name[..name.len() - (path.len() - folder.len())].to_owned();
+        let signed = self.name(folder);
         let mut known = self.known();
         if known.len() < MAX_FOLDERS && !folder.contains('\n') && !known.contains_key(&signed) {
             known.insert(signed, folder.to_owned());
@@ -106,10 +107,12 @@ impl Places {
         grain.author() == self.author && source.is_some_and(|source| path_in(&source.uri).is_some())
     }
 
+    /// The name of a path, the same in whichever form its accents are written.
     fn name(&self, path: &str) -> String {
+        let path = composed(path.to_owned());
         let mut name = "file:".to_owned();
         let mut hasher = blake3::Hasher::new_keyed(&self.key);
-        let mut rest = path;
+        let mut rest = path.as_str();
         while let Some((folder, after)) = rest.split_once('/') {
             // Slashes that follow each other are one.
             if !folder.is_empty() {
@@ -190,6 +193,17 @@ mod tests {
         for other in ["https://example.org/a", "stdin:0123", "file:notes/a.md", &name] {
             assert_eq!(places.sign(other), other);
         }
+    }
+
+    #[test]
+    fn a_path_has_one_name_in_whichever_form_its_accents_are_and_is_shown_as_it_is() {
+        let (_dir, places) = places(1);
+        let apart = "file:///home/anna/Ku\u{308}che/note.md";
+        let name = places.sign(apart);
+        assert_eq!(places.signed("/home/anna/Küche/note.md"), name);
+        assert!(name.starts_with(&places.signed("/home/anna/Küche/")));
+        assert_eq!(places.file_of(&grain(1, name)).as_deref(), Some(apart));
+        assert_eq!(places.sign("https://example.org/Ku\u{308}che"), "https://example.org/Küche");
     }
 
     #[test]

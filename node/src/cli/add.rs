@@ -21,10 +21,12 @@ use tonic::{Code, Status};
 use super::bulk::{self, FirstProblems};
 use super::client::{Client, call, connect};
 use super::context::Context;
+use super::decoded::decoded;
 use super::failure::{Exit, Failure, reason_of};
 use super::filter::parse_topic;
 use super::inputs::{self, Input, Item, Problem};
 use super::output::{Output, READER_HINT, Unit, plural, printable};
+use crate::calls::grains::is_label;
 use super::source::file_uri;
 use crate::files::{Glob, LeftOut, Rules};
 
@@ -52,9 +54,9 @@ pub(crate) struct AddArgs {
     ///
     /// An argument that names an existing file or folder is read; any other is taken as a text. Folders are read with
     /// all that is below them, without what .gitignore, .ignore and .synapseignore name, without what is hidden, and without
-    /// folders that programs filled, such as node_modules (--no-ignore takes all of these). Markdown and HTML are read as
-    /// such by their extension; every other file is added if it is text in UTF-8. Adding a file again updates it:
-    /// what it no longer says is withdrawn.
+    /// folders that programs filled, such as node_modules (--no-ignore takes all of these). Markdown, HTML, mails (.eml, .mbox)
+    /// and notebooks (.ipynb) are read as such by their extension; every other file is added if it is text. Adding a file again
+    /// updates it: what it no longer says is withdrawn.
     #[arg(required = true, value_name = "FILE|FOLDER|-|TEXT")]
     inputs: Vec<OsString>,
     /// Take every argument as a text, even if a file has that name
@@ -72,9 +74,12 @@ pub(crate) struct AddArgs {
     /// Tag to find them by; give it again for several
     #[arg(long)]
     tag: Vec<String>,
-    /// Title; the name of the file if there is none
+    /// Title; without it the one that a file gives itself, or else its name
     #[arg(long)]
     title: Option<String>,
+    /// Encoding of the texts, such as "windows-1252" or "shift_jis"; without it UTF-8, UTF-16 with its mark, or what a page says
+    #[arg(long, value_name = "LABEL", value_parser = parse_encoding)]
+    encoding: Option<String>,
     /// Language of the texts, a BCP 47 tag such as "en" or "pt-BR"
     #[arg(long)]
     lang: Option<String>,
@@ -128,6 +133,9 @@ struct Tally {
     retracted: u64,
     refused: FirstProblems,
     skipped: FirstProblems,
+    /// Of documents.
+    omitted: FirstProblems,
+    /// Of folders.
     left_out: LeftOut,
 }
 
@@ -158,6 +166,7 @@ enum Event<'a> {
         added: u32,
         unchanged: u32,
         retracted: u32,
+        left_out: Vec<Omission<'a>>,
     },
     Skipped {
         source: &'a str,
@@ -178,6 +187,13 @@ enum Event<'a> {
     },
 }
 
+/// Something of a document that is in no grain.
+#[derive(Debug, Serialize)]
+struct Omission<'a> {
+    what: &'a str,
+    reason: &'a str,
+}
+
 /// What the node made of one item.
 enum Stored {
     Text {
@@ -185,6 +201,7 @@ enum Stored {
         new: bool,
     },
     Document {
+        name: String,
         uri: String,
         response: rpc::AddDocumentResponse,
     },
@@ -203,7 +220,8 @@ pub(crate) async fn run(args: AddArgs, context: &mut Context) -> Result<Exit, Fa
     }
     let rules = args.rules();
     if args.dry_run {
-        return dry_run::run(inputs, &rules, &mut context.out);
+        let encoding = args.encoding.as_deref().unwrap_or_default();
+        return dry_run::run(inputs, (&rules, encoding), &mut context.out);
     }
     let mut client = connect(&context.target).await?;
     let unreadable = client.status(call(rpc::StatusRequest {})).await?.into_inner().unreadable;
@@ -241,11 +259,11 @@ async fn add_items(
 ) -> Result<(), Failure> {
     let bar = out.bar("adding", 0, Unit::Count);
     let (sender, items) = mpsc::channel(READ_QUEUE);
-    let reader_bar = bar.clone();
+    let (reader_bar, encoding) = (bar.clone(), args.encoding.clone().unwrap_or_default());
     // Not awaited: it ends when it has read everything or when nobody listens any more.
     drop(tokio::task::spawn_blocking(move || {
         reader_bar.set_length(inputs::count(&rules, &inputs));
-        inputs::read_all(&rules, inputs, |item| sender.blocking_send(item).is_ok());
+        inputs::read_all(&rules, &encoding, inputs, |item| sender.blocking_send(item).is_ok());
     }));
     let stored = ReceiverStream::new(items).map(|item| store(args, client.clone(), item));
     let mut stored = stored.buffered(MAX_FILES_IN_FLIGHT);
@@ -266,7 +284,15 @@ async fn add_items(
 
 /// Hands one item to the node.
 async fn store(args: &AddArgs, client: Client, item: Item) -> Result<Stored, Failure> {
-    let (name, title, uri, format, text) = match item {
+    let mut request = rpc::AddDocumentRequest {
+        title: args.title.clone().unwrap_or_default(),
+        topic: args.topic.to_string(),
+        tags: args.tag.clone(),
+        lang: args.lang.clone().unwrap_or_default(),
+        share: args.share,
+        ..rpc::AddDocumentRequest::default()
+    };
+    let (name, is_asked) = match item {
         Item::Skipped(problem) => return Ok(Stored::Skipped(problem)),
         Item::Refused(problem) => return Ok(Stored::Refused(problem)),
         Item::LeftOut(left_out) => return Ok(Stored::LeftOut(left_out)),
@@ -275,31 +301,37 @@ async fn store(args: &AddArgs, client: Client, item: Item) -> Result<Stored, Fai
         }
         Item::Text { name, text } => {
             // Too long for one grain: a document, named by what it says, since it has no other name.
-            let uri = format!("{name}:{}", &blake3::hash(text.as_bytes()).to_hex()[..16]);
-            (name.to_owned(), String::new(), uri, rpc::DocumentFormat::Plain, text)
+            request.uri = format!("{name}:{}", &blake3::hash(text.as_bytes()).to_hex()[..16]);
+            request.set_format(rpc::DocumentFormat::Plain);
+            request.content = text.into_bytes();
+            (name.to_owned(), true)
         }
-        Item::Document { path, format, text } => {
-            (path.display().to_string(), file_name(&path), file_uri(&path), format, text)
+        Item::Document { path, content, is_asked } => {
+            request.uri = file_uri(&path);
+            request.content = content;
+            request.encoding = args.encoding.clone().unwrap_or_default();
+            (path.display().to_string(), is_asked)
         }
     };
-    let request = rpc::AddDocumentRequest {
-        title: args.title.clone().unwrap_or(title),
-        uri: uri.clone(),
-        format: format.into(),
-        text,
-        topic: args.topic.to_string(),
-        tags: args.tag.clone(),
-        lang: args.lang.clone().unwrap_or_default(),
-        share: args.share,
-    };
+    let uri = request.uri.clone();
     let response = patiently(|| {
         let (mut client, request) = (client.clone(), call(request.clone()));
         async move { client.add_document(request).await }
     });
     match response.await {
-        Ok(response) => Ok(Stored::Document { uri, response: response.into_inner() }),
+        Ok(response) => Ok(document(name, uri, response.into_inner(), is_asked)),
         Err(status) => refused_or_failed(name, status),
     }
+}
+
+/// What became of a document: without text, it is passed over in a folder and refused by name; where it had some, that is gone.
+fn document(name: String, uri: String, response: rpc::AddDocumentResponse, is_asked: bool) -> Stored {
+    if !response.empty || response.retracted > 0 {
+        return Stored::Document { name, uri, response };
+    }
+    let left_out = response.left_out.first().map(|omission| format!(", but {}", omission.reason));
+    let problem = Problem { name, reason: format!("it has no text{}", left_out.unwrap_or_default()) };
+    if is_asked { Stored::Refused(problem) } else { Stored::Skipped(problem) }
 }
 
 async fn store_text(args: &AddArgs, client: Client, name: &str, text: String) -> Result<Stored, Failure> {
@@ -342,7 +374,8 @@ async fn add_lines(
             Input::Stdin => (Box::new(io::stdin()), 0, None),
             Input::Pipe(path) => (Box::new(open(path)?), 0, None),
             Input::File(path) => {
-                if let Err(reason) = inputs::check_lines(rules, path) {
+                let encoding = args.encoding.as_deref().unwrap_or_default();
+                if let Err(reason) = inputs::check_lines(rules, encoding, path) {
                     tally.count(Stored::Refused(Problem { name, reason }), out, &ProgressBar::hidden())?;
                     continue;
                 }
@@ -351,6 +384,10 @@ async fn add_lines(
                 (Box::new(file), size, Some(file_uri(path)))
             }
         };
+        let encoding = args.encoding.as_deref().unwrap_or_default();
+        let reader = decoded(reader, encoding).map_err(|error| {
+            Failure::incomplete(format!("cannot read {name}: {error}"), "check its name and permissions")
+        })?;
         let bar = if size > 0 { out.bar("adding", size, Unit::Bytes) } else { out.spinner("lines added") };
         let template = draft(args, String::new(), None);
         let share = args.share;
@@ -399,10 +436,10 @@ fn draft(args: &AddArgs, text: String, source: Option<rpc::Source>) -> rpc::Draf
     }
 }
 
-/// The name of a file without its folder, as a title: in the length that titles may have.
-fn file_name(path: &Path) -> String {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    name[..name.floor_char_boundary(synapsenet_proto::MAX_TITLE_BYTES)].to_owned()
+/// Reads the label of an encoding.
+fn parse_encoding(label: &str) -> Result<String, String> {
+    let known = "give one such as utf-8, windows-1252, iso-8859-15, utf-16le, shift_jis or gb18030";
+    is_label(label).then(|| label.to_owned()).ok_or_else(|| format!("there is no such encoding: {known}"))
 }
 
 /// Asks again when the node is busy.
@@ -446,13 +483,20 @@ impl Tally {
                     bar.suspend(|| out.summary(format_args!("{outcome:9} {id}")))
                 }
             }
-            Stored::Document { uri, response } => {
-                let rpc::AddDocumentResponse { ids, added, unchanged, retracted } = &response;
+            Stored::Document { name, uri, response } => {
+                let rpc::AddDocumentResponse { ids, added, unchanged, retracted, left_out, .. } = &response;
+                for rpc::Omission { what, reason } in left_out {
+                    self.omitted.push(format!("{name}: {what}: {reason}"));
+                }
+                let left_out = left_out
+                    .iter()
+                    .map(|omission| Omission { what: &omission.what, reason: &omission.reason })
+                    .collect();
                 self.added += u64::from(*added);
                 self.unchanged += u64::from(*unchanged);
                 self.retracted += u64::from(*retracted);
                 let (added, unchanged, retracted) = (*added, *unchanged, *retracted);
-                script(out, &Event::Document { source: &uri, ids, added, unchanged, retracted })
+                script(out, &Event::Document { source: &uri, ids, added, unchanged, retracted, left_out })
             }
             Stored::Skipped(Problem { name, reason }) => {
                 self.skipped.push(format!("{name}: {reason}"));
@@ -497,6 +541,9 @@ impl Tally {
             let left_out = LeftOutRecord::of(&self.left_out);
             out.record(&Event::Summary { added, unchanged, retracted, refused, skipped, left_out })?;
             return out.flush();
+        }
+        for line in self.omitted.lines() {
+            out.note(format_args!("left out {}", printable(&line)))?;
         }
         tell_problems(&self.skipped, &self.refused, &self.left_out, out)?;
         let skipped = if skipped > 0 { format!(", skipped {skipped}") } else { String::new() };
@@ -596,10 +643,21 @@ mod tests {
     }
 
     #[test]
-    fn a_title_made_from_a_file_name_fits() {
-        assert_eq!(file_name(Path::new("/a/b.md")), "b.md");
-        let long = file_name(Path::new(&"ä".repeat(200)));
-        assert!(long.len() <= synapsenet_proto::MAX_TITLE_BYTES);
+    fn a_document_without_text_is_passed_over_in_a_folder_and_refused_by_name() {
+        let of = |empty, retracted, is_asked| {
+            let response = rpc::AddDocumentResponse { empty, retracted, ..Default::default() };
+            document("a".into(), "file:///a".into(), response, is_asked)
+        };
+        assert!(matches!(of(true, 0, false), Stored::Skipped(_)));
+        assert!(matches!(of(true, 0, true), Stored::Refused(_)));
+        assert!(matches!(of(true, 1, true), Stored::Document { .. }));
+        assert!(matches!(of(false, 0, true), Stored::Document { .. }));
+    }
+
+    #[test]
+    fn an_encoding_is_known_before_anything_is_read() {
+        assert!(parse_encoding("Windows-1252").is_ok());
+        assert!(parse_encoding("klingon").unwrap_err().contains("windows-1252"));
     }
 
     #[test]

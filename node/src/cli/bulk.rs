@@ -149,7 +149,9 @@ impl<R: Read> Lines<R> {
         // A byte order mark belongs to the file, not to its first line.
         let line =
             if self.number == 1 { line.strip_prefix("\u{feff}".as_bytes()).unwrap_or(line) } else { line };
-        let text = std::str::from_utf8(line).map_err(|_| "the line is not UTF-8".to_owned());
+        let text = std::str::from_utf8(line).map_err(|_| {
+            "the line is not UTF-8: name the encoding, as with --encoding windows-1252".to_owned()
+        });
         Ok(Some((self.number, text)))
     }
 }

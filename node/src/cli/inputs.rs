@@ -5,13 +5,12 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use synapsenet_proto::rpc::DocumentFormat;
-
+use super::decoded::decoded;
 use super::failure::Failure;
-use crate::calls::grains::MAX_DOCUMENT_BYTES;
-use crate::files::{self, Entry, LeftOut, Rules, SkipReason};
+use crate::calls::grains::{EncodingError, Format, MAX_DOCUMENT_BYTES, decode};
+use crate::files::{Entry, LeftOut, Rules, SkipReason};
 
-/// How much of a file is looked at to see whether it is text at all: as much as git looks at.
+/// How much of a file is looked at to see whether it is text at all, as much as git looks at.
 const SNIFF_BYTES: usize = 8000;
 
 /// One argument.
@@ -43,10 +42,10 @@ pub(crate) enum Item {
     Document {
         /// Its absolute path.
         path: PathBuf,
-        /// How it is to be read.
-        format: DocumentFormat,
         /// All of it.
-        text: String,
+        content: Vec<u8>,
+        /// Whether it was named on the command line, and not found in a folder.
+        is_asked: bool,
     },
     /// Nobody asked for this one in particular, and it is no text.
     Skipped(Problem),
@@ -107,7 +106,9 @@ impl Input {
 fn looks_like_path(text: &str) -> bool {
     let is_word = !text.is_empty() && !text.contains(char::is_whitespace);
     let named = Path::new(text).extension().is_some_and(|extension| {
-        ["txt", "md", "markdown", "html", "htm"].iter().any(|known| extension.eq_ignore_ascii_case(known))
+        ["txt", "md", "markdown", "html", "htm", "eml", "mbox", "ipynb"]
+            .iter()
+            .any(|known| extension.eq_ignore_ascii_case(known))
     });
     is_word && (named || text.starts_with(['/', '~']) || text.starts_with("./") || text.starts_with("../"))
 }
@@ -124,25 +125,29 @@ fn check(rules: &Rules, path: &Path, text: &str) -> Result<(), String> {
 ///
 /// # Errors
 /// The reason, or why it cannot be read.
-pub(crate) fn check_lines(rules: &Rules, path: &Path) -> Result<(), String> {
-    let beginning = files::read(path, MAX_DOCUMENT_BYTES as u64).map_err(|error| error.to_string())?;
+pub(crate) fn check_lines(rules: &Rules, encoding: &str, path: &Path) -> Result<(), String> {
+    let mut beginning = Vec::new();
+    let file = File::open(path).map_err(|error| error.to_string())?;
+    decoded(Box::new(file), encoding)
+        .and_then(|text| text.take(MAX_DOCUMENT_BYTES as u64).read_to_end(&mut beginning))
+        .map_err(|error| error.to_string())?;
     check(rules, path, &String::from_utf8_lossy(&beginning))
 }
 
 /// A file that was named on the command line.
-fn read_asked(rules: &Rules, path: PathBuf) -> Item {
-    match read_document(&path) {
-        Ok(text) => match check(rules, &path, &text) {
-            Ok(()) => Item::Document { format: format_of(&path), path, text },
+fn read_asked(rules: &Rules, encoding: &str, path: PathBuf) -> Item {
+    match read_document(&path, encoding) {
+        Ok((content, text)) => match check(rules, &path, &text) {
+            Ok(()) => Item::Document { path, content, is_asked: true },
             Err(reason) => refused(&path, reason),
         },
-        Err(Unreadable::NotText) => refused(&path, "it is not text in UTF-8"),
+        Err(Unreadable::NotText(reason)) => refused(&path, reason),
         Err(Unreadable::Other(reason)) => refused(&path, reason),
     }
 }
 
 /// What the walk through a folder came to: there, what is no text was hardly meant.
-fn read_found(rules: &Rules, entry: Entry) -> Item {
+fn read_found(rules: &Rules, encoding: &str, entry: Entry) -> Item {
     let path = match entry {
         Entry::Found { path, .. } => path,
         Entry::Skipped { path, reason: SkipReason::Secret(reason) } => {
@@ -151,15 +156,29 @@ fn read_found(rules: &Rules, entry: Entry) -> Item {
         Entry::Skipped { path, reason } => return skipped(&path, &reason.to_string()),
         Entry::Refused { path, reason } => return refused(&path, reason),
     };
-    match read_document(&path) {
-        Ok(text) if text.trim().is_empty() => skipped(&path, "it is empty"),
-        Ok(text) => match check(rules, &path, &text) {
-            Ok(()) => Item::Document { format: format_of(&path), path, text },
+    match read_document(&path, encoding) {
+        Ok((_, text)) if text.trim().is_empty() => skipped(&path, "it is empty"),
+        Ok((content, text)) => match check(rules, &path, &text) {
+            Ok(()) => Item::Document { path, content, is_asked: false },
             Err(reason) => skipped(&path, &reason),
         },
-        Err(Unreadable::NotText) => skipped(&path, "it is not text in UTF-8"),
+        Err(Unreadable::NotText(reason)) => skipped(&path, &reason.to_string()),
         Err(Unreadable::Other(reason)) => refused(&path, reason),
     }
+}
+
+/// The bytes of a file, and its text.
+fn read_document(path: &Path, encoding: &str) -> Result<(Vec<u8>, String), Unreadable> {
+    let file = File::open(path)?;
+    let size = file.metadata()?.len();
+    let content = read_bytes(file, size, encoding)?;
+    let format = Format::of_name(&path.to_string_lossy());
+    let text = match format.is_text() {
+        true => decode(&content, encoding, format == Format::Html).map_err(Unreadable::NotText)?,
+        // Its parts may have an encoding each: the node decodes them.
+        false => String::from_utf8_lossy(&content).into_owned(),
+    };
+    Ok((content, text))
 }
 
 /// How many items [`read_all`] will give, without what is only counted.
@@ -171,20 +190,26 @@ pub(crate) fn count(rules: &Rules, inputs: &[Input]) -> u64 {
     inputs.iter().map(count).sum()
 }
 
-/// Reads each input and hands it to `each`, until that says that it wants no more.
-pub(crate) fn read_all(rules: &Rules, inputs: Vec<Input>, mut each: impl FnMut(Item) -> bool) {
+/// Reads each input and hands it to `each`, until that says that it wants no more. `encoding` is the label of the encoding of
+/// texts; empty for finding it out.
+pub(crate) fn read_all(
+    rules: &Rules,
+    encoding: &str,
+    inputs: Vec<Input>,
+    mut each: impl FnMut(Item) -> bool,
+) {
     for input in inputs {
         let wanted = match input {
             Input::Text(text) => each(Item::Text { name: "text", text }),
-            Input::Stdin => each(read_stream("stdin", io::stdin().lock())),
+            Input::Stdin => each(read_stream("stdin", io::stdin().lock(), encoding)),
             Input::Pipe(path) => each(match File::open(&path) {
-                Ok(file) => read_stream("stdin", file),
+                Ok(file) => read_stream("stdin", file, encoding),
                 Err(error) => refused(&path, error),
             }),
-            Input::File(path) => each(read_asked(rules, path)),
+            Input::File(path) => each(read_asked(rules, encoding, path)),
             Input::Folder(folder) => {
                 let mut walk = rules.walk(&folder);
-                walk.by_ref().all(|entry| each(read_found(rules, entry)))
+                walk.by_ref().all(|entry| each(read_found(rules, encoding, entry)))
                     && each(Item::LeftOut(walk.left_out()))
             }
         };
@@ -199,11 +224,13 @@ fn kept_back(reason: &str) -> String {
     format!("{reason} (--include-secrets takes it)")
 }
 
-fn read_stream(name: &'static str, input: impl Read) -> Item {
+fn read_stream(name: &'static str, input: impl Read, encoding: &str) -> Item {
     let problem = |reason: String| Item::Refused(Problem { name: name.to_owned(), reason });
-    match read_text(input, 0) {
+    let text = read_bytes(input, 0, encoding)
+        .and_then(|bytes| decode(&bytes, encoding, false).map_err(Unreadable::NotText));
+    match text {
         Ok(text) => Item::Text { name, text },
-        Err(Unreadable::NotText) => problem("it is not text in UTF-8".to_owned()),
+        Err(Unreadable::NotText(reason)) => problem(reason.to_string()),
         Err(Unreadable::Other(reason)) => problem(reason),
     }
 }
@@ -217,8 +244,8 @@ fn skipped(path: &Path, reason: &str) -> Item {
 }
 
 enum Unreadable {
-    /// Bytes that are no text.
-    NotText,
+    /// Bytes that are no text, or not known as one.
+    NotText(EncodingError),
     /// Anything else.
     Other(String),
 }
@@ -229,25 +256,16 @@ impl From<io::Error> for Unreadable {
     }
 }
 
-fn read_document(path: &Path) -> Result<String, Unreadable> {
-    let file = File::open(path)?;
-    let size = file.metadata()?.len();
-    read_text(file, size)
-}
-
-/// Reads text of at most [`MAX_DOCUMENT_BYTES`]. Whether it is text at all is seen first, so that a film is called no
-/// text and not a text that is too long. `size` is what the file system says, 0 when it says nothing.
-fn read_text(mut input: impl Read, size: u64) -> Result<String, Unreadable> {
+/// Reads at most [`MAX_DOCUMENT_BYTES`]. Whether it is text at all is seen first, so that a film is called no text and not a
+/// text that is too long. `size` is what the file system says, 0 when it says nothing.
+fn read_bytes(mut input: impl Read, size: u64, encoding: &str) -> Result<Vec<u8>, Unreadable> {
     let mut bytes = Vec::with_capacity(size.min(MAX_DOCUMENT_BYTES as u64) as usize + 1);
     Read::by_ref(&mut input).take(SNIFF_BYTES as u64).read_to_end(&mut bytes)?;
-    let cut = bytes.len() == SNIFF_BYTES;
-    let is_text = match std::str::from_utf8(&bytes) {
-        Ok(_) => true,
-        // A character that the look stopped in the middle of is no fault.
-        Err(error) => error.error_len().is_none() && cut,
-    };
-    if !is_text || bytes.contains(&0) {
-        return Err(Unreadable::NotText);
+    // Only UTF-16 has zeros in its letters, and says so by its mark or is named.
+    let may_have_zeros =
+        !encoding.is_empty() || bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff");
+    if bytes.contains(&0) && !may_have_zeros {
+        return Err(Unreadable::NotText(EncodingError::NotText));
     }
     let rest = (MAX_DOCUMENT_BYTES + 1 - bytes.len()) as u64;
     input.take(rest).read_to_end(&mut bytes)?;
@@ -255,20 +273,7 @@ fn read_text(mut input: impl Read, size: u64) -> Result<String, Unreadable> {
         let most = indicatif::HumanBytes(MAX_DOCUMENT_BYTES as u64);
         return Err(Unreadable::Other(format!("it is larger than {most}: split it, or use --lines")));
     }
-    if bytes.contains(&0) {
-        return Err(Unreadable::NotText);
-    }
-    let text = String::from_utf8(bytes).map_err(|_| Unreadable::NotText)?;
-    Ok(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text))
-}
-
-fn format_of(path: &Path) -> DocumentFormat {
-    let extension = path.extension().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
-    match extension.as_str() {
-        "md" | "markdown" => DocumentFormat::Markdown,
-        "html" | "htm" => DocumentFormat::Html,
-        _ => DocumentFormat::Plain,
-    }
+    Ok(bytes)
 }
 
 #[cfg(test)]
@@ -281,7 +286,7 @@ mod tests {
 
     fn names(rules: &Rules, folder: &Path) -> (Vec<String>, Vec<String>, Vec<String>) {
         let (mut documents, mut skipped, mut refused) = (vec![], vec![], vec![]);
-        read_all(rules, vec![Input::Folder(folder.to_owned())], |item| {
+        read_all(rules, "", vec![Input::Folder(folder.to_owned())], |item| {
             let name = |path: &Path| path.file_name().unwrap().to_str().unwrap().to_owned();
             match item {
                 Item::Document { path, .. } => documents.push(name(&path)),
@@ -351,13 +356,22 @@ mod tests {
     }
 
     #[test]
-    fn a_character_across_the_border_of_the_first_look_is_text() {
-        let text = format!("{}é and more", "x".repeat(SNIFF_BYTES - 1));
-        assert_eq!(read_text(text.as_bytes(), 0).ok(), Some(text));
-        assert!(matches!(read_text(&b"caf\xc3"[..], 0), Err(Unreadable::NotText)));
-        assert_eq!(read_text("\u{feff}bom".as_bytes(), 0).ok().as_deref(), Some("bom"));
+    fn what_is_no_text_is_seen_at_its_beginning_and_another_encoding_is_named_as_the_way_out() {
+        let read = |bytes: &[u8], encoding: &str| read_bytes(bytes, 0, encoding).is_ok();
         let late_nul = [vec![b'x'; SNIFF_BYTES], vec![0]].concat();
-        assert!(matches!(read_text(late_nul.as_slice(), 0), Err(Unreadable::NotText)));
+        assert!(!read(b"\0\0film", "") && read(b"\xff\xfea\0", "") && read(b"a\0", "utf-16le"));
+        let text = |bytes: &[u8], encoding: &str| match read_stream("stdin", bytes, encoding) {
+            Item::Text { text, .. } => Ok(text),
+            Item::Refused(problem) => Err(problem.reason),
+            _ => panic!("a stream is a text or refused"),
+        };
+        assert!(text(&late_nul, "").is_err());
+        assert_eq!(text("\u{feff}bom".as_bytes(), "").as_deref(), Ok("bom"));
+        assert_eq!(text(b"\xff\xfea\0", "").as_deref(), Ok("a"));
+        assert_eq!(text(b"caf\xe9", "latin1").as_deref(), Ok("café"));
+        assert!(text(b"caf\xe9", "").unwrap_err().contains("--encoding windows-1252"));
+        let border = format!("{}é and more", "x".repeat(SNIFF_BYTES - 1));
+        assert_eq!(text(border.as_bytes(), ""), Ok(border));
     }
 
     #[test]
@@ -365,8 +379,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("film.bin");
         std::fs::write(&path, b"\0").unwrap();
-        assert!(matches!(read_asked(&rules(false), path), Item::Refused(_)));
-        assert!(matches!(read_asked(&rules(false), dir.path().join("gone")), Item::Refused(_)));
+        assert!(matches!(read_asked(&rules(false), "", path), Item::Refused(_)));
+        assert!(matches!(read_asked(&rules(false), "", dir.path().join("gone")), Item::Refused(_)));
     }
 
     #[test]
@@ -382,10 +396,12 @@ mod tests {
             (documents, skipped),
             (vec!["note.md".to_owned()], vec!["laptop.md".into(), "server.key".into()])
         );
-        let Item::Refused(Problem { reason, .. }) = read_asked(&rules(false), key.clone()) else { panic!() };
+        let Item::Refused(Problem { reason, .. }) = read_asked(&rules(false), "", key.clone()) else {
+            panic!()
+        };
         assert!(reason.contains("--include-secrets"), "{reason}");
         assert_eq!(names(&rules(true), &root).0.len(), 3);
-        assert!(matches!(read_asked(&rules(true), key), Item::Document { .. }));
+        assert!(matches!(read_asked(&rules(true), "", key), Item::Document { .. }));
     }
 
     #[test]
@@ -400,6 +416,6 @@ mod tests {
             let (documents, _, refused) = names(&rules(true), &folder);
             assert_eq!((documents.len(), refused.len()), (0, 1), "{}", folder.display());
         }
-        assert!(matches!(read_asked(&rules(false), root.join("mesh.json")), Item::Refused(_)));
+        assert!(matches!(read_asked(&rules(false), "", root.join("mesh.json")), Item::Refused(_)));
     }
 }

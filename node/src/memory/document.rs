@@ -1,8 +1,22 @@
-//! Documents: read as plain text, Markdown or HTML, split into chunks that the model reads whole, and kept in step
-//! with their source.
+//! Documents: read as what they are, split into chunks that the model reads whole, and kept in step with their source.
 
+mod address;
+mod blobs;
+mod elements;
+mod encoding;
+mod format;
+mod front_matter;
 mod html;
+mod left_out;
+mod links;
+mod mail;
+mod markdown;
+mod notebook;
 mod read;
+mod table;
+mod title;
+mod writer;
+mod yaml;
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -10,19 +24,22 @@ use std::sync::Arc;
 use futures::{StreamExt, TryStreamExt};
 use synapsenet_index::{Model, Section, Tokenizer, split};
 use synapsenet_proto::{
-    Draft, Grain, GrainId, Identity, MAX_SOURCE_URI_BYTES, MAX_TEXT_BYTES, MAX_TITLE_BYTES, Refusal, Source,
+    Draft, Grain, GrainId, Identity, MAX_SOURCE_URI_BYTES, MAX_TAG_BYTES, MAX_TAGS, MAX_TEXT_BYTES,
+    MAX_TITLE_BYTES, Refusal, Source,
 };
 use synapsenet_storage::{Record, StorageError};
 
 use crate::blocking::blocking;
 use crate::memory::Memory;
 use crate::memory::ingest::{Ingest, IngestError, Put, now_ms};
-use html::HtmlError;
-pub(crate) use read::Format;
-use read::read;
+pub(crate) use encoding::{EncodingError, decode, is_label};
+pub(crate) use format::Format;
+use left_out::LeftOut;
+pub(crate) use left_out::Omission;
+pub(crate) use read::MAX_DOCUMENT_BYTES;
+use read::{ReadError, Reading, prepend, read};
+use title::file_name;
 
-/// A whole document: a thick book is 2 MiB.
-pub(crate) const MAX_DOCUMENT_BYTES: usize = 4 << 20;
 /// Chunks of one document that are being stored at the same time.
 const MAX_PUTS_IN_FLIGHT: usize = 256;
 /// Tokens that a title leaves to the text at least, however long the title is.
@@ -31,12 +48,16 @@ const MIN_CHUNK_TOKENS: usize = 64;
 /// A document to be remembered.
 #[derive(Debug)]
 pub(crate) struct Document {
-    /// What it says besides its text: topic, tags, language, title. The text of the draft is the whole document.
+    /// What is said of it: topic, tags, language, title. The draft has no text.
     pub draft: Draft,
+    /// All of it.
+    pub content: Vec<u8>,
     /// Names the document.
     pub uri: String,
-    /// How it is read.
-    pub format: Format,
+    /// How it is read; as its name says where that is not given.
+    pub format: Option<Format>,
+    /// The label of its encoding; empty where it is to be found out.
+    pub encoding: String,
     /// Whether its grains may leave the node.
     pub share: bool,
 }
@@ -52,6 +73,8 @@ pub(crate) struct Added {
     pub unchanged: u32,
     /// Chunks of an earlier version that the document no longer has.
     pub retracted: u32,
+    /// What of the document is in no chunk.
+    pub left_out: Vec<Omission>,
 }
 
 /// Why a document was not added.
@@ -60,9 +83,9 @@ pub(crate) enum DocumentError {
     /// The document as a whole breaks a rule.
     #[error("{0}")]
     Refused(String),
-    /// It is a page that cannot be read.
+    /// It cannot be read.
     #[error(transparent)]
-    Html(#[from] HtmlError),
+    Unreadable(#[from] ReadError),
     /// A chunk was not stored.
     #[error(transparent)]
     Ingest(#[from] IngestError),
@@ -72,7 +95,7 @@ pub(crate) enum DocumentError {
 }
 
 /// Splits a document into what `model` reads whole, stores the chunks that are new, and retracts those of an earlier version that went. Adding it
-/// again after an error goes on where it broke off.
+/// again after an error goes on where it broke off. One without any text has no chunks.
 ///
 /// # Errors
 /// [`DocumentError`].
@@ -88,14 +111,10 @@ pub(crate) async fn add(
     let uri = document.uri.clone();
     let author = identity.author();
     let max_tokens = model.max_tokens();
-    let drafts = blocking(move || chunk(document, &tokenizer, max_tokens)).await?;
+    let (drafts, left_out) = blocking(move || chunk(document, &tokenizer, max_tokens)).await?;
     let before = blocking(move || memory.store.view()?.chunks_of(author, &uri)).await?;
-    // A document that lost its text is an edited one; one that never had any is a mistake.
-    if drafts.is_empty() && before.is_empty() {
-        return Err(DocumentError::Refused("the document has no text".into()));
-    }
 
-    let mut added = Added::default();
+    let mut added = Added { left_out: left_out.into_list(), ..Added::default() };
     let mut kept = HashSet::new();
     let puts = drafts.into_iter().map(|draft| put_chunk(ingest, &identity, draft, share));
     let mut puts = futures::stream::iter(puts).buffered(MAX_PUTS_IN_FLIGHT);
@@ -127,7 +146,7 @@ pub(crate) async fn retract(
 }
 
 fn check(document: &Document) -> Result<(), DocumentError> {
-    let bytes = document.draft.text.len();
+    let bytes = document.content.len();
     if bytes > MAX_DOCUMENT_BYTES {
         let reason =
             format!("the document has {bytes} bytes; at most {MAX_DOCUMENT_BYTES} are allowed: split it");
@@ -153,50 +172,109 @@ async fn put_chunk(
     })
 }
 
-/// Reads and splits a document into the drafts of its grains.
-fn chunk(document: Document, tokenizer: &Tokenizer, max_tokens: usize) -> Result<Vec<Draft>, DocumentError> {
-    let Document { draft, uri, format, .. } = document;
-    let sections = read(&draft.text, format)?;
+/// Reads and splits a document into the drafts of its grains, and names what is in none.
+fn chunk(
+    document: Document,
+    tokenizer: &Tokenizer,
+    max_tokens: usize,
+) -> Result<(Vec<Draft>, LeftOut), DocumentError> {
+    let Document { draft, content, uri, format, encoding, .. } = document;
+    let name = file_name(&uri);
+    let format = format.unwrap_or_else(|| Format::of_name(&name));
+    let Reading { title, tags, mut sections, mut left_out } = read(&content, format, &encoding)?;
+    drop(content);
+    let names = [draft.title.as_str(), &title, title::of_file(&name)];
+    let document = names.iter().find(|name| !name.trim().is_empty()).copied().unwrap_or_default();
+    keep_long_titles(document, &mut sections);
+    let titles: Vec<String> =
+        sections.iter().map(|section| title::title(document, &section.headings)).collect();
     // The model reads the title before the text, so each chunk leaves room for the longest one.
-    let title_tokens = sections.iter().map(|section| tokenizer.count(&title_of(&draft.title, section))).max();
+    let title_tokens = titles.iter().map(|title| tokenizer.count(title)).max();
     let room = max_tokens.saturating_sub(title_tokens.unwrap_or(0)).max(MIN_CHUNK_TOKENS.min(max_tokens));
-    let mime = match format {
-        Format::Plain => "",
-        Format::Markdown => "text/markdown",
-        Format::Html => "text/html",
-    };
-    let base = Draft { text: String::new(), mime: mime.to_owned(), ..draft };
+    let tags = all_tags(draft.tags, tags, &mut left_out);
+    let base = Draft { mime: format.mime().to_owned(), tags, title: String::new(), ..draft };
     let drafts = split(&sections, tokenizer, room, MAX_TEXT_BYTES)
         .into_iter()
         .map(|chunk| Draft {
-            title: title(&base.title, &chunk.heading),
+            title: titles[chunk.section].clone(),
             text: chunk.text,
             source: Some(Source { uri: uri.clone(), ordinal: chunk.ordinal }),
             ..base.clone()
         })
         .collect();
-    Ok(drafts)
+    Ok((drafts, left_out))
 }
 
-fn title_of(document: &str, section: &Section) -> String {
-    title(document, &section.headings.join(" > "))
+/// Puts what does not fit a title into the text: each heading once, in the first section below it.
+fn keep_long_titles(document: &str, sections: &mut [Section]) {
+    let mut above: Vec<Arc<str>> = Vec::new();
+    for section in sections.iter_mut() {
+        let headings = section.headings.clone();
+        let known = headings.iter().zip(&above).take_while(|(heading, above)| heading == above).count();
+        if !title::fits(document, &headings) && known < headings.len() {
+            let lines: Vec<String> = headings[known..].iter().map(|heading| heading.to_string()).collect();
+            prepend(std::slice::from_mut(section), &lines);
+        }
+        above = headings;
+    }
+    if document.len() > MAX_TITLE_BYTES
+        && let Some(first) = sections.first_mut()
+    {
+        prepend(std::slice::from_mut(first), &[document.to_owned()]);
+    }
 }
 
-/// The title of a chunk: its headings, or that of the document where it has none.
-fn title(document: &str, headings: &str) -> String {
-    let title = if headings.is_empty() { document } else { headings };
-    let title: String = title.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-    title[..title.floor_char_boundary(MAX_TITLE_BYTES)].to_owned()
+/// The tags that were asked for and those that the document gives itself, as far as there may be so many.
+fn all_tags(mut tags: Vec<String>, own: Vec<String>, left_out: &mut LeftOut) -> Vec<String> {
+    for tag in own {
+        if tags.contains(&tag) {
+            continue;
+        }
+        if tag.len() > MAX_TAG_BYTES || tag.chars().any(char::is_control) {
+            left_out.add(format!("the tag {tag}"), "no tag is so long");
+        } else if tags.len() >= MAX_TAGS {
+            left_out.add(format!("the tag {tag}"), "a grain has at most 16 tags");
+        } else {
+            tags.push(tag);
+        }
+    }
+    tags
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn section(headings: &[&str], text: &str) -> Section {
+        let headings = headings.iter().map(|&heading| heading.into()).collect();
+        Section { headings, text: text.into(), headers: Vec::new() }
+    }
+
     #[test]
-    fn a_title_fits_its_limit_and_has_no_control_characters() {
-        assert_eq!(title("document", ""), "document");
-        assert_eq!(title("document", "a\nb"), "a b");
-        assert!(title(&"ä".repeat(300), "").len() <= MAX_TITLE_BYTES);
+    fn headings_that_no_title_has_room_for_are_text_once() {
+        let long = "w".repeat(200);
+        let mut sections = vec![
+            section(&[&long], "a"),
+            section(&[&long, &long.replace('w', "x")], "b"),
+            section(&[&long, &long.replace('w', "x")], "c"),
+        ];
+        keep_long_titles("doc", &mut sections);
+        assert_eq!(sections[0].text, "a");
+        assert_eq!(sections[1].text, format!("{}\n\nb", "x".repeat(200)));
+        assert_eq!(sections[2].text, "c");
+        keep_long_titles(&"d".repeat(300), &mut sections);
+        assert!(sections[0].text.starts_with(&"d".repeat(300)));
+    }
+
+    #[test]
+    fn tags_of_the_document_are_taken_as_far_as_there_is_room_and_the_rest_is_named() {
+        let mut left_out = LeftOut::default();
+        let own = (0..20).map(|n| n.to_string()).chain(["t".repeat(65)]).collect();
+        let tags = all_tags(vec!["3".into(), "mine".into()], own, &mut left_out);
+        assert_eq!(tags.len(), MAX_TAGS);
+        assert_eq!(tags[..3], ["3", "mine", "0"]);
+        let named = left_out.into_list();
+        assert_eq!(named.len(), 6, "{named:?}");
+        assert!(named[0].what.contains("15") && named[0].reason.contains("16"));
     }
 }

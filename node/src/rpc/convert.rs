@@ -9,7 +9,7 @@ use tokio_stream::wrappers::errors::BroadcastStreamRecvError;
 
 use crate::calls::authors::{AuthorReport, Whose};
 use crate::calls::error::invalid;
-use crate::calls::grains::{Emergence, Format, Stored};
+use crate::calls::grains::{Emergence, Format, Omission, Stored};
 use crate::calls::many::Tally;
 use crate::calls::models::Presence;
 use crate::calls::report::{MeshReport, ModelReport, Report, Warning};
@@ -131,15 +131,23 @@ pub(super) fn read_draft(draft: Option<rpc::Draft>) -> Result<Draft, CallError> 
     Ok(Draft::try_from(draft)?)
 }
 
-pub(super) fn read_format(format: rpc::DocumentFormat) -> Result<Format, CallError> {
-    match format {
-        rpc::DocumentFormat::Plain => Ok(Format::Plain),
-        rpc::DocumentFormat::Markdown => Ok(Format::Markdown),
-        rpc::DocumentFormat::Html => Ok(Format::Html),
-        rpc::DocumentFormat::Unspecified => {
-            Err(invalid("the document's format is not given: say plain, Markdown or HTML"))
-        }
+/// How a document is to be read; none where its name is to say it.
+pub(super) fn read_format(format: i32) -> Result<Option<Format>, CallError> {
+    match rpc::DocumentFormat::try_from(format) {
+        Ok(rpc::DocumentFormat::Plain) => Ok(Some(Format::Plain)),
+        Ok(rpc::DocumentFormat::Markdown) => Ok(Some(Format::Markdown)),
+        Ok(rpc::DocumentFormat::Html) => Ok(Some(Format::Html)),
+        Ok(rpc::DocumentFormat::Mail) => Ok(Some(Format::Mail)),
+        Ok(rpc::DocumentFormat::Mailbox) => Ok(Some(Format::Mailbox)),
+        Ok(rpc::DocumentFormat::Notebook) => Ok(Some(Format::Notebook)),
+        Ok(rpc::DocumentFormat::Unspecified) => Ok(None),
+        Err(_) => Err(invalid(format!("there is no format {format}: leave it out, and the name says it"))),
     }
+}
+
+/// What of a document is in no chunk.
+pub(super) fn omission_message(Omission { what, reason }: Omission) -> rpc::Omission {
+    rpc::Omission { what, reason: reason.to_owned() }
 }
 
 /// Reads the place where the page before ended; empty for the first page.

@@ -51,9 +51,13 @@ struct Plan {
 ///
 /// # Errors
 /// When it cannot be told.
-pub(super) fn run(inputs: Vec<Input>, rules: &Rules, out: &mut Output) -> Result<Exit, Failure> {
+pub(super) fn run(
+    inputs: Vec<Input>,
+    (rules, encoding): (&Rules, &str),
+    out: &mut Output,
+) -> Result<Exit, Failure> {
     let (mut plan, mut told) = (Plan::default(), Ok(()));
-    inputs::read_all(rules, inputs, |item| {
+    inputs::read_all(rules, encoding, inputs, |item| {
         told = plan.take(item, out);
         told.is_ok()
     });
@@ -66,9 +70,9 @@ impl Plan {
     fn take(&mut self, item: Item, out: &mut Output) -> Result<(), Failure> {
         match item {
             Item::Text { name, text } => self.would_add(name, name, text.len() as u64, None, out),
-            Item::Document { path, text, .. } => {
+            Item::Document { path, content, .. } => {
                 let found = Found::at(&path).ok();
-                let bytes = found.as_ref().map_or(text.len() as u64, |found| found.size);
+                let bytes = found.as_ref().map_or(content.len() as u64, |found| found.size);
                 let modified = found.and_then(|found| found.modified);
                 self.would_add(&path.display().to_string(), &file_uri(&path), bytes, modified, out)
             }

@@ -1,121 +1,271 @@
-//! HTML read as the Markdown that says the same.
+//! How is HTML read? By its tags, one after the other, as they come: no tree is built, so that no page is too deep, and what is left
+//! open costs nothing.
 //!
-//! The converter calls itself for every element inside another, and the parser before it repeats what is left open. So a
-//! page is first written anew as one that nests no deeper than pages for people do and closes all that it opens; then what
-//! both of them cost grows with its size alone.
+//! What a browser does not show is left out without a word (scripts, styles, comments); menus are left out and named.
 
 use std::cell::RefCell;
-use std::io;
-use std::time::{Duration, Instant};
 
 use html5ever::tendril::StrTendril;
 use html5ever::tokenizer::states::RawKind;
 use html5ever::tokenizer::{BufferQueue, Tag, TagKind, Token, TokenSink, TokenSinkResult, Tokenizer};
 
-/// Elements within each other; the tags of deeper ones are left out, their text is not. Pages for people have some tens.
-const MAX_DEPTH: usize = 100;
-/// How far up the end of an element looks for its beginning.
-const MAX_LOOK: usize = 256;
-/// How long one page may take. The largest that is no attack takes a second.
-const MAX_READ: Duration = Duration::from_secs(10);
+use super::read::{Clock, ReadError};
+use super::writer::Writer;
+
 /// Bytes between two looks at the clock.
 const STEP_BYTES: usize = 4096;
-/// Stack of the converter in bytes: some kilobytes for each of [`MAX_DEPTH`] elements, and as many that they imply.
-const STACK_BYTES: usize = 64 << 20;
+/// The longest title of a page; what is longer is text.
+const MAX_TITLE: usize = 1024;
 
-/// Nothing in these is text of the page.
-const LEFT_OUT: [&str; 9] =
-    ["script", "style", "noscript", "template", "svg", "nav", "head", "iframe", "noframes"];
-/// Of the attributes, what the text depends on.
-const ATTRIBUTES: [&str; 4] = ["href", "alt", "title", "start"];
-/// Elements without an end.
-const VOID: [&str; 9] = ["br", "hr", "img", "wbr", "input", "link", "meta", "area", "col"];
-/// Elements that another one of their kind ends, so that they do not nest.
-const ENDED_BY_THE_NEXT: [&str; 15] = [
-    "p", "li", "dt", "dd", "tr", "td", "th", "thead", "tbody", "tfoot", "caption", "colgroup", "html",
-    "head", "body",
+/// Nothing in these is shown, and their content is no HTML.
+const RAW: [&str; 6] = ["script", "style", "noscript", "iframe", "noframes", "noembed"];
+/// Elements that begin and end a paragraph.
+const BLOCKS: [&str; 32] = [
+    "address",
+    "article",
+    "aside",
+    "blockquote",
+    "body",
+    "center",
+    "details",
+    "dialog",
+    "div",
+    "dl",
+    "fieldset",
+    "figcaption",
+    "figure",
+    "footer",
+    "form",
+    "frameset",
+    "head",
+    "header",
+    "hgroup",
+    "hr",
+    "html",
+    "main",
+    "object",
+    "p",
+    "search",
+    "section",
+    "select",
+    "summary",
+    "svg",
+    "template",
+    "textarea",
+    "video",
 ];
-/// Elements that the parser opens again in every block that begins before they end (HTML, section 13.2.4.3).
-const FORMATTING: [&str; 14] =
-    ["a", "b", "big", "code", "em", "font", "i", "nobr", "s", "small", "strike", "strong", "tt", "u"];
+/// Elements that begin and end a line.
+const LINES: [&str; 6] = ["caption", "dt", "legend", "optgroup", "option", "text"];
 
-/// Why a page was not read.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum HtmlError {
-    /// It takes longer than any page for people does.
-    #[error("it takes longer than {} s to read: save it as plain text", MAX_READ.as_secs())]
-    TooSlow,
-    /// The converter gave up.
-    #[error("its HTML cannot be read: save it as plain text")]
-    Unreadable,
-    /// There is no thread to read it with.
-    #[error("there is no thread to read it with: {0}")]
-    NoThread(#[from] io::Error),
+/// A page, or pieces of HTML between which something else is written.
+#[derive(Debug, Default)]
+pub(super) struct Page {
+    /// Where its text goes.
+    pub writer: Writer,
+    /// The title that stands in its head.
+    pub title: String,
+    /// Whether this is a page of its own, so that its title is one and its menus are none of its text.
+    is_whole: bool,
+    is_in_title: bool,
+    /// The element that is passed over, and how many of its name are open.
+    passed_over: Option<(String, usize)>,
+    /// Whether that had any text.
+    has_passed_text: bool,
+    /// Ends of menus and templates that are still to come: without one, they are not passed over.
+    ends_to_come: [usize; PASSED_OVER.len()],
 }
 
-/// The Markdown that says what the page says.
+/// What is passed over as a whole.
+const PASSED_OVER: [&str; 2] = ["nav", "template"];
+
+/// Reads a page.
 ///
 /// # Errors
-/// [`HtmlError`].
-pub(super) fn to_markdown(html: &str) -> Result<String, HtmlError> {
-    let page = flatten(html, MAX_READ)?;
-    std::thread::scope(|scope| {
-        let converting = std::thread::Builder::new().stack_size(STACK_BYTES).spawn_scoped(scope, || {
-            let converter = htmd::HtmlToMarkdown::builder().skip_tags(LEFT_OUT.to_vec()).build();
-            converter.convert(&page)
-        })?;
-        match converting.join() {
-            Ok(Ok(markdown)) => Ok(markdown),
-            Ok(Err(_)) | Err(_) => Err(HtmlError::Unreadable),
-        }
-    })
+/// [`ReadError::TooSlow`].
+pub(super) fn read_html(html: &str, page: &mut Page, clock: &Clock) -> Result<(), ReadError> {
+    page.is_whole = true;
+    let lower = html.to_ascii_lowercase();
+    page.ends_to_come = PASSED_OVER.map(|name| lower.matches(&format!("</{name}")).count());
+    page.read(html, clock)?;
+    page.end_fragment();
+    page.is_whole = false;
+    Ok(())
 }
 
-/// Writes a page anew, within [`MAX_DEPTH`] and well nested.
-fn flatten(html: &str, limit: Duration) -> Result<String, HtmlError> {
-    let start = Instant::now();
-    let tokenizer = Tokenizer::new(Flattener::default(), Default::default());
-    let input = BufferQueue::default();
-    let mut rest = html;
-    while !rest.is_empty() {
-        let (step, after) = rest.split_at(rest.ceil_char_boundary(STEP_BYTES.min(rest.len())));
-        input.push_back(StrTendril::from_slice(step));
-        // It stops at the end of a script, which is not run here.
-        while !input.is_empty() {
-            let _ = tokenizer.feed(&input);
+impl Page {
+    /// Reads HTML, which may go on later.
+    ///
+    /// # Errors
+    /// [`ReadError::TooSlow`].
+    pub fn read(&mut self, html: &str, clock: &Clock) -> Result<(), ReadError> {
+        let tokenizer = Tokenizer::new(Sink { page: RefCell::new(std::mem::take(self)) }, Default::default());
+        let input = BufferQueue::default();
+        let mut rest = html;
+        let mut result = Ok(());
+        while !rest.is_empty() && result.is_ok() {
+            let (step, after) = rest.split_at(rest.ceil_char_boundary(STEP_BYTES.min(rest.len())));
+            input.push_back(StrTendril::from_slice(step));
+            // It stops at the end of a script, which is not run here.
+            while !input.is_empty() {
+                let _ = tokenizer.feed(&input);
+            }
+            result = clock.check();
+            rest = after;
         }
-        if start.elapsed() > limit {
-            return Err(HtmlError::TooSlow);
-        }
-        rest = after;
+        tokenizer.end();
+        *self = tokenizer.sink.page.into_inner();
+        result
     }
-    tokenizer.end();
-    Ok(tokenizer.sink.page.into_inner().text)
+
+    /// Ends what is left open: an element that is passed over ends with the piece of HTML that it stands in.
+    pub fn end_fragment(&mut self) {
+        if let Some((name, _)) = self.passed_over.take()
+            && std::mem::take(&mut self.has_passed_text)
+            && name == "nav"
+        {
+            self.writer.left_out.add("a menu (<nav>)", "it is no text of the page");
+        }
+        self.is_in_title = false;
+    }
+
+    fn take_text(&mut self, text: &str) {
+        if self.passed_over.is_some() {
+            self.has_passed_text |= !text.trim().is_empty();
+        } else if self.is_in_title && self.title.len() + text.len() <= MAX_TITLE {
+            self.title.push_str(text);
+        } else {
+            self.writer.flow(text);
+        }
+    }
+
+    fn take_tag(&mut self, tag: &Tag) -> TokenSinkResult<()> {
+        let name = &*tag.name;
+        let is_start = tag.kind == TagKind::StartTag;
+        if let Some(place) = PASSED_OVER.iter().position(|known| *known == name).filter(|_| !is_start) {
+            self.ends_to_come[place] = self.ends_to_come[place].saturating_sub(1);
+        }
+        match &mut self.passed_over {
+            Some((passed, open)) if passed == name => {
+                *open = if is_start { *open + 1 } else { *open - 1 };
+                if *open == 0 {
+                    self.end_fragment();
+                }
+            }
+            Some(_) => {}
+            None if is_start => return self.start(name, tag),
+            None => self.end(name),
+        }
+        TokenSinkResult::Continue
+    }
+
+    fn pass_over(&mut self, name: &str) {
+        self.passed_over = Some((name.to_owned(), 1));
+        self.has_passed_text = false;
+    }
+
+    fn start(&mut self, name: &str, tag: &Tag) -> TokenSinkResult<()> {
+        let attribute = |wanted: &str| {
+            let found = tag.attrs.iter().find(|attribute| &*attribute.name.local == wanted);
+            found.map_or("", |attribute| &*attribute.value)
+        };
+        if RAW.contains(&name) {
+            self.pass_over(name);
+            let is_script = name == "script";
+            return TokenSinkResult::RawData(if is_script { RawKind::ScriptData } else { RawKind::Rawtext });
+        }
+        if let Some(place) = PASSED_OVER.iter().position(|passed| *passed == name)
+            && self.is_whole
+            && self.ends_to_come[place] > 0
+        {
+            self.pass_over(name);
+            return TokenSinkResult::Continue;
+        }
+        let writer = &mut self.writer;
+        match name {
+            "title" if self.is_whole && self.title.is_empty() => {
+                self.is_in_title = true;
+                return TokenSinkResult::RawData(RawKind::Rcdata);
+            }
+            "h1" | "h2" | "h3" | "h4" | "h5" | "h6" => writer.start_heading(name.as_bytes()[1] - b'0'),
+            "br" => writer.break_line(),
+            "wbr" => {}
+            "pre" | "listing" => writer.start_kept_lines(),
+            "xmp" => {
+                writer.start_kept_lines();
+                return TokenSinkResult::RawData(RawKind::Rawtext);
+            }
+            "plaintext" if self.is_whole => {
+                writer.start_kept_lines();
+                return TokenSinkResult::Plaintext;
+            }
+            "textarea" => {
+                writer.start_block();
+                return TokenSinkResult::RawData(RawKind::Rcdata);
+            }
+            "ul" | "menu" | "dir" => writer.start_list(None),
+            "ol" => writer.start_list(Some(attribute("start").trim().parse().unwrap_or(1))),
+            "li" => writer.start_item(attribute("value").trim().parse().ok()),
+            "dd" => writer.start_marked_line(": "),
+            "table" => writer.start_table(),
+            "thead" => writer.set_header(true),
+            "tbody" | "tfoot" => writer.set_header(false),
+            "tr" => writer.start_row(),
+            "td" | "th" => writer.start_cell(name == "th"),
+            "a" => {
+                if writer.is_in_link() {
+                    writer.end_link();
+                }
+                writer.start_link(attribute("href"), attribute("title"), false);
+            }
+            "img" | "area" => {
+                let address = if name == "img" { attribute("src") } else { "" };
+                writer.start_link(address, attribute("title"), false);
+                writer.flow(attribute("alt"));
+                writer.end_picture();
+            }
+            "input" => match attribute("type").to_ascii_lowercase().as_str() {
+                "checkbox" | "radio" => {
+                    let is_checked = tag.attrs.iter().any(|attribute| &*attribute.name.local == "checked");
+                    writer.push(if is_checked { "[x] " } else { "[ ] " });
+                }
+                "hidden" | "password" | "file" | "image" => {}
+                _ => writer.flow(attribute("value")),
+            },
+            "rt" => writer.space(),
+            _ if BLOCKS.contains(&name) => writer.start_block(),
+            _ if LINES.contains(&name) => writer.end_line(),
+            _ => {}
+        }
+        TokenSinkResult::Continue
+    }
+
+    fn end(&mut self, name: &str) {
+        let writer = &mut self.writer;
+        match name {
+            "title" => self.is_in_title = false,
+            "h1" | "h2" | "h3" | "h4" | "h5" | "h6" => writer.end_heading(),
+            "pre" | "listing" | "xmp" | "plaintext" => writer.end_kept_lines(),
+            "ul" | "menu" | "dir" | "ol" => writer.end_list(),
+            "li" => writer.end_item(),
+            "dd" => writer.end_line(),
+            "table" => writer.end_table(),
+            "thead" => writer.set_header(false),
+            "tr" => writer.end_row(),
+            "caption" => writer.end_paragraph(),
+            "a" if writer.is_in_link() => writer.end_link(),
+            _ if BLOCKS.contains(&name) => writer.end_paragraph(),
+            _ if LINES.contains(&name) => writer.end_line(),
+            _ => {}
+        }
+    }
 }
 
 /// Takes the tokens of a page.
-#[derive(Default)]
-struct Flattener {
+struct Sink {
     page: RefCell<Page>,
 }
 
-/// The page that is being written.
-#[derive(Default)]
-struct Page {
-    text: String,
-    open: Vec<Open>,
-    /// How many of the open ones were written.
-    written: usize,
-    /// The element whose content is being passed over up to its end.
-    left_out: Option<String>,
-}
-
-struct Open {
-    name: String,
-    is_written: bool,
-}
-
-impl TokenSink for Flattener {
+impl TokenSink for Sink {
     type Handle = ();
 
     fn process_token(&self, token: Token, _: u64) -> TokenSinkResult<()> {
@@ -123,283 +273,14 @@ impl TokenSink for Flattener {
         match token {
             Token::TagToken(tag) => page.take_tag(&tag),
             Token::CharacterTokens(text) => {
-                page.push_text(&text);
-                TokenSinkResult::Continue
-            }
-            Token::EOFToken => {
-                page.close_from(0);
+                page.take_text(&text);
                 TokenSinkResult::Continue
             }
             Token::DoctypeToken(_)
             | Token::CommentToken(_)
             | Token::NullCharacterToken
+            | Token::EOFToken
             | Token::ParseError(_) => TokenSinkResult::Continue,
-        }
-    }
-}
-
-impl Page {
-    fn take_tag(&mut self, tag: &Tag) -> TokenSinkResult<()> {
-        let name = &*tag.name;
-        match tag.kind {
-            TagKind::EndTag if self.left_out.as_deref() == Some(name) => self.left_out = None,
-            TagKind::EndTag if self.left_out.is_none() => self.end(name),
-            TagKind::StartTag if self.left_out.is_none() => return self.start(tag),
-            TagKind::StartTag | TagKind::EndTag => {}
-        }
-        TokenSinkResult::Continue
-    }
-
-    fn start(&mut self, tag: &Tag) -> TokenSinkResult<()> {
-        let name = &*tag.name;
-        let raw = match name {
-            "script" => Some(RawKind::ScriptData),
-            "style" | "noscript" | "iframe" | "noframes" | "noembed" => Some(RawKind::Rawtext),
-            _ => None,
-        };
-        if let Some(kind) = raw {
-            self.left_out = Some(name.to_owned());
-            return TokenSinkResult::RawData(kind);
-        }
-        if !FORMATTING.contains(&name) && !VOID.contains(&name) {
-            self.close_formatting();
-        }
-        // What may stand in these is text alone.
-        let (name, answer) = match name {
-            "title" | "textarea" => (name, TokenSinkResult::RawData(RawKind::Rcdata)),
-            "xmp" => ("pre", TokenSinkResult::RawData(RawKind::Rawtext)),
-            "plaintext" => ("pre", TokenSinkResult::Plaintext),
-            _ => (name, TokenSinkResult::Continue),
-        };
-        let nests = !VOID.contains(&name) && !ENDED_BY_THE_NEXT.contains(&name);
-        let is_written = !nests || self.written < MAX_DEPTH;
-        if is_written {
-            self.push_tag(name, tag);
-        }
-        if nests {
-            self.open.push(Open { name: name.to_owned(), is_written });
-            self.written += usize::from(is_written);
-        }
-        answer
-    }
-
-    fn end(&mut self, name: &str) {
-        let name = if matches!(name, "xmp" | "plaintext") { "pre" } else { name };
-        if ENDED_BY_THE_NEXT.contains(&name) {
-            self.close_formatting();
-            return self.push_end(name);
-        }
-        let looked_at = self.open.len().saturating_sub(MAX_LOOK);
-        if let Some(place) = self.open[looked_at..].iter().rposition(|open| open.name == name) {
-            self.close_from(looked_at + place);
-        }
-    }
-
-    /// Closes the elements that the parser would open again. They are never below another, because these close them.
-    fn close_formatting(&mut self) {
-        let is_other = |open: &Open| !FORMATTING.contains(&open.name.as_str());
-        self.close_from(self.open.iter().rposition(is_other).map_or(0, |place| place + 1));
-    }
-
-    fn close_from(&mut self, place: usize) {
-        while self.open.len() > place {
-            let Some(Open { name, is_written }) = self.open.pop() else { return };
-            if is_written {
-                self.written -= 1;
-                self.push_end(&name);
-            }
-        }
-    }
-
-    fn push_tag(&mut self, name: &str, tag: &Tag) {
-        self.text.push('<');
-        self.text.push_str(name);
-        for attribute in tag.attrs.iter().filter(|attribute| ATTRIBUTES.contains(&&*attribute.name.local)) {
-            self.text.push(' ');
-            self.text.push_str(&attribute.name.local);
-            self.text.push_str("=\"");
-            self.push_escaped(&attribute.value);
-            self.text.push('"');
-        }
-        self.text.push('>');
-    }
-
-    fn push_end(&mut self, name: &str) {
-        self.text.push_str("</");
-        self.text.push_str(name);
-        self.text.push('>');
-    }
-
-    fn push_text(&mut self, text: &str) {
-        if self.left_out.is_none() {
-            self.push_escaped(text);
-        }
-    }
-
-    fn push_escaped(&mut self, text: &str) {
-        for c in text.chars() {
-            match c {
-                '&' => self.text.push_str("&amp;"),
-                '<' => self.text.push_str("&lt;"),
-                '>' => self.text.push_str("&gt;"),
-                '"' => self.text.push_str("&quot;"),
-                c => self.text.push(c),
-            }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    const TEXT: &str = "The attic fan has a motor.";
-
-    fn markdown(html: &str) -> String {
-        to_markdown(html).unwrap()
-    }
-
-    #[test]
-    fn what_nests_deeper_than_any_page_is_read_and_its_text_is_kept() {
-        let shapes = [
-            "blockquote",
-            "div",
-            "span",
-            "section",
-            "ul><li",
-            "ol><li",
-            "table><tr><td",
-            "b",
-            "i",
-            "a href=x",
-            "font size=1",
-            "details><summary",
-            "ruby><rt",
-            "dl><dd",
-            "p",
-            "li",
-            "button",
-            "pre",
-            "math",
-            "h1",
-            "fieldset",
-            "center",
-            "code",
-            "select><option",
-            "unheard-of",
-            "form",
-            "object",
-            "em><p",
-            "blockquote><p><b",
-        ];
-        for shape in shapes {
-            for times in [1, 99, 101, 600, 20_000] {
-                let open = format!("<{shape}>").repeat(times);
-                let names: Vec<&str> = shape.split("><").map(|tag| tag.split(' ').next().unwrap()).collect();
-                let close: String = names.iter().rev().map(|name| format!("</{name}>")).collect();
-                for page in [format!("{open}{TEXT}"), format!("{open}{TEXT}{}", close.repeat(times))] {
-                    let read = markdown(&page);
-                    assert!(read.contains(TEXT), "{times} times {shape}: {:?}", read.get(..200));
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn what_is_left_open_in_many_blocks_is_not_repeated_in_each() {
-        let open: String = (0..50).map(|n| format!("<font size={n}>")).collect();
-        let page = format!("{open}{}", "<p>word".repeat(50_000));
-        assert!(flatten(&page, MAX_READ).unwrap().len() < 2 * page.len());
-        assert_eq!(markdown(&page).matches("word").count(), 50_000);
-        let page: String = (0..50_000).map(|n| format!("<div><font size={n}>word</div>")).collect();
-        assert_eq!(markdown(&page).matches("word").count(), 50_000);
-    }
-
-    #[test]
-    fn a_page_that_takes_too_long_is_given_up() {
-        let page = "<p>word".repeat(STEP_BYTES);
-        assert!(matches!(flatten(&page, Duration::ZERO), Err(HtmlError::TooSlow)));
-    }
-
-    #[test]
-    fn a_page_for_people_is_read_as_before() {
-        let page = "<p>One <b>two</b> <a href='http://h/?a&amp;b'>three</a> &lt;four&gt;<br>five<ul><li>six<li>seven</ul>\
-                    <script>if (a < b) { '</p>' }</script><table><tr><th>a<th>b<tr><td>1<td>2</table><pre>x\n  y</pre>";
-        let expected =
-            htmd::HtmlToMarkdown::builder().skip_tags(LEFT_OUT.to_vec()).build().convert(page).unwrap();
-        assert_eq!(markdown(page), expected);
-    }
-
-    fn piece() -> impl Strategy<Value = String> {
-        let name = prop::sample::select(vec![
-            "div",
-            "p",
-            "b",
-            "a",
-            "table",
-            "tr",
-            "td",
-            "ul",
-            "li",
-            "pre",
-            "blockquote",
-            "script",
-            "style",
-            "title",
-            "textarea",
-            "xmp",
-            "plaintext",
-            "svg",
-            "math",
-            "template",
-            "select",
-            "option",
-            "frameset",
-            "body",
-            "head",
-            "html",
-            "ruby",
-            "rt",
-            "h1",
-            "br",
-            "img",
-            "caption",
-            "noscript",
-            "details",
-        ]);
-        let times = prop::sample::select(vec![1usize, 2, 3, 120, 400]);
-        let odd = prop::sample::select(vec![
-            "word",
-            "<!--",
-            "-->",
-            "<![CDATA[",
-            "]]>",
-            "&amp;",
-            "&#0;",
-            "&bogus",
-            "<",
-            "</",
-            "<?",
-            "\"",
-            "'",
-            "\0",
-            "<a b='",
-            "é",
-        ]);
-        prop_oneof![
-            (name.clone(), times.clone()).prop_map(|(name, times)| format!("<{name}>").repeat(times)),
-            (name, times).prop_map(|(name, times)| format!("</{name}>").repeat(times)),
-            odd.prop_map(str::to_owned),
-        ]
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig::with_cases(300))]
-        #[test]
-        fn a_page_of_any_shape_is_read(pieces in prop::collection::vec(piece(), 0..40)) {
-            prop_assert!(to_markdown(&pieces.concat()).is_ok());
         }
     }
 }

@@ -1,164 +1,174 @@
-//! A document as sections of plain text: Markdown without its marks, HTML as the Markdown that says the same.
+//! What does a document say? Its title, its tags, its text in sections, and what of it is left out.
+//!
+//! Each word that a person sees in the document is in its sections, in order, or is named among what is left out.
 
-use pulldown_cmark::{Event, Options, Parser, Tag, TagEnd};
+use std::time::{Duration, Instant};
+
 use synapsenet_index::Section;
 
-use super::html::{self, HtmlError};
+use super::blobs::without_blobs;
+use super::encoding::{EncodingError, decode};
+use super::format::Format;
+use super::front_matter::{FrontMatter, front_matter};
+use super::html::{Page, read_html};
+use super::left_out::LeftOut;
+use super::mail::{read_mail, read_mailbox};
+use super::markdown::read_markdown;
+use super::notebook::read_notebook;
+use crate::composed::composed;
 
-/// How a document is read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Format {
-    /// Paragraphs separated by blank lines.
-    Plain,
-    /// CommonMark with tables.
-    Markdown,
-    /// Read as the Markdown that says the same.
-    Html,
+/// How long one document may take. The largest that is no attack takes a second.
+const MAX_READ: Duration = Duration::from_secs(10);
+/// The most text that a document may have in bytes, also when it is packed: a thick book is 2 MiB.
+pub(crate) const MAX_DOCUMENT_BYTES: usize = 4 << 20;
+
+/// What a document says.
+#[derive(Debug, Default)]
+pub(super) struct Reading {
+    /// The title that it gives itself; may be empty.
+    pub title: String,
+    /// The tags that it gives itself, as they were written.
+    pub tags: Vec<String>,
+    /// Its text.
+    pub sections: Vec<Section>,
+    /// What is not in it.
+    pub left_out: LeftOut,
 }
 
-/// Reads a document into sections, each the text beneath one heading.
+/// Why a document was not read.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ReadError {
+    /// It takes longer than any document for people does.
+    #[error("it takes longer than {} s to read: save it as plain text", MAX_READ.as_secs())]
+    TooSlow,
+    /// It is too long.
+    #[error("its text has {0} bytes; at most {MAX_DOCUMENT_BYTES} are allowed: split it")]
+    TooLong(usize),
+    /// It is not what its name says.
+    #[error("{0}")]
+    Broken(&'static str),
+    /// It is no text, or it is not known in which encoding.
+    #[error(transparent)]
+    Encoding(#[from] EncodingError),
+}
+
+/// The time that is left for a document.
+#[derive(Debug)]
+pub(super) struct Clock(Instant);
+
+impl Clock {
+    /// A clock that gives a document this time.
+    pub fn start(limit: Duration) -> Self {
+        Self(Instant::now() + limit)
+    }
+
+    /// Gives up when the time is over.
+    ///
+    /// # Errors
+    /// [`ReadError::TooSlow`].
+    pub fn check(&self) -> Result<(), ReadError> {
+        if Instant::now() > self.0 { Err(ReadError::TooSlow) } else { Ok(()) }
+    }
+}
+
+/// Reads a document. `encoding` is a label, or empty for finding it out.
 ///
 /// # Errors
-/// [`HtmlError`].
-pub(super) fn read(text: &str, format: Format) -> Result<Vec<Section>, HtmlError> {
-    Ok(match format {
-        Format::Plain => vec![Section { headings: Vec::new(), text: text.to_owned() }],
-        Format::Markdown => read_markdown(text),
-        Format::Html => read_markdown(&html::to_markdown(text)?),
-    })
+/// [`ReadError`].
+pub(super) fn read(bytes: &[u8], format: Format, encoding: &str) -> Result<Reading, ReadError> {
+    let reading = read_within(bytes, format, encoding, &Clock::start(MAX_READ))?;
+    let text: usize = reading.sections.iter().map(|section| section.text.len()).sum();
+    if text > 2 * MAX_DOCUMENT_BYTES { Err(ReadError::TooLong(text)) } else { Ok(reading) }
 }
 
-/// Gathers the text of Markdown without its marks.
-#[derive(Default)]
-struct Reader {
-    sections: Vec<Section>,
-    /// Open headings, with their levels.
-    headings: Vec<(u8, String)>,
-    text: String,
-    in_heading: bool,
-    in_metadata: bool,
-}
-
-fn read_markdown(markdown: &str) -> Vec<Section> {
-    let options =
-        Options::ENABLE_TABLES | Options::ENABLE_STRIKETHROUGH | Options::ENABLE_YAML_STYLE_METADATA_BLOCKS;
-    let mut reader = Reader::default();
-    for event in Parser::new_ext(markdown, options) {
-        reader.take(event);
+/// As [`read`], within what is left of a time.
+///
+/// # Errors
+/// [`ReadError`].
+pub(super) fn read_within(
+    bytes: &[u8],
+    format: Format,
+    encoding: &str,
+    clock: &Clock,
+) -> Result<Reading, ReadError> {
+    match format {
+        Format::Mail => read_mail(bytes, clock),
+        Format::Mailbox => read_mailbox(bytes, clock),
+        _ => read_text(decode(bytes, encoding, format == Format::Html)?, format, clock),
     }
-    reader.end_section();
-    reader.sections
 }
 
-impl Reader {
-    fn take(&mut self, event: Event<'_>) {
-        match event {
-            Event::Start(Tag::Heading { level, .. }) => {
-                self.end_section();
-                let level = level as u8;
-                self.headings.retain(|(open, _)| *open < level);
-                self.headings.push((level, String::new()));
-                self.in_heading = true;
+/// Reads what is text already.
+///
+/// # Errors
+/// [`ReadError::TooLong`] and [`ReadError::TooSlow`].
+pub(super) fn read_text(text: String, format: Format, clock: &Clock) -> Result<Reading, ReadError> {
+    let text = composed(text);
+    if text.len() > MAX_DOCUMENT_BYTES {
+        return Err(ReadError::TooLong(text.len()));
+    }
+    if format == Format::Notebook {
+        return Ok(Reading::of(read_notebook(&text, clock)?));
+    }
+    let mut left_out = LeftOut::default();
+    let text = without_blobs(&text, &mut left_out);
+    let mut reading = match format {
+        // Those that are not one text were read before.
+        Format::Plain | Format::Mail | Format::Mailbox | Format::Notebook => {
+            Reading { sections: plain(&text), ..Reading::default() }
+        }
+        Format::Markdown => {
+            let (front, body) = front_matter(&text).unwrap_or((FrontMatter::default(), &text));
+            let mut page = Page::default();
+            read_markdown(body, &mut page, clock)?;
+            let mut reading = Reading::of(page);
+            if reading.sections.is_empty() {
+                reading.sections = plain(&front.lines.join("\n"));
+            } else {
+                prepend(&mut reading.sections, &front.lines);
             }
-            Event::End(TagEnd::Heading(_)) => self.in_heading = false,
-            Event::Start(Tag::MetadataBlock(_)) => self.in_metadata = true,
-            Event::End(TagEnd::MetadataBlock(_)) => self.in_metadata = false,
-            Event::Text(text) | Event::Code(text) => self.push(&text),
-            Event::SoftBreak => self.push(" "),
-            Event::HardBreak => self.push("\n"),
-            Event::Start(Tag::Item) => self.push("- "),
-            Event::End(TagEnd::Item | TagEnd::TableRow | TagEnd::TableHead) => self.end_line(),
-            Event::End(TagEnd::TableCell) => self.push(" | "),
-            Event::End(
-                TagEnd::Paragraph
-                | TagEnd::CodeBlock
-                | TagEnd::List(_)
-                | TagEnd::BlockQuote(_)
-                | TagEnd::Table
-                | TagEnd::HtmlBlock,
-            ) => self.end_paragraph(),
-            _ => {}
+            if !front.title.is_empty() {
+                reading.title = front.title;
+            }
+            Reading { tags: front.tags, ..reading }
         }
-    }
+        Format::Html => {
+            let mut page = Page::default();
+            read_html(&text, &mut page, clock)?;
+            Reading::of(page)
+        }
+    };
+    left_out.extend(reading.left_out);
+    reading.left_out = left_out;
+    Ok(reading)
+}
 
-    fn push(&mut self, text: &str) {
-        match self.headings.last_mut() {
-            _ if self.in_metadata => {}
-            Some((_, heading)) if self.in_heading => heading.push_str(text),
-            _ => self.text.push_str(text),
-        }
+impl Reading {
+    /// What a page says.
+    fn of(page: Page) -> Self {
+        let title = page.title.split_whitespace().collect::<Vec<_>>().join(" ");
+        let (sections, heading, left_out) = page.writer.finish();
+        let title = if title.is_empty() { heading.unwrap_or_default() } else { title };
+        Self { title, tags: Vec::new(), sections, left_out }
     }
+}
 
-    fn end_line(&mut self) {
-        if !self.text.is_empty() && !self.text.ends_with('\n') {
-            self.text.push('\n');
-        }
+/// Plain text as one section.
+fn plain(text: &str) -> Vec<Section> {
+    match text.trim().is_empty() {
+        true => Vec::new(),
+        false => vec![Section { headings: Vec::new(), text: text.to_owned(), headers: Vec::new() }],
     }
+}
 
-    fn end_paragraph(&mut self) {
-        self.end_line();
-        if !self.text.is_empty() && !self.text.ends_with("\n\n") {
-            self.text.push('\n');
-        }
-    }
-
-    fn end_section(&mut self) {
-        let text = std::mem::take(&mut self.text);
-        if !text.trim().is_empty() {
-            let headings = self.headings.iter().map(|(_, heading)| heading.trim().to_owned());
-            self.sections.push(Section { headings: headings.collect(), text });
-        }
-    }
+/// Puts lines before the text of the first section, so that what they say finds it.
+pub(super) fn prepend(sections: &mut [Section], lines: &[String]) {
+    let Some(first) = sections.first_mut().filter(|_| !lines.is_empty()) else { return };
+    let lines = lines.join("\n");
+    let shift = lines.len() + 2;
+    first.text = format!("{lines}\n\n{}", first.text);
+    first.headers.iter_mut().for_each(|header| *header = header.start + shift..header.end + shift);
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn shown(text: &str, format: Format) -> Vec<(String, String)> {
-        let shown = |section: &Section| (section.headings.join(" > "), section.text.trim().to_owned());
-        read(text, format).unwrap().iter().map(shown).collect()
-    }
-
-    fn pairs(expected: &[(&str, &str)]) -> Vec<(String, String)> {
-        expected.iter().map(|(heading, text)| (heading.to_string(), text.to_string())).collect()
-    }
-
-    #[test]
-    fn markdown_is_read_by_its_headings_without_its_marks() {
-        let markdown = "---\nkey: value\n---\nBefore.\n\n# House\n\nA *fine* `house`.\n\n## Roof\n- tiles\n- gutter\n\n\
-                        ## Cellar\n\nDry\nand cool.\n\n# Garden\n| a | b |\n|---|---|\n| 1 | 2 |\n";
-        let expected = [
-            ("", "Before."),
-            ("House", "A fine house."),
-            ("House > Roof", "- tiles\n- gutter"),
-            ("House > Cellar", "Dry and cool."),
-            ("Garden", "a | b | \n1 | 2 |"),
-        ];
-        assert_eq!(shown(markdown, Format::Markdown), pairs(&expected));
-    }
-
-    #[test]
-    fn html_is_read_without_scripts_and_menus() {
-        let html = "<html><head><title>T</title><style>p{}</style></head><body><nav>menu</nav><h1>House</h1>\
-                    <script>alert(1)</script><p>A <b>fine</b> house &amp; garden.</p><h2>Roof</h2><ul><li>tiles</li></ul>";
-        let expected = [("House", "A fine house & garden."), ("House > Roof", "- tiles")];
-        assert_eq!(shown(html, Format::Html), pairs(&expected));
-    }
-
-    #[test]
-    fn plain_text_is_one_section() {
-        assert_eq!(shown("# no heading\n\ntext", Format::Plain), pairs(&[("", "# no heading\n\ntext")]));
-    }
-
-    proptest! {
-        #[test]
-        fn any_text_is_read_in_any_format(text in "(\\PC|[#<>|`*\n-]){0,400}") {
-            for format in [Format::Plain, Format::Markdown, Format::Html] {
-                prop_assert!(read(&text, format).unwrap().iter().all(|section| section.headings.len() <= 6));
-            }
-        }
-    }
-}
+mod tests;
