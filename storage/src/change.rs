@@ -115,6 +115,16 @@ pub enum Change {
         /// The most that are forgotten in this change.
         limit: usize,
     },
+    /// Says where the document lies now that these notes were taken from, whatever they say themselves: it was moved. A note
+    /// whose own word that is forgets that it was moved. What is no note, and notes without a source, are passed over.
+    ///
+    /// [`Outcome::Changed`], or [`Outcome::Unchanged`] when all of it is known.
+    MoveSource {
+        /// Where the notes lie.
+        slots: Vec<Slot>,
+        /// The source by which they are found from now on.
+        uri: String,
+    },
     /// Says what the owner thinks of an author. What is stored of an author that is followed no longer counts as a
     /// stranger's; of one that no longer is followed, it does.
     ///

@@ -29,6 +29,7 @@ enum Op {
     DropClaim { slot: Slot },
     Forget { slots: Vec<Slot>, remember: bool },
     TrimStrangers { grains: u64, notes: u64, bytes: u64, limit: usize },
+    MoveSource { slots: Vec<Slot>, to: u8 },
     SetAuthorRule { author: u8, rule: Option<AuthorRule> },
     SetTopicPolicy { topic: u8, policy: TopicPolicy },
     AddClaimed { slot: Slot, author: u8, n: u8 },
@@ -73,6 +74,8 @@ fn op() -> impl Strategy<Value = Op> {
             .prop_map(|(slots, remember)| Op::Forget { slots, remember }),
         1 => (0u64..4, 0u64..12, prop_oneof![Just(u64::MAX), 0u64..9000], 0usize..4)
             .prop_map(|(grains, notes, bytes, limit)| Op::TrimStrangers { grains, notes, bytes, limit }),
+        2 => (proptest::collection::vec(0u64..20, 0..4), 0u8..3)
+            .prop_map(|(slots, to)| Op::MoveSource { slots, to }),
         1 => (1u8..4, rule()).prop_map(|(author, rule)| Op::SetAuthorRule { author, rule }),
         1 => (0u8..3, policy()).prop_map(|(topic, policy)| Op::SetTopicPolicy { topic, policy }),
         4 => (0u64..20, 1u8..4, any::<u8>()).prop_map(|(slot, author, n)| Op::AddClaimed { slot, author, n }),
@@ -111,6 +114,9 @@ fn filter() -> impl Strategy<Value = Filter> {
     )
 }
 
+/// Where documents lie.
+const SOURCES: [&str; 3] = ["file:///a", "file:///ab", "file:///b/c"];
+
 /// Author 1 is at this node.
 fn lane_of(author: u8) -> Lane {
     if author == 1 { LANE_OWN } else { LANE_AGAIN + Lane::from(author) }
@@ -123,7 +129,7 @@ fn topic(n: u8) -> Topic {
 /// A note whose fields besides the text hang on three bits.
 fn sealed(text: u8, by: u8, of: u8, time: u64, looks: u8) -> Grain {
     let (tagged, sourced, linked) = (looks & 1 != 0, looks & 2 != 0, looks & 4 != 0);
-    let uri = ["file:///a", "file:///ab", "file:///b/c"][usize::from(text) % 3];
+    let uri = SOURCES[usize::from(text) % 3];
     let targets = [note("target", 1).id(), note("target", 2).id()];
     let draft = Draft {
         topic: topic(of),
@@ -181,6 +187,7 @@ fn change(op: Op, seen: &mut Vec<Grain>) -> Option<Change> {
         Op::TrimStrangers { grains, notes, bytes, limit } => {
             Change::TrimStrangers { grains, notes, bytes, limit }
         }
+        Op::MoveSource { slots, to } => Change::MoveSource { slots, uri: SOURCES[usize::from(to)].to_owned() },
         Op::SetAuthorRule { author: n, rule } => Change::SetAuthorRule { author: author(n).author(), rule },
         Op::SetTopicPolicy { topic: n, policy } => Change::SetTopicPolicy { topic: topic(n), policy },
         Op::Checked { slot, author: n } => Change::Checked { slot, author: author(n).author() },
@@ -199,8 +206,11 @@ fn compare(store: &Store, model: &Model, seen: &[Grain]) -> Result<(), TestCaseE
     }
     prop_assert_eq!(view.topics().unwrap(), topics.into_iter().collect::<Vec<_>>());
     for slot in 0..=model.last_slot + 1 {
-        let record = view.record(slot).unwrap().map(|r| (r.grain, r.shared, r.searchable));
+        let record = view.record(slot).unwrap();
         let entry = model.entries.get(&slot);
+        let place = record.as_ref().and_then(|record| record.source_uri());
+        prop_assert_eq!(place, entry.and_then(|entry| entry.source()));
+        let record = record.map(|r| (r.grain, r.shared, r.searchable));
         let expected =
             entry.map(|e| (e.grain.clone(), e.shared, e.grain.kind() == Kind::Note && e.pending.is_none()));
         prop_assert_eq!(record, expected);

@@ -202,6 +202,9 @@ impl View {
             }
         }
         let Some(prefix) = &filter.source_prefix else { return Ok(true) };
+        if let Some(moved) = self.tables.moved.get(slot)? {
+            return Ok(moved.value().starts_with(prefix));
+        }
         let grain = tables::decode_grain(slot, header, packed)?;
         Ok(grain.body().draft.source.as_ref().is_some_and(|source| source.uri.starts_with(prefix)))
     }

@@ -12,7 +12,7 @@ use synapsenet_proto::{Claim, Grain, Kind};
 use crate::{LANE_AGAIN, LANE_OWN, Slot, StorageError, compress};
 
 /// The rules by which the file is laid out. It is raised by every change that an older program would misread.
-pub(crate) const FORMAT_VERSION: u64 = 3;
+pub(crate) const FORMAT_VERSION: u64 = 4;
 
 /// Names the tables once, and makes of them the set for a writing and the set for a reading transaction.
 macro_rules! tables {
@@ -54,8 +54,10 @@ tables! {
     by_author: (&'static [u8; 32], u64, u64) => ();
     /// Notes by each of their tags: (tag, created_ms, slot).
     by_tag: (&'static str, u64, u64) => ();
-    /// Notes that name a source: (uri, created_ms, slot).
+    /// Notes that name a source: (uri, created_ms, slot); by where it was moved to, where it was.
     by_source: (&'static str, u64, u64) => ();
+    /// slot of a note whose document was moved -> where it lies now.
+    moved: u64 => &'static str;
     /// Notes that name a language: (language tag in lower case, created_ms, slot).
     by_lang: (&'static str, u64, u64) => ();
     /// Notes by what they say: (`Body::fingerprint`, slot). Peers may bring several that say the same.
@@ -101,7 +103,7 @@ tables! {
     /// Authors that were caught, whose unchecked vectors are still to go: author -> (created_ms, slot) of the first grain that
     /// was not looked at.
     purges: &'static [u8; 32] => (u64, u64);
-    /// sequence number -> (slot, [`LOG_ADDED`] or [`LOG_REMOVED`]): what the indexes are still to hear.
+    /// sequence number -> (slot, [`LOG_ADDED`], [`LOG_REMOVED`] or [`LOG_MOVED`]): what the indexes are still to hear.
     index_log: u64 => (u64, u8);
 }
 
@@ -162,6 +164,8 @@ pub(crate) fn counted_bytes(record: usize, claim: usize) -> u64 {
 pub(crate) const LOG_ADDED: u8 = 1;
 /// A note went, or lost the last vector that it had.
 pub(crate) const LOG_REMOVED: u8 = 2;
+/// A note lies elsewhere from now on: the name of its source changed.
+pub(crate) const LOG_MOVED: u8 = 3;
 
 /// What is said about a record before its packed grain, so that most filters need not unpack it.
 ///
@@ -260,13 +264,16 @@ pub(crate) fn prepare(db: &redb::Database) -> Result<(), StorageError> {
             let found = meta.get(meta::FORMAT)?.map_or(0, |format| format.value());
             match found {
                 FORMAT_VERSION => return Ok(()),
-                1 | 2 => {
+                1..=3 => {
                     drop(meta);
                     drop(read);
                     if found == 1 {
                         migrate_from_1(db)?;
                     }
-                    return migrate_from_2(db);
+                    if found <= 2 {
+                        migrate_from_2(db)?;
+                    }
+                    return migrate_from_3(db);
                 }
                 _ => {}
             }
@@ -347,8 +354,16 @@ fn migrate_from_2(db: &redb::Database) -> Result<(), StorageError> {
         tables.meta.insert(meta::FORGOTTEN_SEQ, 0)?;
         mark_claimed(&mut tables)?;
         sort_pending(&txn, &mut tables)?;
-        tables.meta.insert(meta::FORMAT, FORMAT_VERSION)?;
+        tables.meta.insert(meta::FORMAT, 3)?;
     }
+    Ok(txn.commit()?)
+}
+
+/// Version 3 knew no documents that were moved: there are none.
+fn migrate_from_3(db: &redb::Database) -> Result<(), StorageError> {
+    tracing::info!("bringing the database from format 3 to format 4");
+    let txn = db.begin_write()?;
+    WriteTables::open(&txn)?.meta.insert(meta::FORMAT, FORMAT_VERSION)?;
     Ok(txn.commit()?)
 }
 

@@ -4,9 +4,8 @@ use std::cmp::Reverse;
 use std::ops::ControlFlow;
 
 use redb::{ReadableTable, ReadableTableMetadata};
-use synapsenet_proto::{EncodedVector, Grain, Kind, SpaceId};
+use synapsenet_proto::{EncodedVector, Kind, SpaceId};
 
-use crate::tables::{self, Header};
 use crate::{Filter, Lane, Record, Slot, StorageError, View};
 
 impl View {
@@ -202,18 +201,18 @@ impl View {
     ///
     /// # Errors
     /// As [`View::counts`].
-    pub fn notes_after(&self, after: Slot, limit: usize) -> Result<Vec<(Slot, Option<Grain>)>, StorageError> {
+    pub fn notes_after(
+        &self,
+        after: Slot,
+        limit: usize,
+    ) -> Result<Vec<(Slot, Option<Record>)>, StorageError> {
         let mut notes = Vec::new();
         for entry in self.tables.records.range(after.saturating_add(1)..)? {
-            let (slot, record) = entry?;
-            let slot = slot.value();
-            let opened = Header::split(slot, record.value()).and_then(|(header, packed)| {
-                let is_note = header.kind == Kind::Note;
-                is_note.then(|| tables::decode_grain(slot, &header, packed)).transpose()
-            });
-            match opened {
+            let slot = entry?.0.value();
+            match self.record(slot) {
                 Ok(None) => continue,
-                Ok(Some(grain)) => notes.push((slot, Some(grain))),
+                Ok(Some(record)) if record.grain.kind() != Kind::Note => continue,
+                Ok(Some(record)) => notes.push((slot, Some(record))),
                 Err(StorageError::DamagedRecord { .. }) => notes.push((slot, None)),
                 Err(error) => return Err(error),
             }
@@ -262,7 +261,7 @@ mod tests {
         let view = store.view().unwrap();
         let after = |slot, limit| {
             let notes = view.notes_after(slot, limit).unwrap();
-            notes.into_iter().map(|(slot, grain)| (slot, grain.unwrap().created_ms())).collect::<Vec<_>>()
+            notes.into_iter().map(|(slot, note)| (slot, note.unwrap().grain.created_ms())).collect::<Vec<_>>()
         };
         assert_eq!(after(0, 9), [(slots[0], 1), (slots[2], 3), (last, 4)]);
         assert_eq!(after(slots[0], 1), [(slots[2], 3)]);

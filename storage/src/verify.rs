@@ -54,6 +54,7 @@ struct Expected {
     retractions: u64,
     tags: u64,
     sources: u64,
+    moved: u64,
     langs: u64,
     links: u64,
     shared: u64,
@@ -165,7 +166,10 @@ impl Check<'_> {
             }
             if let Some(source) = &draft.source {
                 self.expected.sources += 1;
-                if tables.by_source.get((source.uri.as_str(), created_ms, slot))?.is_none() {
+                let moved = tables.moved.get(slot)?;
+                self.expected.moved += u64::from(moved.is_some());
+                let uri = moved.as_ref().map_or(source.uri.as_str(), |uri| uri.value());
+                if tables.by_source.get((uri, created_ms, slot))?.is_none() {
                     missing.push("source");
                 }
             }
@@ -362,7 +366,7 @@ impl Check<'_> {
     fn sizes(&mut self) -> Result<(), StorageError> {
         let view = self.view;
         let tables = &view.tables;
-        let Expected { notes, retractions, tags, sources, langs, links, shared, tombstones, .. } =
+        let Expected { notes, retractions, tags, sources, moved, langs, links, shared, tombstones, .. } =
             self.expected;
         let all = notes + retractions;
         let sizes = [
@@ -373,6 +377,7 @@ impl Check<'_> {
             ("the order by tag", tables.by_tag.len()?, tags),
             ("the order by source", tables.by_source.len()?, sources),
             ("the order by language", tables.by_lang.len()?, langs),
+            ("documents that were moved", tables.moved.len()?, moved),
             ("the order by words", tables.by_words.len()?, notes),
             ("what may leave the node", tables.shared.len()?, shared),
             ("links", tables.links.len()?, links),

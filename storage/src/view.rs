@@ -4,7 +4,7 @@ use redb::{ReadableTable, ReadableTableMetadata};
 use synapsenet_proto::{AuthorId, Grain, GrainId, Kind, Topic};
 
 use crate::store::Pass;
-use crate::tables::{self, Header, LOG_ADDED, ReadTables, meta};
+use crate::tables::{self, Header, LOG_ADDED, LOG_MOVED, ReadTables, meta};
 use crate::{Slot, Standing, StorageError};
 
 /// How many chunks of one document [`View::chunks_of`] gives: a book of four million characters in chunks of 250.
@@ -32,6 +32,17 @@ pub struct Record {
     pub received_ms: u64,
     /// Whether it is a note that has its vector, so that a search can find it.
     pub searchable: bool,
+    /// Where the document lies that a note was taken from, if it was moved since. The grain itself says where it lay before.
+    pub moved_to: Option<String>,
+}
+
+impl Record {
+    /// The source by which a note is found: where its document lies now.
+    #[must_use]
+    pub fn source_uri(&self) -> Option<&str> {
+        let said = || self.grain.body().draft.source.as_ref().map(|source| source.uri.as_str());
+        self.moved_to.as_deref().or_else(said)
+    }
 }
 
 /// How much there is. Kept along with every change, never counted anew.
@@ -71,6 +82,8 @@ pub enum IndexEventKind {
     Added,
     /// It went, with the vectors that it had, if it had any; or its last vector was dropped.
     Removed,
+    /// Its document lies elsewhere now: the name of its source, whose words count, changed.
+    Moved,
 }
 
 impl View {
@@ -152,7 +165,8 @@ impl View {
         }
         let searchable = header.kind == Kind::Note && !self.is_pending(slot)?;
         let Header { shared, received_ms, .. } = header;
-        Ok(Some(Record { slot, grain, shared, received_ms, searchable }))
+        let moved_to = self.tables.moved.get(slot)?.map(|uri| uri.value().to_owned());
+        Ok(Some(Record { slot, grain, shared, received_ms, searchable, moved_to }))
     }
 
     /// What an index is to do after it has done `after`, in order. None when a part of that was pruned: the index must
@@ -170,7 +184,11 @@ impl View {
         for entry in self.tables.index_log.range(after.saturating_add(1)..)? {
             let (seq, event) = entry?;
             let (slot, kind) = event.value();
-            let kind = if kind == LOG_ADDED { IndexEventKind::Added } else { IndexEventKind::Removed };
+            let kind = match kind {
+                LOG_ADDED => IndexEventKind::Added,
+                LOG_MOVED => IndexEventKind::Moved,
+                _ => IndexEventKind::Removed,
+            };
             events.push(IndexEvent { seq: seq.value(), slot, kind });
         }
         Ok(Some(events))
@@ -275,7 +293,7 @@ impl View {
         Ok(same.next().transpose()?.map(|entry| entry.0.value().1))
     }
 
-    /// The notes of an author that were taken from exactly this source, by their place in it; of a document in more
+    /// The notes of an author whose document lies exactly there, by their place in it; of a document in more
     /// than [`MAX_CHUNKS`] chunks, those of the lowest times.
     ///
     /// # Errors

@@ -12,7 +12,7 @@ use synapsenet_proto::{Grain, GrainId, Kind};
 #[cfg(test)]
 pub(crate) use authors::MAX_FORGOTTEN;
 
-use crate::tables::{self, Header, WriteTables, meta};
+use crate::tables::{self, Header, LOG_MOVED, WriteTables, meta};
 use crate::{Change, Origin, Outcome, Slot, StorageError};
 
 /// The changes of one transaction.
@@ -93,6 +93,7 @@ impl<'txn> Writer<'txn> {
             Change::TrimStrangers { grains, notes, bytes, limit } => {
                 self.trim_strangers(grains, notes, bytes, limit)
             }
+            Change::MoveSource { slots, uri } => self.move_source(&slots, &uri),
             Change::SetAuthorRule { author, rule } => self.set_author_rule(author, rule),
             Change::SetTopicPolicy { topic, policy } => self.set_topic_policy(&topic, &policy),
             Change::AddClaim { slot, claim } => self.add_claim(slot, &claim),
@@ -362,7 +363,9 @@ impl<'txn> Writer<'txn> {
             self.tables.by_tag.remove((tag.as_str(), created_ms, slot))?;
         }
         if let Some(source) = &draft.source {
-            self.tables.by_source.remove((source.uri.as_str(), created_ms, slot))?;
+            let moved = self.tables.moved.remove(slot)?.map(|uri| uri.value().to_owned());
+            let uri = moved.as_deref().unwrap_or(&source.uri);
+            self.tables.by_source.remove((uri, created_ms, slot))?;
         }
         self.tables.by_lang.remove((draft.lang.to_ascii_lowercase().as_str(), created_ms, slot))?;
         for target in link_targets(grain) {
@@ -374,6 +377,33 @@ impl<'txn> Writer<'txn> {
         self.count_topic(grain, -1)?;
         self.remove_grain(slot, grain)?;
         self.remove_vectors(slot)
+    }
+
+    fn move_source(&mut self, slots: &[Slot], uri: &str) -> Result<Outcome, StorageError> {
+        let mut outcome = Outcome::Unchanged;
+        for &slot in slots {
+            if !self.is_note(slot)? {
+                continue;
+            }
+            let (_, grain) = self.load(slot)?;
+            let Some(source) = &grain.body().draft.source else { continue };
+            let moved = self.tables.moved.get(slot)?.map(|uri| uri.value().to_owned());
+            let before = moved.as_deref().unwrap_or(&source.uri);
+            if before == uri {
+                continue;
+            }
+            let created_ms = grain.created_ms();
+            self.tables.by_source.remove((before, created_ms, slot))?;
+            self.tables.by_source.insert((uri, created_ms, slot), ())?;
+            if source.uri == uri {
+                self.tables.moved.remove(slot)?;
+            } else {
+                self.tables.moved.insert(slot, uri)?;
+            }
+            self.log(slot, LOG_MOVED)?;
+            outcome = Outcome::Changed;
+        }
+        Ok(outcome)
     }
 
     fn count_topic(&mut self, grain: &Grain, change: i64) -> Result<(), StorageError> {

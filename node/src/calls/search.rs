@@ -269,7 +269,7 @@ impl Call {
         let gathering = async {
             let rules = self.parts.memory.rules();
             while let Some(RemoteHit { grain, score: cosine, peer }) = hits.recv().await {
-                if rules.blocks(&grain.author()) || !words.fits(&Parts::of(&grain).slices()) {
+                if rules.blocks(&grain.author()) || !words.fits(&Parts::of_grain(&grain).slices()) {
                     continue;
                 }
                 let says_the_same =

@@ -51,10 +51,10 @@ fn verify_words(memory: &Memory, view: &View, problems: &mut Vec<String>) -> Res
         let notes = view.notes_after(after, STEP)?;
         let Some((last, _)) = notes.last() else { break };
         after = *last;
-        for (slot, grain) in &notes {
+        for (slot, record) in &notes {
             // One that cannot be read is told of already.
-            let Some(grain) = grain else { continue };
-            if !Parts::of(grain).with_text(|text| digests.holds(*slot, text)) {
+            let Some(record) = record else { continue };
+            if !Parts::of(record).with_text(|text| digests.holds(*slot, text)) {
                 odd.push(*slot);
             }
         }
@@ -63,7 +63,7 @@ fn verify_words(memory: &Memory, view: &View, problems: &mut Vec<String>) -> Res
     let now = memory.store.view()?;
     for slot in odd {
         let Some(record) = now.record(slot)? else { continue };
-        if !Parts::of(&record.grain).with_text(|text| memory.words.words().holds(slot, text)) {
+        if !Parts::of(&record).with_text(|text| memory.words.words().holds(slot, text)) {
             problems.push(format!(
                 "slot {slot} is not in the index of words as it should be: stop the node and remove the folder index/words"
             ));

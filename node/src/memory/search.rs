@@ -390,7 +390,7 @@ fn fits(view: &View, slot: Slot, question: &WordQuestion) -> bool {
         return true;
     }
     let record = view.record(slot).ok().flatten();
-    record.is_some_and(|record| question.fits(&Parts::of(&record.grain).slices()))
+    record.is_some_and(|record| question.fits(&Parts::of(&record).slices()))
 }
 
 /// What a peer that asks is told: at most `k` grains, best first. Only what was checked, with no more work than a walk.

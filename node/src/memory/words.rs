@@ -12,7 +12,7 @@ use std::time::Instant;
 
 use synapsenet_index::{IndexError, Text, WordQuestion, Words};
 use synapsenet_proto::Grain;
-use synapsenet_storage::{Filter, IndexEventKind, Slot, StorageError, Store, View};
+use synapsenet_storage::{Filter, IndexEventKind, Record, Slot, StorageError, Store, View};
 
 use crate::data_folder::private_dir;
 use crate::memory::spaces::SpaceError;
@@ -101,8 +101,17 @@ impl WordIndex {
             let gone: Vec<Slot> = self.words.keys();
             return self.take_out_missing(view, gone);
         };
-        let removed = events.iter().filter(|event| event.kind == IndexEventKind::Removed);
-        self.take_out_missing(view, removed.map(|event| event.slot).collect())
+        let slots = |kind| events.iter().filter(move |event| event.kind == kind).map(|event| event.slot);
+        self.take_out_missing(view, slots(IndexEventKind::Removed).collect())?;
+        let mut moved = Vec::new();
+        for slot in slots(IndexEventKind::Moved) {
+            // One that is gone by now, or damaged, is another event's, or told when it is read next.
+            if let Ok(Some(record)) = view.record(slot) {
+                moved.push((slot, Some(record)));
+            }
+        }
+        self.take_in(&moved);
+        Ok(())
     }
 
     /// Of these slots, those that hold nothing any more: a note that only lost its vector stays.
@@ -118,11 +127,11 @@ impl WordIndex {
         Ok(())
     }
 
-    fn take_in(&self, notes: &[(Slot, Option<Grain>)]) {
+    fn take_in(&self, notes: &[(Slot, Option<Record>)]) {
         let readable: Vec<(Slot, Parts<'_>)> = notes
             .iter()
-            .filter_map(|(slot, grain)| match grain {
-                Some(grain) => Some((*slot, Parts::of(grain))),
+            .filter_map(|(slot, record)| match record {
+                Some(record) => Some((*slot, Parts::of(record))),
                 None => {
                     tracing::warn!(slot, "a damaged grain is not found by its words; run `verify`");
                     None
@@ -150,7 +159,7 @@ impl WordIndex {
 
     /// The score of a grain that is not stored here, as if it were.
     pub fn score(&self, question: &WordQuestion, grain: &Grain) -> f32 {
-        Parts::of(grain).with_text(|text| self.words.score(question, text))
+        Parts::of_grain(grain).with_text(|text| self.words.score(question, text))
     }
 
     /// The last entry of the store's log that the snapshot has.
@@ -183,8 +192,17 @@ pub(crate) struct Parts<'a> {
 }
 
 impl<'a> Parts<'a> {
-    /// Text, title, tags, and the name of the file or page that it was taken from.
-    pub fn of(grain: &'a Grain) -> Self {
+    /// Of a note that is stored: text, title, tags, and the name that the file or page which it was taken from has now.
+    pub fn of(record: &'a Record) -> Self {
+        Self::named(&record.grain, record.source_uri())
+    }
+
+    /// Of a note that is not: as its author says.
+    pub fn of_grain(grain: &'a Grain) -> Self {
+        Self::named(grain, grain.body().draft.source.as_ref().map(|source| source.uri.as_str()))
+    }
+
+    fn named(grain: &'a Grain, source: Option<&'a str>) -> Self {
         let draft = &grain.body().draft;
         let mut parts = vec![Cow::from(&draft.text)];
         if !draft.title.is_empty() {
@@ -192,7 +210,7 @@ impl<'a> Parts<'a> {
         }
         parts.extend(draft.tags.iter().map(Cow::from));
         // A title that is the name of the file is not counted twice.
-        let file = draft.source.as_ref().map(|source| file_name(&source.uri));
+        let file = source.map(file_name);
         parts.extend(file.filter(|file| *file != draft.title));
         Self { parts, language: &draft.lang }
     }

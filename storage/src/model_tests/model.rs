@@ -24,9 +24,17 @@ pub(super) struct Entry {
     pub claim: Option<Vec<u8>>,
     /// What it is counted for when it is a stranger's.
     pub stranger_bytes: Option<u64>,
+    /// Where its document was moved to.
+    pub moved_to: Option<String>,
 }
 
 impl Entry {
+    /// Where its document lies.
+    pub fn source(&self) -> Option<&str> {
+        let said = self.grain.body().draft.source.as_ref().map(|source| source.uri.as_str());
+        said.map(|said| self.moved_to.as_deref().unwrap_or(said))
+    }
+
     fn counted(&self) -> u64 {
         let record = encode_record(&self.grain, self.shared, 77);
         counted_bytes(record.len(), self.claim.as_ref().map_or(0, Vec::len))
@@ -81,6 +89,19 @@ impl Model {
                     self.forget(&[slot], false);
                     count += 1;
                 }
+            }
+            Change::MoveSource { slots, uri } => {
+                let mut outcome = Outcome::Unchanged;
+                for slot in slots {
+                    let Some(entry) = self.entries.get_mut(slot) else { continue };
+                    let Some(before) = entry.source() else { continue };
+                    if before != uri {
+                        entry.moved_to = Some(uri.clone());
+                        self.tell(*slot, IndexEventKind::Moved);
+                        outcome = Outcome::Changed;
+                    }
+                }
+                outcome
             }
             Change::SetAuthorRule { author, rule } => {
                 let before = match rule {
@@ -265,6 +286,7 @@ impl Model {
             unchecked: false,
             claim: None,
             stranger_bytes: None,
+            moved_to: None,
         };
         self.entries.insert(self.last_slot, entry);
         Outcome::Added { slot: self.last_slot }
@@ -326,9 +348,8 @@ impl Model {
             let wanted = wanted.to_lowercase();
             lang == wanted || lang.starts_with(&format!("{wanted}-"))
         };
-        let of_source = |prefix: &String| {
-            body.draft.source.as_ref().is_some_and(|source| source.uri.starts_with(prefix.as_str()))
-        };
+        let of_source =
+            |prefix: &String| entry.source().is_some_and(|source| source.starts_with(prefix.as_str()));
         (entry.shared || !filter.shared_only)
             && filter.topic.as_ref().is_none_or(|topic| *topic == body.draft.topic)
             && filter.author.is_none_or(|author| author == body.author)

@@ -84,7 +84,7 @@ fn a_store_of_an_unknown_version_is_refused_with_the_way_out() {
     txn.commit().unwrap();
     drop(db);
     let error = open(&path).unwrap_err();
-    assert!(matches!(error, StorageError::UnknownVersion { found: 99, known: 3 }));
+    assert!(matches!(error, StorageError::UnknownVersion { found: 99, known: 4 }));
     assert!(error.to_string().contains("export"), "{error}");
 }
 
@@ -117,6 +117,7 @@ fn a_store_of_the_first_format_is_brought_to_this_one() {
         txn.delete_table(by_words).unwrap();
         txn.delete_table(TableDefinition::<(&str, u64, &[u8; 32]), u64>::new("shared")).unwrap();
         txn.delete_table(TableDefinition::<&[u8; 32], u64>::new("authors")).unwrap();
+        txn.delete_table(TableDefinition::<u64, &str>::new("moved")).unwrap();
         let mut meta = txn.open_table(TableDefinition::<&str, u64>::new("meta")).unwrap();
         meta.insert("format", 1).unwrap();
         for later in ["shared_seq", "stranger_bytes", "stranger_notes", "forgotten_seq"] {

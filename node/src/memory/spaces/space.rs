@@ -146,7 +146,7 @@ impl Space {
                     self.unchecked.remove(event.slot);
                     added.extend(self.stored(view, event.slot)?);
                 }
-                (IndexEventKind::Added, true) => {}
+                (IndexEventKind::Added, true) | (IndexEventKind::Moved, _) => {}
             }
         }
         Ok(self.add(&added)?)
