@@ -166,7 +166,7 @@ impl Call {
 
     /// What a filter that names a file or folder by its path means here.
     pub(super) fn by_signed_source(&self, filter: Filter) -> Filter {
-        let source_prefix = filter.source_prefix.map(|prefix| self.parts.places.signed(&prefix));
+        let source_prefix = filter.source_prefix.map(|prefix| self.parts.places.signed_beginning(&prefix));
         Filter { source_prefix, ..filter }
     }
 

@@ -76,6 +76,15 @@ impl Places {
         path_in(uri).map_or_else(|| composed(uri.to_owned()), |path| self.name(&path))
     }
 
+    /// As [`Places::signed`], of the beginning of a path that may be a folder without the slash at its end: one that is gone, or
+    /// is not written as it is on the disk.
+    pub fn signed_beginning(&self, uri: &str) -> String {
+        let folder =
+            path_in(uri).filter(|path| !path.ends_with('/')).map(|path| self.name(&format!("{path}/")));
+        let is_known = |folder: &String| self.known().keys().any(|known| known.starts_with(folder));
+        folder.filter(is_known).unwrap_or_else(|| self.signed(uri))
+    }
+
     /// As [`Places::signed`], and remembers the folder.
     pub fn sign(&self, uri: &str) -> String {
         let Some(path) = path_in(uri) else { return composed(uri.to_owned()) };
@@ -203,6 +212,10 @@ mod tests {
         assert_eq!(places.signed("/home/anna/Küche/note.md"), name);
         assert!(name.starts_with(&places.signed("/home/anna/Küche/")));
         assert_eq!(places.file_of(&grain(1, name)).as_deref(), Some(apart));
+        for folder in ["/home/anna/Küche", "/home/anna", "file:///home/anna/Ku\u{308}che/"] {
+            assert!(places.signed(apart).starts_with(&places.signed_beginning(folder)), "{folder}");
+        }
+        assert_eq!(places.signed_beginning("/home/anna/Küche/no"), places.signed("/home/anna/Küche/no"));
         assert_eq!(places.sign("https://example.org/Ku\u{308}che"), "https://example.org/Küche");
     }
 
