@@ -166,7 +166,7 @@ impl Limits<'_> {
             tokens: self.tokens.saturating_sub(tokens),
             bytes: self.bytes.saturating_sub(header.len() + 1),
         };
-        (tokens <= self.tokens / 2).then_some((header, rest))
+        (2 * tokens < self.tokens).then_some((header, rest))
     }
 
     /// The rows of a table: whole lines, or parts of those that do not fit.
