@@ -1,7 +1,9 @@
 //! Which language a short text is in, by the small words that every sentence of a language has.
 
-/// How many small words of a language a text must have to be held to be in it: one alone may be a name.
+/// How many small words of a language a text must have to be held to be in it: one alone may be a name ...
 const MIN_FOUND: usize = 2;
+/// ... unless it has so many letters, and there is none of another language.
+const MIN_LETTERS_ALONE: usize = 5;
 
 /// Small words by BCP 47 tags. Those that English texts have, too, are left out of the others.
 const SMALL_WORDS: [(&str, &[&str]); 10] = [
@@ -11,7 +13,7 @@ const SMALL_WORDS: [(&str, &[&str]); 10] = [
             "the", "of", "and", "is", "are", "was", "were", "to", "in", "that", "it", "for", "with", "this",
             "from", "by", "be", "has", "have", "not", "do", "does", "how", "what", "where", "when", "who",
             "which", "why", "my", "your", "his", "her", "their", "our", "can", "will", "would", "should",
-            "at", "on", "an", "a", "i",
+            "at", "on", "an", "a", "i", "comment",
         ],
     ),
     (
@@ -95,7 +97,11 @@ pub fn guess_language(text: &str) -> Option<&'static str> {
     let counts = SMALL_WORDS.map(|(tag, small)| (tag, found(small)));
     let (tag, most) = counts.into_iter().rev().max_by_key(|(_, count)| *count)?;
     let others = counts.iter().filter(|(other, count)| *other != tag && *count == most).count();
-    (most >= MIN_FOUND && others == 0).then_some(tag)
+    let is_alone = || {
+        let small = words.iter().filter(|word| SMALL_WORDS.iter().any(|(_, small)| small.contains(word)));
+        small.clone().count() == 1 && small.clone().all(|word| word.chars().count() >= MIN_LETTERS_ALONE)
+    };
+    (others == 0 && (most >= MIN_FOUND || most == 1 && is_alone())).then_some(tag)
 }
 
 #[cfg(test)]
@@ -115,6 +121,11 @@ mod tests {
             ("Onde está a chave do gás?", Some("pt")),
             ("Var är nyckeln till källaren?", Some("sv")),
             ("Gdzie jest klucz do piwnicy?", Some("pl")),
+            ("Router startet nicht", Some("de")),
+            ("pourquoi", Some("fr")),
+            ("mein Router", None),
+            ("come home", None),
+            ("comment field", None),
             ("SN-4471-B", None),
             ("radiator bleeding", None),
             ("", None),
