@@ -36,6 +36,12 @@ async fn strangers_without_number_leave_the_owner_and_whom_it_follows_their_room
         victim.metric("syn_grains_received_total{", "").await >= brought as f64
     })
     .await;
+    // What is passed on twice is counted twice: so the last of them may still be on their way.
+    wait_for("whom the owner follows to be heard", async || {
+        let held = ids(&victim.process).await;
+        said.iter().all(|id| held.contains(id))
+    })
+    .await;
     // Beyond what is kept for the owner: strangers give way.
     for n in 0..60 {
         own.push(victim.process.put(format!("The owner's later thought {n}.")).await);
