@@ -3,13 +3,15 @@
 use std::fs::File;
 use std::io::{self, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use clap::Args;
 use data_encoding::BASE64;
 use serde::{Deserialize, Serialize};
-use synapsenet_proto::rpc;
+use synapsenet_proto::{Grain, Kind, Link, rpc};
 
-use super::bulk::{self, Answer, FirstProblems, Item};
+use super::bulk::{self, Answer, FirstProblems};
 use super::client::{Client, call};
 use super::context::Context;
 use super::export_file::ExportFile;
@@ -35,6 +37,12 @@ pub(crate) struct ImportArgs {
     /// File to read, - for standard input
     #[arg(default_value = "-")]
     file: PathBuf,
+    /// Sign the texts of other authors anew as this node's own, with today's date
+    ///
+    /// Without this, each grain stays its author's: it is a stranger's here, and only that author can withdraw it. With the identity
+    /// of the node that wrote the export (identity.seed), the grains are your own in any case, and nothing has to be signed anew.
+    #[arg(long)]
+    as_mine: bool,
 }
 
 /// What was exported, for scripts.
@@ -50,7 +58,7 @@ struct ExportSummary<'a> {
 #[serde(tag = "event", rename_all = "lowercase")]
 enum ImportEvent<'a> {
     Invalid { line: u64, reason: &'a str },
-    Summary { added: u64, duplicate: u64, invalid: u64 },
+    Summary { added: u64, duplicate: u64, invalid: u64, others: u64, passed_over: u64 },
 }
 
 /// What an import believes of a line: the signed grain, and whether it was shared.
@@ -143,6 +151,10 @@ struct Tally {
     added: u64,
     duplicate: u64,
     invalid: FirstProblems,
+    /// What other authors signed, and stays theirs.
+    others: u64,
+    /// Retractions of other authors, which say nothing about one's own grains.
+    passed_over: u64,
 }
 
 /// Runs `import`.
@@ -163,10 +175,29 @@ pub(crate) async fn import(args: ImportArgs, context: &mut Context) -> Result<Ex
         (Box::new(opened), metadata.len())
     };
     with_node(context, Missing::Made, async |client, out| {
+        let own = client.status(call(rpc::StatusRequest {})).await?.into_inner().author;
         let bar =
             if size > 0 { out.bar("imported", size, Unit::Bytes) } else { out.spinner("lines imported") };
         let mut tally = Tally::default();
-        let sent = bulk::send_lines(client, input, read_line, |answer| {
+        let (others, passed_over) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
+        let counts = (others.clone(), passed_over.clone());
+        let to_item = move |_: u64, line: &str| {
+            let Some(line) = read_line(line)? else { return Ok(None) };
+            let grain = line.is_others(&own)?;
+            match (grain, args.as_mine) {
+                (None, _) => Ok(Some(line.sealed())),
+                (Some(_), false) => {
+                    counts.0.fetch_add(1, Ordering::Relaxed);
+                    Ok(Some(line.sealed()))
+                }
+                (Some(grain), true) if grain.kind() == Kind::Retraction => {
+                    counts.1.fetch_add(1, Ordering::Relaxed);
+                    Ok(None)
+                }
+                (Some(grain), true) => Ok(Some(line.anew(&grain))),
+            }
+        };
+        let sent = bulk::send_lines(client, input, to_item, |answer| {
             if size > 0 {
                 bar.set_position(answer.bytes_read)
             } else {
@@ -176,6 +207,8 @@ pub(crate) async fn import(args: ImportArgs, context: &mut Context) -> Result<Ex
         });
         let sent = sent.await;
         bar.finish_and_clear();
+        (tally.others, tally.passed_over) =
+            (others.load(Ordering::Relaxed), passed_over.load(Ordering::Relaxed));
         // What was stored before a failure is stored: the summary comes in any case.
         tally.report(out)?;
         sent?;
@@ -184,16 +217,61 @@ pub(crate) async fn import(args: ImportArgs, context: &mut Context) -> Result<Ex
     .await
 }
 
-/// Reads the signed grain out of a line. Whether it is well-formed and well signed is for the node to say.
-fn read_line(_: u64, line: &str) -> Item {
+/// A line of an export.
+struct Line {
+    /// The signed grain. Whether it is well-formed and well signed is for the node to say.
+    signed: Vec<u8>,
+    shared: bool,
+}
+
+/// Reads a line; nothing of an empty one.
+fn read_line(line: &str) -> Result<Option<Line>, String> {
     if line.trim().is_empty() {
         return Ok(None);
     }
     let line: ImportLine =
         serde_json::from_str(line).map_err(|error| format!("not a line of an export: {error}"))?;
-    let bytes = BASE64.decode(line.grain.as_bytes()).map_err(|_| "\"grain\" is not base64".to_owned())?;
-    let item = Some(rpc::bulk_put_request::Item::Grain(bytes));
-    Ok(Some(rpc::BulkPutRequest { item, share: line.shared }))
+    let signed = BASE64.decode(line.grain.as_bytes()).map_err(|_| "\"grain\" is not base64".to_owned())?;
+    Ok(Some(Line { signed, shared: line.shared }))
+}
+
+impl Line {
+    /// The grain, if another than `own` signed it.
+    fn is_others(&self, own: &str) -> Result<Option<Grain>, String> {
+        let grain = Grain::open(&self.signed).map_err(|error| error.to_string())?;
+        Ok(Some(grain).filter(|grain| grain.author().to_string() != own))
+    }
+
+    /// It as it is.
+    fn sealed(self) -> rpc::BulkPutRequest {
+        rpc::BulkPutRequest {
+            item: Some(rpc::bulk_put_request::Item::Grain(self.signed)),
+            share: self.shared,
+        }
+    }
+
+    /// What it says, for the node to sign.
+    fn anew(&self, grain: &Grain) -> rpc::BulkPutRequest {
+        let draft = &grain.body().draft;
+        let link = |link: &Link| rpc::Link {
+            target: link.target.as_bytes().to_vec(),
+            relation: link.relation.clone(),
+        };
+        let draft = rpc::Draft {
+            topic: draft.topic.to_string(),
+            text: draft.text.clone(),
+            title: draft.title.clone(),
+            tags: draft.tags.clone(),
+            lang: draft.lang.clone(),
+            mime: draft.mime.clone(),
+            source: draft
+                .source
+                .as_ref()
+                .map(|source| rpc::Source { uri: source.uri.clone(), ordinal: source.ordinal }),
+            links: draft.links.iter().map(link).collect(),
+        };
+        rpc::BulkPutRequest { item: Some(rpc::bulk_put_request::Item::Draft(draft)), share: self.shared }
+    }
 }
 
 impl Tally {
@@ -213,13 +291,24 @@ impl Tally {
 
     fn report(&self, out: &mut Output) -> Result<(), Failure> {
         let (added, duplicate, invalid) = (self.added, self.duplicate, self.invalid.count());
+        let Self { others, passed_over, .. } = *self;
         if out.is_json() {
-            return out.record(&ImportEvent::Summary { added, duplicate, invalid });
+            return out.record(&ImportEvent::Summary { added, duplicate, invalid, others, passed_over });
         }
         for line in self.invalid.lines() {
             out.problem(printable(&line))?;
         }
-        out.summary(format_args!("added {added}, duplicate {duplicate}, invalid {invalid}"))
+        out.summary(format_args!("added {added}, duplicate {duplicate}, invalid {invalid}"))?;
+        if others > 0 {
+            let grains = plural(others, "grain");
+            out.note(format_args!(
+                "{grains} signed by others and stay theirs; to make them your own, bring identity.seed along, or use --as-mine"
+            ))?;
+        }
+        if passed_over > 0 {
+            out.note(format_args!("passed over {} of others", plural(passed_over, "retraction")))?;
+        }
+        Ok(())
     }
 }
 
@@ -231,7 +320,7 @@ mod tests {
     fn a_line_of_an_export_is_read_by_an_import() {
         let grain = super::super::record::tests::grain();
         let line = serde_json::to_string(&ExportRecord::new(&grain)).unwrap();
-        let request = read_line(1, &line).unwrap().unwrap();
+        let request = read_line(&line).unwrap().unwrap().sealed();
         assert!(request.share);
         assert_eq!(request.item, Some(rpc::bulk_put_request::Item::Grain(b"signed".to_vec())));
     }
@@ -253,9 +342,9 @@ mod tests {
 
     #[test]
     fn a_wrong_line_is_told_apart_from_an_empty_one() {
-        assert!(matches!(read_line(1, "  "), Ok(None)));
+        assert!(matches!(read_line("  "), Ok(None)));
         for wrong in ["{}", "not json", r#"{"grain": 5}"#, r#"{"grain": "?"}"#, "[]"] {
-            assert!(read_line(1, wrong).is_err(), "{wrong}");
+            assert!(read_line(wrong).is_err(), "{wrong}");
         }
     }
 }
