@@ -5,7 +5,7 @@ use prost::Message;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo:rerun-if-changed=schema");
-    let files = ["grain", "mesh", "mesh_service", "model_service", "node"]
+    let files = ["grain", "mesh", "mesh_service", "model_service", "node", "source_service"]
         .map(|name| format!("synapsenet/v1/{name}.proto"));
     let descriptors = protox::compile(files, ["schema"])?;
     let out = std::path::PathBuf::from(std::env::var("OUT_DIR")?);

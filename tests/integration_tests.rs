@@ -5,6 +5,7 @@
 //! | Is what was said found by its meaning, and does it stay? | `memory` |
 //! | Is what was withdrawn gone, and can only its author withdraw it? | `retractions` |
 //! | Are documents split, updated and read as what they are? | `documents` |
+//! | Does what is known of a remembered folder follow its files? | `sources` |
 //! | Do lists and filters give exactly what they should? | `lists` |
 //! | What becomes of many items at once, good and bad? | `bulk` |
 //! | Are many grains withdrawn or shared at once, and only those that are meant? | `many` |
@@ -52,6 +53,7 @@ mod integration {
     mod requests;
     mod retractions;
     mod schema;
+    mod sources;
     mod supervision;
     mod transfer;
     mod variants;

@@ -14,9 +14,9 @@ pub(crate) mod grains;
 pub(crate) mod many;
 pub(crate) mod models;
 pub(crate) mod peers;
-pub(crate) mod places;
 pub(crate) mod report;
 pub(crate) mod search;
+pub(crate) mod sources;
 pub(crate) mod trial;
 pub(crate) mod verify;
 
@@ -33,12 +33,14 @@ use crate::memory::Memory;
 use crate::memory::events::Events;
 use crate::memory::indexer::Progress;
 use crate::memory::ingest::{Ingest, Limits};
+use crate::memory::library::Library;
+use crate::memory::places::Places;
 use crate::memory::switch::Switch;
 use crate::mesh::Mesh;
 use crate::models::{Hub, Models};
+use crate::sources::Sources;
 use access::Right;
 pub(crate) use error::{CallError, Reason};
-use places::Places;
 // What calls answer with: doors name nothing that lies below this room.
 pub(crate) use crate::memory::events::{Happening, SyncProgress, SyncState};
 pub(crate) use crate::memory::ingest::now_ms;
@@ -57,7 +59,9 @@ pub(crate) struct Parts {
     /// Where models are fetched from.
     pub hub: Hub,
     pub identity: Arc<Identity>,
-    pub places: Places,
+    pub places: Arc<Places>,
+    pub library: Library,
+    pub sources: Sources,
     pub progress: watch::Receiver<Progress>,
     pub started: Instant,
     pub data_dir: String,

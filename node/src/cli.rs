@@ -31,6 +31,7 @@ mod run;
 mod search;
 mod share;
 mod source;
+mod sources;
 mod status;
 mod sync;
 mod time;
@@ -93,6 +94,9 @@ enum Command {
     /// Remember texts, files and folders
     #[command(after_help = EXIT_CODES)]
     Add(add::AddArgs),
+    /// Keep folders remembered: what is known of them follows their files
+    #[command(after_help = EXIT_CODES)]
+    Sources(sources::SourcesArgs),
     /// Find grains by meaning
     #[command(after_help = EXIT_CODES)]
     Search(search::SearchArgs),
@@ -253,6 +257,7 @@ async fn dispatch(cli: Cli) -> Result<Exit, Failure> {
     let exit = match command {
         Command::Run(args) => run::run(args, &mut context).await,
         Command::Add(args) => add::run(args, &mut context).await,
+        Command::Sources(args) => sources::run(args, &mut context).await,
         Command::Search(args) => search::run(args, &mut context).await,
         Command::Get(args) => grains::get(args, &mut context).await,
         Command::Open(args) => open::run(args, &mut context).await,
@@ -348,6 +353,15 @@ mod tests {
             "run --api-listen 127.0.0.1:0 --metrics-listen 127.0.0.1:0",
             "add a.md - --topic notes --tag x --tag y --share --no-wait",
             "add - --lines",
+            "sources",
+            "sources add /tmp --topic notes --tag x --every 10m --exclude *.log",
+            "sources add /tmp --manual",
+            "sources list --json",
+            "sources sync",
+            "sources sync /tmp --withdraw --dry-run",
+            "sources pause /tmp",
+            "sources resume /tmp",
+            "sources remove /tmp --retract --yes",
             "add notes --exclude *.log --exclude drafts/ --no-ignore --dry-run",
             "search how does it work -k 5 --topic t --tag a --since 7d --until 2026-11-23 --lang en --source /tmp",
             "search x --limit 3 --json",
@@ -420,6 +434,9 @@ mod tests {
             "list --limit 0",
             "add",
             "add --text --lines x",
+            "sources add /tmp --every 1s",
+            "sources add /tmp --every 10m --manual",
+            "sources sync --withdraw",
             "add x --exclude [a",
             "retract",
             "retract abcdef12 --topic t",

@@ -20,6 +20,8 @@ pub const SOCKET: &str = "api.sock";
 pub(crate) const MESH: &str = "mesh.json";
 /// The folders of the files that were added: one a line, to show them by their paths.
 pub(crate) const FOLDERS: &str = "folders";
+/// The folders that are remembered and kept up to date.
+pub(crate) const SOURCES: &str = "sources.json";
 /// The configuration.
 pub(crate) const CONFIG: &str = "config.toml";
 
@@ -90,7 +92,7 @@ pub(crate) fn is_data_folder(dir: &Path) -> bool {
 
 /// Whether a path is a data folder, or a part of one.
 pub(crate) fn is_part_of_one(path: &Path) -> bool {
-    let names = [DATABASE, INDEX, MODELS, IDENTITY, TOKEN, SOCKET, MESH, FOLDERS, CONFIG];
+    let names = [DATABASE, INDEX, MODELS, IDENTITY, TOKEN, SOCKET, MESH, FOLDERS, SOURCES, CONFIG];
     let is_named_so = path.file_name().is_some_and(|name| names.iter().any(|known| name == *known));
     is_data_folder(path) || (is_named_so && path.parent().is_some_and(is_data_folder))
 }

@@ -12,8 +12,10 @@ mod junk;
 mod secrets;
 mod walk;
 
+use std::fmt::Write;
 use std::fs::File;
 use std::io::{self, Read};
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::SystemTime;
 
@@ -47,6 +49,30 @@ impl Rules {
             return Ok(());
         }
         secrets::reason_by_path(path).or_else(|| secrets::reason_by_text(text)).map_or(Ok(()), Err)
+    }
+}
+
+/// The URI of a file or folder. `path` must be absolute. Bytes that would end or change a URI are percent-encoded;
+/// letters of any script stay readable (an IRI, RFC 3987), which also keeps deep paths within the limit of a source.
+pub(crate) fn file_uri(path: &Path) -> String {
+    let mut uri = "file://".to_owned();
+    for chunk in path.as_os_str().as_bytes().utf8_chunks() {
+        for c in chunk.valid().chars() {
+            let kept = !c.is_control() && !c.is_whitespace() && !"\"#%<>?[\\]^`{|}".contains(c);
+            if kept {
+                uri.push(c);
+            } else {
+                push_encoded(&mut uri, c.encode_utf8(&mut [0; 4]).as_bytes());
+            }
+        }
+        push_encoded(&mut uri, chunk.invalid());
+    }
+    uri
+}
+
+fn push_encoded(uri: &mut String, bytes: &[u8]) {
+    for byte in bytes {
+        write!(uri, "%{byte:02X}").expect("a String takes all that is written");
     }
 }
 

@@ -23,6 +23,7 @@ mod metrics;
 mod models;
 pub mod node;
 mod rpc;
+mod sources;
 mod tasks;
 #[cfg(test)]
 mod testing;

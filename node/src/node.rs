@@ -23,7 +23,6 @@ use tokio::time::timeout_at;
 use tokio_util::sync::CancellationToken;
 
 use crate::blocking::blocking;
-use crate::calls::places::Places;
 use crate::calls::report::Gauges;
 use crate::calls::{Calls, Parts};
 use crate::config::{Entry, Origin, Settings};
@@ -32,13 +31,16 @@ use crate::memory::announcer::{Announcer, MAX_OUTBOX};
 use crate::memory::events::Events;
 use crate::memory::indexer::{self, Indexer};
 use crate::memory::ingest::{self, Ingest, Limits};
+use crate::memory::library::Library;
 use crate::memory::opening::{Opened, open};
+use crate::memory::places::Places;
 use crate::memory::spaces::Space;
 use crate::memory::switch::{Switch, SwitchError};
 use crate::mesh::{self, Listening, Mesh};
 use crate::models::{Hub, Models, ModelsEnd};
 use crate::rpc::Api;
 use crate::rpc::listen::RpcServer;
+use crate::sources::{self, Sources};
 use crate::tasks::{Alarm, Tasks};
 
 /// How long a node may take to stop: a little less than the minute after which its service manager kills it. Calls have five
@@ -112,6 +114,7 @@ impl Node {
             }
             false => None,
         };
+        let remembered = sources::List::load(data_dir)?;
         let api_addresses = server.addresses();
         let metrics_address = metrics_server.as_ref().map(MetricsServer::address);
 
@@ -146,6 +149,10 @@ impl Node {
                 Mesh::new(listening, parts)
             })
             .unzip();
+        let places = Arc::new(Places::open(data_dir, &identity));
+        let library =
+            Library::new(memory.clone(), ingest.clone(), models.clone(), identity.clone(), places.clone());
+        let sources = Sources::new(remembered, data_dir, library.clone(), serving.stopping());
         let parts = Parts {
             mesh: mesh.clone(),
             memory: memory.clone(),
@@ -155,7 +162,9 @@ impl Node {
             models: models.clone(),
             switch: switch.clone(),
             hub: Hub::new(&config.ai.hub),
-            places: Places::open(data_dir, &identity),
+            places,
+            library,
+            sources: sources.clone(),
             identity: identity.clone(),
             progress,
             started,
@@ -177,6 +186,10 @@ impl Node {
         let (ingest_too, stop) = (ingest.clone(), serving.stopping());
         serving.run("the watch over the disk", async {
             ingest_too.look_for_room(stop).await;
+            Ok(())
+        });
+        serving.run("the folders that are remembered", async {
+            sources.run().await;
             Ok(())
         });
         serving.run("the model", warm(models.clone(), memory.current(), serving.stopping()));

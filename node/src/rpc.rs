@@ -6,6 +6,7 @@ mod entrance;
 pub(crate) mod listen;
 mod mesh;
 mod models;
+mod sources;
 mod status;
 
 use std::pin::Pin;

@@ -187,7 +187,9 @@ fn change(op: Op, seen: &mut Vec<Grain>) -> Option<Change> {
         Op::TrimStrangers { grains, notes, bytes, limit } => {
             Change::TrimStrangers { grains, notes, bytes, limit }
         }
-        Op::MoveSource { slots, to } => Change::MoveSource { slots, uri: SOURCES[usize::from(to)].to_owned() },
+        Op::MoveSource { slots, to } => {
+            Change::MoveSource { slots, uri: SOURCES[usize::from(to)].to_owned() }
+        }
         Op::SetAuthorRule { author: n, rule } => Change::SetAuthorRule { author: author(n).author(), rule },
         Op::SetTopicPolicy { topic: n, policy } => Change::SetTopicPolicy { topic: topic(n), policy },
         Op::Checked { slot, author: n } => Change::Checked { slot, author: author(n).author() },

@@ -1,5 +1,7 @@
 //! What can be read: one consistent snapshot of the store.
 
+use std::collections::BTreeSet;
+
 use redb::{ReadableTable, ReadableTableMetadata};
 use synapsenet_proto::{AuthorId, Grain, GrainId, Kind, Topic};
 
@@ -314,6 +316,27 @@ impl View {
             |record: &Record| record.grain.body().draft.source.as_ref().map(|source| source.ordinal);
         chunks.sort_by_key(|record| (ordinal(record), record.slot));
         Ok(chunks)
+    }
+
+    /// The sources that begin with `prefix` and that an author has notes of, by where their documents lie now.
+    ///
+    /// # Errors
+    /// As [`View::counts`].
+    pub fn sources_of(&self, author: AuthorId, prefix: &str) -> Result<BTreeSet<String>, StorageError> {
+        let mut sources = BTreeSet::new();
+        for entry in self.tables.by_source.range((prefix, 0, 0)..)? {
+            let key = entry?.0;
+            let (uri, created_ms, slot) = key.value();
+            if !uri.starts_with(prefix) {
+                break;
+            }
+            if !sources.contains(uri)
+                && self.tables.by_author.get((author.as_bytes(), created_ms, slot))?.is_some()
+            {
+                sources.insert(uri.to_owned());
+            }
+        }
+        Ok(sources)
     }
 
     /// How many notes link to a grain. Its time grows with that number.

@@ -13,6 +13,7 @@ use crate::memory::switch::SwitchError;
 use crate::mesh::MeshError;
 use crate::models::ModelsError;
 use crate::models::embedder::EmbedError;
+use crate::sources::SourceError;
 
 /// Why a call has no answer.
 #[derive(Debug, thiserror::Error)]
@@ -44,6 +45,9 @@ pub(crate) enum CallError {
     /// No such peer is known, or banned.
     #[error("{0}")]
     NoPeer(String),
+    /// The folder is not remembered.
+    #[error("{0}")]
+    NoSource(String),
     /// It takes no part in the topic.
     #[error("this node takes no part in the topic {0}")]
     NotJoined(String),
@@ -85,6 +89,7 @@ pub(crate) enum Reason {
     NotTheAuthor,
     NotANote,
     TooManyRules,
+    SourceNotFound,
     NodeFull,
     DiskFull,
     NoMesh,
@@ -110,7 +115,7 @@ pub(crate) enum Reason {
 impl Reason {
     /// Each of them.
     #[cfg(test)]
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 30] = [
         Self::InvalidRequest,
         Self::TokenNeeded,
         Self::TooManyCalls,
@@ -124,6 +129,7 @@ impl Reason {
         Self::DiskFull,
         Self::NoMesh,
         Self::PeerNotFound,
+        Self::SourceNotFound,
         Self::PeerForbidden,
         Self::PeerUnreachable,
         Self::TooManyPeers,
@@ -180,6 +186,9 @@ impl Reason {
                 ("DISK_FULL", "make room on the disk of the data folder; the node then goes on by itself")
             }
             Self::NoMesh => ("NO_MESH", "start the node without --offline and with network.enabled = true"),
+            Self::SourceNotFound => {
+                ("SOURCE_NOT_FOUND", "`synapsenet sources list` shows which folders are remembered")
+            }
             Self::PeerNotFound => {
                 ("PEER_NOT_FOUND", "`synapsenet peers --known --banned` shows those that there are")
             }
@@ -248,6 +257,7 @@ impl CallError {
             Self::TooManyRules(_) => Reason::TooManyRules,
             Self::NoMesh => Reason::NoMesh,
             Self::NoPeer(_) => Reason::PeerNotFound,
+            Self::NoSource(_) => Reason::SourceNotFound,
             Self::NotJoined(_) => Reason::TopicNotJoined,
             Self::Dial(error) => match error {
                 DialError::BadAddress(_) | DialError::Myself => Reason::InvalidRequest,
@@ -339,12 +349,24 @@ impl From<SwitchError> for CallError {
     }
 }
 
+impl From<SourceError> for CallError {
+    fn from(error: SourceError) -> Self {
+        match error {
+            SourceError::NotRemembered(_) => Self::NoSource(error.to_string()),
+            SourceError::Refused(reason) => Self::Invalid(reason),
+            SourceError::NotKept(error) => Self::Broken(error),
+            SourceError::Document(error) => error.into(),
+        }
+    }
+}
+
 impl From<DocumentError> for CallError {
     fn from(error: DocumentError) -> Self {
         match error {
             DocumentError::Refused(reason) => Self::Invalid(reason),
             DocumentError::Unreadable(error) => Self::Invalid(error.to_string()),
             DocumentError::Ingest(error) => error.into(),
+            DocumentError::Embed(error) => error.into(),
             DocumentError::Storage(error) => error.into(),
         }
     }

@@ -114,15 +114,10 @@ impl Call {
     /// # Errors
     /// [`CallError`]; what was stored before an error is stored, and doing it again goes on.
     pub async fn add_document(&self, mut document: Document) -> Result<Added, CallError> {
-        let parts = &self.parts;
         document.draft = composed_draft(document.draft);
-        document.uri = self.sign_source(&document.uri).await;
         let (topic, share) = (document.draft.topic.clone(), document.share);
         self.check_topic(&topic, share)?;
-        let model = parts.memory.current().model.clone();
-        let tokenizer = parts.models.tokenizer(&model).await?;
-        let (memory, identity) = (parts.memory.clone(), parts.identity.clone());
-        let added = document::add(memory, &parts.ingest, identity, (model, tokenizer), document).await?;
+        let added = self.parts.library.add(document).await?;
         self.take_part(topic, share).await?;
         Ok(added)
     }
@@ -159,9 +154,10 @@ impl Call {
         blocking(move || parts.places.sign(&uri)).await
     }
 
-    /// Where the file lay that a grain of this node's own was taken from, as a URI; none when that is not known.
-    pub fn file_of(&self, grain: &Grain) -> Option<String> {
-        self.parts.places.file_of(grain)
+    /// Where the file lies that a grain of this node's own was taken from, as a URI; none when that is not known. `moved_to` is
+    /// its source where that is another by now than the grain says.
+    pub fn file_of(&self, grain: &Grain, moved_to: Option<&str>) -> Option<String> {
+        self.parts.places.file_of(grain, moved_to)
     }
 
     /// What a filter that names a file or folder by its path means here.
@@ -181,7 +177,7 @@ impl Call {
     }
 
     /// Refuses what would be shared on a topic that there is no room for.
-    fn check_topic(&self, topic: &Topic, share: bool) -> Result<(), CallError> {
+    pub(super) fn check_topic(&self, topic: &Topic, share: bool) -> Result<(), CallError> {
         match &self.parts.mesh {
             Some(mesh) if share => Ok(mesh.check_room(topic)?),
             _ => Ok(()),
@@ -189,7 +185,7 @@ impl Call {
     }
 
     /// Whoever shares something on a topic takes part in it, once it is stored: what was refused has no part in anything.
-    async fn take_part(&self, topic: Topic, share: bool) -> Result<(), CallError> {
+    pub(super) async fn take_part(&self, topic: Topic, share: bool) -> Result<(), CallError> {
         match &self.parts.mesh {
             Some(mesh) if share && !mesh.topics().contains(&topic) => {
                 Ok(mesh.subscribe(topic).await.map(drop)?)
@@ -300,10 +296,10 @@ impl Call {
 
 /// The parts of a grain's document that come right before it and after it, at most `count` each. None for a grain without a source.
 fn neighbours(view: &View, record: &Record, count: usize) -> Result<(Vec<Record>, Vec<Record>), CallError> {
-    let Some(source) = record.grain.body().draft.source.as_ref().filter(|_| count > 0) else {
+    let Some(source) = record.source_uri().filter(|_| count > 0) else {
         return Ok(Default::default());
     };
-    let mut before = view.chunks_of(record.grain.author(), &source.uri)?;
+    let mut before = view.chunks_of(record.grain.author(), source)?;
     let Some(place) = before.iter().position(|chunk| chunk.slot == record.slot) else {
         return Ok(Default::default());
     };

@@ -192,6 +192,5 @@ impl Call {
 
 /// Whether a note was taken from the very source that a filter names, and not from one whose URI only begins so.
 pub(super) fn is_of_source(record: &Record, filter: &Filter) -> bool {
-    let source = record.grain.body().draft.source.as_ref().map(|source| &source.uri);
-    source == filter.source_prefix.as_ref()
+    record.source_uri() == filter.source_prefix.as_deref()
 }

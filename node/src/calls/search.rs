@@ -82,6 +82,8 @@ pub(crate) struct Hit {
     pub origin: Origin,
     /// Whose it is.
     pub whose: Whose,
+    /// Its source, where its document was moved since.
+    pub moved_to: Option<String>,
 }
 
 /// Who knew a grain.
@@ -240,6 +242,7 @@ impl Call {
             model: hit.model,
             copies: hit.copies,
             marks: Vec::new(),
+            moved_to: hit.record.moved_to,
         };
         found.hits = answer.hits.into_iter().map(hit).collect();
     }
@@ -284,7 +287,19 @@ impl Call {
                 let (origin, whose) = (Origin::Peer(peer), self.whose(&grain.author()));
                 let (cosine, model, copies, marks) = (Some(cosine), Some(id), 0, Vec::new());
                 if score >= min_score {
-                    found.hits.push(Hit { grain, score, cosine, words, model, copies, marks, origin, whose });
+                    let moved_to = None;
+                    found.hits.push(Hit {
+                        grain,
+                        score,
+                        cosine,
+                        words,
+                        model,
+                        copies,
+                        marks,
+                        origin,
+                        whose,
+                        moved_to,
+                    });
                 }
             }
         };

@@ -1,6 +1,7 @@
 //! `add`: texts, files and folders into grains.
 
 mod dry_run;
+mod remembered;
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -27,8 +28,8 @@ use super::filter::parse_topic;
 use super::inputs::{self, Input, Item, Problem};
 use super::output::{Output, READER_HINT, Unit, plural, printable};
 use crate::calls::grains::is_label;
-use super::source::file_uri;
-use crate::files::{Glob, LeftOut, Rules};
+use crate::files::{Glob, LeftOut, Rules, file_uri};
+use remembered::Remembered;
 
 /// Files that are being stored at the same time: enough that one is read while another is committed, and at most 16 MiB.
 const MAX_FILES_IN_FLIGHT: usize = 4;
@@ -68,9 +69,9 @@ pub(crate) struct AddArgs {
     /// Let the grains leave this node, with their titles, tags and the names of their files, without folders; otherwise they stay private
     #[arg(long)]
     share: bool,
-    /// Topic that the grains belong to
-    #[arg(long, value_parser = parse_topic, default_value = synapsenet_proto::DEFAULT_TOPIC)]
-    topic: Topic,
+    /// Topic that the grains belong to [default: that of the folder as it was added before, or commons]
+    #[arg(long, value_parser = parse_topic)]
+    topic: Option<Topic>,
     /// Tag to find them by; give it again for several
     #[arg(long)]
     tag: Vec<String>,
@@ -115,6 +116,11 @@ pub(crate) struct AddArgs {
 }
 
 impl AddArgs {
+    /// The topic of what is added.
+    fn topic(&self) -> String {
+        self.topic.as_ref().map(ToString::to_string).unwrap_or_default()
+    }
+
     /// Which files of a folder are meant.
     fn rules(&self) -> Rules {
         Rules {
@@ -212,18 +218,20 @@ enum Stored {
 }
 
 /// Runs `add`.
-pub(crate) async fn run(args: AddArgs, context: &mut Context) -> Result<Exit, Failure> {
+pub(crate) async fn run(mut args: AddArgs, context: &mut Context) -> Result<Exit, Failure> {
     let of_argument = |argument: &OsString| Input::of_argument(argument, args.text);
     let inputs = args.inputs.iter().map(of_argument).collect::<Result<Vec<_>, _>>()?;
     if inputs.iter().filter(|input| **input == Input::Stdin).count() > 1 {
         return Err(Failure::usage("standard input can be read once only", "give - once"));
     }
-    let rules = args.rules();
     if args.dry_run {
-        let encoding = args.encoding.as_deref().unwrap_or_default();
+        let (rules, encoding) = (args.rules(), args.encoding.as_deref().unwrap_or_default());
         return dry_run::run(inputs, (&rules, encoding), &mut context.out);
     }
     let mut client = connect(&context.target).await?;
+    let remembered = Remembered::ask(&context.target, &inputs).await?;
+    remembered.fill_in(&mut args, &mut context.out)?;
+    let rules = args.rules();
     let unreadable = client.status(call(rpc::StatusRequest {})).await?.into_inner().unreadable;
     let mut tally = Tally::default();
     let done = if args.lines {
@@ -234,6 +242,9 @@ pub(crate) async fn run(args: AddArgs, context: &mut Context) -> Result<Exit, Fa
     // What was stored before a failure is stored: the summary comes in any case.
     tally.report(&mut context.out)?;
     done?;
+    if !args.lines {
+        remembered.keep(&context.target, &args).await;
+    }
     if !args.no_wait && tally.added + tally.unchanged > 0 {
         let now = wait_until_searchable(&mut client, &mut context.out).await.map_err(|failure| {
             failure.while_doing("the grains are stored, but search cannot find all of them yet")
@@ -286,7 +297,7 @@ async fn add_items(
 async fn store(args: &AddArgs, client: Client, item: Item) -> Result<Stored, Failure> {
     let mut request = rpc::AddDocumentRequest {
         title: args.title.clone().unwrap_or_default(),
-        topic: args.topic.to_string(),
+        topic: args.topic(),
         tags: args.tag.clone(),
         lang: args.lang.clone().unwrap_or_default(),
         share: args.share,
@@ -425,7 +436,7 @@ fn open(path: &Path) -> Result<File, Failure> {
 
 fn draft(args: &AddArgs, text: String, source: Option<rpc::Source>) -> rpc::Draft {
     rpc::Draft {
-        topic: args.topic.to_string(),
+        topic: args.topic(),
         text,
         title: args.title.clone().unwrap_or_default(),
         tags: args.tag.clone(),

@@ -11,6 +11,7 @@ use hyper_util::rt::TokioIo;
 use synapsenet_proto::rpc::mesh_service_client::MeshServiceClient;
 use synapsenet_proto::rpc::model_service_client::ModelServiceClient;
 use synapsenet_proto::rpc::node_service_client::NodeServiceClient;
+use synapsenet_proto::rpc::source_service_client::SourceServiceClient;
 use tokio::net::UnixStream;
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::service::Interceptor;
@@ -37,7 +38,9 @@ const MAX_TOKEN_BYTES: u64 = 4096;
 pub(crate) type Client = NodeServiceClient<InterceptedService<Channel, Token>>;
 /// A connection to the mesh side of a node.
 pub(crate) type MeshClient = MeshServiceClient<InterceptedService<Channel, Token>>;
-/// A client of the node's models.
+/// A connection to the folders that a node remembers.
+pub(crate) type SourceClient = SourceServiceClient<InterceptedService<Channel, Token>>;
+/// A connection to the models of a node.
 pub(crate) type ModelClient = ModelServiceClient<InterceptedService<Channel, Token>>;
 
 /// Where a node listens.
@@ -157,6 +160,16 @@ pub(crate) async fn connect_mesh(target: &Target) -> Result<MeshClient, Failure>
 pub(crate) async fn connect_models(target: &Target) -> Result<ModelClient, Failure> {
     let (channel, token) = reach(target).await?;
     let client = ModelServiceClient::with_interceptor(channel, token);
+    Ok(client.max_decoding_message_size(MAX_ANSWER_BYTES))
+}
+
+/// As [`connect`], to the folders that are remembered.
+///
+/// # Errors
+/// As [`connect`].
+pub(crate) async fn connect_sources(target: &Target) -> Result<SourceClient, Failure> {
+    let (channel, token) = reach(target).await?;
+    let client = SourceServiceClient::with_interceptor(channel, token);
     Ok(client.max_decoding_message_size(MAX_ANSWER_BYTES))
 }
 

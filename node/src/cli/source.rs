@@ -2,37 +2,13 @@
 
 use std::borrow::Cow;
 use std::ffi::OsStr;
-use std::fmt::Write;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use synapsenet_proto::rpc;
 
 use super::output::{Output, hyperlink, one_line};
-
-/// The URI of a file or folder. `path` must be absolute. Bytes that would end or change a URI are percent-encoded;
-/// letters of any script stay readable (an IRI, RFC 3987), which also keeps deep paths within the limit of a source.
-pub(crate) fn file_uri(path: &Path) -> String {
-    let mut uri = "file://".to_owned();
-    for chunk in path.as_os_str().as_bytes().utf8_chunks() {
-        for c in chunk.valid().chars() {
-            let kept = !c.is_control() && !c.is_whitespace() && !"\"#%<>?[\\]^`{|}".contains(c);
-            if kept {
-                uri.push(c);
-            } else {
-                push_encoded(&mut uri, c.encode_utf8(&mut [0; 4]).as_bytes());
-            }
-        }
-        push_encoded(&mut uri, chunk.invalid());
-    }
-    uri
-}
-
-fn push_encoded(uri: &mut String, bytes: &[u8]) {
-    for byte in bytes {
-        write!(uri, "%{byte:02X}").expect("a String takes all that is written");
-    }
-}
+use crate::files::file_uri;
 
 /// A source for people: the path of a file, its name alone where the path is not told, any other URI as it is.
 pub(crate) fn display(uri: &str) -> Cow<'_, str> {

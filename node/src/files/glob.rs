@@ -21,6 +21,13 @@ pub(crate) struct Glob(String);
 )]
 pub(crate) struct BadGlob(String);
 
+impl Glob {
+    /// The pattern as it was typed.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
 impl FromStr for Glob {
     type Err = BadGlob;
 

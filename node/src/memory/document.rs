@@ -27,11 +27,12 @@ use synapsenet_proto::{
     Draft, Grain, GrainId, Identity, MAX_SOURCE_URI_BYTES, MAX_TAG_BYTES, MAX_TAGS, MAX_TEXT_BYTES,
     MAX_TITLE_BYTES, Refusal, Source,
 };
-use synapsenet_storage::{Record, StorageError};
+use synapsenet_storage::{Change, Record, StorageError};
 
 use crate::blocking::blocking;
 use crate::memory::Memory;
 use crate::memory::ingest::{Ingest, IngestError, Put, now_ms};
+use crate::models::embedder::EmbedError;
 pub(crate) use encoding::{EncodingError, decode, is_label};
 pub(crate) use format::Format;
 use left_out::LeftOut;
@@ -89,9 +90,19 @@ pub(crate) enum DocumentError {
     /// A chunk was not stored.
     #[error(transparent)]
     Ingest(#[from] IngestError),
+    /// There is no tokenizer of the model in use.
+    #[error(transparent)]
+    Embed(#[from] EmbedError),
     /// The chunks of the earlier version cannot be read.
     #[error(transparent)]
     Storage(#[from] StorageError),
+}
+
+impl DocumentError {
+    /// Whether it is no text, or it is not known in which encoding.
+    pub fn is_about_encoding(&self) -> bool {
+        matches!(self, Self::Unreadable(ReadError::Encoding(_)))
+    }
 }
 
 /// Splits a document into what `model` reads whole, stores the chunks that are new, and retracts those of an earlier version that went. Adding it
@@ -111,8 +122,13 @@ pub(crate) async fn add(
     let uri = document.uri.clone();
     let author = identity.author();
     let max_tokens = model.max_tokens();
-    let (drafts, left_out) = blocking(move || chunk(document, &tokenizer, max_tokens)).await?;
-    let before = blocking(move || memory.store.view()?.chunks_of(author, &uri)).await?;
+    let (store, place) = (memory.clone(), uri.clone());
+    let before = blocking(move || store.store.view()?.chunks_of(author, &place)).await?;
+    // One that was moved keeps the name that its grains are signed with, so that they stay the same.
+    let moved = before.iter().find(|record| record.moved_to.is_some()).and_then(signed_source);
+    let is_moved = moved.is_some();
+    let signed = moved.unwrap_or_else(|| uri.clone());
+    let (drafts, left_out) = blocking(move || chunk(document, &signed, &tokenizer, max_tokens)).await?;
 
     let mut added = Added { left_out: left_out.into_list(), ..Added::default() };
     let mut kept = HashSet::new();
@@ -123,11 +139,26 @@ pub(crate) async fn add(
         kept.insert(id);
         *if new { &mut added.added } else { &mut added.unchanged } += 1;
     }
+    drop(puts);
+    if is_moved {
+        let ids = added.ids.clone();
+        let slots = blocking(move || {
+            let view = memory.store.view()?;
+            ids.iter().filter_map(|id| view.slot_of(id).transpose()).collect::<Result<Vec<_>, _>>()
+        });
+        let slots = slots.await?;
+        ingest.apply(vec![Change::MoveSource { slots, uri }]).await?;
+    }
     for record in before.iter().filter(|record| !kept.contains(&record.grain.id())) {
         retract(ingest, &identity, record).await?;
         added.retracted += 1;
     }
     Ok(added)
+}
+
+/// The source that a grain says itself.
+fn signed_source(record: &Record) -> Option<String> {
+    record.grain.body().draft.source.as_ref().map(|source| source.uri.clone())
 }
 
 /// Withdraws a grain of this node's own.
@@ -172,9 +203,10 @@ async fn put_chunk(
     })
 }
 
-/// Reads and splits a document into the drafts of its grains, and names what is in none.
+/// Reads and splits a document into the drafts of its grains, which name `signed` as their source, and names what is in none.
 fn chunk(
     document: Document,
+    signed: &str,
     tokenizer: &Tokenizer,
     max_tokens: usize,
 ) -> Result<(Vec<Draft>, LeftOut), DocumentError> {
@@ -198,7 +230,7 @@ fn chunk(
         .map(|chunk| Draft {
             title: titles[chunk.section].clone(),
             text: chunk.text,
-            source: Some(Source { uri: uri.clone(), ordinal: chunk.ordinal }),
+            source: Some(Source { uri: signed.to_owned(), ordinal: chunk.ordinal }),
             ..base.clone()
         })
         .collect();

@@ -25,7 +25,7 @@ pub(super) fn grain_message(call: &Call, record: &Record, with_signed: bool) -> 
         shared: record.shared,
         searchable: record.searchable,
         signed: if with_signed { record.grain.as_bytes().to_vec() } else { Vec::new() },
-        file_uri: call.file_of(&record.grain).unwrap_or_default(),
+        file_uri: call.file_of(&record.grain, record.moved_to.as_deref()).unwrap_or_default(),
         ..plain_message(&record.grain)
     }
 }
@@ -284,7 +284,8 @@ fn hit_message(call: &Call, hit: &Hit) -> rpc::Hit {
         Origin::Peer(peer) => (true, peer.to_string()),
     };
     // What was found here is searchable here.
-    let (file_uri, whose) = (call.file_of(&hit.grain).unwrap_or_default(), whose_message(hit.whose).into());
+    let file_uri = call.file_of(&hit.grain, hit.moved_to.as_deref()).unwrap_or_default();
+    let whose = whose_message(hit.whose).into();
     let searchable = peer_id.is_empty();
     let grain = rpc::Grain { shared, searchable, file_uri, whose, ..plain_message(&hit.grain) };
     let mark = |mark: &Range<usize>| rpc::TextRange { start: mark.start as u32, end: mark.end as u32 };

@@ -11,6 +11,7 @@ use rustix::io::Errno;
 use synapsenet_proto::rpc::mesh_service_server::MeshServiceServer;
 use synapsenet_proto::rpc::model_service_server::ModelServiceServer;
 use synapsenet_proto::rpc::node_service_server::NodeServiceServer;
+use synapsenet_proto::rpc::source_service_server::SourceServiceServer;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::watch;
 use tokio_stream::StreamExt;
@@ -228,7 +229,8 @@ fn routes(api: Api, guard: Guard, health: HealthServer<impl Health>) -> anyhow::
     let guarded = || guard.clone();
     Ok(Routes::new(InterceptedService::new(served!(NodeServiceServer::new(api.clone())), guarded()))
         .add_service(InterceptedService::new(served!(MeshServiceServer::new(api.clone())), guarded()))
-        .add_service(InterceptedService::new(served!(ModelServiceServer::new(api)), guarded()))
+        .add_service(InterceptedService::new(served!(ModelServiceServer::new(api.clone())), guarded()))
+        .add_service(InterceptedService::new(served!(SourceServiceServer::new(api)), guarded()))
         .add_service(InterceptedService::new(served!(v1), guarded()))
         // What older clients know, and Python's and grpcurl's of today: they do not ask for the other.
         .add_service(InterceptedService::new(served!(v1alpha), guarded()))
@@ -240,6 +242,7 @@ async fn tell_health(health: HealthReporter, mut is_disk_full: watch::Receiver<b
     health.set_serving::<NodeServiceServer<Api>>().await;
     health.set_serving::<MeshServiceServer<Api>>().await;
     health.set_serving::<ModelServiceServer<Api>>().await;
+    health.set_serving::<SourceServiceServer<Api>>().await;
     loop {
         let is_full = *is_disk_full.borrow_and_update();
         let writes = if is_full { ServingStatus::NotServing } else { ServingStatus::Serving };

@@ -28,7 +28,9 @@ fn code_of(reason: Reason) -> Code {
         }
         Reason::TokenNeeded => Code::Unauthenticated,
         Reason::NotTheAuthor => Code::PermissionDenied,
-        Reason::GrainNotFound | Reason::PeerNotFound | Reason::ModelNotFound => Code::NotFound,
+        Reason::GrainNotFound | Reason::PeerNotFound | Reason::ModelNotFound | Reason::SourceNotFound => {
+            Code::NotFound
+        }
         Reason::TooManyCalls
         | Reason::NodeFull
         | Reason::TooManyRules

@@ -9,7 +9,7 @@ use crate::cli::bulk::FirstProblems;
 use crate::cli::failure::{Exit, Failure};
 use crate::cli::inputs::{self, Input, Item, Problem};
 use crate::cli::output::{Output, plural, printable};
-use crate::cli::source::file_uri;
+use crate::files::file_uri;
 use crate::files::{Found, LeftOut, Rules};
 
 /// One line for scripts.

@@ -101,13 +101,19 @@ impl Places {
         name
     }
 
-    /// Where the file lay that a grain of this node's author was taken from, as a URI; none when that is not known.
-    pub fn file_of(&self, grain: &Grain) -> Option<String> {
+    /// Where the file lies that a grain of this node's author was taken from, as a URI; none when that is not known.
+    /// `moved_to` is its source where that is another by now than the grain says.
+    pub fn file_of(&self, grain: &Grain, moved_to: Option<&str>) -> Option<String> {
         let source = grain.body().draft.source.as_ref().filter(|_| grain.author() == self.author)?;
-        let named = source.uri.strip_prefix("file:")?;
+        self.path_of(moved_to.unwrap_or(&source.uri)).filter(|uri| uri.len() <= MAX_SHOWN_BYTES)
+    }
+
+    /// The file that has this name among what this node signed, as a URI; none when its folder is not known.
+    pub fn path_of(&self, signed: &str) -> Option<String> {
+        let named = signed.strip_prefix("file:")?;
         let (folder, name) = named.split_at(named.rfind('/').map_or(0, |slash| slash + 1));
         let path = self.known().get(&format!("file:{folder}")).cloned()?;
-        Some(format!("file://{path}{name}")).filter(|uri| uri.len() <= MAX_SHOWN_BYTES)
+        Some(format!("file://{path}{name}"))
     }
 
     /// Whether a grain of this node's author tells a path: one that was sealed elsewhere may.
@@ -211,7 +217,7 @@ mod tests {
         let name = places.sign(apart);
         assert_eq!(places.signed("/home/anna/Küche/note.md"), name);
         assert!(name.starts_with(&places.signed("/home/anna/Küche/")));
-        assert_eq!(places.file_of(&grain(1, name)).as_deref(), Some(apart));
+        assert_eq!(places.file_of(&grain(1, name), None).as_deref(), Some(apart));
         for folder in ["/home/anna/Küche", "/home/anna", "file:///home/anna/Ku\u{308}che/"] {
             assert!(places.signed(apart).starts_with(&places.signed_beginning(folder)), "{folder}");
         }
@@ -249,14 +255,14 @@ mod tests {
     fn the_owner_alone_is_shown_where_a_file_lies() {
         let (dir, places) = places(1);
         let (name, top) = (places.sign(ROSES), places.sign("/top:of.md"));
-        assert_eq!(places.file_of(&grain(1, name.clone())).as_deref(), Some(ROSES));
-        assert_eq!(places.file_of(&grain(1, top)).as_deref(), Some("file:///top:of.md"));
-        assert_eq!(places.file_of(&grain(2, name.clone())), None, "somebody else took the name over");
-        assert_eq!(places.file_of(&grain(1, "https://example.org/a".into())), None);
+        assert_eq!(places.file_of(&grain(1, name.clone()), None).as_deref(), Some(ROSES));
+        assert_eq!(places.file_of(&grain(1, top), None).as_deref(), Some("file:///top:of.md"));
+        assert_eq!(places.file_of(&grain(2, name.clone()), None), None, "somebody else took the name over");
+        assert_eq!(places.file_of(&grain(1, "https://example.org/a".into()), None), None);
         // Also after a start, and each folder once.
         places.sign("file:///home/anna/notes/garden/tulips.md");
         let places = Places::open(dir.path(), &Identity::from_seed(&[1; 32]));
-        assert_eq!(places.file_of(&grain(1, name)).as_deref(), Some(ROSES));
+        assert_eq!(places.file_of(&grain(1, name), None).as_deref(), Some(ROSES));
         let lines = std::fs::read_to_string(dir.path().join(FOLDERS)).unwrap();
         assert_eq!(lines, "/home/anna/notes/garden/\n/\n");
     }

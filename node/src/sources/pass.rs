@@ -1,0 +1,455 @@
+//! One look at a folder: what changed in it is done to the grains, and nothing else.
+//!
+//! ```text
+//!  walk -> look at sizes and times -> read what may have changed -> moved? relocated
+//!                                                                   new, edited? added      gone? withdrawn, after a while
+//! ```
+//!
+//! A folder that is not there, or empty where it was not, is taken for a disk that is not mounted: nothing is withdrawn then.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant, UNIX_EPOCH};
+
+use futures::StreamExt;
+use tokio_util::sync::CancellationToken;
+
+use super::difference::{Known, Seen, Stamp, Uri, find_moved, hash, look};
+use super::list::Source;
+use super::reading::{Reading, read};
+use super::state::{State, mark};
+use crate::blocking::blocking;
+use crate::composed::composed;
+use crate::files::{Entry, Found, Glob, LeftOut, Rules, file_uri};
+use crate::memory::document::DocumentError;
+use crate::memory::ingest::IngestError;
+use crate::memory::library::Library;
+
+/// Files that one folder may have.
+const MAX_FILES: usize = 200_000;
+/// Files that are being stored at the same time.
+const MAX_FILES_IN_FLIGHT: usize = 4;
+/// Refused files that a report names.
+const MAX_NAMED: usize = 20;
+/// How long a file must be missing before its grains are withdrawn: some programs save by removing a file and writing it anew,
+/// and a folder that is synchronised may be half there for a while.
+pub(super) const GRACE: Duration = Duration::from_secs(600);
+/// A file that was changed so shortly before a look is read again by the next one: it may change once more at what its file
+/// system takes for the same time.
+const MIN_AGE_MS: u64 = 3000;
+/// When more files than this are missing, and they are more than half, somebody has to say that this is meant.
+const MANY_MISSING: usize = 20;
+
+/// How far a look has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Progress {
+    /// Files that are done.
+    pub done: u64,
+    /// Files that are to be read.
+    pub total: u64,
+}
+
+/// What became of a look.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Report {
+    /// Files that were found and are meant.
+    pub files: u64,
+    /// Of these, those that say what they said.
+    pub unchanged: u64,
+    /// Files that are new.
+    pub added: u64,
+    /// Files that say something else.
+    pub edited: u64,
+    /// Files that lie elsewhere, or are called otherwise.
+    pub moved: u64,
+    /// Files that are gone, and whose grains were withdrawn.
+    pub withdrawn: u64,
+    /// Files that are gone since too short a time for that.
+    pub missing: u64,
+    /// Files that are no documents.
+    pub skipped: u64,
+    /// Files that should have been read and were not.
+    pub refused: u64,
+    /// The first of these, with the reasons.
+    pub named: Vec<(String, String)>,
+    /// What the walk left out, in words; empty when nothing.
+    pub left_out: String,
+    /// Grains that are new.
+    pub grains_added: u64,
+    /// Grains that were withdrawn.
+    pub grains_retracted: u64,
+    /// Why it ended early, or withdrew nothing; what to do about it.
+    pub problem: Option<String>,
+    /// How long it took.
+    pub elapsed: Duration,
+}
+
+/// How a look is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct How {
+    /// Only tell what would be done.
+    pub dry_run: bool,
+    /// Withdraw at once what is gone, however much it is: somebody asked for it.
+    pub withdraw: bool,
+}
+
+/// A look that is under way.
+pub(super) struct Pass<'a> {
+    pub library: &'a Library,
+    pub source: Source,
+    pub how: How,
+    pub now_ms: u64,
+    /// Told how far it is.
+    pub progress: &'a (dyn Fn(Progress) + Send + Sync),
+    /// Cancelled when it is to end early, with what it has.
+    pub stop: CancellationToken,
+}
+
+/// What a walk found.
+struct Walked {
+    found: BTreeMap<Uri, (PathBuf, Stamp)>,
+    skipped: u64,
+    refused: Vec<(PathBuf, String)>,
+    left_out: LeftOut,
+}
+
+impl Pass<'_> {
+    /// Looks at the folder and does what changed. Answers what became of it, and what is known of the folder now.
+    pub async fn run(self, before: Option<State>) -> (Report, State) {
+        let start = Instant::now();
+        let mut report = Report::default();
+        let is_known = before.is_some();
+        let mut state = before.unwrap_or_default();
+        if let Err(problem) = self.run_on(is_known, &mut state, &mut report).await {
+            report.problem = Some(problem);
+        }
+        state.looked_ms = self.now_ms;
+        report.elapsed = start.elapsed();
+        (report, state)
+    }
+
+    async fn run_on(&self, is_known: bool, state: &mut State, report: &mut Report) -> Result<(), String> {
+        if !is_known {
+            state.files = self.stored().await?;
+        }
+        let walked = self.walk(!state.files.is_empty()).await?;
+        let read_all = !is_known || state.terms != mark(&self.source);
+        report.files = walked.found.len() as u64;
+        report.skipped = walked.skipped;
+        report.left_out =
+            if walked.left_out.is_empty() { String::new() } else { walked.left_out.to_string() };
+        for (path, reason) in &walked.refused {
+            report.refuse(path.display().to_string(), reason.clone());
+        }
+        let stamps = walked.found.iter().map(|(uri, (_, stamp))| (uri.clone(), *stamp)).collect();
+        let mut outside = look(&state.files, &stamps, read_all);
+        report.unchanged = outside.unchanged;
+        // What lies in a folder that cannot be looked into is not known to be gone.
+        let closed: Vec<Uri> = walked.refused.iter().map(|(path, _)| uri_of(path)).collect();
+        outside.missing.retain(|uri| !closed.iter().any(|closed| is_at_or_below(uri, closed)));
+        for uri in stamps.keys() {
+            if let Some(seen) = state.files.get_mut(uri) {
+                seen.missing_since_ms = None;
+            }
+        }
+        let to_read: Vec<(Uri, PathBuf, Stamp)> = outside
+            .to_read
+            .iter()
+            .filter_map(|uri| walked.found.get(uri).map(|(path, stamp)| (uri.clone(), path.clone(), *stamp)))
+            .collect();
+        let mut missing = outside.missing;
+        // Only what was there can have been moved.
+        let moved = match missing.is_empty() && !self.how.dry_run {
+            true => BTreeMap::new(),
+            false => {
+                let hashes = hashes(to_read.clone()).await;
+                let moved = find_moved(&state.files, &hashes, &mut missing);
+                if self.how.dry_run {
+                    self.tell(state, report, &hashes, &moved, &missing);
+                    return Ok(());
+                }
+                moved
+            }
+        };
+        for (to, from) in &moved {
+            self.library.relocate(from, to).await.map_err(|error| error.to_string())?;
+            if let Some(seen) = state.files.remove(from) {
+                state.files.insert(to.clone(), seen);
+            }
+        }
+        report.moved = moved.len() as u64;
+        self.add(to_read, state, report).await?;
+        for seen in state.files.iter().filter(|(uri, _)| stamps.contains_key(*uri)) {
+            if let (uri, Seen { refused: Some(reason), .. }) = seen {
+                report.refuse(uri.clone(), reason.clone());
+            }
+        }
+        self.withdraw(missing, state, report).await?;
+        if !self.stop.is_cancelled() {
+            state.terms = mark(&self.source);
+        }
+        Ok(())
+    }
+
+    /// What the store holds of the folder, where nothing else is known: each file has to be read.
+    async fn stored(&self) -> Result<Known, String> {
+        let folder = format!("{}/", file_uri(&self.source.folder));
+        let documents = self.library.below(&folder).await.map_err(|error| error.to_string())?;
+        let unread = Seen {
+            stamp: Stamp { bytes: 0, modified_ns: 0 },
+            hash: String::new(),
+            is_added: true,
+            refused: None,
+            missing_since_ms: None,
+        };
+        Ok(documents.into_iter().map(|uri| (composed(uri), unread.clone())).collect())
+    }
+
+    async fn walk(&self, is_known: bool) -> Result<Walked, String> {
+        let source = self.source.clone();
+        blocking(move || walk(&source, is_known)).await
+    }
+
+    /// Tells what would be done.
+    fn tell(
+        &self,
+        state: &State,
+        report: &mut Report,
+        hashes: &BTreeMap<Uri, String>,
+        moved: &BTreeMap<Uri, Uri>,
+        missing: &[Uri],
+    ) {
+        for (uri, hash) in hashes.iter().filter(|(uri, _)| !moved.contains_key(*uri)) {
+            match state.files.get(uri) {
+                Some(seen) if seen.hash == *hash && state.terms == mark(&self.source) => {
+                    report.unchanged += 1
+                }
+                Some(seen) if seen.is_added => report.edited += 1,
+                _ => report.added += 1,
+            }
+        }
+        report.moved = moved.len() as u64;
+        report.withdrawn =
+            missing.iter().filter(|uri| state.files.get(*uri).is_some_and(|seen| seen.is_added)).count()
+                as u64;
+    }
+
+    /// Reads and stores files, a few at the same time.
+    async fn add(
+        &self,
+        to_read: Vec<(Uri, PathBuf, Stamp)>,
+        state: &mut State,
+        report: &mut Report,
+    ) -> Result<(), String> {
+        let total = to_read.len() as u64;
+        let is_under_terms = state.terms == mark(&self.source);
+        let known = Arc::new(std::mem::take(&mut state.files));
+        let source = Arc::new(self.source.clone());
+        let files = to_read.into_iter().map(|(uri, path, stamp)| {
+            let before = known.get(&uri).filter(|_| is_under_terms).map(|seen| seen.hash.clone());
+            let source = source.clone();
+            async move { (read(self.library, &source, &uri, path, before).await, uri, stamp) }
+        });
+        let mut files = futures::stream::iter(files).buffered(MAX_FILES_IN_FLIGHT);
+        let mut fresh: Vec<(Uri, Seen)> = Vec::new();
+        let mut end = Ok(());
+        let mut done = 0;
+        while let Some((result, uri, stamp)) = files.next().await {
+            done += 1;
+            (self.progress)(Progress { done, total });
+            let was_added = known.get(&uri).is_some_and(|seen| seen.is_added);
+            match result {
+                Ok(Reading { hash, outcome }) => {
+                    let seen = report.count(
+                        outcome,
+                        was_added,
+                        Seen {
+                            stamp: self.sure(stamp),
+                            hash,
+                            is_added: was_added,
+                            refused: None,
+                            missing_since_ms: None,
+                        },
+                    );
+                    fresh.push((uri, seen));
+                }
+                Err(error) => {
+                    end = Err(error);
+                    break;
+                }
+            }
+            if self.stop.is_cancelled() {
+                end = Err("the node is stopping: the rest is done when it runs again".to_owned());
+                break;
+            }
+        }
+        drop(files);
+        state.files = Arc::try_unwrap(known).unwrap_or_else(|known| (*known).clone());
+        state.files.extend(fresh);
+        end
+    }
+
+    /// A stamp that a later change of the file cannot have, too: clocks of file systems go in steps.
+    fn sure(&self, stamp: Stamp) -> Stamp {
+        let age_ms = self.now_ms.saturating_sub(stamp.modified_ns / 1_000_000);
+        if age_ms < MIN_AGE_MS { Stamp { modified_ns: 0, ..stamp } } else { stamp }
+    }
+
+    /// Withdraws what is gone, or remembers since when it is.
+    async fn withdraw(
+        &self,
+        missing: Vec<Uri>,
+        state: &mut State,
+        report: &mut Report,
+    ) -> Result<(), String> {
+        let all = state.files.values().filter(|seen| seen.is_added).count();
+        let is_much = missing.len() > MANY_MISSING && missing.len() * 2 > all;
+        for uri in missing {
+            let Some(seen) = state.files.get_mut(&uri) else { continue };
+            let since = *seen.missing_since_ms.get_or_insert(self.now_ms);
+            let is_over = u128::from(self.now_ms.saturating_sub(since)) >= GRACE.as_millis();
+            if seen.is_added && !self.how.withdraw && (is_much || !is_over) {
+                report.missing += 1;
+                continue;
+            }
+            if seen.is_added {
+                report.grains_retracted +=
+                    self.library.withdraw(&uri).await.map_err(|error| error.to_string())?;
+                report.withdrawn += 1;
+            }
+            state.files.remove(&uri);
+        }
+        if is_much && report.missing > 0 {
+            return Err(format!(
+                "{} of {all} files are gone, and nothing of them is withdrawn before you say that this is meant: `synapsenet sources sync --withdraw {}`",
+                report.missing,
+                self.source.folder.display()
+            ));
+        }
+        Ok(())
+    }
+}
+
+impl Report {
+    fn refuse(&mut self, name: String, reason: String) {
+        self.refused += 1;
+        if self.named.len() < MAX_NAMED {
+            self.named.push((name, reason));
+        }
+    }
+
+    /// Counts what became of a file. Answers what is known of it.
+    fn count(&mut self, outcome: super::reading::Outcome, was_added: bool, seen: Seen) -> Seen {
+        use super::reading::Outcome;
+        match outcome {
+            Outcome::Unchanged => {
+                self.unchanged += 1;
+                seen
+            }
+            Outcome::Stored { added, retracted } => {
+                self.grains_added += added;
+                self.grains_retracted += retracted;
+                let count = match (was_added, added + retracted) {
+                    (true, 0) => &mut self.unchanged,
+                    (true, _) => &mut self.edited,
+                    (false, _) => &mut self.added,
+                };
+                *count += 1;
+                Seen { is_added: true, ..seen }
+            }
+            Outcome::Skipped => {
+                self.skipped += 1;
+                seen
+            }
+            Outcome::Refused(reason) => Seen { refused: Some(reason), ..seen },
+        }
+    }
+}
+
+/// Why a pass has to end, where an error is not about one file.
+pub(super) fn ends_pass(error: &DocumentError) -> bool {
+    match error {
+        DocumentError::Ingest(IngestError::Refused(_)) => false,
+        DocumentError::Ingest(_) | DocumentError::Embed(_) | DocumentError::Storage(_) => true,
+        _ => false,
+    }
+}
+
+fn walk(source: &Source, is_known: bool) -> Result<Walked, String> {
+    let folder = &source.folder;
+    let name = folder.display();
+    let metadata = folder.metadata().map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => {
+            format!("the folder {name} is not there: what is remembered of it stays (`synapsenet sources remove` ends that)")
+        }
+        kind => format!("the folder {name} cannot be looked at: {kind}"),
+    })?;
+    if !metadata.is_dir() {
+        return Err(format!("{name} is no folder any more: what is remembered of it stays"));
+    }
+    if is_known && folder.read_dir().is_ok_and(|mut entries| entries.next().is_none()) {
+        return Err(format!(
+            "the folder {name} is empty, as if its disk were not mounted: nothing is withdrawn (`synapsenet sources remove \
+             --retract` does that)"
+        ));
+    }
+    let rules = rules(source)?;
+    let mut walked =
+        Walked { found: BTreeMap::new(), skipped: 0, refused: Vec::new(), left_out: LeftOut::default() };
+    let mut walk = rules.walk(folder);
+    for entry in walk.by_ref() {
+        match entry {
+            Entry::Found { path, found } => {
+                walked.found.insert(uri_of(&path), (path, stamp(&found)));
+            }
+            Entry::Skipped { .. } => walked.skipped += 1,
+            Entry::Refused { path, reason } => walked.refused.push((path, reason)),
+        }
+        if walked.found.len() > MAX_FILES {
+            return Err(format!(
+                "the folder {name} has more than {MAX_FILES} files: add parts of it, or use --exclude"
+            ));
+        }
+    }
+    walked.left_out = walk.left_out();
+    Ok(walked)
+}
+
+/// Which files of a source are meant.
+///
+/// # Errors
+/// When a glob is none.
+pub(super) fn rules(source: &Source) -> Result<Rules, String> {
+    let terms = &source.terms;
+    let exclude = terms.exclude.iter().map(|glob| glob.parse::<Glob>().map_err(|error| error.to_string()));
+    Ok(Rules {
+        no_ignore: terms.no_ignore,
+        include_secrets: terms.include_secrets,
+        exclude: exclude.collect::<Result<_, _>>()?,
+    })
+}
+
+/// What a file is called here: the same in whichever form its accents are written, as it is in the store.
+fn uri_of(path: &Path) -> Uri {
+    composed(file_uri(path))
+}
+
+fn stamp(found: &Found) -> Stamp {
+    let since = found.modified.and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+    let modified_ns = since.and_then(|since| u64::try_from(since.as_nanos()).ok()).unwrap_or(0);
+    Stamp { bytes: found.size, modified_ns }
+}
+
+fn is_at_or_below(uri: &str, folder: &str) -> bool {
+    uri.strip_prefix(folder).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+/// What files say, one after the other in memory. One that cannot be read is told when it is read to be stored.
+async fn hashes(files: Vec<(Uri, PathBuf, Stamp)>) -> BTreeMap<Uri, String> {
+    blocking(move || {
+        let hash_of = |path: &Path| super::reading::bytes_of(path).ok().map(|bytes| hash(&bytes));
+        files.into_iter().filter_map(|(uri, path, _)| Some((uri, hash_of(&path)?))).collect()
+    })
+    .await
+}
