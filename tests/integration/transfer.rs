@@ -208,3 +208,42 @@ async fn an_import_that_was_broken_off_goes_on_where_it_was() {
     assert_eq!(counts(&rest.record()), [(lines.len() - half.len()) as u64, half.len() as u64, 0]);
     assert_eq!(contents(&fresh).await, contents(&node).await);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_another_node_exported_stays_its_own_unless_it_is_signed_anew() {
+    let node = library().await;
+    let dir = folder();
+    let file = dir.path().join("export.jsonl");
+    let lines = export(node.dir(), &file).await;
+    let withdrawn = lines.iter().filter(|line| line["kind"] == "retraction").count() as u64;
+    let notes = lines.len() as u64 - withdrawn;
+
+    let other = TestNode::fresh().await;
+    let import = ["import", "--json", file.to_str().unwrap()];
+    let theirs = synapsenet(other.dir(), &import).await.ended_with(0).record();
+    assert_eq!((&theirs["added"], &theirs["others"]), (&json!(lines.len()), &json!(lines.len())));
+    let told = synapsenet(other.dir(), &["import", file.to_str().unwrap()]).await.ended_with(0);
+    assert!(told.err.contains("stay theirs") && told.err.contains("--as-mine"), "{}", told.err);
+
+    let third = TestNode::fresh().await;
+    let anew = [&import[..], &["--as-mine"]].concat();
+    let mine = synapsenet(third.dir(), &anew).await.ended_with(0).record();
+    assert_eq!((&mine["added"], &mine["passed_over"]), (&json!(notes), &json!(withdrawn)));
+    let grains = third.list(rpc::Filter::default()).await;
+    assert_eq!(grains.len() as u64, notes);
+    assert!(grains.iter().all(|grain| grain.author == third.node.author()));
+    let text = |grain: &rpc::Grain| (grain.text.clone(), grain.title.clone(), grain.tags.clone());
+    let mut texts: Vec<_> = grains.iter().map(text).collect();
+    let mut before: Vec<_> = node.list(rpc::Filter::default()).await.iter().map(text).collect();
+    texts.sort();
+    before.sort();
+    assert_eq!(texts, before);
+    // Once more adds nothing; nor does it where they are the node's own anyway.
+    assert_eq!(synapsenet(third.dir(), &anew).await.ended_with(0).record()["added"], json!(0));
+    let own = synapsenet(node.dir(), &anew).await.ended_with(0).record();
+    assert_eq!(
+        (&own["added"], &own["others"]),
+        (&json!(1), &json!(0)),
+        "the stranger's alone is signed anew"
+    );
+}
