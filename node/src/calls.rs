@@ -93,9 +93,8 @@ impl Calls {
     /// # Errors
     /// [`CallError::TooManyCalls`].
     pub fn begin(&self, right: Right) -> Result<Call, CallError> {
-        let Right::Full = right;
         match self.places.clone().try_acquire_owned() {
-            Ok(place) => Ok(Call { parts: self.parts.clone(), _place: Arc::new(place) }),
+            Ok(place) => Ok(Call { parts: self.parts.clone(), right, _place: Arc::new(place) }),
             Err(_) => {
                 self.parts.memory.metrics.calls_refused.inc();
                 Err(CallError::TooManyCalls)
@@ -109,6 +108,7 @@ impl Calls {
 #[derive(Clone)]
 pub(crate) struct Call {
     parts: Arc<Parts>,
+    right: Right,
     _place: Arc<OwnedSemaphorePermit>,
 }
 

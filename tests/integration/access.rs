@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use synapsenet_proto::rpc;
 use synapsenet_proto::rpc::node_service_client::NodeServiceClient;
+use synapsenet_proto::rpc::source_service_client::SourceServiceClient;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
@@ -96,6 +97,25 @@ async fn a_refusal_says_why_to_programs_too() {
     assert_eq!(reason(status_with(channel, None).await.unwrap_err()), "TOKEN_NEEDED");
     assert_eq!(reason(node.try_get(&"0".repeat(64)).await.unwrap_err()), "GRAIN_NOT_FOUND");
     assert_eq!(reason(node.try_put(note("")).await.unwrap_err()), "GRAIN_REFUSED");
+}
+
+/// Whoever has nothing but a token could search in what the node read of its machine's files.
+#[tokio::test(flavor = "multi_thread")]
+async fn from_elsewhere_nobody_has_the_node_read_folders_of_its_machine() {
+    let node = tcp_node().await;
+    let dir = folder();
+    let folder = dir.path().canonicalize().unwrap();
+    std::fs::write(folder.join("a.md"), "What is on this machine alone.").unwrap();
+    let token = std::fs::read_to_string(node.dir().join("api.token")).unwrap();
+    let source = || rpc::RememberedSource { folder: folder.to_str().unwrap().into(), ..Default::default() };
+    let request = || Request::new(rpc::AddSourceRequest { source: Some(source()) });
+    let mut from_elsewhere = request();
+    from_elsewhere.metadata_mut().insert("authorization", format!("Bearer {token}").parse().unwrap());
+    let mut remote = SourceServiceClient::new(connect(&tcp_address(&node)).await);
+    let refused = remote.add_source(from_elsewhere).await.unwrap_err();
+    assert_eq!(refused.code(), Code::PermissionDenied, "{refused:?}");
+    assert_eq!(refused.get_details_error_info().unwrap().reason, "SOCKET_NEEDED");
+    SourceServiceClient::new(node.channel.clone()).add_source(request()).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -87,6 +87,9 @@ async fn a_remembered_folder_is_followed_through_edits_moves_and_restarts() {
     let gone = on(&node, &["sources", "sync", path, "--withdraw", "--json"]).await;
     assert_eq!(gone.code, 1);
     assert!(gone.record()["problem"].as_str().unwrap().contains("is not there"));
+    let status = on(&node, &["status", "--json"]).await.ended_with(0).record();
+    assert_eq!((&status["sources"], &status["paused_sources"]), (&json!(1), &json!(0)));
+    assert!(status["source_problems"][0].as_str().unwrap().contains("is not there"), "{status}");
     assert_eq!(listed(&node, &["--topic", "notes"]).await.len(), 2);
     fs::rename(folder.with_file_name("elsewhere"), &folder).unwrap();
     let removed = on(&node, &["sources", "remove", path, "--retract", "--yes", "--json"]).await;

@@ -1,5 +1,5 @@
-//! Who may call. Whoever can open the unix socket may do everything, as may whoever holds the token of the data folder;
-//! there is one right for now.
+//! Who may call. Whoever can open the unix socket may do everything; whoever holds the token of the data folder may do so from
+//! elsewhere, and there have nothing read from the files of this machine.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -15,6 +15,8 @@ use crate::data_folder::{self, TOKEN};
 pub(crate) enum Right {
     /// Everything.
     Full,
+    /// Everything that concerns grains, models and peers; not to have the node read folders of its machine.
+    Remote,
 }
 
 /// The token that lets a client in where anybody can knock. Its hash is kept: comparing hashes takes the same time
@@ -42,7 +44,7 @@ impl Token {
                 if scheme.eq_ignore_ascii_case("bearer")
                     && blake3::hash(token.trim().as_bytes()) == self.0 =>
             {
-                Ok(Right::Full)
+                Ok(Right::Remote)
             }
             _ => Err(CallError::NoToken),
         }

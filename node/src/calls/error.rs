@@ -27,6 +27,11 @@ pub(crate) enum CallError {
     /// Nobody said who is asking, or said it wrong.
     #[error("send the token from api.token in the node's data folder as `authorization: Bearer TOKEN`")]
     NoToken,
+    /// It was asked from elsewhere, with a token.
+    #[error(
+        "the node reads folders of its machine only for those who are on it: ask over the unix socket in its data folder"
+    )]
+    NotHere,
     /// No grain has this id.
     #[error("no grain has the id {0} (retracted ones are gone)")]
     NoGrain(String),
@@ -90,6 +95,7 @@ pub(crate) enum Reason {
     NotANote,
     TooManyRules,
     SourceNotFound,
+    SocketNeeded,
     NodeFull,
     DiskFull,
     NoMesh,
@@ -115,7 +121,7 @@ pub(crate) enum Reason {
 impl Reason {
     /// Each of them.
     #[cfg(test)]
-    pub const ALL: [Self; 30] = [
+    pub const ALL: [Self; 31] = [
         Self::InvalidRequest,
         Self::TokenNeeded,
         Self::TooManyCalls,
@@ -130,6 +136,7 @@ impl Reason {
         Self::NoMesh,
         Self::PeerNotFound,
         Self::SourceNotFound,
+        Self::SocketNeeded,
         Self::PeerForbidden,
         Self::PeerUnreachable,
         Self::TooManyPeers,
@@ -186,6 +193,10 @@ impl Reason {
                 ("DISK_FULL", "make room on the disk of the data folder; the node then goes on by itself")
             }
             Self::NoMesh => ("NO_MESH", "start the node without --offline and with network.enabled = true"),
+            Self::SocketNeeded => (
+                "SOCKET_NEEDED",
+                "run the command on the node's machine, without --api; or add the files by `synapsenet add`",
+            ),
             Self::SourceNotFound => {
                 ("SOURCE_NOT_FOUND", "`synapsenet sources list` shows which folders are remembered")
             }
@@ -258,6 +269,7 @@ impl CallError {
             Self::NoMesh => Reason::NoMesh,
             Self::NoPeer(_) => Reason::PeerNotFound,
             Self::NoSource(_) => Reason::SourceNotFound,
+            Self::NotHere => Reason::SocketNeeded,
             Self::NotJoined(_) => Reason::TopicNotJoined,
             Self::Dial(error) => match error {
                 DialError::BadAddress(_) | DialError::Myself => Reason::InvalidRequest,

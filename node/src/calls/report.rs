@@ -15,10 +15,14 @@ use crate::memory::ingest::Limits;
 use crate::mesh::Mesh;
 use crate::metrics::memory_bytes;
 use crate::models::Presence;
+use crate::sources::Standing;
 
 /// Why a node is read-only that cannot write.
 const DISK_FULL: &str =
     "the disk is full: make room on the disk of the data folder; the node then goes on by itself";
+
+/// Problems of folders that are told.
+const MAX_PROBLEMS: usize = 20;
 
 /// Everything that `status` tells.
 pub(crate) struct Report {
@@ -38,6 +42,7 @@ pub(crate) struct Report {
     /// Resident memory of the process.
     pub memory_bytes: u64,
     pub model: ModelReport,
+    pub sources: SourcesReport,
     pub api_addresses: Vec<String>,
     pub metrics_address: String,
     /// Topics that there are grains of, and how many.
@@ -48,6 +53,15 @@ pub(crate) struct Report {
     pub read_only_reason: Option<&'static str>,
     /// None when the node takes no part in a mesh.
     pub mesh: Option<MeshReport>,
+}
+
+/// The folders that are remembered.
+#[derive(Debug, Default)]
+pub(crate) struct SourcesReport {
+    pub remembered: usize,
+    pub paused: usize,
+    /// What is wrong with some, at most [`MAX_PROBLEMS`].
+    pub problems: Vec<String>,
 }
 
 /// The model in use.
@@ -108,6 +122,7 @@ impl Call {
                     .map(|space| parts.models.variant_for(&space.model).full_name())
                     .collect(),
             },
+            sources: of_sources(&parts.sources.all()),
             api_addresses: parts.api_addresses.clone(),
             metrics_address: parts.metrics_address.clone(),
             topics,
@@ -115,6 +130,15 @@ impl Call {
             read_only_reason: parts.ingest.is_disk_full().then_some(DISK_FULL),
             mesh,
         })
+    }
+}
+
+fn of_sources(sources: &[Standing]) -> SourcesReport {
+    let problem = |standing: &Standing| standing.last.as_ref().and_then(|report| report.problem.clone());
+    SourcesReport {
+        remembered: sources.len(),
+        paused: sources.iter().filter(|standing| standing.source.is_paused).count(),
+        problems: sources.iter().filter_map(problem).take(MAX_PROBLEMS).collect(),
     }
 }
 

@@ -7,6 +7,7 @@ use synapsenet_proto::{Draft, Grain, Topic};
 use tokio::sync::watch;
 
 use crate::blocking::blocking;
+use crate::calls::access::Right;
 use crate::calls::error::invalid;
 use crate::calls::{Call, CallError, now_ms};
 pub(crate) use crate::sources::{How, Progress, Report, Rhythm, Source, Standing, Terms};
@@ -22,6 +23,9 @@ impl Call {
     /// # Errors
     /// [`CallError`].
     pub async fn add_source(&self, source: Source) -> Result<(Source, Option<Source>), CallError> {
+        if self.right != Right::Full {
+            return Err(CallError::NotHere);
+        }
         let terms = &source.terms;
         let topic = Topic::new(terms.topic.as_str()).map_err(CallError::from)?;
         if let Rhythm::Every(seconds) = source.rhythm

@@ -32,6 +32,9 @@ struct StatusRecord<'a> {
     stranger_bytes: u64,
     quota_bytes: u64,
     read_only_reason: Option<&'a str>,
+    sources: u32,
+    paused_sources: u32,
+    source_problems: &'a [String],
     storage_bytes: u64,
     index_bytes: u64,
     memory_bytes: u64,
@@ -102,6 +105,9 @@ impl<'a> StatusRecord<'a> {
             retractions: status.retractions,
             pending: status.pending,
             unreadable: status.unreadable,
+            sources: status.sources,
+            paused_sources: status.paused_sources,
+            source_problems: &status.source_problems,
             searchable: status.searchable,
             max_grains: status.max_grains,
             strangers: status.strangers,
@@ -184,6 +190,14 @@ fn show_status(
     if status.unreadable > 0 {
         let grains = plural(status.unreadable, "grain");
         field("", &format!("{grains} by words only: the model cannot read them{READER_HINT}"))?;
+    }
+    if status.sources > 0 {
+        let paused = match status.paused_sources {
+            0 => String::new(),
+            paused => format!(", {paused} of them paused"),
+        };
+        field("folders", &format!("{} remembered{paused}", HumanCount(status.sources.into())))?;
+        status.source_problems.iter().try_for_each(|problem| field("", problem))?;
     }
     field("model", &describe_model(model))?;
     if model.to_embed_anew > 0 {

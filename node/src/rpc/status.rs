@@ -27,7 +27,7 @@ fn code_of(reason: Reason) -> Code {
             Code::InvalidArgument
         }
         Reason::TokenNeeded => Code::Unauthenticated,
-        Reason::NotTheAuthor => Code::PermissionDenied,
+        Reason::NotTheAuthor | Reason::SocketNeeded => Code::PermissionDenied,
         Reason::GrainNotFound | Reason::PeerNotFound | Reason::ModelNotFound | Reason::SourceNotFound => {
             Code::NotFound
         }
