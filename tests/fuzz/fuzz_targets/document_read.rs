@@ -72,7 +72,7 @@ impl Tokenizer {
 }
 
 fuzz_target!(|bytes: &[u8]| {
-    let Some((choice, bytes)) = bytes.split_first() else { return };
+    let Some((&choice, bytes)) = bytes.split_first() else { return };
     let formats =
         [Format::Plain, Format::Markdown, Format::Html, Format::Mail, Format::Mailbox, Format::Notebook];
     let format = formats[usize::from(choice) % formats.len()];
