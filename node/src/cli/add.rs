@@ -55,8 +55,9 @@ pub(crate) struct AddArgs {
     ///
     /// An argument that names an existing file or folder is read; any other is taken as a text. Folders are read with
     /// all that is below them, without what .gitignore, .ignore and .synapseignore name, without what is hidden, and without
-    /// folders that programs filled, such as node_modules (--no-ignore takes all of these). Markdown, HTML, mails (.eml, .mbox)
-    /// and notebooks (.ipynb) are read as such by their extension; every other file is added if it is text. Adding a file again
+    /// folders that programs filled, such as node_modules (--no-ignore takes all of these). Markdown, HTML, mails (.eml, .mbox),
+    /// notebooks (.ipynb), documents (.docx, .odt) and books (.epub) are read as such by their extension; every other file is
+    /// added if it is text. Adding a file again
     /// updates it: what it no longer says is withdrawn.
     #[arg(required = true, value_name = "FILE|FOLDER|-|TEXT")]
     inputs: Vec<OsString>,

@@ -106,7 +106,7 @@ impl Input {
 fn looks_like_path(text: &str) -> bool {
     let is_word = !text.is_empty() && !text.contains(char::is_whitespace);
     let named = Path::new(text).extension().is_some_and(|extension| {
-        ["txt", "md", "markdown", "html", "htm", "eml", "mbox", "ipynb"]
+        ["txt", "md", "markdown", "html", "htm", "eml", "mbox", "ipynb", "docx", "odt", "epub"]
             .iter()
             .any(|known| extension.eq_ignore_ascii_case(known))
     });
@@ -171,8 +171,8 @@ fn read_found(rules: &Rules, encoding: &str, entry: Entry) -> Item {
 fn read_document(path: &Path, encoding: &str) -> Result<(Vec<u8>, String), Unreadable> {
     let file = File::open(path)?;
     let size = file.metadata()?.len();
-    let content = read_bytes(file, size, encoding)?;
     let format = Format::of_name(&path.to_string_lossy());
+    let content = read_bytes(file, size, !encoding.is_empty() || format.is_packed())?;
     let text = match format.is_text() {
         true => decode(&content, encoding, format == Format::Html).map_err(Unreadable::NotText)?,
         // Its parts may have an encoding each: the node decodes them.
@@ -226,7 +226,7 @@ fn kept_back(reason: &str) -> String {
 
 fn read_stream(name: &'static str, input: impl Read, encoding: &str) -> Item {
     let problem = |reason: String| Item::Refused(Problem { name: name.to_owned(), reason });
-    let text = read_bytes(input, 0, encoding)
+    let text = read_bytes(input, 0, !encoding.is_empty())
         .and_then(|bytes| decode(&bytes, encoding, false).map_err(Unreadable::NotText));
     match text {
         Ok(text) => Item::Text { name, text },
@@ -258,12 +258,11 @@ impl From<io::Error> for Unreadable {
 
 /// Reads at most [`MAX_DOCUMENT_BYTES`]. Whether it is text at all is seen first, so that a film is called no text and not a
 /// text that is too long. `size` is what the file system says, 0 when it says nothing.
-fn read_bytes(mut input: impl Read, size: u64, encoding: &str) -> Result<Vec<u8>, Unreadable> {
+fn read_bytes(mut input: impl Read, size: u64, may_have_zeros: bool) -> Result<Vec<u8>, Unreadable> {
     let mut bytes = Vec::with_capacity(size.min(MAX_DOCUMENT_BYTES as u64) as usize + 1);
     Read::by_ref(&mut input).take(SNIFF_BYTES as u64).read_to_end(&mut bytes)?;
-    // Only UTF-16 has zeros in its letters, and says so by its mark or is named.
-    let may_have_zeros =
-        !encoding.is_empty() || bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff");
+    // UTF-16 has zeros in its letters, and says so by its mark or is named; so have archives.
+    let may_have_zeros = may_have_zeros || bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff");
     if bytes.contains(&0) && !may_have_zeros {
         return Err(Unreadable::NotText(EncodingError::NotText));
     }
@@ -357,7 +356,7 @@ mod tests {
 
     #[test]
     fn what_is_no_text_is_seen_at_its_beginning_and_another_encoding_is_named_as_the_way_out() {
-        let read = |bytes: &[u8], encoding: &str| read_bytes(bytes, 0, encoding).is_ok();
+        let read = |bytes: &[u8], encoding: &str| read_bytes(bytes, 0, !encoding.is_empty()).is_ok();
         let late_nul = [vec![b'x'; SNIFF_BYTES], vec![0]].concat();
         assert!(!read(b"\0\0film", "") && read(b"\xff\xfea\0", "") && read(b"a\0", "utf-16le"));
         let text = |bytes: &[u8], encoding: &str| match read_stream("stdin", bytes, encoding) {

@@ -2,8 +2,10 @@
 
 mod address;
 mod blobs;
+mod docx;
 mod elements;
 mod encoding;
+mod epub;
 mod format;
 mod front_matter;
 mod html;
@@ -12,6 +14,9 @@ mod links;
 mod mail;
 mod markdown;
 mod notebook;
+mod odt;
+mod packed;
+mod packed_xml;
 mod read;
 mod table;
 mod title;

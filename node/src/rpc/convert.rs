@@ -140,6 +140,9 @@ pub(super) fn read_format(format: i32) -> Result<Option<Format>, CallError> {
         Ok(rpc::DocumentFormat::Mail) => Ok(Some(Format::Mail)),
         Ok(rpc::DocumentFormat::Mailbox) => Ok(Some(Format::Mailbox)),
         Ok(rpc::DocumentFormat::Notebook) => Ok(Some(Format::Notebook)),
+        Ok(rpc::DocumentFormat::Docx) => Ok(Some(Format::Docx)),
+        Ok(rpc::DocumentFormat::Odt) => Ok(Some(Format::Odt)),
+        Ok(rpc::DocumentFormat::Epub) => Ok(Some(Format::Epub)),
         Ok(rpc::DocumentFormat::Unspecified) => Ok(None),
         Err(_) => Err(invalid(format!("there is no format {format}: leave it out, and the name says it"))),
     }

@@ -19,10 +19,14 @@ mod composed;
 mod address;
 #[path = "../../../node/src/memory/document/blobs.rs"]
 mod blobs;
+#[path = "../../../node/src/memory/document/docx.rs"]
+mod docx;
 #[path = "../../../node/src/memory/document/elements.rs"]
 mod elements;
 #[path = "../../../node/src/memory/document/encoding.rs"]
 mod encoding;
+#[path = "../../../node/src/memory/document/epub.rs"]
+mod epub;
 #[path = "../../../node/src/memory/document/format.rs"]
 mod format;
 #[path = "../../../node/src/memory/document/front_matter.rs"]
@@ -39,6 +43,12 @@ mod mail;
 mod markdown;
 #[path = "../../../node/src/memory/document/notebook.rs"]
 mod notebook;
+#[path = "../../../node/src/memory/document/odt.rs"]
+mod odt;
+#[path = "../../../node/src/memory/document/packed.rs"]
+mod packed;
+#[path = "../../../node/src/memory/document/packed_xml.rs"]
+mod packed_xml;
 #[path = "../../../node/src/memory/document/read.rs"]
 mod read;
 #[path = "../../../node/src/memory/document/table.rs"]
@@ -73,8 +83,17 @@ impl Tokenizer {
 
 fuzz_target!(|bytes: &[u8]| {
     let Some((&choice, bytes)) = bytes.split_first() else { return };
-    let formats =
-        [Format::Plain, Format::Markdown, Format::Html, Format::Mail, Format::Mailbox, Format::Notebook];
+    let formats = [
+        Format::Plain,
+        Format::Markdown,
+        Format::Html,
+        Format::Mail,
+        Format::Mailbox,
+        Format::Notebook,
+        Format::Docx,
+        Format::Odt,
+        Format::Epub,
+    ];
     let format = formats[usize::from(choice) % formats.len()];
     // What is refused is refused for a reason.
     let Ok(reading) = read(bytes, format, "") else { return };

@@ -15,6 +15,12 @@ pub(crate) enum Format {
     Mailbox,
     /// A notebook of Jupyter.
     Notebook,
+    /// What Word and many others write.
+    Docx,
+    /// What LibreOffice writes.
+    Odt,
+    /// A book.
+    Epub,
 }
 
 impl Format {
@@ -27,6 +33,9 @@ impl Format {
             "eml" => Self::Mail,
             "mbox" => Self::Mailbox,
             "ipynb" => Self::Notebook,
+            "docx" => Self::Docx,
+            "odt" => Self::Odt,
+            "epub" => Self::Epub,
             _ => Self::Plain,
         }
     }
@@ -43,7 +52,12 @@ impl Format {
 
     /// Whether all of it is one text in one encoding.
     pub fn is_text(self) -> bool {
-        !matches!(self, Self::Mail | Self::Mailbox)
+        !matches!(self, Self::Mail | Self::Mailbox) && !self.is_packed()
+    }
+
+    /// Whether it is an archive of its parts.
+    pub fn is_packed(self) -> bool {
+        matches!(self, Self::Docx | Self::Odt | Self::Epub)
     }
 
     /// The media type that its grains bear; empty for plain text.
@@ -55,6 +69,9 @@ impl Format {
             Self::Mail => "message/rfc822",
             Self::Mailbox => "application/mbox",
             Self::Notebook => "application/x-ipynb+json",
+            Self::Docx => "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
+            Self::Odt => "application/vnd.oasis.opendocument.text",
+            Self::Epub => "application/epub+zip",
         }
     }
 }
@@ -72,6 +89,9 @@ mod tests {
             ("a.eml", Format::Mail),
             ("Inbox.mbox", Format::Mailbox),
             ("a.ipynb", Format::Notebook),
+            ("a.docx", Format::Docx),
+            ("a.ODT", Format::Odt),
+            ("a.epub", Format::Epub),
             ("a.txt", Format::Plain),
             ("README", Format::Plain),
             ("md", Format::Plain),

@@ -15,6 +15,7 @@ use super::left_out::LeftOut;
 use super::mail::{read_mail, read_mailbox};
 use super::markdown::read_markdown;
 use super::notebook::read_notebook;
+use super::packed::read_packed;
 use crate::composed::composed;
 
 /// How long one document may take. The largest that is no attack takes a second.
@@ -94,6 +95,7 @@ pub(super) fn read_within(
     match format {
         Format::Mail => read_mail(bytes, clock),
         Format::Mailbox => read_mailbox(bytes, clock),
+        Format::Docx | Format::Odt | Format::Epub => Ok(Reading::of(read_packed(bytes, format, clock)?)),
         _ => read_text(decode(bytes, encoding, format == Format::Html)?, format, clock),
     }
 }
@@ -114,9 +116,13 @@ pub(super) fn read_text(text: String, format: Format, clock: &Clock) -> Result<R
     let text = without_blobs(&text, &mut left_out);
     let mut reading = match format {
         // Those that are not one text were read before.
-        Format::Plain | Format::Mail | Format::Mailbox | Format::Notebook => {
-            Reading { sections: plain(&text), ..Reading::default() }
-        }
+        Format::Plain
+        | Format::Mail
+        | Format::Mailbox
+        | Format::Notebook
+        | Format::Docx
+        | Format::Odt
+        | Format::Epub => Reading { sections: plain(&text), ..Reading::default() },
         Format::Markdown => {
             let (front, body) = front_matter(&text).unwrap_or((FrontMatter::default(), &text));
             let mut page = Page::default();
