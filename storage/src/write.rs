@@ -172,15 +172,15 @@ impl<'txn> Writer<'txn> {
         Ok(Outcome::Added { slot })
     }
 
-    /// The note that came first of those that say the same and are no stranger's: a stranger's can go any day, and the
-    /// owner's words with it.
+    /// The note that came first of those that say the same, and are no stranger's: a stranger's can go any day, and the
+    /// owner's words with it. One whose document lies elsewhere by now is of another document.
     fn first_with_words_of(&self, grain: &Grain) -> Result<Option<Slot>, StorageError> {
         /// Copies of strangers that are passed over; behind more, the owner's words are stored once more.
         const MAX_PASSED: usize = 64;
         let words = grain.body().fingerprint();
         for entry in self.tables.by_words.range((&words, 0)..=(&words, u64::MAX))?.take(MAX_PASSED) {
             let (_, slot) = entry?.0.value();
-            if !self.is_strangers(slot)? {
+            if !self.is_strangers(slot)? && self.tables.moved.get(slot)?.is_none() {
                 return Ok(Some(slot));
             }
         }

@@ -177,6 +177,26 @@ async fn much_that_is_gone_at_once_is_not_withdrawn_unasked() {
 }
 
 #[tokio::test]
+async fn a_file_that_comes_to_where_a_moved_one_lay_is_another() {
+    let bench = Bench::new();
+    let text = "# Vet\n\nThe cat goes there on Monday.";
+    bench.write("a.md", text);
+    bench.write("kept.md", "# Kept\n\nIt stays.");
+    bench.look(NOW).await;
+    fs::rename(bench.folder.join("a.md"), bench.folder.join("b.md")).unwrap();
+    bench.look(NOW).await;
+    bench.write("a.md", text);
+    bench.look(NOW).await;
+    let (said, kept) = ("The cat goes there on Monday.", ("kept.md", "It stays."));
+    assert_eq!(bench.stored(), stored(&[("a.md", said), ("b.md", said), kept]));
+    bench.write("b.md", &format!("{text}\n\nBring the passport."));
+    bench.look(NOW).await;
+    fs::remove_file(bench.folder.join("b.md")).unwrap();
+    bench.look(NOW).await;
+    assert_eq!(bench.stored(), stored(&[("a.md", said), kept]), "what was copied stays");
+}
+
+#[tokio::test]
 async fn what_is_known_can_be_lost() {
     let bench = Bench::new();
     bench.write("a.txt", "The boiler wants 1.5 bar.");

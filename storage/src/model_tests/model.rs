@@ -29,10 +29,14 @@ pub(super) struct Entry {
 }
 
 impl Entry {
+    /// Where its document lay when it was read.
+    pub fn said_source(&self) -> Option<&str> {
+        self.grain.body().draft.source.as_ref().map(|source| source.uri.as_str())
+    }
+
     /// Where its document lies.
     pub fn source(&self) -> Option<&str> {
-        let said = self.grain.body().draft.source.as_ref().map(|source| source.uri.as_str());
-        said.map(|said| self.moved_to.as_deref().unwrap_or(said))
+        self.said_source().map(|said| self.moved_to.as_deref().unwrap_or(said))
     }
 
     fn counted(&self) -> u64 {
@@ -243,6 +247,7 @@ impl Model {
         let same_words = |entry: &Entry| {
             entry.grain.kind() == Kind::Note
                 && entry.stranger_bytes.is_none()
+                && (entry.moved_to.is_none() || entry.source() == entry.said_source())
                 && entry.grain.body().fingerprint() == grain.body().fingerprint()
         };
         let same = same_id
