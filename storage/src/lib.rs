@@ -14,6 +14,7 @@
 //! | What can be read? | `view`; by filter and page in `select` and `filter` |
 //! | Which vectors are there, and which notes wait for one? | `vectors` |
 //! | What lies where in the file? | `tables` |
+//! | How does all of it get into a file of its own? | `copy` |
 //! | How does a grain become a few bytes? | `compress` |
 //! | Is the file still whole? | `verify` |
 //! | What went wrong and what is to be done? | `error` |
@@ -23,6 +24,7 @@
 mod authors;
 mod change;
 mod compress;
+mod copy;
 mod error;
 mod filter;
 mod select;

@@ -13,7 +13,7 @@ use self::model::{Entry, Model};
 use crate::testing::*;
 use crate::{
     AuthorRule, Change, Filter, LANE_AGAIN, LANE_OWN, Lane, ListQuery, Origin, Outcome, Selection, Slot,
-    Store, TopicPolicy, View,
+    Store, StoreOptions, TopicPolicy, View,
 };
 
 #[derive(Debug, Clone)]
@@ -410,5 +410,11 @@ proptest! {
         for (filter, limit) in &filters {
             compare_filtered(&store, &model, filter, *limit)?;
         }
+        let (view, dir) = (store.view().unwrap(), tempfile::tempdir().unwrap());
+        let path = dir.path().join("copy.redb");
+        let file = std::fs::File::create_new(&path).unwrap();
+        prop_assert!(view.copy_to(file, &mut |_, _| ControlFlow::Continue(())).unwrap());
+        let copy = Store::open(&path, &StoreOptions::default()).unwrap();
+        prop_assert!(copy.view().unwrap().tables.dump() == view.tables.dump(), "a copy is the same");
     }
 }

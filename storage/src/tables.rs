@@ -5,7 +5,8 @@
 //! one transaction with its record, and `verify` checks that they fit together.
 
 use redb::{
-    ReadOnlyTable, ReadTransaction, ReadableDatabase, ReadableTable, Table, TableDefinition, WriteTransaction,
+    Key, ReadOnlyTable, ReadTransaction, ReadableDatabase, ReadableTable, ReadableTableMetadata, Table,
+    TableDefinition, Value, WriteTransaction,
 };
 use synapsenet_proto::{Claim, Grain, Kind};
 
@@ -35,8 +36,59 @@ macro_rules! tables {
             pub(crate) fn open(txn: &ReadTransaction) -> Result<Self, StorageError> {
                 Ok(Self { $($name: txn.open_table(TableDefinition::new(stringify!($name)))?,)* })
             }
+
+            /// How many entries all of them have.
+            pub(crate) fn entries(&self) -> Result<u64, StorageError> {
+                Ok(0 $(+ self.$name.len()?)*)
+            }
+
+            /// Writes every entry into another file's tables of the same names, and counts each with `each`.
+            pub(crate) fn copy_to(
+                &self,
+                txn: &WriteTransaction,
+                each: &mut dyn FnMut() -> Result<(), StorageError>,
+            ) -> Result<(), StorageError> {
+                let mut to = WriteTables::open(txn)?;
+                $(copy(&self.$name, &mut to.$name, each)?;)*
+                Ok(())
+            }
+
+            /// Every entry of every table, as bytes.
+            #[cfg(test)]
+            pub(crate) fn dump(&self) -> Vec<(&'static str, Vec<u8>, Vec<u8>)> {
+                let mut all = Vec::new();
+                $(dump(stringify!($name), &self.$name, &mut all);)*
+                all
+            }
         }
     };
+}
+
+/// Copies one table.
+fn copy<K: Key, V: Value>(
+    from: &ReadOnlyTable<K, V>,
+    to: &mut Table<'_, K, V>,
+    each: &mut dyn FnMut() -> Result<(), StorageError>,
+) -> Result<(), StorageError> {
+    for entry in from.iter()? {
+        let (key, value) = entry?;
+        to.insert(key.value(), value.value())?;
+        each()?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+fn dump<K: Key, V: Value>(
+    name: &'static str,
+    table: &ReadOnlyTable<K, V>,
+    all: &mut Vec<(&'static str, Vec<u8>, Vec<u8>)>,
+) {
+    for entry in table.iter().unwrap() {
+        let (key, value) = entry.unwrap();
+        let (key, value) = (key.value(), value.value());
+        all.push((name, K::as_bytes(&key).as_ref().to_vec(), V::as_bytes(&value).as_ref().to_vec()));
+    }
 }
 
 tables! {
