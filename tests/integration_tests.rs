@@ -18,6 +18,7 @@
 //! | What if the disk, the index, the model or the library is not as it should be? | `damage` |
 //! | Which models are there, and is nothing lost or mixed when they change? | `models` |
 //! | Do the commands, the configuration and the hub decide about models as they should? | `model_commands` |
+//! | Is a backup the whole node, and of one moment? | `backup` |
 //! | Does the command line say and do what scripts rely on? | `commands`, `transfer` |
 //! | Do grains spread, do questions reach others, does what is private stay? | `mesh` |
 //! | Do all nodes end with the same grains, whatever happens to nodes and lines? | `convergence` |
@@ -33,6 +34,7 @@ mod integration {
     mod access;
     mod architecture;
     mod authors;
+    mod backup;
     mod bulk;
     mod commands;
     mod convergence;

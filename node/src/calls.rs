@@ -9,6 +9,7 @@
 
 pub(crate) mod access;
 pub(crate) mod authors;
+pub(crate) mod backup;
 pub(crate) mod error;
 pub(crate) mod grains;
 pub(crate) mod many;
@@ -20,6 +21,7 @@ pub(crate) mod sources;
 pub(crate) mod trial;
 pub(crate) mod verify;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -64,7 +66,9 @@ pub(crate) struct Parts {
     pub sources: Sources,
     pub progress: watch::Receiver<Progress>,
     pub started: Instant,
-    pub data_dir: String,
+    pub data_dir: PathBuf,
+    /// A place for the one backup that may be made at a time: each takes room on the disk.
+    pub backups: Arc<Semaphore>,
     pub api_addresses: Vec<String>,
     pub metrics_address: String,
     pub limits: Limits,

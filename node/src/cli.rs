@@ -6,6 +6,7 @@
 mod add;
 mod allocation;
 mod authors;
+mod backup;
 mod bulk;
 mod certificate;
 mod client;
@@ -157,6 +158,12 @@ enum Command {
     /// Read what export wrote; what is there already is skipped. Works without a running node, too
     #[command(after_help = EXIT_CODES)]
     Import(transfer::ImportArgs),
+    /// Write all that makes this node into one file, while it runs; works without a running node, too
+    #[command(after_help = EXIT_CODES)]
+    Backup(backup::BackupArgs),
+    /// Make a data folder from a backup
+    #[command(after_help = EXIT_CODES)]
+    Restore(backup::RestoreArgs),
     /// Look at the configuration
     #[command(subcommand, after_help = EXIT_CODES)]
     Config(ConfigCommand),
@@ -173,6 +180,7 @@ impl Command {
     fn may_run_a_model(&self) -> bool {
         match self {
             Self::Run(_) | Self::Verify | Self::Compact | Self::Export(_) | Self::Import(_) => true,
+            Self::Backup(_) => true,
             Self::Models(args) => args.runs_a_model(),
             _ => false,
         }
@@ -276,6 +284,8 @@ async fn dispatch(cli: Cli) -> Result<Exit, Failure> {
         Command::Watch => watch::run(&mut context).await,
         Command::Verify => maintenance::verify(&mut context).await,
         Command::Compact => maintenance::compact(&mut context).await,
+        Command::Backup(args) => backup::backup(args, &mut context).await,
+        Command::Restore(args) => backup::restore(args, &mut context),
         Command::Export(args) => transfer::export(args, &mut context).await,
         Command::Import(args) => transfer::import(args, &mut context).await,
         Command::Config(ConfigCommand::Show) => show_config(&mut context),
@@ -408,6 +418,12 @@ mod tests {
             "export -",
             "export file.jsonl",
             "import file.jsonl --api unix:/tmp/x.sock",
+            "backup node.backup --without-identity",
+            "backup - --with-identity --passphrase-file p --without-models",
+            "backup ./verify --with-identity --no-passphrase",
+            "backup verify node.backup",
+            "restore node.backup --data-dir /tmp/new",
+            "restore - --passphrase-file p",
             "config show --config file.toml",
             "completions bash",
             "status --api http://127.0.0.1:7717 --api-token-file t",
@@ -453,6 +469,12 @@ mod tests {
             "forget abcdef12 --topic notes",
             "authors block",
             "topics policy notes sometimes",
+            "backup",
+            "backup x --with-identity --without-identity",
+            "backup x --passphrase-file p --no-passphrase",
+            "backup verify",
+            "backup x verify y",
+            "restore",
             "frobnicate",
         ] {
             assert!(parse(line).is_err(), "{line}");

@@ -5,6 +5,7 @@
 
 #![warn(missing_docs)]
 
+mod backup;
 mod blocking;
 mod calls;
 pub mod cli;

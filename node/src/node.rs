@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::anyhow;
 use synapsenet_net::Layer;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio::time::timeout_at;
 use tokio_util::sync::CancellationToken;
 
@@ -168,7 +168,8 @@ impl Node {
             identity: identity.clone(),
             progress,
             started,
-            data_dir: data_dir.display().to_string(),
+            data_dir: data_dir.to_owned(),
+            backups: Arc::new(Semaphore::new(1)),
             api_addresses: api_addresses.clone(),
             metrics_address: metrics_address.map(|address| address.to_string()).unwrap_or_default(),
             limits: Limits::of(&config),

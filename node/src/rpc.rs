@@ -21,6 +21,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use crate::calls::access::Right;
 use crate::calls::authors::{AuthorQuery, Forget};
+use crate::calls::backup::Extent;
 use crate::calls::grains::{Document, Indexing, MAX_PUTS_IN_FLIGHT, Stored};
 use crate::calls::many::{Deed, Meant};
 use crate::calls::{Call, CallError, Calls};
@@ -313,6 +314,18 @@ impl NodeService for Api {
     async fn compact(&self, request: Request<rpc::CompactRequest>) -> Reply<rpc::CompactResponse> {
         let (bytes_before, bytes_after) = self.begin(&request)?.compact().await.map_err(status_of)?;
         Ok(Response::new(rpc::CompactResponse { bytes_before, bytes_after }))
+    }
+
+    type BackupStream = ReplyStream<rpc::BackupResponse>;
+
+    async fn backup(&self, request: Request<rpc::BackupRequest>) -> Reply<Self::BackupStream> {
+        let call = self.begin(&request)?;
+        let rpc::BackupRequest { with_identity, without_models } = request.into_inner();
+        let extent = Extent { with_identity, with_models: !without_models };
+        let pieces = call.backup(extent).map_err(status_of)?;
+        let messages =
+            ReceiverStream::new(pieces).map(|piece| piece.map(convert::backup_message).map_err(status_of));
+        Ok(Response::new(Box::pin(messages)))
     }
 }
 

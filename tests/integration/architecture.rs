@@ -33,7 +33,8 @@ const OWNERS: [(&str, &[&str]); 14] = [
     ("tonic-reflection", &["synapsenet"]),
     ("tokio", &["synapsenet", "synapsenet-net"]),
     ("redb", &["synapsenet-storage"]),
-    ("zstd", &["synapsenet-storage"]),
+    // Grains, and backups.
+    ("zstd", &["synapsenet-storage", "synapsenet"]),
     ("ort", &["synapsenet-index"]),
     ("rust-stemmers", &["synapsenet-index"]),
     ("usearch", &["synapsenet-index"]),
@@ -139,7 +140,8 @@ const ROOMS: [(&str, &[&str]); 8] = [
     ("models", &[]),
 ];
 /// What every room may use, and what uses none of them.
-const BASE: [&str; 12] = [
+const BASE: [&str; 13] = [
+    "backup",
     "blocking",
     "composed",
     "config",

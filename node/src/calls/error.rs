@@ -32,6 +32,14 @@ pub(crate) enum CallError {
         "the node reads folders of its machine only for those who are on it: ask over the unix socket in its data folder"
     )]
     NotHere,
+    /// A backup was asked for from elsewhere, with a token.
+    #[error(
+        "a backup holds all that the node knows: ask for it on its machine, over the unix socket in its data folder"
+    )]
+    BackupNotHere,
+    /// A backup is being made.
+    #[error("another backup is being made: try again when it is done")]
+    BackupRuns,
     /// No grain has this id.
     #[error("no grain has the id {0} (retracted ones are gone)")]
     NoGrain(String),
@@ -195,7 +203,7 @@ impl Reason {
             Self::NoMesh => ("NO_MESH", "start the node without --offline and with network.enabled = true"),
             Self::SocketNeeded => (
                 "SOCKET_NEEDED",
-                "run the command on the node's machine, without --api; or add the files by `synapsenet add`",
+                "run the command on the node's machine, without --api; files are added from elsewhere by `synapsenet add`",
             ),
             Self::SourceNotFound => {
                 ("SOURCE_NOT_FOUND", "`synapsenet sources list` shows which folders are remembered")
@@ -269,7 +277,8 @@ impl CallError {
             Self::NoMesh => Reason::NoMesh,
             Self::NoPeer(_) => Reason::PeerNotFound,
             Self::NoSource(_) => Reason::SourceNotFound,
-            Self::NotHere => Reason::SocketNeeded,
+            Self::NotHere | Self::BackupNotHere => Reason::SocketNeeded,
+            Self::BackupRuns => Reason::TooManyCalls,
             Self::NotJoined(_) => Reason::TopicNotJoined,
             Self::Dial(error) => match error {
                 DialError::BadAddress(_) | DialError::Myself => Reason::InvalidRequest,

@@ -104,7 +104,7 @@ impl Call {
         let model = parts.models.variant_for(&spaces.current.model);
         Ok(Report {
             author: parts.identity.author(),
-            data_dir: parts.data_dir.clone(),
+            data_dir: parts.data_dir.display().to_string(),
             uptime: parts.started.elapsed(),
             counts,
             searchable: spaces.searchable(counts),

@@ -8,6 +8,7 @@ use synapsenet_storage::{AuthorRule, BadPosition, Position, Record};
 use tokio_stream::wrappers::errors::BroadcastStreamRecvError;
 
 use crate::calls::authors::{AuthorReport, Whose};
+use crate::calls::backup::Piece;
 use crate::calls::error::invalid;
 use crate::calls::grains::{Emergence, Format, Omission, Stored};
 use crate::calls::many::Tally;
@@ -354,6 +355,28 @@ pub(super) fn emergence_message(emergence: Emergence) -> rpc::Emergence {
 pub(super) fn verified_message(verified: Verified) -> rpc::VerifyResponse {
     let Verified { checked, total, problems, is_finished } = verified;
     rpc::VerifyResponse { checked, total, problems, finished: is_finished }
+}
+
+/// A piece of a backup.
+pub(super) fn backup_message(piece: Piece) -> rpc::BackupResponse {
+    use rpc::backup_response::Item;
+    let item = match piece {
+        Piece::Copied { copied, total } => Item::Progress(rpc::BackupProgress { copied, total }),
+        Piece::Plan(plan) => Item::Plan(rpc::BackupPlan {
+            version: plan.version,
+            author: plan.author,
+            created_ms: plan.created_ms,
+            grains: plan.grains,
+            retractions: plan.retractions,
+            files: plan
+                .files
+                .into_iter()
+                .map(|file| rpc::BackupFile { name: file.name, size_bytes: file.size_bytes })
+                .collect(),
+        }),
+        Piece::Content { file, bytes } => Item::Data(rpc::BackupData { file, content: bytes }),
+    };
+    rpc::BackupResponse { item: Some(item) }
 }
 
 /// What the node holds and does, as a client sees it.

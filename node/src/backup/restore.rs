@@ -1,0 +1,149 @@
+//! How does a backup become a data folder? Whole or not at all: it is unpacked, checked and opened aside, and then moved into its place.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use synapsenet_proto::AuthorId;
+use synapsenet_storage::{AuthorRule, Change, Problem, Store, StoreOptions};
+
+use super::archive::ArchiveReader;
+use super::{BackupError, Plan};
+use crate::data_folder::{DATABASE, IDENTITY, private_dir, sync_folder_of};
+
+/// What is not whole yet lies in a folder whose name begins so.
+const PARTIAL: &str = ".restoring-";
+/// What may lie in a folder that counts as empty: a file system makes it.
+const LOST_AND_FOUND: &str = "lost+found";
+
+/// Makes the data folder `data_dir` from a backup. `tell` hears how many bytes of its files are there, and of how many.
+///
+/// Where the secret of the node is not in it, the author whose grains these are is followed: the node that starts on it is another one,
+/// to which they are as good as its own.
+///
+/// # Errors
+/// [`BackupError`]; then the folder is as it was.
+pub(crate) fn restore(
+    reader: ArchiveReader<'_>,
+    data_dir: &Path,
+    tell: &mut dyn FnMut(u64, u64),
+) -> Result<Plan, BackupError> {
+    refuse_used(data_dir)?;
+    private_dir(data_dir)?;
+    let aside = tempfile::Builder::new().prefix(PARTIAL).tempdir_in(data_dir)?;
+    let plan = unpack(reader, aside.path(), tell)?;
+    let store = open(aside.path(), &plan)?;
+    if !plan.has_identity()
+        && let Ok(author) = plan.author.parse::<AuthorId>()
+    {
+        store.write(vec![Change::SetAuthorRule { author, rule: Some(AuthorRule::Followed) }])?;
+    }
+    drop(store);
+    move_in(aside.path(), data_dir)?;
+    Ok(plan)
+}
+
+/// Reads a whole backup, and checks every record of its database with its signature. `scratch` is a folder on a disk with room for
+/// it; nothing of it is left. `tell` hears how many bytes of its files are there, `tell_checked` how many records are checked.
+///
+/// # Errors
+/// [`BackupError`]. What is wrong with single records is no error.
+pub(crate) fn verify(
+    reader: ArchiveReader<'_>,
+    scratch: &Path,
+    tell: &mut dyn FnMut(u64, u64),
+    tell_checked: &mut dyn FnMut(u64, u64),
+) -> Result<(Plan, Vec<Problem>), BackupError> {
+    let aside = tempfile::Builder::new().prefix(PARTIAL).tempdir_in(scratch)?;
+    let plan = unpack(reader, aside.path(), tell)?;
+    let problems = open(aside.path(), &plan)?.view()?.verify(tell_checked)?;
+    Ok((plan, problems))
+}
+
+/// Refuses a folder that something lies in. What a restore left that was killed is removed.
+fn refuse_used(data_dir: &Path) -> Result<(), BackupError> {
+    let entries = match fs::read_dir(data_dir) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error.into()),
+    };
+    for entry in entries {
+        let entry = entry?;
+        let name = entry.file_name();
+        if name.to_string_lossy().starts_with(PARTIAL) {
+            fs::remove_dir_all(entry.path())?;
+        } else if name != LOST_AND_FOUND {
+            return Err(BackupError::NotEmpty(data_dir.display().to_string()));
+        }
+    }
+    Ok(())
+}
+
+/// Writes the files of a backup into `to`.
+fn unpack(
+    mut reader: ArchiveReader<'_>,
+    to: &Path,
+    tell: &mut dyn FnMut(u64, u64),
+) -> Result<Plan, BackupError> {
+    let total = reader.plan().size_bytes();
+    let free = free_bytes(to)?;
+    if total > free {
+        return Err(BackupError::NoRoom { folder: to.display().to_string(), needed: total, free });
+    }
+    let (mut file, mut done): (Option<File>, u64) = (None, 0);
+    loop {
+        let next = reader.next_file(&mut |name, part| {
+            if part.is_empty() {
+                file = Some(make(&to.join(name))?);
+            }
+            done += part.len() as u64;
+            tell(done, total);
+            file.as_mut().map_or(Ok(()), |file| file.write_all(part))
+        })?;
+        if next.is_none() {
+            return Ok(reader.plan().clone());
+        }
+        if let Some(file) = file.take() {
+            file.sync_all()?;
+        }
+    }
+}
+
+/// Makes a file that its owner alone may read, and the folder that it lies in.
+fn make(path: &Path) -> io::Result<File> {
+    use std::os::unix::fs::OpenOptionsExt;
+    if let Some(folder) = path.parent() {
+        private_dir(folder)?;
+    }
+    File::options().write(true).create_new(true).mode(0o600).open(path)
+}
+
+/// Opens the database of what was unpacked, and compares how much is in it with what was said.
+fn open(folder: &Path, plan: &Plan) -> Result<Store, BackupError> {
+    let store = Store::open(&folder.join(DATABASE), &StoreOptions::default())?;
+    let counts = store.view()?.counts()?;
+    if (counts.notes, counts.retractions) == (plan.grains, plan.retractions) {
+        Ok(store)
+    } else {
+        Err(BackupError::Damaged(DATABASE.to_owned()))
+    }
+}
+
+/// Moves what was unpacked into its place: the database last, and the secret before it, so that a node which is started on half of it
+/// makes no new one that stays unseen.
+fn move_in(from: &Path, to: &Path) -> Result<(), BackupError> {
+    let mut names: Vec<_> =
+        fs::read_dir(from)?.map(|entry| Ok(entry?.file_name())).collect::<io::Result<_>>()?;
+    names.sort_by_key(|name| (name == DATABASE, name == IDENTITY));
+    for name in names {
+        fs::rename(from.join(&name), to.join(&name))?;
+    }
+    let inside: PathBuf = to.join(DATABASE);
+    Ok(sync_folder_of(&inside)?)
+}
+
+/// How much room the disk of a folder has for this user.
+fn free_bytes(folder: &Path) -> io::Result<u64> {
+    let disk = rustix::fs::statvfs(folder)?;
+    Ok(disk.f_bavail.saturating_mul(disk.f_frsize))
+}
