@@ -3,6 +3,7 @@
 use futures::Stream;
 use synapsenet_proto::{Draft, Grain, GrainId, Topic};
 use synapsenet_storage::{Filter, ListQuery, Page, Record, View};
+use tokio::sync::OwnedSemaphorePermit;
 
 use crate::blocking::blocking;
 use crate::calls::error::invalid;
@@ -120,6 +121,11 @@ impl Call {
         let added = self.parts.library.add(document).await?;
         self.take_part(topic, share).await?;
         Ok(added)
+    }
+
+    /// Waits for room for a document that is larger than a text may be; what is answered keeps it.
+    pub async fn room_for_large(&self) -> Option<OwnedSemaphorePermit> {
+        self.parts.library.room().await
     }
 
     /// Lets a private grain leave the node from now on. Answers its id, and whether it was private before.

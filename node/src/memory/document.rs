@@ -2,6 +2,7 @@
 
 mod address;
 mod blobs;
+mod child;
 mod docx;
 mod elements;
 mod encoding;
@@ -17,6 +18,7 @@ mod notebook;
 mod odt;
 mod packed;
 mod packed_xml;
+mod pdf;
 mod read;
 mod table;
 mod title;
@@ -33,6 +35,7 @@ use synapsenet_proto::{
     MAX_TITLE_BYTES, Refusal, Source,
 };
 use synapsenet_storage::{Change, Record, StorageError};
+use tokio::sync::Semaphore;
 
 use crate::blocking::blocking;
 use crate::memory::Memory;
@@ -48,8 +51,13 @@ use title::file_name;
 
 /// Chunks of one document that are being stored at the same time.
 const MAX_PUTS_IN_FLIGHT: usize = 256;
+/// Documents that other programs may read at the same time: each may take half a GiB of memory.
+const MAX_PROGRAMS: usize = 2;
 /// Tokens that a title leaves to the text at least, however long the title is.
 const MIN_CHUNK_TOKENS: usize = 64;
+
+/// Turns of those that need a program. Of the process, as what they take is the machine's.
+static PROGRAMS: Semaphore = Semaphore::const_new(MAX_PROGRAMS);
 
 /// A document to be remembered.
 #[derive(Debug)]
@@ -103,6 +111,13 @@ pub(crate) enum DocumentError {
     Storage(#[from] StorageError),
 }
 
+impl Document {
+    /// How it is read, whatever its name says where that was given.
+    pub fn format(&self) -> Format {
+        self.format.unwrap_or_else(|| Format::of_name(&file_name(&self.uri)))
+    }
+}
+
 impl DocumentError {
     /// Whether it is no text, or it is not known in which encoding.
     pub fn is_about_encoding(&self) -> bool {
@@ -133,7 +148,13 @@ pub(crate) async fn add(
     let moved = before.iter().find(|record| record.moved_to.is_some()).and_then(signed_source);
     let is_moved = moved.is_some();
     let signed = moved.unwrap_or_else(|| uri.clone());
+    let turn = match document.format().may_need_program() {
+        // It is closed by nobody.
+        true => PROGRAMS.acquire().await.ok(),
+        false => None,
+    };
     let (drafts, left_out) = blocking(move || chunk(document, &signed, &tokenizer, max_tokens)).await?;
+    drop(turn);
 
     let mut added = Added { left_out: left_out.into_list(), ..Added::default() };
     let mut kept = HashSet::new();
@@ -189,10 +210,9 @@ pub(crate) async fn retract(
 }
 
 fn check(document: &Document) -> Result<(), DocumentError> {
-    let bytes = document.content.len();
-    if bytes > MAX_DOCUMENT_BYTES {
-        let reason =
-            format!("the document has {bytes} bytes; at most {MAX_DOCUMENT_BYTES} are allowed: split it");
+    let (bytes, most) = (document.content.len(), document.format().max_bytes());
+    if bytes > most {
+        let reason = format!("the document has {bytes} bytes; at most {most} are allowed: split it");
         return Err(DocumentError::Refused(reason));
     }
     if document.uri.is_empty() || document.uri.len() > MAX_SOURCE_URI_BYTES {
@@ -224,9 +244,9 @@ fn chunk(
     tokenizer: &Tokenizer,
     max_tokens: usize,
 ) -> Result<(Vec<Draft>, LeftOut), DocumentError> {
-    let Document { draft, content, uri, format, encoding, .. } = document;
+    let format = document.format();
+    let Document { draft, content, uri, encoding, .. } = document;
     let name = file_name(&uri);
-    let format = format.unwrap_or_else(|| Format::of_name(&name));
     let Reading { title, tags, mut sections, mut left_out } = read(&content, format, &encoding)?;
     drop(content);
     let names = [draft.title.as_str(), &title, title::of_file(&name)];

@@ -3,13 +3,13 @@
 use std::ops::Range;
 use std::time::Duration;
 
-use synapsenet_proto::{Draft, Grain, Kind, SpaceId, Topic, rpc};
+use synapsenet_proto::{Draft, Grain, GrainId, Kind, SpaceId, Topic, rpc};
 use synapsenet_storage::{AuthorRule, BadPosition, Position, Record};
 use tokio_stream::wrappers::errors::BroadcastStreamRecvError;
 
 use crate::calls::authors::{AuthorReport, Whose};
 use crate::calls::error::invalid;
-use crate::calls::grains::{Emergence, Format, Omission, Stored};
+use crate::calls::grains::{Added, Document, Emergence, Format, Omission, Stored};
 use crate::calls::many::Tally;
 use crate::calls::models::Presence;
 use crate::calls::report::{MeshReport, ModelReport, Report, Warning};
@@ -143,6 +143,7 @@ pub(super) fn read_format(format: i32) -> Result<Option<Format>, CallError> {
         Ok(rpc::DocumentFormat::Docx) => Ok(Some(Format::Docx)),
         Ok(rpc::DocumentFormat::Odt) => Ok(Some(Format::Odt)),
         Ok(rpc::DocumentFormat::Epub) => Ok(Some(Format::Epub)),
+        Ok(rpc::DocumentFormat::Pdf) => Ok(Some(Format::Pdf)),
         Ok(rpc::DocumentFormat::Unspecified) => Ok(None),
         Err(_) => Err(invalid(format!("there is no format {format}: leave it out, and the name says it"))),
     }
@@ -171,6 +172,29 @@ pub(super) fn bulk_response(ordinal: u64, result: Result<Stored, CallError>) -> 
         Err(error) => (rpc::PutOutcome::Refused, String::new(), error.to_string()),
     };
     rpc::BulkPutResponse { ordinal, outcome: outcome.into(), id, reason }
+}
+
+/// A document that is to be added.
+///
+/// # Errors
+/// When what is said of it breaks a rule.
+pub(super) fn read_document(request: rpc::AddDocumentRequest) -> Result<Document, CallError> {
+    let rpc::AddDocumentRequest { uri, format, content, title, topic, tags, lang, share, encoding } = request;
+    let format = read_format(format)?;
+    let draft = read_draft(Some(rpc::Draft { topic, title, tags, lang, ..rpc::Draft::default() }))?;
+    Ok(Document { draft, content, uri, format, encoding, share })
+}
+
+/// What adding a document did.
+pub(super) fn added_message(added: Added) -> rpc::AddDocumentResponse {
+    rpc::AddDocumentResponse {
+        ids: added.ids.iter().map(GrainId::to_string).collect(),
+        added: added.added,
+        unchanged: added.unchanged,
+        retracted: added.retracted,
+        empty: added.ids.is_empty(),
+        left_out: added.left_out.into_iter().map(omission_message).collect(),
+    }
 }
 
 /// Something that happened, or that so many things were missed.
