@@ -17,6 +17,9 @@ use super::output::{FAINT, Output, STRONG, Unit, plural, printable};
 use super::time;
 use crate::files::Glob;
 
+/// Refused files that the list names of each folder.
+const MAX_REFUSED: usize = 3;
+
 /// Arguments of `sources`.
 #[derive(Debug, Args)]
 pub(crate) struct SourcesArgs {
@@ -421,6 +424,14 @@ fn show_states(states: &[rpc::SourceState], out: &mut Output) -> Result<Exit, Fa
                 let when = time::local(looked_ms);
                 let (files, summary) = (plural(last.files, "file"), summed_up(last));
                 out.line(format_args!("    {FAINT}{when}{FAINT:#}  {files}: {summary}"))?;
+                for file in last.refused_files.iter().take(MAX_REFUSED) {
+                    let (name, reason) = (super::source::display(&file.name), printable(&file.reason));
+                    out.line(format_args!("    refused {}: {reason}", printable(&name)))?;
+                }
+                if last.refused > MAX_REFUSED as u64 && !last.refused_files.is_empty() {
+                    let more = plural(last.refused - MAX_REFUSED as u64, "file");
+                    out.line(format_args!("    ... and {more} more; `sources sync FOLDER` names them"))?;
+                }
                 if !last.problem.is_empty() {
                     out.line(format_args!("    {}", printable(&last.problem)))?;
                 }

@@ -119,6 +119,11 @@ impl Document {
 }
 
 impl DocumentError {
+    /// Whether it can be read as soon as a program is there that is not.
+    pub fn is_about_program(&self) -> bool {
+        matches!(self, Self::Unreadable(ReadError::NoReader(_)))
+    }
+
     /// Whether it is no text, or it is not known in which encoding.
     pub fn is_about_encoding(&self) -> bool {
         matches!(self, Self::Unreadable(ReadError::Encoding(_)))

@@ -15,9 +15,9 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 use futures::StreamExt;
 use tokio_util::sync::CancellationToken;
 
-use super::difference::{Known, Seen, Stamp, Uri, find_moved, hash, look};
+use super::difference::{Known, Seen, Stamp, Uri, find_moved, look};
 use super::list::Source;
-use super::reading::{Reading, read};
+use super::reading::{Outcome, Reading, hash_of, read};
 use super::state::{State, mark};
 use crate::blocking::blocking;
 use crate::composed::composed;
@@ -144,7 +144,7 @@ impl Pass<'_> {
         }
         let stamps = walked.found.iter().map(|(uri, (_, stamp))| (uri.clone(), *stamp)).collect();
         let mut outside = look(&state.files, &stamps, read_all);
-        report.unchanged = outside.unchanged;
+        report.count_unread(&state.files, &outside.unchanged);
         // What lies in a folder that cannot be looked into is not known to be gone.
         let closed: Vec<Uri> = walked.refused.iter().map(|(path, _)| uri_of(path)).collect();
         outside.missing.retain(|uri| !closed.iter().any(|closed| is_at_or_below(uri, closed)));
@@ -179,7 +179,7 @@ impl Pass<'_> {
             }
         }
         report.moved = moved.len() as u64;
-        self.add(to_read, state, report).await?;
+        self.add(to_read, &moved, state, report).await?;
         for seen in state.files.iter().filter(|(uri, _)| stamps.contains_key(*uri)) {
             if let (uri, Seen { refused: Some(reason), .. }) = seen {
                 report.refuse(uri.clone(), reason.clone());
@@ -239,6 +239,7 @@ impl Pass<'_> {
     async fn add(
         &self,
         to_read: Vec<(Uri, PathBuf, Stamp)>,
+        moved: &BTreeMap<Uri, Uri>,
         state: &mut State,
         report: &mut Report,
     ) -> Result<(), String> {
@@ -247,7 +248,8 @@ impl Pass<'_> {
         let known = Arc::new(std::mem::take(&mut state.files));
         let source = Arc::new(self.source.clone());
         let files = to_read.into_iter().map(|(uri, path, stamp)| {
-            let before = known.get(&uri).filter(|_| is_under_terms).map(|seen| seen.hash.clone());
+            let before = known.get(&uri).filter(|seen| is_under_terms && seen.refused.is_none());
+            let before = before.map(|seen| seen.hash.clone());
             let source = source.clone();
             async move { (read(self.library, &source, &uri, path, before).await, uri, stamp) }
         });
@@ -261,17 +263,13 @@ impl Pass<'_> {
             let was_added = known.get(&uri).is_some_and(|seen| seen.is_added);
             match result {
                 Ok(Reading { hash, outcome }) => {
-                    let seen = report.count(
-                        outcome,
-                        was_added,
-                        Seen {
-                            stamp: self.sure(stamp),
-                            hash,
-                            is_added: was_added,
-                            refused: None,
-                            missing_since_ms: None,
-                        },
-                    );
+                    let stamp = match hash.is_empty() {
+                        true => Stamp { modified_ns: 0, ..stamp },
+                        false => self.sure(stamp),
+                    };
+                    let seen =
+                        Seen { stamp, hash, is_added: was_added, refused: None, missing_since_ms: None };
+                    let seen = report.count(outcome, moved.contains_key(&uri), seen);
                     fresh.push((uri, seen));
                 }
                 Err(error) => {
@@ -339,30 +337,52 @@ impl Report {
         }
     }
 
-    /// Counts what became of a file. Answers what is known of it.
-    fn count(&mut self, outcome: super::reading::Outcome, was_added: bool, seen: Seen) -> Seen {
-        use super::reading::Outcome;
+    /// Counts files that look as they did: each is what it was.
+    fn count_unread(&mut self, known: &Known, unread: &[Uri]) {
+        for seen in unread.iter().filter_map(|uri| known.get(uri)) {
+            match seen {
+                // It is named below.
+                Seen { refused: Some(_), .. } => {}
+                Seen { is_added: true, .. } => self.unchanged += 1,
+                _ => self.skipped += 1,
+            }
+        }
+    }
+
+    /// Counts what became of a file that was read, unless it was counted as moved. Answers what is known of it.
+    fn count(&mut self, outcome: Outcome, is_moved: bool, seen: Seen) -> Seen {
+        const KEPT: &str = "what it said before is kept until it is read again, or withdrawn by `synapsenet retract --source FILE`";
+        let was_added = seen.is_added;
         match outcome {
             Outcome::Unchanged => {
-                self.unchanged += 1;
+                match was_added {
+                    true => self.unchanged += u64::from(!is_moved),
+                    false => self.skipped += 1,
+                }
                 seen
             }
             Outcome::Stored { added, retracted } => {
                 self.grains_added += added;
                 self.grains_retracted += retracted;
-                let count = match (was_added, added + retracted) {
-                    (true, 0) => &mut self.unchanged,
-                    (true, _) => &mut self.edited,
-                    (false, _) => &mut self.added,
-                };
-                *count += 1;
+                match (was_added, added + retracted) {
+                    (true, 0) => self.unchanged += u64::from(!is_moved),
+                    (true, _) => self.edited += 1,
+                    (false, _) => self.added += 1,
+                }
                 Seen { is_added: true, ..seen }
             }
-            Outcome::Skipped => {
+            Outcome::Empty => {
+                self.skipped += 1;
+                Seen { is_added: false, ..seen }
+            }
+            Outcome::NoDocument(_) if !was_added => {
                 self.skipped += 1;
                 seen
             }
-            Outcome::Refused(reason) => Seen { refused: Some(reason), ..seen },
+            Outcome::NoDocument(reason) | Outcome::Refused(reason) if was_added => {
+                Seen { refused: Some(format!("{reason}; {KEPT}")), ..seen }
+            }
+            Outcome::NoDocument(reason) | Outcome::Refused(reason) => Seen { refused: Some(reason), ..seen },
         }
     }
 }
@@ -445,11 +465,10 @@ fn is_at_or_below(uri: &str, folder: &str) -> bool {
     uri.strip_prefix(folder).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
-/// What files say, one after the other in memory. One that cannot be read is told when it is read to be stored.
+/// What files say, one after the other. One that cannot be read is told when it is read to be stored.
 async fn hashes(files: Vec<(Uri, PathBuf, Stamp)>) -> BTreeMap<Uri, String> {
     blocking(move || {
-        let hash_of = |path: &Path| super::reading::bytes_of(path).ok().map(|bytes| hash(&bytes));
-        files.into_iter().filter_map(|(uri, path, _)| Some((uri, hash_of(&path)?))).collect()
+        files.into_iter().filter_map(|(uri, path, _)| Some((uri, hash_of(&path).ok()?))).collect()
     })
     .await
 }

@@ -150,6 +150,43 @@ async fn what_is_gone_is_withdrawn_after_a_while_and_never_with_its_disk() {
 }
 
 #[tokio::test]
+async fn a_file_that_is_no_text_any_more_keeps_what_it_said_and_says_so() {
+    let bench = Bench::new();
+    bench.write("a", "The boiler wants 1.5 bar.");
+    bench.write("b.eml", "From: a@example.org\nSubject: Vet\n\nOn Monday.\n");
+    bench.write("film", "\0\0");
+    let first = bench.look(NOW).await;
+    assert_eq!((first.added, first.skipped, first.refused), (2, 1, 0));
+    bench.write("a", "\0\u{1}\u{2}");
+    bench.write("b.eml", "");
+    let second = bench.look(NOW).await;
+    assert_eq!((second.refused, second.skipped, second.edited), (1, 1, 1), "{second:?}");
+    assert!(second.named[0].0.ends_with("/a") && second.named[0].1.contains("is kept"), "{second:?}");
+    // As long as it is so, also without being read, and once it was touched.
+    for _ in 0..2 {
+        let again = bench.look(NOW).await;
+        assert_eq!((again.refused, again.named), (1, second.named.clone()));
+        bench.write("a", "\0\u{1}\u{2}");
+    }
+    assert!(bench.stored()["a"].contains("boiler"));
+    bench.write("a", "The boiler wants 2 bar.");
+    let mended = bench.look(NOW).await;
+    assert_eq!((mended.edited, mended.refused), (1, 0));
+    assert!(bench.stored()["a"].contains("2 bar"));
+}
+
+#[tokio::test]
+async fn a_file_that_was_moved_is_counted_once() {
+    let bench = Bench::new();
+    bench.write("a.txt", "The boiler wants 1.5 bar.");
+    bench.write("b.txt", "Vet on Monday.");
+    bench.look(NOW).await;
+    fs::rename(bench.folder.join("a.txt"), bench.folder.join("c.txt")).unwrap();
+    let report = bench.look(NOW).await;
+    assert_eq!((report.files, report.moved, report.unchanged), (2, 1, 1));
+}
+
+#[tokio::test]
 async fn much_that_is_gone_at_once_is_not_withdrawn_unasked() {
     let bench = Bench::new();
     for n in 0..30 {
