@@ -7,7 +7,7 @@
 //! ```
 //!
 //! A look at a folder is cheap when nothing changed: its files are only read when their sizes or times did. Looks are made one
-//! after the other. This room knows no protocol, no peer and no client.
+//! after the other. A single file, such as a mailbox, is remembered like a folder of one file. This room knows no protocol, no peer and no client.
 
 mod difference;
 mod list;
@@ -18,14 +18,16 @@ mod state;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use synapsenet_storage::StorageError;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::blocking::blocking;
+use crate::composed::composed;
 use crate::files::file_uri;
 use crate::memory::document::DocumentError;
 use crate::memory::ingest::now_ms;
@@ -172,8 +174,7 @@ impl Sources {
         let mut grains = 0;
         if retract {
             let library = &self.inner.library;
-            let documents = library.below(&format!("{}/", file_uri(folder))).await;
-            for uri in documents.map_err(DocumentError::from)? {
+            for uri in documents_of(library, folder).await.map_err(DocumentError::from)? {
                 grains += library.withdraw(&uri).await?;
             }
         }
@@ -241,6 +242,19 @@ impl Sources {
     fn note(&self, folder: &Path, change: impl FnOnce(&mut Latest)) {
         change(lock(&self.inner.latest).entry(folder.to_owned()).or_default());
     }
+}
+
+/// Where the documents lie that are stored of a folder, or of the one file that is remembered.
+///
+/// # Errors
+/// When the store cannot be read.
+async fn documents_of(library: &Library, folder: &Path) -> Result<BTreeSet<String>, StorageError> {
+    let uri = file_uri(folder);
+    let mut documents = library.below(&format!("{uri}/")).await?;
+    // Those whose names only begin like that of the file are others'.
+    let own = composed(uri.clone());
+    documents.extend(library.below(&uri).await?.into_iter().filter(|found| composed(found.clone()) == own));
+    Ok(documents)
 }
 
 /// Whether there is room for one more folder, and nobody else looks after it.

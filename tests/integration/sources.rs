@@ -179,7 +179,8 @@ async fn what_cannot_be_remembered_is_refused_with_the_reason() {
     for (source, word) in [
         (source(Path::new("notes")), "absolute"),
         (source(&folder.join("gone")), "cannot look into"),
-        (source(&folder.join("vet.md")), "no folder"),
+        (source(&folder.join("vet.md")), "lies in"),
+        (source(Path::new("/dev/null")), "neither a folder nor a file"),
         (source(&folder.join("house")), "lies in"),
         (source(folder.parent().unwrap()), "remove that first"),
         (source(node.dir()), "data folder"),

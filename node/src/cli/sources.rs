@@ -29,7 +29,7 @@ pub(crate) struct SourcesArgs {
 
 #[derive(Debug, Subcommand)]
 enum SourcesCommand {
-    /// Remember a folder: what is known of it follows what its files say
+    /// Remember a folder, or a single file: what is known of it follows what is in it
     Add(AddSourceArgs),
     /// Show which folders are remembered, and how it is with them
     List,
@@ -71,7 +71,7 @@ enum SourcesCommand {
 /// Arguments of `sources add`.
 #[derive(Debug, Args)]
 struct AddSourceArgs {
-    /// The folder, on the node's machine
+    /// The folder, or a single file such as a mailbox, on the node's machine
     folder: PathBuf,
     /// Topic that the grains belong to
     #[arg(long, value_parser = parse_topic, default_value = synapsenet_proto::DEFAULT_TOPIC)]

@@ -16,6 +16,7 @@ use futures::StreamExt;
 use tokio_util::sync::CancellationToken;
 
 use super::difference::{Known, Seen, Stamp, Uri, find_moved, look};
+use super::documents_of;
 use super::list::Source;
 use super::reading::{Outcome, Reading, hash_of, read};
 use super::state::{State, mark};
@@ -133,7 +134,12 @@ impl Pass<'_> {
         if !is_known {
             state.files = self.stored().await?;
         }
-        let walked = self.walk(!state.files.is_empty()).await?;
+        let was = match state.files.contains_key(&uri_of(&self.source.folder)) {
+            _ if state.files.is_empty() => None,
+            true => Some(Kind::File),
+            false => Some(Kind::Folder),
+        };
+        let walked = self.walk(was).await?;
         let read_all = !is_known || state.terms != mark(&self.source);
         report.files = walked.found.len() as u64;
         report.skipped = walked.skipped;
@@ -194,8 +200,8 @@ impl Pass<'_> {
 
     /// What the store holds of the folder, where nothing else is known: each file has to be read.
     async fn stored(&self) -> Result<Known, String> {
-        let folder = format!("{}/", file_uri(&self.source.folder));
-        let documents = self.library.below(&folder).await.map_err(|error| error.to_string())?;
+        let documents = documents_of(self.library, &self.source.folder).await;
+        let documents = documents.map_err(|error| error.to_string())?;
         let unread = Seen {
             stamp: Stamp { bytes: 0, modified_ns: 0 },
             hash: String::new(),
@@ -206,9 +212,9 @@ impl Pass<'_> {
         Ok(documents.into_iter().map(|uri| (composed(uri), unread.clone())).collect())
     }
 
-    async fn walk(&self, is_known: bool) -> Result<Walked, String> {
+    async fn walk(&self, was: Option<Kind>) -> Result<Walked, String> {
         let source = self.source.clone();
-        blocking(move || walk(&source, is_known)).await
+        blocking(move || walk(&source, was)).await
     }
 
     /// Tells what would be done.
@@ -247,6 +253,7 @@ impl Pass<'_> {
         let is_under_terms = state.terms == mark(&self.source);
         let known = Arc::new(std::mem::take(&mut state.files));
         let source = Arc::new(self.source.clone());
+        let own = uri_of(&self.source.folder);
         let files = to_read.into_iter().map(|(uri, path, stamp)| {
             let before = known.get(&uri).filter(|seen| is_under_terms && seen.refused.is_none());
             let before = before.map(|seen| seen.hash.clone());
@@ -269,7 +276,7 @@ impl Pass<'_> {
                     };
                     let seen =
                         Seen { stamp, hash, is_added: was_added, refused: None, missing_since_ms: None };
-                    let seen = report.count(outcome, moved.contains_key(&uri), seen);
+                    let seen = report.count(outcome, moved.contains_key(&uri), uri == own, seen);
                     fresh.push((uri, seen));
                 }
                 Err(error) => {
@@ -349,8 +356,9 @@ impl Report {
         }
     }
 
-    /// Counts what became of a file that was read, unless it was counted as moved. Answers what is known of it.
-    fn count(&mut self, outcome: Outcome, is_moved: bool, seen: Seen) -> Seen {
+    /// Counts what became of a file that was read, unless it was counted as moved; `is_asked` for one that is remembered by itself.
+    /// Answers what is known of it.
+    fn count(&mut self, outcome: Outcome, is_moved: bool, is_asked: bool, seen: Seen) -> Seen {
         const KEPT: &str = "what it said before is kept until it is read again, or withdrawn by `synapsenet retract --source FILE`";
         let was_added = seen.is_added;
         match outcome {
@@ -375,7 +383,8 @@ impl Report {
                 self.skipped += 1;
                 Seen { is_added: false, ..seen }
             }
-            Outcome::NoDocument(_) if !was_added => {
+            // Of a folder, it was hardly meant.
+            Outcome::NoDocument(_) if !was_added && !is_asked => {
                 self.skipped += 1;
                 seen
             }
@@ -396,27 +405,53 @@ pub(super) fn ends_pass(error: &DocumentError) -> bool {
     }
 }
 
-fn walk(source: &Source, is_known: bool) -> Result<Walked, String> {
+/// What is remembered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Folder,
+    File,
+}
+
+/// Looks what is there; `was` is what was there before, if anything is known of it.
+fn walk(source: &Source, was: Option<Kind>) -> Result<Walked, String> {
     let folder = &source.folder;
     let name = folder.display();
-    let metadata = folder.metadata().map_err(|error| match error.kind() {
+    let found = Found::at(folder).map_err(|error| match error.kind() {
         std::io::ErrorKind::NotFound => {
-            format!("the folder {name} is not there: what is remembered of it stays (`synapsenet sources remove` ends that)")
+            format!(
+                "{name} is not there: what is remembered of it stays (`synapsenet sources remove` ends that)"
+            )
         }
-        kind => format!("the folder {name} cannot be looked at: {kind}"),
+        kind => format!("{name} cannot be looked at: {kind}"),
     })?;
-    if !metadata.is_dir() {
-        return Err(format!("{name} is no folder any more: what is remembered of it stays"));
+    let kind = match (folder.is_dir(), folder.is_file()) {
+        (true, _) => Kind::Folder,
+        (_, true) => Kind::File,
+        _ => {
+            return Err(format!(
+                "{name} is neither a folder nor a file any more: what is remembered of it stays"
+            ));
+        }
+    };
+    if was.is_some_and(|was| was != kind) {
+        let now = if kind == Kind::File { "a file and was a folder" } else { "a folder and was a file" };
+        return Err(format!(
+            "{name} is {now}: what is remembered of it stays (`synapsenet sources remove` ends that)"
+        ));
     }
-    if is_known && folder.read_dir().is_ok_and(|mut entries| entries.next().is_none()) {
+    let mut walked =
+        Walked { found: BTreeMap::new(), skipped: 0, refused: Vec::new(), left_out: LeftOut::default() };
+    if kind == Kind::File {
+        walked.found.insert(uri_of(folder), (folder.clone(), stamp(&found)));
+        return Ok(walked);
+    }
+    if was.is_some() && folder.read_dir().is_ok_and(|mut entries| entries.next().is_none()) {
         return Err(format!(
             "the folder {name} is empty, as if its disk were not mounted: nothing is withdrawn (`synapsenet sources remove \
              --retract` does that)"
         ));
     }
     let rules = rules(source)?;
-    let mut walked =
-        Walked { found: BTreeMap::new(), skipped: 0, refused: Vec::new(), left_out: LeftOut::default() };
     let mut walk = rules.walk(folder);
     for entry in walk.by_ref() {
         match entry {

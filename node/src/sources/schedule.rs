@@ -144,16 +144,24 @@ impl Sources {
     }
 }
 
-/// Marks a folder when something changes in it.
+/// Marks a folder when something changes in it. A single file is watched from the folder that it lies in: many programs save by
+/// putting another file in its place.
 fn watcher(marks: Marks, folder: &Path) -> Result<RecommendedWatcher, notify::Error> {
+    let is_file = folder.is_file();
     let marked = folder.to_owned();
     let mut watcher = notify::recommended_watcher(move |event: Result<notify::Event, notify::Error>| {
         // That a file was read changes nothing, and each look reads some.
-        if event.as_ref().map_or(true, |event| !event.kind.is_access()) {
+        let is_meant = |event: &notify::Event| {
+            !is_file || event.need_rescan() || event.paths.is_empty() || event.paths.contains(&marked)
+        };
+        if event.as_ref().map_or(true, |event| !event.kind.is_access() && is_meant(event)) {
             marks.set(&marked, Instant::now());
         }
     })?;
-    watcher.watch(folder, RecursiveMode::Recursive)?;
+    match folder.parent().filter(|_| is_file) {
+        Some(parent) => watcher.watch(parent, RecursiveMode::NonRecursive)?,
+        None => watcher.watch(folder, RecursiveMode::Recursive)?,
+    }
     Ok(watcher)
 }
 

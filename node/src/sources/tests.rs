@@ -176,6 +176,42 @@ async fn a_file_that_is_no_text_any_more_keeps_what_it_said_and_says_so() {
 }
 
 #[tokio::test]
+async fn a_single_file_is_kept_and_never_withdrawn_with_its_disk() {
+    let bench = Bench::new();
+    let file = bench.folder.with_file_name("archive.mbox");
+    let mail =
+        |day: &str| format!("From a@example.org Thu Jan  2 10:00:00 2025\nSubject: Vet\n\nOn {day}.\n\n");
+    fs::write(&file, mail("Monday")).unwrap();
+    // One whose name begins alike is another.
+    fs::write(bench.folder.with_file_name("archive.mbox2"), "other").unwrap();
+    let remembered = Source { folder: file.clone(), ..bench.sources.get(&bench.folder).unwrap() };
+    bench.sources.remember(remembered).unwrap();
+    let texts =
+        || bench.node.view().notes_after(0, 1000).unwrap().into_iter().filter_map(|(_, record)| record);
+    let look = async || bench.sources.look_at(&file, NOW, |_| ()).await.unwrap();
+    let first = look().await;
+    assert_eq!((first.files, first.added, first.grains_added, first.problem), (1, 1, 1, None));
+    fs::write(&file, mail("Monday") + &mail("Friday")).unwrap();
+    assert_eq!((look().await.edited, texts().count()), (1, 2));
+    // Its state is lost, it is gone, a folder lies in its place: nothing is withdrawn.
+    let source = bench.sources.get(&file).unwrap();
+    bench.sources.inner.states.remove(&source);
+    assert_eq!((look().await.unchanged, texts().count()), (1, 2));
+    fs::remove_file(&file).unwrap();
+    assert!(look().await.problem.is_some_and(|problem| problem.contains("is not there")));
+    fs::create_dir(&file).unwrap();
+    fs::write(file.join("a.txt"), "else").unwrap();
+    assert!(look().await.problem.is_some_and(|problem| problem.contains("was a file")));
+    assert_eq!(texts().count(), 2);
+    fs::remove_dir_all(&file).unwrap();
+    // What is no text was meant all the same.
+    fs::write(&file, "no mail at all").unwrap();
+    let broken = look().await;
+    assert_eq!((broken.refused, texts().count()), (1, 2), "{broken:?}");
+    assert_eq!(bench.sources.remove(&file, true).await.unwrap(), 2);
+}
+
+#[tokio::test]
 async fn a_file_that_was_moved_is_counted_once() {
     let bench = Bench::new();
     bench.write("a.txt", "The boiler wants 1.5 bar.");
