@@ -6,8 +6,9 @@
 //!                        watch (inotify) ----+---- somebody asked
 //! ```
 //!
-//! A look at a folder is cheap when nothing changed: its files are only read when their sizes or times did. Looks are made one
-//! after the other. A single file, such as a mailbox, is remembered like a folder of one file. This room knows no protocol, no peer and no client.
+//! A look at a folder is cheap when nothing changed: its files are only read when their sizes or times did. A few folders are looked at
+//! at the same time, so that a slow drive holds up no other. A single file, such as a mailbox, is remembered like a folder of one file.
+//! This room knows no protocol, no peer and no client.
 
 mod difference;
 mod list;
@@ -23,7 +24,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use synapsenet_storage::StorageError;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, OwnedMutexGuard, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use crate::blocking::blocking;
@@ -38,6 +39,9 @@ use pass::Pass;
 pub(crate) use pass::{How, Progress, Report};
 use schedule::Marks;
 use state::States;
+
+/// Folders that are looked at at the same time: a drive that does not answer, and one that is large, leave a turn to the others.
+const MAX_LOOKS: usize = 3;
 
 /// Why nothing was done about a folder.
 #[derive(Debug, thiserror::Error)]
@@ -90,8 +94,10 @@ struct Inner {
     states: States,
     library: Library,
     latest: Mutex<HashMap<PathBuf, Latest>>,
-    /// Held by the look that is under way.
-    turn: tokio::sync::Mutex<()>,
+    /// Each held by the look at its folder that is under way.
+    busy: Mutex<HashMap<PathBuf, Arc<tokio::sync::Mutex<()>>>>,
+    /// Turns of looks.
+    turns: Semaphore,
     /// Folders in which something changed.
     marks: Marks,
     /// Told when what is remembered changed, or something in a folder.
@@ -108,7 +114,8 @@ impl Sources {
             states: States::new(data_dir),
             library,
             latest: Mutex::default(),
-            turn: tokio::sync::Mutex::default(),
+            busy: Mutex::default(),
+            turns: Semaphore::new(MAX_LOOKS),
             marks: Marks::new(changed.clone()),
             changed,
             stop,
@@ -170,7 +177,7 @@ impl Sources {
     pub async fn remove(&self, folder: &Path, retract: bool) -> Result<u64, SourceError> {
         let source = self.get(folder)?;
         // A look that is under way would add what is withdrawn.
-        let _turn = self.inner.turn.lock().await;
+        let _alone = self.alone_with(folder).await;
         let mut grains = 0;
         if retract {
             let library = &self.inner.library;
@@ -199,7 +206,9 @@ impl Sources {
     ) -> Result<Report, SourceError> {
         self.get(folder)?;
         let inner = &self.inner;
-        let _turn = inner.turn.lock().await;
+        let _alone = self.alone_with(folder).await;
+        // Nobody closes it.
+        let _turn = inner.turns.acquire().await;
         // It may have been changed, or removed, while others had their turns.
         let source = self.get(folder)?;
         let (states, of) = (inner.states.clone(), source.clone());
@@ -232,6 +241,17 @@ impl Sources {
         }
         self.note(folder, |latest| latest.running = None);
         Ok(report)
+    }
+
+    /// Waits until nobody looks at a folder, and keeps others from it.
+    async fn alone_with(&self, folder: &Path) -> OwnedMutexGuard<()> {
+        let busy = {
+            let mut busy = lock(&self.inner.busy);
+            // Those that nobody holds or waits for.
+            busy.retain(|_, one| Arc::strong_count(one) > 1);
+            busy.entry(folder.to_owned()).or_default().clone()
+        };
+        busy.lock_owned().await
     }
 
     fn get(&self, folder: &Path) -> Result<Source, SourceError> {

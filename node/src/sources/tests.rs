@@ -212,6 +212,24 @@ async fn a_single_file_is_kept_and_never_withdrawn_with_its_disk() {
 }
 
 #[tokio::test]
+async fn a_folder_that_takes_long_holds_up_no_other() {
+    let bench = Bench::new();
+    let other = bench.folder.with_file_name("other");
+    fs::create_dir(&other).unwrap();
+    fs::write(other.join("b.txt"), "Vet on Monday.").unwrap();
+    let remembered = Source { folder: other.clone(), ..bench.sources.get(&bench.folder).unwrap() };
+    bench.sources.remember(remembered).unwrap();
+    let slow = bench.sources.alone_with(&bench.folder).await;
+    let waiting = bench.sources.look_at(&bench.folder, NOW, |_| ());
+    tokio::pin!(waiting);
+    assert!(futures::poll!(&mut waiting).is_pending());
+    assert_eq!(bench.sources.look_at(&other, NOW, |_| ()).await.unwrap().added, 1);
+    drop(slow);
+    bench.write("a.txt", "The boiler wants 1.5 bar.");
+    assert_eq!(waiting.await.unwrap().added, 1);
+}
+
+#[tokio::test]
 async fn a_file_that_was_moved_is_counted_once() {
     let bench = Bench::new();
     bench.write("a.txt", "The boiler wants 1.5 bar.");
