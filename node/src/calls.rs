@@ -42,7 +42,7 @@ use crate::sources::Sources;
 use access::Right;
 pub(crate) use error::{CallError, Reason};
 // What calls answer with: doors name nothing that lies below this room.
-pub(crate) use crate::memory::events::{Happening, SyncProgress, SyncState};
+pub(crate) use crate::memory::events::{Happening, SourceChange, SyncProgress, SyncState};
 pub(crate) use crate::memory::ingest::now_ms;
 
 /// What calls need of the node.

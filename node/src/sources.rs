@@ -31,6 +31,7 @@ use crate::blocking::blocking;
 use crate::composed::composed;
 use crate::files::file_uri;
 use crate::memory::document::DocumentError;
+use crate::memory::events::{Events, Happening};
 use crate::memory::ingest::now_ms;
 use crate::memory::library::Library;
 use list::MAX_SOURCES;
@@ -98,6 +99,7 @@ struct Inner {
     busy: Mutex<HashMap<PathBuf, Arc<tokio::sync::Mutex<()>>>>,
     /// Turns of looks.
     turns: Semaphore,
+    events: Events,
     /// Folders in which something changed.
     marks: Marks,
     /// Told when what is remembered changed, or something in a folder.
@@ -107,7 +109,13 @@ struct Inner {
 
 impl Sources {
     /// Takes over what is remembered in a data folder. Looks end early when `stop` is cancelled.
-    pub fn new(list: List, data_dir: &Path, library: Library, stop: CancellationToken) -> Self {
+    pub fn new(
+        list: List,
+        data_dir: &Path,
+        library: Library,
+        events: Events,
+        stop: CancellationToken,
+    ) -> Self {
         let changed = Arc::new(Notify::new());
         let inner = Inner {
             list: Mutex::new(list),
@@ -116,6 +124,7 @@ impl Sources {
             latest: Mutex::default(),
             busy: Mutex::default(),
             turns: Semaphore::new(MAX_LOOKS),
+            events,
             marks: Marks::new(changed.clone()),
             changed,
             stop,
@@ -238,6 +247,9 @@ impl Sources {
                 latest.report = Some(report.clone());
                 latest.looked_ms = Some(looked_ms);
             });
+            if let Some(change) = report.change(folder) {
+                inner.events.tell(Happening::SourceChanged(change));
+            }
         }
         self.note(folder, |latest| latest.running = None);
         Ok(report)

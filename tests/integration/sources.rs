@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use synapsenet_proto::rpc;
 use tonic::Code;
 
-use super::harness::{Client, Ran, TestNode, synapsenet, wait_for};
+use super::harness::{Client, Ran, TestNode, synapsenet, wait_for, within};
 
 async fn on(node: &TestNode, arguments: &[&str]) -> Ran {
     synapsenet(node.dir(), arguments).await
@@ -130,6 +130,41 @@ async fn a_watched_folder_is_followed_by_itself_until_it_is_paused() {
     })
     .await;
     assert!(texts().await.iter().any(|text| text.contains("November")), "not withdrawn so soon");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_single_file_is_followed_by_itself_and_what_changed_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().canonicalize().unwrap().join("archive.mbox");
+    let mail =
+        |day: &str| format!("From a@example.org Thu Jan  2 10:00:00 2025\nSubject: Vet\n\nOn {day}.\n\n");
+    fs::write(&file, mail("Monday")).unwrap();
+    let path = file.to_str().unwrap();
+    let node = TestNode::fresh().await;
+    let mut events = node.rpc.clone().watch(rpc::WatchRequest {}).await.unwrap().into_inner();
+    let mut next_change = async || loop {
+        let event = within("something to happen", events.message()).await.unwrap().unwrap().event;
+        if let Some(rpc::watch_response::Event::SourceChanged(change)) = event {
+            break change;
+        }
+    };
+    let added = on(&node, &["sources", "add", path, "--json"]).await.ended_with(0).records();
+    // The node itself may have looked at it before.
+    assert_eq!((&added[0]["folder"], &added[1]["files"]), (&json!(path), &json!(1)));
+    let change = next_change().await;
+    assert_eq!((change.folder.as_str(), change.added, change.grains_added), (path, 1, 1));
+    // Saved as many programs do: another file in its place.
+    let beside = file.with_extension("new");
+    fs::write(&beside, mail("Monday") + &mail("Friday")).unwrap();
+    fs::rename(&beside, &file).unwrap();
+    let change = next_change().await;
+    assert_eq!((change.added, change.edited, change.grains_added), (0, 1, 1));
+    let texts = listed(&node, &["--source", path]).await;
+    assert_eq!(texts.len(), 2);
+    fs::remove_file(&file).unwrap();
+    let gone = on(&node, &["sources", "sync", path, "--withdraw"]).await;
+    assert!(gone.code == 1 && gone.err.contains("is not there"), "{}", gone.err);
+    assert_eq!(listed(&node, &["--source", path]).await.len(), 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -15,7 +15,7 @@ use crate::calls::models::Presence;
 use crate::calls::report::{MeshReport, ModelReport, Report, Warning};
 use crate::calls::search::{Found, Hit, Mode, Origin, Outcome, PeerOutcome, Search, Sought};
 use crate::calls::verify::Verified;
-use crate::calls::{Call, CallError, Happening, SyncProgress, SyncState, now_ms};
+use crate::calls::{Call, CallError, Happening, SourceChange, SyncProgress, SyncState, now_ms};
 use crate::filter;
 
 /// A stored grain as a client sees it.
@@ -213,10 +213,17 @@ pub(super) fn watch_message(happening: Result<Happening, BroadcastStreamRecvErro
         Ok(Happening::PeerJoined { peer }) => Event::PeerJoined(peer.to_string()),
         Ok(Happening::PeerLeft { peer }) => Event::PeerLeft(peer.to_string()),
         Ok(Happening::PeerBanned { peer }) => Event::PeerBanned(peer.to_string()),
+        Ok(Happening::SourceChanged(change)) => Event::SourceChanged(source_changed_message(change)),
         Ok(Happening::Sync(progress)) => Event::Sync(sync_message(&progress)),
         Err(BroadcastStreamRecvError::Lagged(count)) => Event::Missed(count),
     };
     rpc::WatchResponse { time_ms: now_ms(), event: Some(event) }
+}
+
+fn source_changed_message(change: SourceChange) -> rpc::SourceChanged {
+    let SourceChange { folder, added, edited, moved, withdrawn, grains_added, grains_retracted } = change;
+    let folder = folder.display().to_string();
+    rpc::SourceChanged { folder, added, edited, moved, withdrawn, grains_added, grains_retracted }
 }
 
 /// A synchronisation as a client sees it.

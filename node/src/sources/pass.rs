@@ -24,6 +24,7 @@ use crate::blocking::blocking;
 use crate::composed::composed;
 use crate::files::{Entry, Found, Glob, LeftOut, Rules, file_uri};
 use crate::memory::document::DocumentError;
+use crate::memory::events::SourceChange;
 use crate::memory::ingest::IngestError;
 use crate::memory::library::Library;
 
@@ -337,6 +338,22 @@ impl Pass<'_> {
 }
 
 impl Report {
+    /// What was changed, if anything was.
+    pub(super) fn change(&self, folder: &Path) -> Option<SourceChange> {
+        let &Self { added, edited, moved, withdrawn, grains_added, grains_retracted, .. } = self;
+        let is_change = added + edited + moved + withdrawn > 0;
+        let folder = folder.to_owned();
+        is_change.then_some(SourceChange {
+            folder,
+            added,
+            edited,
+            moved,
+            withdrawn,
+            grains_added,
+            grains_retracted,
+        })
+    }
+
     fn refuse(&mut self, name: String, reason: String) {
         self.refused += 1;
         if self.named.len() < MAX_NAMED {

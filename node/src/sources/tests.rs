@@ -39,7 +39,7 @@ impl Bench {
             places.clone(),
         );
         let list = List::load(&data).unwrap();
-        let sources = Sources::new(list, &data, library, CancellationToken::new());
+        let sources = Sources::new(list, &data, library, Events::new(), CancellationToken::new());
         let remembered = Source { rhythm: Rhythm::Manual, ..source(folder.to_str().unwrap()) };
         sources.remember(remembered).unwrap();
         Self { node, places, sources, folder, _dir: dir }
@@ -209,6 +209,19 @@ async fn a_single_file_is_kept_and_never_withdrawn_with_its_disk() {
     let broken = look().await;
     assert_eq!((broken.refused, texts().count()), (1, 2), "{broken:?}");
     assert_eq!(bench.sources.remove(&file, true).await.unwrap(), 2);
+}
+
+#[tokio::test]
+async fn what_a_look_changed_is_told_and_what_it_left_is_not() {
+    let bench = Bench::new();
+    let mut told = bench.sources.inner.events.listen();
+    bench.write("a.txt", "The boiler wants 1.5 bar.");
+    bench.look(How { dry_run: true, withdraw: false }).await;
+    bench.look(NOW).await;
+    bench.look(NOW).await;
+    let Ok(Happening::SourceChanged(change)) = told.try_recv() else { panic!("a look changed something") };
+    assert_eq!((change.folder, change.added, change.grains_added), (bench.folder.clone(), 1, 1));
+    assert!(told.try_recv().is_err());
 }
 
 #[tokio::test]
