@@ -11,6 +11,7 @@ pub(crate) mod access;
 pub(crate) mod authors;
 pub(crate) mod error;
 pub(crate) mod grains;
+pub(crate) mod links;
 pub(crate) mod many;
 pub(crate) mod models;
 pub(crate) mod peers;

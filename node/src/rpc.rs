@@ -22,7 +22,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use crate::calls::access::Right;
 use crate::calls::authors::{AuthorQuery, Forget};
-use crate::calls::grains::{Indexing, MAX_PUTS_IN_FLIGHT, Stored};
+use crate::calls::grains::{Besides, Indexing, MAX_PUTS_IN_FLIGHT, Stored};
 use crate::calls::many::{Deed, Meant};
 use crate::calls::{Call, CallError, Calls};
 use crate::filter;
@@ -126,8 +126,9 @@ impl NodeService for Api {
 
     async fn get(&self, request: Request<rpc::GetRequest>) -> Reply<rpc::GetResponse> {
         let call = self.begin(&request)?;
-        let rpc::GetRequest { id, with_signed, context } = request.into_inner();
-        let got = call.get(id, context as usize).await.map_err(status_of)?;
+        let rpc::GetRequest { id, with_signed, context, with_links } = request.into_inner();
+        let besides = Besides { context: context as usize, links: with_links };
+        let got = call.get(id, besides).await.map_err(status_of)?;
         let parts = |records: &[Record]| {
             records.iter().map(|record| grain_message(&call, record, false)).collect::<Vec<_>>()
         };
@@ -136,6 +137,8 @@ impl NodeService for Api {
             emergence: got.emergence.map(convert::emergence_message),
             before: parts(&got.before),
             after: parts(&got.after),
+            links_to: got.links.to.iter().map(|linked| convert::linked_message(&call, linked)).collect(),
+            linked_from: got.links.from.iter().map(|linked| convert::linked_message(&call, linked)).collect(),
         }))
     }
 

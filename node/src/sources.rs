@@ -11,6 +11,7 @@
 //! This room knows no protocol, no peer and no client.
 
 mod difference;
+mod links;
 mod list;
 mod pass;
 mod reading;
@@ -34,6 +35,7 @@ use crate::memory::document::DocumentError;
 use crate::memory::events::{Events, Happening};
 use crate::memory::ingest::now_ms;
 use crate::memory::library::Library;
+pub(crate) use links::{Links, NoteLink};
 use list::MAX_SOURCES;
 pub(crate) use list::{List, Rhythm, Source, Terms};
 use pass::Pass;
@@ -168,6 +170,23 @@ impl Sources {
             Standing { source, last: report, looked_ms, running, not_watched }
         };
         sources.into_iter().map(standing).collect()
+    }
+
+    /// The links between a file, named by its URI, and the others of the folder that it lies in. None where no folder is remembered
+    /// that it lies in, or has not been looked at.
+    pub async fn links_of(&self, uri: String) -> Links {
+        let path = percent_encoding::percent_decode_str(uri.strip_prefix("file://").unwrap_or_default());
+        let path = PathBuf::from(path.decode_utf8_lossy().into_owned());
+        let covers = |source: &&Source| path.starts_with(&source.folder);
+        let Some(source) = lock(&self.inner.list).sources().iter().find(covers).cloned() else {
+            return Links::default();
+        };
+        let states = self.inner.states.clone();
+        blocking(move || {
+            let known = states.load(&source).map(|state| state.files).unwrap_or_default();
+            links::links_of(&known, &composed(file_uri(&source.folder)), &composed(uri))
+        })
+        .await
     }
 
     /// Leaves a folder as it is, or no longer.

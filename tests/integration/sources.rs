@@ -168,6 +168,56 @@ async fn a_single_file_is_followed_by_itself_and_what_changed_is_told() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn notes_that_lead_to_each_other_say_so_also_after_a_move() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = vault(dir.path());
+    fs::write(
+        folder.join("index.md"),
+        "# Index\n\n## Warm\n\nSee [[boiler|the heating]] first.\n\n## Animals\n\nThe [vet](vet.md#Costs) knows, [[nobody]] else.\n",
+    )
+    .unwrap();
+    fs::write(
+        folder.join("vet.md"),
+        "# Vet\n\nThe cat goes there on Monday.\n\n## Costs\n\nForty a visit.\n",
+    )
+    .unwrap();
+    let path = folder.to_str().unwrap();
+    let node = TestNode::fresh().await;
+    on(&node, &["sources", "add", path, "--manual"]).await.ended_with(0);
+    let id = async |title: &str| {
+        let all = listed(&node, &[]).await;
+        let grain = all.iter().find(|grain| grain["title"] == title);
+        grain.unwrap_or_else(|| panic!("no {title}: {all:?}"))["id"].as_str().unwrap().to_owned()
+    };
+    let links = async |title: &str| {
+        let got = on(&node, &["get", &id(title).await, "--json"]).await.ended_with(0).record();
+        let titles = |field: &str| {
+            let notes = got[field].as_array().unwrap();
+            notes.iter().map(|note| note["title"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+        };
+        (titles("links_to"), titles("linked_from"))
+    };
+    let of = |titles: &[&str]| titles.iter().map(|title| (*title).to_owned()).collect::<Vec<_>>();
+    assert_eq!(links("Index > Warm").await, (of(&["Boiler"]), vec![]));
+    assert_eq!(links("Index > Animals").await, (of(&["Vet > Costs"]), vec![]));
+    assert_eq!(links("Boiler").await, (vec![], of(&["Index > Warm"])));
+    assert_eq!(links("Vet").await, (vec![], of(&["Index > Animals"])));
+    let shown = on(&node, &["get", &id("Boiler").await]).await.ended_with(0).out;
+    assert!(shown.contains("linked by  Index > Warm ("), "{shown}");
+
+    fs::rename(folder.join("house/boiler.md"), folder.join("boiler.md")).unwrap();
+    fs::create_dir(folder.join("maps")).unwrap();
+    fs::rename(folder.join("index.md"), folder.join("maps/index.md")).unwrap();
+    on(&node, &["sources", "sync", path]).await.ended_with(0);
+    assert_eq!(links("Index > Warm").await, (of(&["Boiler"]), vec![]));
+    assert_eq!(links("Boiler").await, (vec![], of(&["Index > Warm"])));
+    // What leads nowhere any more is not told.
+    fs::remove_file(folder.join("boiler.md")).unwrap();
+    on(&node, &["sources", "sync", path, "--withdraw"]).await.ended_with(0);
+    assert_eq!(links("Index > Warm").await, (vec![], vec![]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_folder_that_is_added_again_goes_by_what_was_said_before() {
     let dir = tempfile::tempdir().unwrap();
     let folder = vault(dir.path());

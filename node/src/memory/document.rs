@@ -14,6 +14,7 @@ mod left_out;
 mod links;
 mod mail;
 mod markdown;
+mod neighbours;
 mod notebook;
 mod odt;
 mod packed;
@@ -45,6 +46,7 @@ pub(crate) use encoding::{EncodingError, decode, is_label};
 pub(crate) use format::Format;
 use left_out::LeftOut;
 pub(crate) use left_out::Omission;
+pub(crate) use neighbours::Neighbour;
 pub(crate) use read::MAX_DOCUMENT_BYTES;
 use read::{ReadError, Reading, prepend, read};
 use title::file_name;
@@ -87,6 +89,8 @@ pub(crate) struct Added {
     pub unchanged: u32,
     /// Chunks of an earlier version that the document no longer has.
     pub retracted: u32,
+    /// The notes that its links lead to.
+    pub neighbours: Vec<Neighbour>,
     /// What of the document is in no chunk.
     pub left_out: Vec<Omission>,
 }
@@ -158,10 +162,11 @@ pub(crate) async fn add(
         true => PROGRAMS.acquire().await.ok(),
         false => None,
     };
-    let (drafts, left_out) = blocking(move || chunk(document, &signed, &tokenizer, max_tokens)).await?;
+    let (drafts, neighbours, left_out) =
+        blocking(move || chunk(document, &signed, &tokenizer, max_tokens)).await?;
     drop(turn);
 
-    let mut added = Added { left_out: left_out.into_list(), ..Added::default() };
+    let mut added = Added { neighbours, left_out: left_out.into_list(), ..Added::default() };
     let mut kept = HashSet::new();
     // What was said before is told apart from the same words of a file that lies where this one lay.
     let known: HashMap<[u8; 32], Grain> =
@@ -242,17 +247,18 @@ async fn put_chunk(
     })
 }
 
-/// Reads and splits a document into the drafts of its grains, which name `signed` as their source, and names what is in none.
+/// Reads and splits a document into the drafts of its grains, which name `signed` as their source; names where its links lead, and
+/// what is in no grain.
 fn chunk(
     document: Document,
     signed: &str,
     tokenizer: &Tokenizer,
     max_tokens: usize,
-) -> Result<(Vec<Draft>, LeftOut), DocumentError> {
+) -> Result<(Vec<Draft>, Vec<Neighbour>, LeftOut), DocumentError> {
     let format = document.format();
     let Document { draft, content, uri, encoding, .. } = document;
     let name = file_name(&uri);
-    let Reading { title, tags, mut sections, mut left_out } = read(&content, format, &encoding)?;
+    let Reading { title, tags, mut sections, neighbours, mut left_out } = read(&content, format, &encoding)?;
     drop(content);
     let names = [draft.title.as_str(), &title, title::of_file(&name)];
     let document = names.iter().find(|name| !name.trim().is_empty()).copied().unwrap_or_default();
@@ -273,7 +279,7 @@ fn chunk(
             ..base.clone()
         })
         .collect();
-    Ok((drafts, left_out))
+    Ok((drafts, neighbours, left_out))
 }
 
 /// Puts what does not fit a title into the text: each heading once, in the first section below it.

@@ -9,7 +9,7 @@ use tokio_stream::wrappers::errors::BroadcastStreamRecvError;
 
 use crate::calls::authors::{AuthorReport, Whose};
 use crate::calls::error::invalid;
-use crate::calls::grains::{Added, Document, Emergence, Format, Omission, Stored};
+use crate::calls::grains::{Added, Document, Emergence, Format, Linked, Omission, Stored};
 use crate::calls::many::Tally;
 use crate::calls::models::Presence;
 use crate::calls::report::{MeshReport, ModelReport, Report, Warning};
@@ -172,6 +172,17 @@ pub(super) fn bulk_response(ordinal: u64, result: Result<Stored, CallError>) -> 
         Err(error) => (rpc::PutOutcome::Refused, String::new(), error.to_string()),
     };
     rpc::BulkPutResponse { ordinal, outcome: outcome.into(), id, reason }
+}
+
+/// A note at the other end of a link.
+pub(super) fn linked_message(call: &Call, linked: &Linked) -> rpc::LinkedNote {
+    let Linked { record, shown } = linked;
+    rpc::LinkedNote {
+        id: record.grain.id().to_string(),
+        title: record.grain.body().draft.title.clone(),
+        file_uri: call.file_of(&record.grain, record.moved_to.as_deref()).unwrap_or_default(),
+        shown: shown.clone(),
+    }
 }
 
 /// A document that is to be added.

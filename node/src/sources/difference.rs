@@ -7,6 +7,8 @@ use std::collections::{BTreeMap, HashMap};
 
 use serde::{Deserialize, Serialize};
 
+use crate::memory::document::Neighbour;
+
 /// What a file is called here: its `file:` URI.
 pub(super) type Uri = String;
 
@@ -35,6 +37,9 @@ pub(super) struct Seen {
     /// Since when it is missing, in milliseconds since 1970-01-01 UTC.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub missing_since_ms: Option<u64>,
+    /// The notes that its links lead to.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub links: Vec<Neighbour>,
 }
 
 /// All that is known of a folder's files.
@@ -129,7 +134,14 @@ mod tests {
     }
 
     fn seen(n: u64, hash: &str) -> Seen {
-        Seen { stamp: stamp(n), hash: hash.to_owned(), is_added: true, refused: None, missing_since_ms: None }
+        Seen {
+            stamp: stamp(n),
+            hash: hash.to_owned(),
+            is_added: true,
+            refused: None,
+            missing_since_ms: None,
+            links: Vec::new(),
+        }
     }
 
     fn known(files: &[(&str, u64, &str)]) -> Known {

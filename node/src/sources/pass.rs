@@ -209,6 +209,7 @@ impl Pass<'_> {
             is_added: true,
             refused: None,
             missing_since_ms: None,
+            links: Vec::new(),
         };
         Ok(documents.into_iter().map(|uri| (composed(uri), unread.clone())).collect())
     }
@@ -269,14 +270,21 @@ impl Pass<'_> {
             done += 1;
             (self.progress)(Progress { done, total });
             let was_added = known.get(&uri).is_some_and(|seen| seen.is_added);
+            let links = known.get(&uri).map(|seen| seen.links.clone()).unwrap_or_default();
             match result {
                 Ok(Reading { hash, outcome }) => {
                     let stamp = match hash.is_empty() {
                         true => Stamp { modified_ns: 0, ..stamp },
                         false => self.sure(stamp),
                     };
-                    let seen =
-                        Seen { stamp, hash, is_added: was_added, refused: None, missing_since_ms: None };
+                    let seen = Seen {
+                        stamp,
+                        hash,
+                        is_added: was_added,
+                        refused: None,
+                        missing_since_ms: None,
+                        links,
+                    };
                     let seen = report.count(outcome, moved.contains_key(&uri), uri == own, seen);
                     fresh.push((uri, seen));
                 }
@@ -386,7 +394,7 @@ impl Report {
                 }
                 seen
             }
-            Outcome::Stored { added, retracted } => {
+            Outcome::Stored { added, retracted, links } => {
                 self.grains_added += added;
                 self.grains_retracted += retracted;
                 match (was_added, added + retracted) {
@@ -394,11 +402,11 @@ impl Report {
                     (true, _) => self.edited += 1,
                     (false, _) => self.added += 1,
                 }
-                Seen { is_added: true, ..seen }
+                Seen { is_added: true, links, ..seen }
             }
             Outcome::Empty => {
                 self.skipped += 1;
-                Seen { is_added: false, ..seen }
+                Seen { is_added: false, links: Vec::new(), ..seen }
             }
             // Of a folder, it was hardly meant.
             Outcome::NoDocument(_) if !was_added && !is_asked => {

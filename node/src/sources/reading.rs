@@ -12,7 +12,7 @@ use super::list::Source;
 use super::pass::{ends_pass, rules};
 use crate::blocking::blocking;
 use crate::files;
-use crate::memory::document::{Document, Format, MAX_DOCUMENT_BYTES};
+use crate::memory::document::{Document, Format, MAX_DOCUMENT_BYTES, Neighbour};
 use crate::memory::library::Library;
 
 /// How much of a file tells that it is no text: as much as git looks at.
@@ -35,6 +35,8 @@ pub(super) enum Outcome {
         added: u64,
         /// Grains that were withdrawn.
         retracted: u64,
+        /// The notes that its links lead to.
+        links: Vec<Neighbour>,
     },
     /// It has no text.
     Empty,
@@ -102,9 +104,11 @@ pub(super) async fn read(
     let document = Document { draft, content: bytes, uri: uri.clone(), format: None, encoding, share };
     match library.add(document).await {
         Ok(added) if added.ids.is_empty() && added.retracted == 0 => outcome(Outcome::Empty),
-        Ok(added) => {
-            outcome(Outcome::Stored { added: added.added.into(), retracted: added.retracted.into() })
-        }
+        Ok(added) => outcome(Outcome::Stored {
+            added: added.added.into(),
+            retracted: added.retracted.into(),
+            links: added.neighbours,
+        }),
         Err(error) if ends_pass(&error) => Err(error.to_string()),
         // Somebody may install it.
         Err(error) if error.is_about_program() => {

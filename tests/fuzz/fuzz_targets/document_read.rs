@@ -43,6 +43,8 @@ mod links;
 mod mail;
 #[path = "../../../node/src/memory/document/markdown.rs"]
 mod markdown;
+#[path = "../../../node/src/memory/document/neighbours.rs"]
+mod neighbours;
 #[path = "../../../node/src/memory/document/notebook.rs"]
 mod notebook;
 #[path = "../../../node/src/memory/document/odt.rs"]

@@ -15,9 +15,11 @@ use super::html::{Page, read_html};
 use super::left_out::LeftOut;
 use super::mail::{read_mail, read_mailbox};
 use super::markdown::read_markdown;
+use super::neighbours::Neighbour;
 use super::notebook::read_notebook;
 use super::packed::read_packed;
 use super::pdf::read_pdf;
+use super::writer::Written;
 use crate::composed::composed;
 
 /// How long one document may take. The largest that is no attack takes a second.
@@ -41,6 +43,8 @@ pub(super) struct Reading {
     pub tags: Vec<String>,
     /// Its text.
     pub sections: Vec<Section>,
+    /// The notes that its links lead to.
+    pub neighbours: Vec<Neighbour>,
     /// What is not in it.
     pub left_out: LeftOut,
 }
@@ -180,9 +184,9 @@ impl Reading {
     /// What a page says.
     fn of(page: Page) -> Self {
         let title = page.title.split_whitespace().collect::<Vec<_>>().join(" ");
-        let (sections, heading, left_out) = page.writer.finish();
+        let Written { sections, heading, neighbours, left_out } = page.writer.finish();
         let title = if title.is_empty() { heading.unwrap_or_default() } else { title };
-        Self { title, tags: Vec::new(), sections, left_out }
+        Self { title, tags: Vec::new(), sections, neighbours, left_out }
     }
 }
 
