@@ -12,6 +12,7 @@ pub(crate) mod authors;
 pub(crate) mod backup;
 pub(crate) mod error;
 pub(crate) mod grains;
+pub(crate) mod links;
 pub(crate) mod many;
 pub(crate) mod models;
 pub(crate) mod peers;
@@ -44,7 +45,7 @@ use crate::sources::Sources;
 use access::Right;
 pub(crate) use error::{CallError, Reason};
 // What calls answer with: doors name nothing that lies below this room.
-pub(crate) use crate::memory::events::{Happening, SyncProgress, SyncState};
+pub(crate) use crate::memory::events::{Happening, SourceChange, SyncProgress, SyncState};
 pub(crate) use crate::memory::ingest::now_ms;
 
 /// What calls need of the node.

@@ -104,7 +104,10 @@ impl Found {
 /// # Errors
 /// What the system says.
 pub(crate) fn read(path: &Path, max_bytes: u64) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    File::open(path)?.take(max_bytes).read_to_end(&mut bytes)?;
+    let file = File::open(path)?;
+    // As much as it takes and no more: a vector that grows has room for twice as much.
+    let size = file.metadata()?.len().saturating_add(1).min(max_bytes);
+    let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or(0));
+    file.take(max_bytes).read_to_end(&mut bytes)?;
     Ok(bytes)
 }

@@ -152,7 +152,7 @@ impl Node {
         let places = Arc::new(Places::open(data_dir, &identity));
         let library =
             Library::new(memory.clone(), ingest.clone(), models.clone(), identity.clone(), places.clone());
-        let sources = Sources::new(remembered, data_dir, library.clone(), serving.stopping());
+        let sources = Sources::new(remembered, data_dir, library.clone(), events.clone(), serving.stopping());
         let parts = Parts {
             mesh: mesh.clone(),
             memory: memory.clone(),

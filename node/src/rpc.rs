@@ -3,6 +3,7 @@
 mod authority;
 mod convert;
 mod entrance;
+mod large;
 pub(crate) mod listen;
 mod mesh;
 mod models;
@@ -12,8 +13,8 @@ mod status;
 use std::pin::Pin;
 
 use futures::{Stream, StreamExt};
+use synapsenet_proto::rpc;
 use synapsenet_proto::rpc::node_service_server::NodeService;
-use synapsenet_proto::{GrainId, rpc};
 use synapsenet_storage::{Filter, ListQuery, Record};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::{BroadcastStream, ReceiverStream};
@@ -22,11 +23,11 @@ use tonic::{Request, Response, Status, Streaming};
 use crate::calls::access::Right;
 use crate::calls::authors::{AuthorQuery, Forget};
 use crate::calls::backup::Extent;
-use crate::calls::grains::{Document, Indexing, MAX_PUTS_IN_FLIGHT, Stored};
+use crate::calls::grains::{Besides, Indexing, MAX_PUTS_IN_FLIGHT, Stored};
 use crate::calls::many::{Deed, Meant};
 use crate::calls::{Call, CallError, Calls};
 use crate::filter;
-use convert::{grain_message, read_draft, read_format, read_page_token};
+use convert::{grain_message, read_draft, read_page_token};
 use status::status_of;
 
 /// Messages of a progress stream that may wait for a slow client.
@@ -93,33 +94,18 @@ impl NodeService for Api {
         request: Request<rpc::AddDocumentRequest>,
     ) -> Reply<rpc::AddDocumentResponse> {
         let call = self.begin(&request)?;
-        let request = request.into_inner();
-        let format = read_format(request.format).map_err(status_of)?;
-        let draft = rpc::Draft {
-            topic: request.topic,
-            title: request.title,
-            tags: request.tags,
-            lang: request.lang,
-            ..rpc::Draft::default()
-        };
-        let draft = read_draft(Some(draft)).map_err(status_of)?;
-        let document = Document {
-            draft,
-            content: request.content,
-            uri: request.uri,
-            format,
-            encoding: request.encoding,
-            share: request.share,
-        };
+        let document = convert::read_document(request.into_inner()).map_err(status_of)?;
         let added = call.add_document(document).await.map_err(status_of)?;
-        Ok(Response::new(rpc::AddDocumentResponse {
-            ids: added.ids.iter().map(GrainId::to_string).collect(),
-            added: added.added,
-            unchanged: added.unchanged,
-            retracted: added.retracted,
-            empty: added.ids.is_empty(),
-            left_out: added.left_out.into_iter().map(convert::omission_message).collect(),
-        }))
+        Ok(Response::new(convert::added_message(added)))
+    }
+
+    async fn add_large_document(
+        &self,
+        request: Request<Streaming<rpc::AddLargeDocumentRequest>>,
+    ) -> Reply<rpc::AddLargeDocumentResponse> {
+        let call = self.begin(&request)?;
+        let added = large::add(&call, request.into_inner()).await?;
+        Ok(Response::new(rpc::AddLargeDocumentResponse { added: Some(convert::added_message(added)) }))
     }
 
     type WaitIndexedStream = ReplyStream<rpc::WaitIndexedResponse>;
@@ -141,8 +127,9 @@ impl NodeService for Api {
 
     async fn get(&self, request: Request<rpc::GetRequest>) -> Reply<rpc::GetResponse> {
         let call = self.begin(&request)?;
-        let rpc::GetRequest { id, with_signed, context } = request.into_inner();
-        let got = call.get(id, context as usize).await.map_err(status_of)?;
+        let rpc::GetRequest { id, with_signed, context, with_links } = request.into_inner();
+        let besides = Besides { context: context as usize, links: with_links };
+        let got = call.get(id, besides).await.map_err(status_of)?;
         let parts = |records: &[Record]| {
             records.iter().map(|record| grain_message(&call, record, false)).collect::<Vec<_>>()
         };
@@ -151,6 +138,8 @@ impl NodeService for Api {
             emergence: got.emergence.map(convert::emergence_message),
             before: parts(&got.before),
             after: parts(&got.after),
+            links_to: got.links.to.iter().map(|linked| convert::linked_message(&call, linked)).collect(),
+            linked_from: got.links.from.iter().map(|linked| convert::linked_message(&call, linked)).collect(),
         }))
     }
 

@@ -6,10 +6,12 @@
 //!                        watch (inotify) ----+---- somebody asked
 //! ```
 //!
-//! A look at a folder is cheap when nothing changed: its files are only read when their sizes or times did. Looks are made one
-//! after the other. This room knows no protocol, no peer and no client.
+//! A look at a folder is cheap when nothing changed: its files are only read when their sizes or times did. A few folders are looked at
+//! at the same time, so that a slow drive holds up no other. A single file, such as a mailbox, is remembered like a folder of one file.
+//! This room knows no protocol, no peer and no client.
 
 mod difference;
+mod links;
 mod list;
 mod pass;
 mod reading;
@@ -18,24 +20,31 @@ mod state;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::Notify;
+use synapsenet_storage::StorageError;
+use tokio::sync::{Notify, OwnedMutexGuard, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use crate::blocking::blocking;
+use crate::composed::composed;
 use crate::files::file_uri;
 use crate::memory::document::DocumentError;
+use crate::memory::events::{Events, Happening};
 use crate::memory::ingest::now_ms;
 use crate::memory::library::Library;
+pub(crate) use links::{Links, NoteLink};
 use list::MAX_SOURCES;
 pub(crate) use list::{List, Rhythm, Source, Terms};
 use pass::Pass;
 pub(crate) use pass::{How, Progress, Report};
 use schedule::Marks;
 use state::States;
+
+/// Folders that are looked at at the same time: a drive that does not answer, and one that is large, leave a turn to the others.
+const MAX_LOOKS: usize = 3;
 
 /// Why nothing was done about a folder.
 #[derive(Debug, thiserror::Error)]
@@ -88,8 +97,11 @@ struct Inner {
     states: States,
     library: Library,
     latest: Mutex<HashMap<PathBuf, Latest>>,
-    /// Held by the look that is under way.
-    turn: tokio::sync::Mutex<()>,
+    /// Each held by the look at its folder that is under way.
+    busy: Mutex<HashMap<PathBuf, Arc<tokio::sync::Mutex<()>>>>,
+    /// Turns of looks.
+    turns: Semaphore,
+    events: Events,
     /// Folders in which something changed.
     marks: Marks,
     /// Told when what is remembered changed, or something in a folder.
@@ -99,14 +111,22 @@ struct Inner {
 
 impl Sources {
     /// Takes over what is remembered in a data folder. Looks end early when `stop` is cancelled.
-    pub fn new(list: List, data_dir: &Path, library: Library, stop: CancellationToken) -> Self {
+    pub fn new(
+        list: List,
+        data_dir: &Path,
+        library: Library,
+        events: Events,
+        stop: CancellationToken,
+    ) -> Self {
         let changed = Arc::new(Notify::new());
         let inner = Inner {
             list: Mutex::new(list),
             states: States::new(data_dir),
             library,
             latest: Mutex::default(),
-            turn: tokio::sync::Mutex::default(),
+            busy: Mutex::default(),
+            turns: Semaphore::new(MAX_LOOKS),
+            events,
             marks: Marks::new(changed.clone()),
             changed,
             stop,
@@ -152,6 +172,23 @@ impl Sources {
         sources.into_iter().map(standing).collect()
     }
 
+    /// The links between a file, named by its URI, and the others of the folder that it lies in. None where no folder is remembered
+    /// that it lies in, or has not been looked at.
+    pub async fn links_of(&self, uri: String) -> Links {
+        let path = percent_encoding::percent_decode_str(uri.strip_prefix("file://").unwrap_or_default());
+        let path = PathBuf::from(path.decode_utf8_lossy().into_owned());
+        let covers = |source: &&Source| path.starts_with(&source.folder);
+        let Some(source) = lock(&self.inner.list).sources().iter().find(covers).cloned() else {
+            return Links::default();
+        };
+        let states = self.inner.states.clone();
+        blocking(move || {
+            let known = states.load(&source).map(|state| state.files).unwrap_or_default();
+            links::links_of(&known, &composed(file_uri(&source.folder)), &composed(uri))
+        })
+        .await
+    }
+
     /// Leaves a folder as it is, or no longer.
     ///
     /// # Errors
@@ -168,12 +205,11 @@ impl Sources {
     pub async fn remove(&self, folder: &Path, retract: bool) -> Result<u64, SourceError> {
         let source = self.get(folder)?;
         // A look that is under way would add what is withdrawn.
-        let _turn = self.inner.turn.lock().await;
+        let _alone = self.alone_with(folder).await;
         let mut grains = 0;
         if retract {
             let library = &self.inner.library;
-            let documents = library.below(&format!("{}/", file_uri(folder))).await;
-            for uri in documents.map_err(DocumentError::from)? {
+            for uri in documents_of(library, folder).await.map_err(DocumentError::from)? {
                 grains += library.withdraw(&uri).await?;
             }
         }
@@ -198,7 +234,9 @@ impl Sources {
     ) -> Result<Report, SourceError> {
         self.get(folder)?;
         let inner = &self.inner;
-        let _turn = inner.turn.lock().await;
+        let _alone = self.alone_with(folder).await;
+        // Nobody closes it.
+        let _turn = inner.turns.acquire().await;
         // It may have been changed, or removed, while others had their turns.
         let source = self.get(folder)?;
         let (states, of) = (inner.states.clone(), source.clone());
@@ -228,9 +266,23 @@ impl Sources {
                 latest.report = Some(report.clone());
                 latest.looked_ms = Some(looked_ms);
             });
+            if let Some(change) = report.change(folder) {
+                inner.events.tell(Happening::SourceChanged(change));
+            }
         }
         self.note(folder, |latest| latest.running = None);
         Ok(report)
+    }
+
+    /// Waits until nobody looks at a folder, and keeps others from it.
+    async fn alone_with(&self, folder: &Path) -> OwnedMutexGuard<()> {
+        let busy = {
+            let mut busy = lock(&self.inner.busy);
+            // Those that nobody holds or waits for.
+            busy.retain(|_, one| Arc::strong_count(one) > 1);
+            busy.entry(folder.to_owned()).or_default().clone()
+        };
+        busy.lock_owned().await
     }
 
     fn get(&self, folder: &Path) -> Result<Source, SourceError> {
@@ -241,6 +293,19 @@ impl Sources {
     fn note(&self, folder: &Path, change: impl FnOnce(&mut Latest)) {
         change(lock(&self.inner.latest).entry(folder.to_owned()).or_default());
     }
+}
+
+/// Where the documents lie that are stored of a folder, or of the one file that is remembered.
+///
+/// # Errors
+/// When the store cannot be read.
+async fn documents_of(library: &Library, folder: &Path) -> Result<BTreeSet<String>, StorageError> {
+    let uri = file_uri(folder);
+    let mut documents = library.below(&format!("{uri}/")).await?;
+    // Those whose names only begin like that of the file are others'.
+    let own = composed(uri.clone());
+    documents.extend(library.below(&uri).await?.into_iter().filter(|found| composed(found.clone()) == own));
+    Ok(documents)
 }
 
 /// Whether there is room for one more folder, and nobody else looks after it.

@@ -4,7 +4,7 @@ use synapsenet_proto::rpc::{AddDocumentRequest, AddDocumentResponse, DocumentFor
 use synapsenet_proto::{Draft, Grain, Identity, Source, rpc};
 use tonic::Code;
 
-use super::harness::{Client, TestNode, note, now_ms};
+use super::harness::{Client, TestNode, note, now_ms, synapsenet};
 
 const URI: &str = "file:///notes/house.md";
 
@@ -269,6 +269,135 @@ async fn letters_with_accents_are_the_same_however_they_were_typed() {
     for folder in ["/notes/Küche/", "/notes/Küche"] {
         let inside = Filter { source_prefix: folder.into(), ..Default::default() };
         assert_eq!(node.list(inside).await.len(), 1);
+    }
+}
+
+/// A book of one page, packed without being compressed, and a picture of so many bytes.
+fn book(page: &str, picture_bytes: usize) -> Vec<u8> {
+    let picture = vec![7; picture_bytes];
+    let parts: [(&str, &[u8]); 4] = [
+        ("META-INF/container.xml", b"<container><rootfiles><rootfile full-path=\"book.opf\"/></rootfiles></container>"),
+        ("book.opf", b"<package><metadata><title>Keeping bees</title></metadata><manifest><item id=\"p\" href=\"p.html\"/></manifest><spine><itemref idref=\"p\"/></spine></package>"),
+        ("p.html", page.as_bytes()),
+        ("picture.jpg", &picture),
+    ];
+    let (mut bytes, mut directory) = (Vec::new(), Vec::new());
+    for (name, content) in parts {
+        let place = bytes.len() as u32;
+        let mut head = Vec::new();
+        // Version, flags, method and time; then the checksum and the sizes of what is stored.
+        head.extend([20, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+        for number in [crc32(content), content.len() as u32, content.len() as u32] {
+            head.extend(number.to_le_bytes());
+        }
+        head.extend((name.len() as u16).to_le_bytes());
+        head.extend([0, 0]);
+        bytes.extend(b"PK\x03\x04");
+        bytes.extend(&head);
+        bytes.extend(name.as_bytes());
+        bytes.extend(content);
+        directory.extend(b"PK\x01\x02\x14\x00");
+        directory.extend(&head);
+        directory.extend([0; 10]);
+        directory.extend(place.to_le_bytes());
+        directory.extend(name.as_bytes());
+    }
+    let (place, size) = (bytes.len() as u32, directory.len() as u32);
+    bytes.extend(&directory);
+    bytes.extend(b"PK\x05\x06\x00\x00\x00\x00\x04\x00\x04\x00");
+    bytes.extend(size.to_le_bytes());
+    bytes.extend(place.to_le_bytes());
+    bytes.extend([0, 0]);
+    bytes
+}
+
+fn crc32(bytes: &[u8]) -> u32 {
+    let step = |crc: u32| if crc & 1 == 1 { (crc >> 1) ^ 0xedb8_8320 } else { crc >> 1 };
+    !bytes.iter().fold(!0, |crc, byte| (0..8).fold(crc ^ u32::from(*byte), |crc, _| step(crc)))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_book_with_large_pictures_is_taken_in_pieces() {
+    use rpc::add_large_document_request::Item;
+    let node = TestNode::fresh().await;
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().canonicalize().unwrap().join("bees.epub");
+    let bytes = book("<html><body><p>A hive is opened at noon.</p></body></html>", 5 << 20);
+    std::fs::write(&path, &bytes).unwrap();
+    let path = path.to_str().unwrap();
+    let added = synapsenet(node.dir(), &["add", path, "--json"]).await.ended_with(0).records();
+    assert_eq!((added[0]["event"].as_str(), added[0]["added"].as_u64()), (Some("document"), Some(1)));
+    let again = synapsenet(node.dir(), &["add", path, "--json"]).await.ended_with(0).records();
+    assert_eq!(again[0]["unchanged"], 1);
+    let found = node.search("when do I open the hive").await;
+    assert_eq!(found.best().title, "Keeping bees");
+
+    // What breaks off, is more than was said, or is said twice is not taken for the whole.
+    let document = |uri: &str, size| {
+        let document = AddDocumentRequest { uri: uri.into(), ..Default::default() };
+        Item::Document(rpc::LargeDocument { document: Some(document), size })
+    };
+    let add = async |items: Vec<Item>| {
+        let items = items.into_iter().map(|item| rpc::AddLargeDocumentRequest { item: Some(item) });
+        node.rpc.clone().add_large_document(tokio_stream::iter(items)).await
+    };
+    let size = bytes.len() as u64;
+    let whole = || document("file:///x/b.epub", size);
+    let half = || Item::Content(bytes[..1000].to_vec());
+    let pieces =
+        |bytes: &[u8]| bytes.chunks(1 << 20).map(|piece| Item::Content(piece.to_vec())).collect::<Vec<_>>();
+    for (items, word) in [
+        (vec![half()], "comes first"),
+        (vec![whole(), half()], "another size"),
+        (vec![document("file:///x/b.epub", 10), half()], "another size"),
+        (vec![whole(), whole()], "comes once"),
+        (vec![document("file:///x/b.epub", u64::MAX)], "at most 67108864"),
+        (vec![document("file:///x/b.txt", 5 << 20)], "at most 4194304"),
+    ] {
+        Client::assert_refused(add(items).await, Code::InvalidArgument, word);
+    }
+    let all = [vec![whole()], pieces(&bytes)].concat();
+    assert_eq!(add(all).await.unwrap().into_inner().added.unwrap().added, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pdf_is_read_page_by_page_or_it_is_said_what_is_missing() {
+    let node = TestNode::fresh().await;
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().canonicalize().unwrap().join("manual.pdf");
+    // Without its table: it is mended by whoever reads it.
+    let page = |number: usize, text: &str| {
+        let content = format!("BT /F1 12 Tf 72 720 Td ({text}) Tj ET");
+        format!(
+            "{number} 0 obj\n<< /Type /Page /Parent 2 0 R /MediaBox [0 0 612 792] /Resources << /Font << /F1 3 0 R >> >> \
+             /Contents {} 0 R >>\nendobj\n{} 0 obj\n<< /Length {} >>\nstream\n{content}\nendstream\nendobj\n",
+            number + 1,
+            number + 1,
+            content.len()
+        )
+    };
+    let pdf = format!(
+        "%PDF-1.4\n1 0 obj\n<< /Type /Catalog /Pages 2 0 R >>\nendobj\n\
+         2 0 obj\n<< /Type /Pages /Kids [4 0 R 6 0 R] /Count 2 >>\nendobj\n\
+         3 0 obj\n<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica >>\nendobj\n{}{}\
+         trailer << /Size 8 /Root 1 0 R >>\n%%EOF\n",
+        page(4, "The warranty ends in May."),
+        page(6, "The filter is behind the lid.")
+    );
+    std::fs::write(&path, pdf).unwrap();
+    let added = synapsenet(node.dir(), &["add", path.to_str().unwrap()]).await;
+    let program = std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default())
+        .any(|dir| dir.join("pdftotext").exists());
+    if program {
+        added.ended_with(0);
+        let found = node.search("where is the filter").await;
+        assert_eq!(
+            (found.best().title.as_str(), found.best().mime.as_str()),
+            ("manual > page 2", "application/pdf")
+        );
+    } else {
+        assert!(std::env::var_os("SKIP_NO_TEST").is_none(), "no pdftotext: apt-get install poppler-utils");
+        assert!(added.ended_with(1).err.contains("apt-get install poppler-utils"));
     }
 }
 

@@ -87,6 +87,7 @@ async fn each_call_of_the_schema_takes_an_empty_request_or_says_what_it_lacks() 
     let lacks = |method: &str| match method {
         "NodeService/Put" => Some("no draft"),
         "NodeService/AddDocument" => Some("source"),
+        "NodeService/AddLargeDocument" => Some("no document is named"),
         "NodeService/Search" => Some("question is empty"),
         "NodeService/SearchMany" => Some("1 to 64 are allowed"),
         "NodeService/Count" => None,

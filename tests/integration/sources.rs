@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use synapsenet_proto::rpc;
 use tonic::Code;
 
-use super::harness::{Client, Ran, TestNode, synapsenet, wait_for};
+use super::harness::{Client, Ran, TestNode, synapsenet, wait_for, within};
 
 async fn on(node: &TestNode, arguments: &[&str]) -> Ran {
     synapsenet(node.dir(), arguments).await
@@ -133,6 +133,91 @@ async fn a_watched_folder_is_followed_by_itself_until_it_is_paused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_single_file_is_followed_by_itself_and_what_changed_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().canonicalize().unwrap().join("archive.mbox");
+    let mail =
+        |day: &str| format!("From a@example.org Thu Jan  2 10:00:00 2025\nSubject: Vet\n\nOn {day}.\n\n");
+    fs::write(&file, mail("Monday")).unwrap();
+    let path = file.to_str().unwrap();
+    let node = TestNode::fresh().await;
+    let mut events = node.rpc.clone().watch(rpc::WatchRequest {}).await.unwrap().into_inner();
+    let mut next_change = async || loop {
+        let event = within("something to happen", events.message()).await.unwrap().unwrap().event;
+        if let Some(rpc::watch_response::Event::SourceChanged(change)) = event {
+            break change;
+        }
+    };
+    let added = on(&node, &["sources", "add", path, "--json"]).await.ended_with(0).records();
+    // The node itself may have looked at it before.
+    assert_eq!((&added[0]["folder"], &added[1]["files"]), (&json!(path), &json!(1)));
+    let change = next_change().await;
+    assert_eq!((change.folder.as_str(), change.added, change.grains_added), (path, 1, 1));
+    // Saved as many programs do: another file in its place.
+    let beside = file.with_extension("new");
+    fs::write(&beside, mail("Monday") + &mail("Friday")).unwrap();
+    fs::rename(&beside, &file).unwrap();
+    let change = next_change().await;
+    assert_eq!((change.added, change.edited, change.grains_added), (0, 1, 1));
+    let texts = listed(&node, &["--source", path]).await;
+    assert_eq!(texts.len(), 2);
+    fs::remove_file(&file).unwrap();
+    let gone = on(&node, &["sources", "sync", path, "--withdraw"]).await;
+    assert!(gone.code == 1 && gone.err.contains("is not there"), "{}", gone.err);
+    assert_eq!(listed(&node, &["--source", path]).await.len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn notes_that_lead_to_each_other_say_so_also_after_a_move() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = vault(dir.path());
+    fs::write(
+        folder.join("index.md"),
+        "# Index\n\n## Warm\n\nSee [[boiler|the heating]] first.\n\n## Animals\n\nThe [vet](vet.md#Costs) knows, [[nobody]] else.\n",
+    )
+    .unwrap();
+    fs::write(
+        folder.join("vet.md"),
+        "# Vet\n\nThe cat goes there on Monday.\n\n## Costs\n\nForty a visit.\n",
+    )
+    .unwrap();
+    let path = folder.to_str().unwrap();
+    let node = TestNode::fresh().await;
+    on(&node, &["sources", "add", path, "--manual"]).await.ended_with(0);
+    let id = async |title: &str| {
+        let all = listed(&node, &[]).await;
+        let grain = all.iter().find(|grain| grain["title"] == title);
+        grain.unwrap_or_else(|| panic!("no {title}: {all:?}"))["id"].as_str().unwrap().to_owned()
+    };
+    let links = async |title: &str| {
+        let got = on(&node, &["get", &id(title).await, "--json"]).await.ended_with(0).record();
+        let titles = |field: &str| {
+            let notes = got[field].as_array().unwrap();
+            notes.iter().map(|note| note["title"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+        };
+        (titles("links_to"), titles("linked_from"))
+    };
+    let of = |titles: &[&str]| titles.iter().map(|title| (*title).to_owned()).collect::<Vec<_>>();
+    assert_eq!(links("Index > Warm").await, (of(&["Boiler"]), vec![]));
+    assert_eq!(links("Index > Animals").await, (of(&["Vet > Costs"]), vec![]));
+    assert_eq!(links("Boiler").await, (vec![], of(&["Index > Warm"])));
+    assert_eq!(links("Vet").await, (vec![], of(&["Index > Animals"])));
+    let shown = on(&node, &["get", &id("Boiler").await]).await.ended_with(0).out;
+    assert!(shown.contains("linked by  Index > Warm ("), "{shown}");
+
+    fs::rename(folder.join("house/boiler.md"), folder.join("boiler.md")).unwrap();
+    fs::create_dir(folder.join("maps")).unwrap();
+    fs::rename(folder.join("index.md"), folder.join("maps/index.md")).unwrap();
+    on(&node, &["sources", "sync", path]).await.ended_with(0);
+    assert_eq!(links("Index > Warm").await, (of(&["Boiler"]), vec![]));
+    assert_eq!(links("Boiler").await, (vec![], of(&["Index > Warm"])));
+    // What leads nowhere any more is not told.
+    fs::remove_file(folder.join("boiler.md")).unwrap();
+    on(&node, &["sources", "sync", path, "--withdraw"]).await.ended_with(0);
+    assert_eq!(links("Index > Warm").await, (vec![], vec![]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_folder_that_is_added_again_goes_by_what_was_said_before() {
     let dir = tempfile::tempdir().unwrap();
     let folder = vault(dir.path());
@@ -179,7 +264,8 @@ async fn what_cannot_be_remembered_is_refused_with_the_reason() {
     for (source, word) in [
         (source(Path::new("notes")), "absolute"),
         (source(&folder.join("gone")), "cannot look into"),
-        (source(&folder.join("vet.md")), "no folder"),
+        (source(&folder.join("vet.md")), "lies in"),
+        (source(Path::new("/dev/null")), "neither a folder nor a file"),
         (source(&folder.join("house")), "lies in"),
         (source(folder.parent().unwrap()), "remove that first"),
         (source(node.dir()), "data folder"),

@@ -3,9 +3,11 @@
 use futures::Stream;
 use synapsenet_proto::{Draft, Grain, GrainId, Topic};
 use synapsenet_storage::{Filter, ListQuery, Page, Record, View};
+use tokio::sync::OwnedSemaphorePermit;
 
 use crate::blocking::blocking;
 use crate::calls::error::invalid;
+pub(crate) use crate::calls::links::{GrainLinks, Linked};
 use crate::calls::{Call, CallError};
 use crate::composed::composed_draft;
 use crate::memory::document;
@@ -39,6 +41,17 @@ pub(crate) struct Got {
     pub before: Vec<Record>,
     /// Those after it.
     pub after: Vec<Record>,
+    /// Its links, when they were asked for.
+    pub links: GrainLinks,
+}
+
+/// What is asked for besides a grain.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Besides {
+    /// So many parts of its document before it and after it.
+    pub context: usize,
+    /// The notes that it leads to, and that lead to it.
+    pub links: bool,
 }
 
 /// A grain that was handed in and is on disk.
@@ -120,6 +133,11 @@ impl Call {
         let added = self.parts.library.add(document).await?;
         self.take_part(topic, share).await?;
         Ok(added)
+    }
+
+    /// Waits for room for a document that is larger than a text may be; what is answered keeps it.
+    pub async fn room_for_large(&self) -> Option<OwnedSemaphorePermit> {
+        self.parts.library.room().await
     }
 
     /// Lets a private grain leave the node from now on. Answers its id, and whether it was private before.
@@ -214,22 +232,26 @@ impl Call {
         Ok(document::retract(&self.parts.ingest, &self.parts.identity, record).await?)
     }
 
-    /// One grain by its id or a beginning of it, with its score where it has a vector, and so many parts of its document before
-    /// and after it.
+    /// One grain by its id or a beginning of it, with its score where it has a vector.
     ///
     /// # Errors
     /// [`CallError`].
-    pub async fn get(&self, id: String, context: usize) -> Result<Got, CallError> {
+    pub async fn get(&self, id: String, besides: Besides) -> Result<Got, CallError> {
+        let context = besides.context;
         if context > MAX_CONTEXT {
             return Err(invalid(format!("context is {context}; at most {MAX_CONTEXT} are allowed")));
         }
-        self.read(move |memory, view| {
+        let got = self.read(move |memory, view| {
             let record = find_record(view, &id)?;
             let emergence = emergence::score(memory, view, &record)?;
             let (before, after) = neighbours(view, &record, context)?;
-            Ok(Got { record, emergence, before, after })
-        })
-        .await
+            Ok(Got { record, emergence, before, after, links: GrainLinks::default() })
+        });
+        let mut got = got.await?;
+        if besides.links {
+            got.links = self.links_of(&got.record).await?;
+        }
+        Ok(got)
     }
 
     async fn record(&self, id: String) -> Result<Record, CallError> {

@@ -102,7 +102,7 @@ impl Call {
     }
 }
 
-/// The path of a folder that this process can look into.
+/// The path of a folder, or of a single file, that this process can look into.
 fn read_folder(folder: &Path) -> Result<PathBuf, CallError> {
     let name = folder.display();
     if !folder.is_absolute() {
@@ -118,13 +118,14 @@ fn read_folder(folder: &Path) -> Result<PathBuf, CallError> {
     if folder.to_str().is_none() {
         return Err(invalid(format!("the path of {name} is not UTF-8: rename the folder")));
     }
-    if !folder.is_dir() {
-        return Err(invalid(format!("{name} is no folder: a file is added by `synapsenet add`")));
-    }
     if crate::data_folder::is_part_of_one(&folder) {
         return Err(invalid(format!("{name} belongs to a node's data folder")));
     }
-    folder.read_dir().map_err(cannot)?;
+    match (folder.is_dir(), folder.is_file()) {
+        (true, _) => drop(folder.read_dir().map_err(cannot)?),
+        (_, true) => drop(std::fs::File::open(&folder).map_err(cannot)?),
+        _ => return Err(invalid(format!("{name} is neither a folder nor a file"))),
+    }
     Ok(folder)
 }
 

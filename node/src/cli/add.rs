@@ -1,6 +1,7 @@
 //! `add`: texts, files and folders into grains.
 
 mod dry_run;
+mod pieces;
 mod remembered;
 
 use std::ffi::OsString;
@@ -56,8 +57,8 @@ pub(crate) struct AddArgs {
     /// An argument that names an existing file or folder is read; any other is taken as a text. Folders are read with
     /// all that is below them, without what .gitignore, .ignore and .synapseignore name, without what is hidden, and without
     /// folders that programs filled, such as node_modules (--no-ignore takes all of these). Markdown, HTML, mails (.eml, .mbox),
-    /// notebooks (.ipynb), documents (.docx, .odt) and books (.epub) are read as such by their extension; every other file is
-    /// added if it is text. Adding a file again
+    /// notebooks (.ipynb), documents (.docx, .odt), books (.epub) and PDFs (by pdftotext of Poppler, on the
+    /// node's machine) are read as such by their extension; every other file is added if it is text. Adding a file again
     /// updates it: what it no longer says is withdrawn.
     #[arg(required = true, value_name = "FILE|FOLDER|-|TEXT")]
     inputs: Vec<OsString>,
@@ -318,6 +319,11 @@ async fn store(args: &AddArgs, client: Client, item: Item) -> Result<Stored, Fai
             request.content = text.into_bytes();
             (name.to_owned(), true)
         }
+        Item::Large { path, size, is_asked } => {
+            request.uri = file_uri(&path);
+            request.encoding = args.encoding.clone().unwrap_or_default();
+            return store_large(request, client, &path, size, is_asked).await;
+        }
         Item::Document { path, content, is_asked } => {
             request.uri = file_uri(&path);
             request.content = content;
@@ -332,6 +338,27 @@ async fn store(args: &AddArgs, client: Client, item: Item) -> Result<Stored, Fai
     });
     match response.await {
         Ok(response) => Ok(document(name, uri, response.into_inner(), is_asked)),
+        Err(status) => refused_or_failed(name, status),
+    }
+}
+
+/// Hands a large document to the node in pieces, as they are read.
+async fn store_large(
+    request: rpc::AddDocumentRequest,
+    client: Client,
+    path: &Path,
+    size: u64,
+    is_asked: bool,
+) -> Result<Stored, Failure> {
+    let (name, uri) = (path.display().to_string(), request.uri.clone());
+    let response = patiently(|| {
+        let mut client = client.clone();
+        let pieces = pieces::of(request.clone(), path.to_owned(), size);
+        // It may have to wait for its turn, as long as the node has a call wait.
+        async move { client.add_large_document(pieces).await }
+    });
+    match response.await {
+        Ok(response) => Ok(document(name, uri, response.into_inner().added.unwrap_or_default(), is_asked)),
         Err(status) => refused_or_failed(name, status),
     }
 }

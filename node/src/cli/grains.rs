@@ -67,17 +67,20 @@ pub(crate) struct RetractArgs {
 /// Runs `get`.
 pub(crate) async fn get(args: GetArgs, context: &mut Context) -> Result<Exit, Failure> {
     let mut client = connect(&context.target).await?;
-    let request = rpc::GetRequest { id: args.id, context: args.context, ..Default::default() };
+    let request =
+        rpc::GetRequest { id: args.id, context: args.context, with_links: true, ..Default::default() };
     let response = client.get(call(request)).await?.into_inner();
-    let rpc::GetResponse { grain, emergence, before, after } = response;
+    let rpc::GetResponse { grain, emergence, before, after, links_to, linked_from } = response;
     let grain = grain.unwrap_or_default();
     let out = &mut context.out;
     if out.is_json() {
-        let record = DetailRecord::new(&grain, emergence.as_ref());
+        let record = DetailRecord::new(&grain, emergence.as_ref()).with_links(&links_to, &linked_from);
         out.record(&if args.context > 0 { record.with_context(&before, &after) } else { record })?;
         return Ok(Exit::Done);
     }
     show_fields(&grain, emergence.as_ref(), out)?;
+    links_to.iter().try_for_each(|note| show_link("links to", note, out))?;
+    linked_from.iter().try_for_each(|note| show_link("linked by", note, out))?;
     if before.is_empty() && after.is_empty() {
         show_text(&grain, out)?;
         return Ok(Exit::Done);
@@ -86,6 +89,17 @@ pub(crate) async fn get(args: GetArgs, context: &mut Context) -> Result<Exit, Fa
     show_part(&grain, STRONG, out)?;
     after.iter().try_for_each(|part| show_part(part, FAINT, out))?;
     Ok(Exit::Done)
+}
+
+/// A note at the other end of a link.
+fn show_link(name: &str, note: &rpc::LinkedNote, out: &mut Output) -> Result<(), Failure> {
+    let title = if note.title.is_empty() {
+        super::source::display(&note.file_uri)
+    } else {
+        note.title.as_str().into()
+    };
+    let title = one_line(&title, out.columns().saturating_sub(26).max(20));
+    out.line(format_args!("{FAINT}{name:10}{FAINT:#} {title} ({})", short_id(&note.id)))
 }
 
 /// A part of a document: which one it is, and its text.

@@ -47,6 +47,15 @@ pub(crate) enum Item {
         /// Whether it was named on the command line, and not found in a folder.
         is_asked: bool,
     },
+    /// A file that is too large to be held beside others: a PDF, a packed document or a mailbox.
+    Large {
+        /// Its absolute path.
+        path: PathBuf,
+        /// Its size in bytes.
+        size: u64,
+        /// Whether it was named on the command line, and not found in a folder.
+        is_asked: bool,
+    },
     /// Nobody asked for this one in particular, and it is no text.
     Skipped(Problem),
     /// It was asked for and cannot be had.
@@ -106,7 +115,7 @@ impl Input {
 fn looks_like_path(text: &str) -> bool {
     let is_word = !text.is_empty() && !text.contains(char::is_whitespace);
     let named = Path::new(text).extension().is_some_and(|extension| {
-        ["txt", "md", "markdown", "html", "htm", "eml", "mbox", "ipynb", "docx", "odt", "epub"]
+        ["txt", "md", "markdown", "html", "htm", "eml", "mbox", "ipynb", "docx", "odt", "epub", "pdf"]
             .iter()
             .any(|known| extension.eq_ignore_ascii_case(known))
     });
@@ -138,7 +147,7 @@ pub(crate) fn check_lines(rules: &Rules, encoding: &str, path: &Path) -> Result<
 fn read_asked(rules: &Rules, encoding: &str, path: PathBuf) -> Item {
     match read_document(&path, encoding) {
         Ok((content, text)) => match check(rules, &path, &text) {
-            Ok(()) => Item::Document { path, content, is_asked: true },
+            Ok(()) => content.item(path, true),
             Err(reason) => refused(&path, reason),
         },
         Err(Unreadable::NotText(reason)) => refused(&path, reason),
@@ -157,9 +166,9 @@ fn read_found(rules: &Rules, encoding: &str, entry: Entry) -> Item {
         Entry::Refused { path, reason } => return refused(&path, reason),
     };
     match read_document(&path, encoding) {
-        Ok((_, text)) if text.trim().is_empty() => skipped(&path, "it is empty"),
+        Ok((content, _)) if content.is_empty() => skipped(&path, "it is empty"),
         Ok((content, text)) => match check(rules, &path, &text) {
-            Ok(()) => Item::Document { path, content, is_asked: false },
+            Ok(()) => content.item(path, false),
             Err(reason) => skipped(&path, &reason),
         },
         Err(Unreadable::NotText(reason)) => skipped(&path, &reason.to_string()),
@@ -167,18 +176,50 @@ fn read_found(rules: &Rules, encoding: &str, entry: Entry) -> Item {
     }
 }
 
-/// The bytes of a file, and its text.
-fn read_document(path: &Path, encoding: &str) -> Result<(Vec<u8>, String), Unreadable> {
+/// What was read of a file.
+enum Content {
+    /// All of it.
+    Whole(Vec<u8>),
+    /// So many bytes that it is better read in pieces.
+    Large(u64),
+}
+
+impl Content {
+    fn item(self, path: PathBuf, is_asked: bool) -> Item {
+        match self {
+            Self::Whole(content) => Item::Document { path, content, is_asked },
+            Self::Large(size) => Item::Large { path, size, is_asked },
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        matches!(self, Self::Whole(content) if content.trim_ascii().is_empty())
+    }
+}
+
+/// The bytes of a file, and its text as far as that can be told here; of a large one how it begins.
+fn read_document(path: &Path, encoding: &str) -> Result<(Content, String), Unreadable> {
     let file = File::open(path)?;
     let size = file.metadata()?.len();
     let format = Format::of_name(&path.to_string_lossy());
-    let content = read_bytes(file, size, !encoding.is_empty() || format.is_packed())?;
-    let text = match format.is_text() {
-        true => decode(&content, encoding, format == Format::Html).map_err(Unreadable::NotText)?,
-        // Its parts may have an encoding each: the node decodes them.
-        false => String::from_utf8_lossy(&content).into_owned(),
-    };
-    Ok((content, text))
+    if format.is_text() {
+        let content = read_bytes(file, size, !encoding.is_empty())?;
+        let text = decode(&content, encoding, format == Format::Html).map_err(Unreadable::NotText)?;
+        return Ok((Content::Whole(content), text));
+    }
+    if size > format.max_bytes() as u64 {
+        let most = indicatif::HumanBytes(format.max_bytes() as u64);
+        return Err(Unreadable::Other(format!("it is larger than {most}: split it")));
+    }
+    let mut content = Vec::with_capacity(size.min(MAX_DOCUMENT_BYTES as u64) as usize + 1);
+    file.take(MAX_DOCUMENT_BYTES as u64 + 1).read_to_end(&mut content)?;
+    // The parts of a mail may have an encoding each: the node decodes them. What is packed is no text yet.
+    let text =
+        if format.is_binary() { String::new() } else { String::from_utf8_lossy(&content).into_owned() };
+    match content.len() > MAX_DOCUMENT_BYTES {
+        true => Ok((Content::Large(size), text)),
+        false => Ok((Content::Whole(content), text)),
+    }
 }
 
 /// How many items [`read_all`] will give, without what is only counted.
@@ -258,11 +299,11 @@ impl From<io::Error> for Unreadable {
 
 /// Reads at most [`MAX_DOCUMENT_BYTES`]. Whether it is text at all is seen first, so that a film is called no text and not a
 /// text that is too long. `size` is what the file system says, 0 when it says nothing.
-fn read_bytes(mut input: impl Read, size: u64, may_have_zeros: bool) -> Result<Vec<u8>, Unreadable> {
+fn read_bytes(mut input: impl Read, size: u64, has_encoding: bool) -> Result<Vec<u8>, Unreadable> {
     let mut bytes = Vec::with_capacity(size.min(MAX_DOCUMENT_BYTES as u64) as usize + 1);
     Read::by_ref(&mut input).take(SNIFF_BYTES as u64).read_to_end(&mut bytes)?;
-    // UTF-16 has zeros in its letters, and says so by its mark or is named; so have archives.
-    let may_have_zeros = may_have_zeros || bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff");
+    // UTF-16 has zeros in its letters, and says so by its mark or is named.
+    let may_have_zeros = has_encoding || bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff");
     if bytes.contains(&0) && !may_have_zeros {
         return Err(Unreadable::NotText(EncodingError::NotText));
     }
@@ -288,7 +329,7 @@ mod tests {
         read_all(rules, "", vec![Input::Folder(folder.to_owned())], |item| {
             let name = |path: &Path| path.file_name().unwrap().to_str().unwrap().to_owned();
             match item {
-                Item::Document { path, .. } => documents.push(name(&path)),
+                Item::Document { path, .. } | Item::Large { path, .. } => documents.push(name(&path)),
                 Item::Skipped(problem) => skipped.push(name(Path::new(&problem.name))),
                 Item::Refused(problem) => refused.push(name(Path::new(&problem.name))),
                 Item::LeftOut(_) => {}
@@ -371,6 +412,34 @@ mod tests {
         assert!(text(b"caf\xe9", "").unwrap_err().contains("--encoding windows-1252"));
         let border = format!("{}é and more", "x".repeat(SNIFF_BYTES - 1));
         assert_eq!(text(border.as_bytes(), ""), Ok(border));
+    }
+
+    #[test]
+    fn what_is_no_text_may_be_larger_and_is_read_in_pieces() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = |name: &str, size: usize| {
+            let path = dir.path().join(name);
+            File::create(&path).unwrap().set_len(size as u64).unwrap();
+            path
+        };
+        let size = MAX_DOCUMENT_BYTES + 1;
+        for name in ["book.epub", "manual.pdf", "archive.mbox"] {
+            let item = read_asked(&rules(false), "", file(name, size));
+            assert!(matches!(item, Item::Large { size: found, .. } if found == size as u64), "{name}");
+        }
+        let small = read_asked(&rules(false), "", file("small.pdf", 9));
+        assert!(matches!(small, Item::Document { content, .. } if content.len() == 9));
+        let Item::Refused(problem) =
+            read_asked(&rules(false), "", file("huge.pdf", Format::Pdf.max_bytes() + 1))
+        else {
+            panic!("too large is too large")
+        };
+        assert!(problem.reason.contains("64"), "{}", problem.reason);
+        // A key in a mailbox is a key, however much follows.
+        let mailbox = dir.path().join("keys.mbox");
+        let key = "From a\n-----BEGIN OPENSSH PRIVATE KEY-----\nb3Bl\n".to_owned() + &" ".repeat(size);
+        std::fs::write(&mailbox, key).unwrap();
+        assert!(matches!(read_asked(&rules(false), "", mailbox), Item::Refused(_)));
     }
 
     #[test]

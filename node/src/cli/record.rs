@@ -78,6 +78,17 @@ pub(crate) struct DetailRecord<'a> {
     before: Option<Vec<GrainRecord<'a>>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     after: Option<Vec<GrainRecord<'a>>>,
+    links_to: Vec<LinkedRecord<'a>>,
+    linked_from: Vec<LinkedRecord<'a>>,
+}
+
+/// A note at the other end of a link.
+#[derive(Debug, Serialize)]
+struct LinkedRecord<'a> {
+    id: &'a str,
+    title: &'a str,
+    file: Option<&'a str>,
+    shown: &'a str,
 }
 
 #[derive(Debug, Serialize)]
@@ -158,7 +169,29 @@ impl<'a> DetailRecord<'a> {
             coherence: e.coherence,
             reuse: e.reuse,
         });
-        Self { grain: GrainRecord::new(grain), emergence, before: None, after: None }
+        Self {
+            grain: GrainRecord::new(grain),
+            emergence,
+            before: None,
+            after: None,
+            links_to: Vec::new(),
+            linked_from: Vec::new(),
+        }
+    }
+
+    /// And with the notes that it leads to, and that lead to it.
+    pub(crate) fn with_links(self, to: &'a [rpc::LinkedNote], from: &'a [rpc::LinkedNote]) -> Self {
+        let record = |note: &'a rpc::LinkedNote| LinkedRecord {
+            id: &note.id,
+            title: &note.title,
+            file: Some(note.file_uri.as_str()).filter(|uri| !uri.is_empty()),
+            shown: &note.shown,
+        };
+        Self {
+            links_to: to.iter().map(record).collect(),
+            linked_from: from.iter().map(record).collect(),
+            ..self
+        }
     }
 
     /// And with the parts of its document that come before and after it.

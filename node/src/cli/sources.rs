@@ -17,6 +17,9 @@ use super::output::{FAINT, Output, STRONG, Unit, plural, printable};
 use super::time;
 use crate::files::Glob;
 
+/// Refused files that the list names of each folder.
+const MAX_REFUSED: usize = 3;
+
 /// Arguments of `sources`.
 #[derive(Debug, Args)]
 pub(crate) struct SourcesArgs {
@@ -26,7 +29,7 @@ pub(crate) struct SourcesArgs {
 
 #[derive(Debug, Subcommand)]
 enum SourcesCommand {
-    /// Remember a folder: what is known of it follows what its files say
+    /// Remember a folder, or a single file: what is known of it follows what is in it
     Add(AddSourceArgs),
     /// Show which folders are remembered, and how it is with them
     List,
@@ -68,7 +71,7 @@ enum SourcesCommand {
 /// Arguments of `sources add`.
 #[derive(Debug, Args)]
 struct AddSourceArgs {
-    /// The folder, on the node's machine
+    /// The folder, or a single file such as a mailbox, on the node's machine
     folder: PathBuf,
     /// Topic that the grains belong to
     #[arg(long, value_parser = parse_topic, default_value = synapsenet_proto::DEFAULT_TOPIC)]
@@ -421,6 +424,14 @@ fn show_states(states: &[rpc::SourceState], out: &mut Output) -> Result<Exit, Fa
                 let when = time::local(looked_ms);
                 let (files, summary) = (plural(last.files, "file"), summed_up(last));
                 out.line(format_args!("    {FAINT}{when}{FAINT:#}  {files}: {summary}"))?;
+                for file in last.refused_files.iter().take(MAX_REFUSED) {
+                    let (name, reason) = (super::source::display(&file.name), printable(&file.reason));
+                    out.line(format_args!("    refused {}: {reason}", printable(&name)))?;
+                }
+                if last.refused > MAX_REFUSED as u64 && !last.refused_files.is_empty() {
+                    let more = plural(last.refused - MAX_REFUSED as u64, "file");
+                    out.line(format_args!("    ... and {more} more; `sources sync FOLDER` names them"))?;
+                }
                 if !last.problem.is_empty() {
                     out.line(format_args!("    {}", printable(&last.problem)))?;
                 }

@@ -24,10 +24,32 @@ struct WatchRecord<'a> {
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
 enum EventRecord<'a> {
-    Grain { event: &'static str, id: &'a str, topic: &'a str, author: &'a str, peer_id: Option<&'a str> },
-    Peer { event: &'static str, peer_id: &'a str },
+    Grain {
+        event: &'static str,
+        id: &'a str,
+        topic: &'a str,
+        author: &'a str,
+        peer_id: Option<&'a str>,
+    },
+    Peer {
+        event: &'static str,
+        peer_id: &'a str,
+    },
     Sync(SyncRecord<'a>),
-    Missed { event: &'static str, events: u64 },
+    Source {
+        event: &'static str,
+        folder: &'a str,
+        added: u64,
+        edited: u64,
+        moved: u64,
+        withdrawn: u64,
+        grains_added: u64,
+        grains_retracted: u64,
+    },
+    Missed {
+        event: &'static str,
+        events: u64,
+    },
 }
 
 /// Runs `watch`: until it is interrupted or the node stops.
@@ -65,6 +87,16 @@ fn record(event: &Event) -> EventRecord<'_> {
         Event::PeerLeft(peer_id) => EventRecord::Peer { event: "peer_left", peer_id },
         Event::PeerBanned(peer_id) => EventRecord::Peer { event: "peer_banned", peer_id },
         Event::Sync(sync) => EventRecord::Sync(SyncRecord::new(sync)),
+        Event::SourceChanged(source) => EventRecord::Source {
+            event: "source_changed",
+            folder: &source.folder,
+            added: source.added,
+            edited: source.edited,
+            moved: source.moved,
+            withdrawn: source.withdrawn,
+            grains_added: source.grains_added,
+            grains_retracted: source.grains_retracted,
+        },
         Event::Missed(events) => EventRecord::Missed { event: "missed", events: *events },
     }
 }
@@ -83,6 +115,17 @@ fn describe(event: &Event) -> String {
         Event::PeerLeft(peer) => format!("peer {} is gone", shown_id(peer, false)),
         Event::PeerBanned(peer) => format!("peer {} was banned for what it did", shown_id(peer, false)),
         Event::Sync(sync) => format!("sync of {}", describe_sync(sync)),
+        Event::SourceChanged(source) => {
+            let files = [
+                ("added", source.added),
+                ("edited", source.edited),
+                ("moved", source.moved),
+                ("withdrawn", source.withdrawn),
+            ];
+            let files = files.iter().filter(|(_, count)| *count > 0);
+            let files = files.map(|(what, count)| format!("{what} {count}")).collect::<Vec<_>>().join(", ");
+            format!("folder {}: {files}", printable(&source.folder))
+        }
         Event::Missed(events) => {
             format!("{} passed unseen: this terminal is too slow", plural(*events, "event"))
         }
@@ -111,6 +154,17 @@ mod tests {
         assert_eq!(json["event"], "grain_added");
         assert_eq!(json["peer_id"], serde_json::Value::Null);
         assert_eq!(describe(&event), "grain abababababab in t, put in here");
+        let source = rpc::SourceChanged {
+            folder: "/home/you/notes".into(),
+            edited: 1,
+            moved: 2,
+            grains_added: 3,
+            ..Default::default()
+        };
+        let event = Event::SourceChanged(source);
+        let json = serde_json::to_value(record(&event)).unwrap();
+        assert_eq!((&json["event"], &json["grains_added"]), (&"source_changed".into(), &3.into()));
+        assert_eq!(describe(&event), "folder /home/you/notes: edited 1, moved 2");
         let peer = Event::PeerJoined("12D3KooWABCDEFGH".into());
         assert_eq!(describe(&peer), "peer …ABCDEFGH connected");
     }

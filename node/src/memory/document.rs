@@ -2,6 +2,7 @@
 
 mod address;
 mod blobs;
+mod child;
 mod docx;
 mod elements;
 mod encoding;
@@ -13,10 +14,12 @@ mod left_out;
 mod links;
 mod mail;
 mod markdown;
+mod neighbours;
 mod notebook;
 mod odt;
 mod packed;
 mod packed_xml;
+mod pdf;
 mod read;
 mod table;
 mod title;
@@ -33,6 +36,7 @@ use synapsenet_proto::{
     MAX_TITLE_BYTES, Refusal, Source,
 };
 use synapsenet_storage::{Change, Record, StorageError};
+use tokio::sync::Semaphore;
 
 use crate::blocking::blocking;
 use crate::memory::Memory;
@@ -42,14 +46,20 @@ pub(crate) use encoding::{EncodingError, decode, is_label};
 pub(crate) use format::Format;
 use left_out::LeftOut;
 pub(crate) use left_out::Omission;
+pub(crate) use neighbours::Neighbour;
 pub(crate) use read::MAX_DOCUMENT_BYTES;
 use read::{ReadError, Reading, prepend, read};
 use title::file_name;
 
 /// Chunks of one document that are being stored at the same time.
 const MAX_PUTS_IN_FLIGHT: usize = 256;
+/// Documents that other programs may read at the same time: each may take half a GiB of memory.
+const MAX_PROGRAMS: usize = 2;
 /// Tokens that a title leaves to the text at least, however long the title is.
 const MIN_CHUNK_TOKENS: usize = 64;
+
+/// Turns of those that need a program. Of the process, as what they take is the machine's.
+static PROGRAMS: Semaphore = Semaphore::const_new(MAX_PROGRAMS);
 
 /// A document to be remembered.
 #[derive(Debug)]
@@ -79,6 +89,8 @@ pub(crate) struct Added {
     pub unchanged: u32,
     /// Chunks of an earlier version that the document no longer has.
     pub retracted: u32,
+    /// The notes that its links lead to.
+    pub neighbours: Vec<Neighbour>,
     /// What of the document is in no chunk.
     pub left_out: Vec<Omission>,
 }
@@ -103,7 +115,19 @@ pub(crate) enum DocumentError {
     Storage(#[from] StorageError),
 }
 
+impl Document {
+    /// How it is read, whatever its name says where that was given.
+    pub fn format(&self) -> Format {
+        self.format.unwrap_or_else(|| Format::of_name(&file_name(&self.uri)))
+    }
+}
+
 impl DocumentError {
+    /// Whether it can be read as soon as a program is there that is not.
+    pub fn is_about_program(&self) -> bool {
+        matches!(self, Self::Unreadable(ReadError::NoReader(_)))
+    }
+
     /// Whether it is no text, or it is not known in which encoding.
     pub fn is_about_encoding(&self) -> bool {
         matches!(self, Self::Unreadable(ReadError::Encoding(_)))
@@ -133,9 +157,16 @@ pub(crate) async fn add(
     let moved = before.iter().find(|record| record.moved_to.is_some()).and_then(signed_source);
     let is_moved = moved.is_some();
     let signed = moved.unwrap_or_else(|| uri.clone());
-    let (drafts, left_out) = blocking(move || chunk(document, &signed, &tokenizer, max_tokens)).await?;
+    let turn = match document.format().may_need_program() {
+        // It is closed by nobody.
+        true => PROGRAMS.acquire().await.ok(),
+        false => None,
+    };
+    let (drafts, neighbours, left_out) =
+        blocking(move || chunk(document, &signed, &tokenizer, max_tokens)).await?;
+    drop(turn);
 
-    let mut added = Added { left_out: left_out.into_list(), ..Added::default() };
+    let mut added = Added { neighbours, left_out: left_out.into_list(), ..Added::default() };
     let mut kept = HashSet::new();
     // What was said before is told apart from the same words of a file that lies where this one lay.
     let known: HashMap<[u8; 32], Grain> =
@@ -189,10 +220,9 @@ pub(crate) async fn retract(
 }
 
 fn check(document: &Document) -> Result<(), DocumentError> {
-    let bytes = document.content.len();
-    if bytes > MAX_DOCUMENT_BYTES {
-        let reason =
-            format!("the document has {bytes} bytes; at most {MAX_DOCUMENT_BYTES} are allowed: split it");
+    let (bytes, most) = (document.content.len(), document.format().max_bytes());
+    if bytes > most {
+        let reason = format!("the document has {bytes} bytes; at most {most} are allowed: split it");
         return Err(DocumentError::Refused(reason));
     }
     if document.uri.is_empty() || document.uri.len() > MAX_SOURCE_URI_BYTES {
@@ -217,17 +247,18 @@ async fn put_chunk(
     })
 }
 
-/// Reads and splits a document into the drafts of its grains, which name `signed` as their source, and names what is in none.
+/// Reads and splits a document into the drafts of its grains, which name `signed` as their source; names where its links lead, and
+/// what is in no grain.
 fn chunk(
     document: Document,
     signed: &str,
     tokenizer: &Tokenizer,
     max_tokens: usize,
-) -> Result<(Vec<Draft>, LeftOut), DocumentError> {
-    let Document { draft, content, uri, format, encoding, .. } = document;
+) -> Result<(Vec<Draft>, Vec<Neighbour>, LeftOut), DocumentError> {
+    let format = document.format();
+    let Document { draft, content, uri, encoding, .. } = document;
     let name = file_name(&uri);
-    let format = format.unwrap_or_else(|| Format::of_name(&name));
-    let Reading { title, tags, mut sections, mut left_out } = read(&content, format, &encoding)?;
+    let Reading { title, tags, mut sections, neighbours, mut left_out } = read(&content, format, &encoding)?;
     drop(content);
     let names = [draft.title.as_str(), &title, title::of_file(&name)];
     let document = names.iter().find(|name| !name.trim().is_empty()).copied().unwrap_or_default();
@@ -248,7 +279,7 @@ fn chunk(
             ..base.clone()
         })
         .collect();
-    Ok((drafts, left_out))
+    Ok((drafts, neighbours, left_out))
 }
 
 /// Puts what does not fit a title into the text: each heading once, in the first section below it.

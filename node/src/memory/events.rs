@@ -1,5 +1,6 @@
 //! What happens on the node, told to whoever listens: the API's streams of events, and tests that wait for something.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use synapsenet_net::PeerId;
@@ -118,6 +119,27 @@ pub(crate) enum Happening {
     },
     /// A synchronisation went on, or ended.
     Sync(SyncProgress),
+    /// Something changed in a folder that is remembered, and what is known of it with it.
+    SourceChanged(SourceChange),
+}
+
+/// What a look at a remembered folder changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct SourceChange {
+    /// Which one.
+    pub folder: PathBuf,
+    /// Files that are new.
+    pub added: u64,
+    /// Files that say something else.
+    pub edited: u64,
+    /// Files that lie elsewhere.
+    pub moved: u64,
+    /// Files that are gone, and whose grains were withdrawn.
+    pub withdrawn: u64,
+    /// Grains that are new.
+    pub grains_added: u64,
+    /// Grains that were withdrawn.
+    pub grains_retracted: u64,
 }
 
 /// Tells what happens. Cheap to clone; clones tell the same listeners.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use synapsenet_proto::Identity;
 use synapsenet_storage::{Change, Record, StorageError, View};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::document::{self, Added, Document, DocumentError};
 use super::ingest::Ingest;
@@ -14,6 +15,9 @@ use super::places::Places;
 use crate::blocking::blocking;
 use crate::memory::Memory;
 use crate::models::Models;
+
+/// Documents in memory at the same time that are larger than a text may be: at most 128 MiB.
+const MAX_LARGE: usize = 2;
 
 /// The owner's documents.
 #[derive(Clone)]
@@ -23,6 +27,8 @@ pub(crate) struct Library {
     models: Models,
     identity: Arc<Identity>,
     places: Arc<Places>,
+    /// Room for large documents.
+    large: Arc<Semaphore>,
 }
 
 impl Library {
@@ -34,7 +40,14 @@ impl Library {
         identity: Arc<Identity>,
         places: Arc<Places>,
     ) -> Self {
-        Self { memory, ingest, models, identity, places }
+        Self { memory, ingest, models, identity, places, large: Arc::new(Semaphore::new(MAX_LARGE)) }
+    }
+
+    /// Waits for room in memory for a document that is larger than a text may be. It is given back when what is answered is
+    /// dropped.
+    pub async fn room(&self) -> Option<OwnedSemaphorePermit> {
+        // Nobody closes it.
+        self.large.clone().acquire_owned().await.ok()
     }
 
     /// Splits a document into grains and stores what is new in it; what it no longer says is withdrawn.

@@ -3,20 +3,20 @@
 use std::ops::Range;
 use std::time::Duration;
 
-use synapsenet_proto::{Draft, Grain, Kind, SpaceId, Topic, rpc};
+use synapsenet_proto::{Draft, Grain, GrainId, Kind, SpaceId, Topic, rpc};
 use synapsenet_storage::{AuthorRule, BadPosition, Position, Record};
 use tokio_stream::wrappers::errors::BroadcastStreamRecvError;
 
 use crate::calls::authors::{AuthorReport, Whose};
 use crate::calls::backup::Piece;
 use crate::calls::error::invalid;
-use crate::calls::grains::{Emergence, Format, Omission, Stored};
+use crate::calls::grains::{Added, Document, Emergence, Format, Linked, Omission, Stored};
 use crate::calls::many::Tally;
 use crate::calls::models::Presence;
 use crate::calls::report::{MeshReport, ModelReport, Report, Warning};
 use crate::calls::search::{Found, Hit, Mode, Origin, Outcome, PeerOutcome, Search, Sought};
 use crate::calls::verify::Verified;
-use crate::calls::{Call, CallError, Happening, SyncProgress, SyncState, now_ms};
+use crate::calls::{Call, CallError, Happening, SourceChange, SyncProgress, SyncState, now_ms};
 use crate::filter;
 
 /// A stored grain as a client sees it.
@@ -144,6 +144,7 @@ pub(super) fn read_format(format: i32) -> Result<Option<Format>, CallError> {
         Ok(rpc::DocumentFormat::Docx) => Ok(Some(Format::Docx)),
         Ok(rpc::DocumentFormat::Odt) => Ok(Some(Format::Odt)),
         Ok(rpc::DocumentFormat::Epub) => Ok(Some(Format::Epub)),
+        Ok(rpc::DocumentFormat::Pdf) => Ok(Some(Format::Pdf)),
         Ok(rpc::DocumentFormat::Unspecified) => Ok(None),
         Err(_) => Err(invalid(format!("there is no format {format}: leave it out, and the name says it"))),
     }
@@ -174,6 +175,40 @@ pub(super) fn bulk_response(ordinal: u64, result: Result<Stored, CallError>) -> 
     rpc::BulkPutResponse { ordinal, outcome: outcome.into(), id, reason }
 }
 
+/// A note at the other end of a link.
+pub(super) fn linked_message(call: &Call, linked: &Linked) -> rpc::LinkedNote {
+    let Linked { record, shown } = linked;
+    rpc::LinkedNote {
+        id: record.grain.id().to_string(),
+        title: record.grain.body().draft.title.clone(),
+        file_uri: call.file_of(&record.grain, record.moved_to.as_deref()).unwrap_or_default(),
+        shown: shown.clone(),
+    }
+}
+
+/// A document that is to be added.
+///
+/// # Errors
+/// When what is said of it breaks a rule.
+pub(super) fn read_document(request: rpc::AddDocumentRequest) -> Result<Document, CallError> {
+    let rpc::AddDocumentRequest { uri, format, content, title, topic, tags, lang, share, encoding } = request;
+    let format = read_format(format)?;
+    let draft = read_draft(Some(rpc::Draft { topic, title, tags, lang, ..rpc::Draft::default() }))?;
+    Ok(Document { draft, content, uri, format, encoding, share })
+}
+
+/// What adding a document did.
+pub(super) fn added_message(added: Added) -> rpc::AddDocumentResponse {
+    rpc::AddDocumentResponse {
+        ids: added.ids.iter().map(GrainId::to_string).collect(),
+        added: added.added,
+        unchanged: added.unchanged,
+        retracted: added.retracted,
+        empty: added.ids.is_empty(),
+        left_out: added.left_out.into_iter().map(omission_message).collect(),
+    }
+}
+
 /// Something that happened, or that so many things were missed.
 pub(super) fn watch_message(happening: Result<Happening, BroadcastStreamRecvError>) -> rpc::WatchResponse {
     use rpc::watch_response::Event;
@@ -190,10 +225,17 @@ pub(super) fn watch_message(happening: Result<Happening, BroadcastStreamRecvErro
         Ok(Happening::PeerJoined { peer }) => Event::PeerJoined(peer.to_string()),
         Ok(Happening::PeerLeft { peer }) => Event::PeerLeft(peer.to_string()),
         Ok(Happening::PeerBanned { peer }) => Event::PeerBanned(peer.to_string()),
+        Ok(Happening::SourceChanged(change)) => Event::SourceChanged(source_changed_message(change)),
         Ok(Happening::Sync(progress)) => Event::Sync(sync_message(&progress)),
         Err(BroadcastStreamRecvError::Lagged(count)) => Event::Missed(count),
     };
     rpc::WatchResponse { time_ms: now_ms(), event: Some(event) }
+}
+
+fn source_changed_message(change: SourceChange) -> rpc::SourceChanged {
+    let SourceChange { folder, added, edited, moved, withdrawn, grains_added, grains_retracted } = change;
+    let folder = folder.display().to_string();
+    rpc::SourceChanged { folder, added, edited, moved, withdrawn, grains_added, grains_retracted }
 }
 
 /// A synchronisation as a client sees it.

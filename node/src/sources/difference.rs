@@ -7,6 +7,8 @@ use std::collections::{BTreeMap, HashMap};
 
 use serde::{Deserialize, Serialize};
 
+use crate::memory::document::Neighbour;
+
 /// What a file is called here: its `file:` URI.
 pub(super) type Uri = String;
 
@@ -35,6 +37,9 @@ pub(super) struct Seen {
     /// Since when it is missing, in milliseconds since 1970-01-01 UTC.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub missing_since_ms: Option<u64>,
+    /// The notes that its links lead to.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub links: Vec<Neighbour>,
 }
 
 /// All that is known of a folder's files.
@@ -45,11 +50,21 @@ pub(super) fn hash(bytes: &[u8]) -> String {
     blake3::hash(bytes).to_hex()[..32].to_owned()
 }
 
+/// As [`hash`], of what is read.
+///
+/// # Errors
+/// What the system says.
+pub(super) fn hash_all(read: impl std::io::Read) -> std::io::Result<String> {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update_reader(read)?;
+    Ok(hasher.finalize().to_hex()[..32].to_owned())
+}
+
 /// What a walk tells before any file is read.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Outside {
     /// Files that look as they did.
-    pub unchanged: u64,
+    pub unchanged: Vec<Uri>,
     /// Files that must be read, in the order of the walk.
     pub to_read: Vec<Uri>,
     /// Files that are known and were not found.
@@ -62,7 +77,7 @@ pub(super) fn look(known: &Known, found: &BTreeMap<Uri, Stamp>, read_all: bool) 
     for (uri, stamp) in found {
         let is_known = known.get(uri).is_some_and(|seen| seen.stamp == *stamp && stamp.modified_ns > 0);
         if is_known && !read_all {
-            outside.unchanged += 1;
+            outside.unchanged.push(uri.clone());
         } else {
             outside.to_read.push(uri.clone());
         }
@@ -119,7 +134,14 @@ mod tests {
     }
 
     fn seen(n: u64, hash: &str) -> Seen {
-        Seen { stamp: stamp(n), hash: hash.to_owned(), is_added: true, refused: None, missing_since_ms: None }
+        Seen {
+            stamp: stamp(n),
+            hash: hash.to_owned(),
+            is_added: true,
+            refused: None,
+            missing_since_ms: None,
+            links: Vec::new(),
+        }
     }
 
     fn known(files: &[(&str, u64, &str)]) -> Known {
@@ -135,11 +157,11 @@ mod tests {
         let known = known(&[("a", 1, "h1"), ("b", 2, "h2"), ("gone", 3, "h3")]);
         let found = [("a", 1), ("b", 9), ("new", 1)].map(|(uri, n)| (uri.to_owned(), stamp(n))).into();
         let outside = look(&known, &found, false);
-        assert_eq!(outside.unchanged, 1);
+        assert_eq!(texts(&outside.unchanged), ["a"]);
         assert_eq!(texts(&outside.to_read), ["b", "new"]);
         assert_eq!(texts(&outside.missing), ["gone"]);
         let all = look(&known, &found, true);
-        assert_eq!((all.unchanged, texts(&all.to_read)), (0, vec!["a", "b", "new"]));
+        assert_eq!((all.unchanged.len(), texts(&all.to_read)), (0, vec!["a", "b", "new"]));
     }
 
     #[test]
@@ -181,7 +203,7 @@ mod tests {
             let known: Known = before.iter().map(|(uri, (n, hash))| (uri.clone(), seen(*n, hash))).collect();
             let found = after.iter().map(|(uri, (n, _))| (uri.clone(), stamp(*n))).collect();
             let outside = look(&known, &found, false);
-            prop_assert_eq!(outside.unchanged as usize + outside.to_read.len(), after.len());
+            prop_assert_eq!(outside.unchanged.len() + outside.to_read.len(), after.len());
             let read = outside.to_read.iter().map(|uri| (uri.clone(), after[uri].1.clone())).collect();
             let mut missing = outside.missing.clone();
             let moved = find_moved(&known, &read, &mut missing);

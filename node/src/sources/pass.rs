@@ -15,14 +15,16 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 use futures::StreamExt;
 use tokio_util::sync::CancellationToken;
 
-use super::difference::{Known, Seen, Stamp, Uri, find_moved, hash, look};
+use super::difference::{Known, Seen, Stamp, Uri, find_moved, look};
+use super::documents_of;
 use super::list::Source;
-use super::reading::{Reading, read};
+use super::reading::{Outcome, Reading, hash_of, read};
 use super::state::{State, mark};
 use crate::blocking::blocking;
 use crate::composed::composed;
 use crate::files::{Entry, Found, Glob, LeftOut, Rules, file_uri};
 use crate::memory::document::DocumentError;
+use crate::memory::events::SourceChange;
 use crate::memory::ingest::IngestError;
 use crate::memory::library::Library;
 
@@ -133,7 +135,12 @@ impl Pass<'_> {
         if !is_known {
             state.files = self.stored().await?;
         }
-        let walked = self.walk(!state.files.is_empty()).await?;
+        let was = match state.files.contains_key(&uri_of(&self.source.folder)) {
+            _ if state.files.is_empty() => None,
+            true => Some(Kind::File),
+            false => Some(Kind::Folder),
+        };
+        let walked = self.walk(was).await?;
         let read_all = !is_known || state.terms != mark(&self.source);
         report.files = walked.found.len() as u64;
         report.skipped = walked.skipped;
@@ -144,7 +151,7 @@ impl Pass<'_> {
         }
         let stamps = walked.found.iter().map(|(uri, (_, stamp))| (uri.clone(), *stamp)).collect();
         let mut outside = look(&state.files, &stamps, read_all);
-        report.unchanged = outside.unchanged;
+        report.count_unread(&state.files, &outside.unchanged);
         // What lies in a folder that cannot be looked into is not known to be gone.
         let closed: Vec<Uri> = walked.refused.iter().map(|(path, _)| uri_of(path)).collect();
         outside.missing.retain(|uri| !closed.iter().any(|closed| is_at_or_below(uri, closed)));
@@ -179,7 +186,7 @@ impl Pass<'_> {
             }
         }
         report.moved = moved.len() as u64;
-        self.add(to_read, state, report).await?;
+        self.add(to_read, &moved, state, report).await?;
         for seen in state.files.iter().filter(|(uri, _)| stamps.contains_key(*uri)) {
             if let (uri, Seen { refused: Some(reason), .. }) = seen {
                 report.refuse(uri.clone(), reason.clone());
@@ -194,21 +201,22 @@ impl Pass<'_> {
 
     /// What the store holds of the folder, where nothing else is known: each file has to be read.
     async fn stored(&self) -> Result<Known, String> {
-        let folder = format!("{}/", file_uri(&self.source.folder));
-        let documents = self.library.below(&folder).await.map_err(|error| error.to_string())?;
+        let documents = documents_of(self.library, &self.source.folder).await;
+        let documents = documents.map_err(|error| error.to_string())?;
         let unread = Seen {
             stamp: Stamp { bytes: 0, modified_ns: 0 },
             hash: String::new(),
             is_added: true,
             refused: None,
             missing_since_ms: None,
+            links: Vec::new(),
         };
         Ok(documents.into_iter().map(|uri| (composed(uri), unread.clone())).collect())
     }
 
-    async fn walk(&self, is_known: bool) -> Result<Walked, String> {
+    async fn walk(&self, was: Option<Kind>) -> Result<Walked, String> {
         let source = self.source.clone();
-        blocking(move || walk(&source, is_known)).await
+        blocking(move || walk(&source, was)).await
     }
 
     /// Tells what would be done.
@@ -239,6 +247,7 @@ impl Pass<'_> {
     async fn add(
         &self,
         to_read: Vec<(Uri, PathBuf, Stamp)>,
+        moved: &BTreeMap<Uri, Uri>,
         state: &mut State,
         report: &mut Report,
     ) -> Result<(), String> {
@@ -246,8 +255,10 @@ impl Pass<'_> {
         let is_under_terms = state.terms == mark(&self.source);
         let known = Arc::new(std::mem::take(&mut state.files));
         let source = Arc::new(self.source.clone());
+        let own = uri_of(&self.source.folder);
         let files = to_read.into_iter().map(|(uri, path, stamp)| {
-            let before = known.get(&uri).filter(|_| is_under_terms).map(|seen| seen.hash.clone());
+            let before = known.get(&uri).filter(|seen| is_under_terms && seen.refused.is_none());
+            let before = before.map(|seen| seen.hash.clone());
             let source = source.clone();
             async move { (read(self.library, &source, &uri, path, before).await, uri, stamp) }
         });
@@ -259,19 +270,22 @@ impl Pass<'_> {
             done += 1;
             (self.progress)(Progress { done, total });
             let was_added = known.get(&uri).is_some_and(|seen| seen.is_added);
+            let links = known.get(&uri).map(|seen| seen.links.clone()).unwrap_or_default();
             match result {
                 Ok(Reading { hash, outcome }) => {
-                    let seen = report.count(
-                        outcome,
-                        was_added,
-                        Seen {
-                            stamp: self.sure(stamp),
-                            hash,
-                            is_added: was_added,
-                            refused: None,
-                            missing_since_ms: None,
-                        },
-                    );
+                    let stamp = match hash.is_empty() {
+                        true => Stamp { modified_ns: 0, ..stamp },
+                        false => self.sure(stamp),
+                    };
+                    let seen = Seen {
+                        stamp,
+                        hash,
+                        is_added: was_added,
+                        refused: None,
+                        missing_since_ms: None,
+                        links,
+                    };
+                    let seen = report.count(outcome, moved.contains_key(&uri), uri == own, seen);
                     fresh.push((uri, seen));
                 }
                 Err(error) => {
@@ -332,6 +346,22 @@ impl Pass<'_> {
 }
 
 impl Report {
+    /// What was changed, if anything was.
+    pub(super) fn change(&self, folder: &Path) -> Option<SourceChange> {
+        let &Self { added, edited, moved, withdrawn, grains_added, grains_retracted, .. } = self;
+        let is_change = added + edited + moved + withdrawn > 0;
+        let folder = folder.to_owned();
+        is_change.then_some(SourceChange {
+            folder,
+            added,
+            edited,
+            moved,
+            withdrawn,
+            grains_added,
+            grains_retracted,
+        })
+    }
+
     fn refuse(&mut self, name: String, reason: String) {
         self.refused += 1;
         if self.named.len() < MAX_NAMED {
@@ -339,30 +369,54 @@ impl Report {
         }
     }
 
-    /// Counts what became of a file. Answers what is known of it.
-    fn count(&mut self, outcome: super::reading::Outcome, was_added: bool, seen: Seen) -> Seen {
-        use super::reading::Outcome;
+    /// Counts files that look as they did: each is what it was.
+    fn count_unread(&mut self, known: &Known, unread: &[Uri]) {
+        for seen in unread.iter().filter_map(|uri| known.get(uri)) {
+            match seen {
+                // It is named below.
+                Seen { refused: Some(_), .. } => {}
+                Seen { is_added: true, .. } => self.unchanged += 1,
+                _ => self.skipped += 1,
+            }
+        }
+    }
+
+    /// Counts what became of a file that was read, unless it was counted as moved; `is_asked` for one that is remembered by itself.
+    /// Answers what is known of it.
+    fn count(&mut self, outcome: Outcome, is_moved: bool, is_asked: bool, seen: Seen) -> Seen {
+        const KEPT: &str = "what it said before is kept until it is read again, or withdrawn by `synapsenet retract --source FILE`";
+        let was_added = seen.is_added;
         match outcome {
             Outcome::Unchanged => {
-                self.unchanged += 1;
+                match was_added {
+                    true => self.unchanged += u64::from(!is_moved),
+                    false => self.skipped += 1,
+                }
                 seen
             }
-            Outcome::Stored { added, retracted } => {
+            Outcome::Stored { added, retracted, links } => {
                 self.grains_added += added;
                 self.grains_retracted += retracted;
-                let count = match (was_added, added + retracted) {
-                    (true, 0) => &mut self.unchanged,
-                    (true, _) => &mut self.edited,
-                    (false, _) => &mut self.added,
-                };
-                *count += 1;
-                Seen { is_added: true, ..seen }
+                match (was_added, added + retracted) {
+                    (true, 0) => self.unchanged += u64::from(!is_moved),
+                    (true, _) => self.edited += 1,
+                    (false, _) => self.added += 1,
+                }
+                Seen { is_added: true, links, ..seen }
             }
-            Outcome::Skipped => {
+            Outcome::Empty => {
+                self.skipped += 1;
+                Seen { is_added: false, links: Vec::new(), ..seen }
+            }
+            // Of a folder, it was hardly meant.
+            Outcome::NoDocument(_) if !was_added && !is_asked => {
                 self.skipped += 1;
                 seen
             }
-            Outcome::Refused(reason) => Seen { refused: Some(reason), ..seen },
+            Outcome::NoDocument(reason) | Outcome::Refused(reason) if was_added => {
+                Seen { refused: Some(format!("{reason}; {KEPT}")), ..seen }
+            }
+            Outcome::NoDocument(reason) | Outcome::Refused(reason) => Seen { refused: Some(reason), ..seen },
         }
     }
 }
@@ -376,27 +430,53 @@ pub(super) fn ends_pass(error: &DocumentError) -> bool {
     }
 }
 
-fn walk(source: &Source, is_known: bool) -> Result<Walked, String> {
+/// What is remembered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Folder,
+    File,
+}
+
+/// Looks what is there; `was` is what was there before, if anything is known of it.
+fn walk(source: &Source, was: Option<Kind>) -> Result<Walked, String> {
     let folder = &source.folder;
     let name = folder.display();
-    let metadata = folder.metadata().map_err(|error| match error.kind() {
+    let found = Found::at(folder).map_err(|error| match error.kind() {
         std::io::ErrorKind::NotFound => {
-            format!("the folder {name} is not there: what is remembered of it stays (`synapsenet sources remove` ends that)")
+            format!(
+                "{name} is not there: what is remembered of it stays (`synapsenet sources remove` ends that)"
+            )
         }
-        kind => format!("the folder {name} cannot be looked at: {kind}"),
+        kind => format!("{name} cannot be looked at: {kind}"),
     })?;
-    if !metadata.is_dir() {
-        return Err(format!("{name} is no folder any more: what is remembered of it stays"));
+    let kind = match (folder.is_dir(), folder.is_file()) {
+        (true, _) => Kind::Folder,
+        (_, true) => Kind::File,
+        _ => {
+            return Err(format!(
+                "{name} is neither a folder nor a file any more: what is remembered of it stays"
+            ));
+        }
+    };
+    if was.is_some_and(|was| was != kind) {
+        let now = if kind == Kind::File { "a file and was a folder" } else { "a folder and was a file" };
+        return Err(format!(
+            "{name} is {now}: what is remembered of it stays (`synapsenet sources remove` ends that)"
+        ));
     }
-    if is_known && folder.read_dir().is_ok_and(|mut entries| entries.next().is_none()) {
+    let mut walked =
+        Walked { found: BTreeMap::new(), skipped: 0, refused: Vec::new(), left_out: LeftOut::default() };
+    if kind == Kind::File {
+        walked.found.insert(uri_of(folder), (folder.clone(), stamp(&found)));
+        return Ok(walked);
+    }
+    if was.is_some() && folder.read_dir().is_ok_and(|mut entries| entries.next().is_none()) {
         return Err(format!(
             "the folder {name} is empty, as if its disk were not mounted: nothing is withdrawn (`synapsenet sources remove \
              --retract` does that)"
         ));
     }
     let rules = rules(source)?;
-    let mut walked =
-        Walked { found: BTreeMap::new(), skipped: 0, refused: Vec::new(), left_out: LeftOut::default() };
     let mut walk = rules.walk(folder);
     for entry in walk.by_ref() {
         match entry {
@@ -445,11 +525,10 @@ fn is_at_or_below(uri: &str, folder: &str) -> bool {
     uri.strip_prefix(folder).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
-/// What files say, one after the other in memory. One that cannot be read is told when it is read to be stored.
+/// What files say, one after the other. One that cannot be read is told when it is read to be stored.
 async fn hashes(files: Vec<(Uri, PathBuf, Stamp)>) -> BTreeMap<Uri, String> {
     blocking(move || {
-        let hash_of = |path: &Path| super::reading::bytes_of(path).ok().map(|bytes| hash(&bytes));
-        files.into_iter().filter_map(|(uri, path, _)| Some((uri, hash_of(&path)?))).collect()
+        files.into_iter().filter_map(|(uri, path, _)| Some((uri, hash_of(&path).ok()?))).collect()
     })
     .await
 }

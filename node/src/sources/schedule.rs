@@ -1,10 +1,12 @@
 //! When folders are looked at: by the clock, or soon after the system said that something changed in one.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
 use notify::{RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -78,6 +80,8 @@ impl Sources {
     pub async fn run(self) {
         let mut watchers: HashMap<PathBuf, Option<RecommendedWatcher>> = HashMap::new();
         let mut next: HashMap<PathBuf, Instant> = HashMap::new();
+        let mut looks = FuturesUnordered::new();
+        let mut looked_at = HashSet::new();
         let stop = self.inner.stop.clone();
         while !stop.is_cancelled() {
             let sources: Vec<Source> = self.all().into_iter().map(|standing| standing.source).collect();
@@ -87,6 +91,10 @@ impl Sources {
             let mut soonest = None;
             for source in sources.iter().filter(is_due_by_clock) {
                 let folder = &source.folder;
+                // It comes up again when it is done.
+                if looked_at.contains(folder) {
+                    continue;
+                }
                 let is_watched = watchers.get(folder).is_some_and(Option::is_some);
                 // At the start, each is looked at: nobody knows what happened before.
                 let by_clock = *next.entry(folder.clone()).or_insert_with(Instant::now);
@@ -95,19 +103,8 @@ impl Sources {
                     soonest = Some(soonest.map_or(due, |soonest: Instant| soonest.min(due)));
                     continue;
                 }
-                self.inner.marks.take(folder);
-                // One that was removed meanwhile is no loss.
-                let looked = self.look_at(folder, How::default(), |_| ()).await;
-                if let Ok(report) = looked {
-                    tell(folder, &report);
-                }
-                if let Some(interval) = interval(source.rhythm, is_watched) {
-                    next.insert(folder.clone(), Instant::now() + interval);
-                }
-                soonest = Some(Instant::now());
-                if stop.is_cancelled() {
-                    return;
-                }
+                looked_at.insert(folder.clone());
+                looks.push(self.look_when_due(folder.clone(), interval(source.rhythm, is_watched)));
             }
             let waiting = async {
                 match soonest {
@@ -117,10 +114,27 @@ impl Sources {
             };
             tokio::select! {
                 () = waiting => {}
+                Some((folder, due)) = looks.next() => {
+                    next.extend(due.map(|due| (folder.clone(), due)));
+                    looked_at.remove(&folder);
+                }
                 () = self.inner.changed.notified() => {}
                 () = stop.cancelled() => {}
             }
         }
+        // They end early, with what they have.
+        while looks.next().await.is_some() {}
+    }
+
+    /// Looks at a folder. Answers when it is due again by the clock.
+    async fn look_when_due(&self, folder: PathBuf, interval: Option<Duration>) -> (PathBuf, Option<Instant>) {
+        // What changes from here on asks for another look: it may come too late for this one.
+        self.inner.marks.take(&folder);
+        // One that was removed meanwhile is no loss.
+        if let Ok(report) = self.look_at(&folder, How::default(), |_| ()).await {
+            tell(&folder, &report);
+        }
+        (folder, interval.map(|interval| Instant::now() + interval))
     }
 
     /// Watches what is to be watched, and nothing else.
@@ -144,16 +158,24 @@ impl Sources {
     }
 }
 
-/// Marks a folder when something changes in it.
+/// Marks a folder when something changes in it. A single file is watched from the folder that it lies in: many programs save by
+/// putting another file in its place.
 fn watcher(marks: Marks, folder: &Path) -> Result<RecommendedWatcher, notify::Error> {
+    let is_file = folder.is_file();
     let marked = folder.to_owned();
     let mut watcher = notify::recommended_watcher(move |event: Result<notify::Event, notify::Error>| {
         // That a file was read changes nothing, and each look reads some.
-        if event.as_ref().map_or(true, |event| !event.kind.is_access()) {
+        let is_meant = |event: &notify::Event| {
+            !is_file || event.need_rescan() || event.paths.is_empty() || event.paths.contains(&marked)
+        };
+        if event.as_ref().map_or(true, |event| !event.kind.is_access() && is_meant(event)) {
             marks.set(&marked, Instant::now());
         }
     })?;
-    watcher.watch(folder, RecursiveMode::Recursive)?;
+    match folder.parent().filter(|_| is_file) {
+        Some(parent) => watcher.watch(parent, RecursiveMode::NonRecursive)?,
+        None => watcher.watch(folder, RecursiveMode::Recursive)?,
+    }
     Ok(watcher)
 }
 

@@ -13,6 +13,9 @@ use crate::data_folder::{self, INDEX, private_dir};
 /// The folder of all states, below that of the indexes.
 const FOLDER: &str = "sources";
 
+/// What is kept of a file, as a part of the terms: states that were made before it was have every file read once more.
+const WHAT_IS_KEPT: &str = "links";
+
 /// What is known of a folder.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct State {
@@ -69,7 +72,8 @@ impl States {
 
 /// A mark of the terms that is another when any of them is.
 pub(super) fn mark(source: &Source) -> String {
-    let terms = serde_json::to_vec(&source.terms).unwrap_or_default();
+    let mut terms = serde_json::to_vec(&source.terms).unwrap_or_default();
+    terms.extend(WHAT_IS_KEPT.as_bytes());
     blake3::hash(&terms).to_hex()[..16].to_owned()
 }
 
@@ -78,6 +82,7 @@ mod tests {
     use super::super::difference::{Seen, Stamp};
     use super::super::list::tests::source;
     use super::*;
+    use crate::memory::document::Neighbour;
 
     #[test]
     fn what_is_known_is_found_again_and_a_damaged_file_is_nothing() {
@@ -90,6 +95,7 @@ mod tests {
             is_added: true,
             refused: None,
             missing_since_ms: Some(3),
+            links: vec![Neighbour { to: "b".into(), ..Neighbour::default() }],
         };
         let files = [("file:///a/x.md".to_owned(), seen)].into();
         let state = State { terms: mark(&one), looked_ms: 8, files };

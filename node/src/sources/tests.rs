@@ -39,7 +39,7 @@ impl Bench {
             places.clone(),
         );
         let list = List::load(&data).unwrap();
-        let sources = Sources::new(list, &data, library, CancellationToken::new());
+        let sources = Sources::new(list, &data, library, Events::new(), CancellationToken::new());
         let remembered = Source { rhythm: Rhythm::Manual, ..source(folder.to_str().unwrap()) };
         sources.remember(remembered).unwrap();
         Self { node, places, sources, folder, _dir: dir }
@@ -147,6 +147,110 @@ async fn what_is_gone_is_withdrawn_after_a_while_and_never_with_its_disk() {
     let gone = bench.look(NOW).await;
     assert!(gone.problem.is_some_and(|problem| problem.contains("is not there")));
     assert_eq!((bench.stored().len(), bench.ids().1), (2, 0));
+}
+
+#[tokio::test]
+async fn a_file_that_is_no_text_any_more_keeps_what_it_said_and_says_so() {
+    let bench = Bench::new();
+    bench.write("a", "The boiler wants 1.5 bar.");
+    bench.write("b.eml", "From: a@example.org\nSubject: Vet\n\nOn Monday.\n");
+    bench.write("film", "\0\0");
+    let first = bench.look(NOW).await;
+    assert_eq!((first.added, first.skipped, first.refused), (2, 1, 0));
+    bench.write("a", "\0\u{1}\u{2}");
+    bench.write("b.eml", "");
+    let second = bench.look(NOW).await;
+    assert_eq!((second.refused, second.skipped, second.edited), (1, 1, 1), "{second:?}");
+    assert!(second.named[0].0.ends_with("/a") && second.named[0].1.contains("is kept"), "{second:?}");
+    // As long as it is so, also without being read, and once it was touched.
+    for _ in 0..2 {
+        let again = bench.look(NOW).await;
+        assert_eq!((again.refused, again.named), (1, second.named.clone()));
+        bench.write("a", "\0\u{1}\u{2}");
+    }
+    assert!(bench.stored()["a"].contains("boiler"));
+    bench.write("a", "The boiler wants 2 bar.");
+    let mended = bench.look(NOW).await;
+    assert_eq!((mended.edited, mended.refused), (1, 0));
+    assert!(bench.stored()["a"].contains("2 bar"));
+}
+
+#[tokio::test]
+async fn a_single_file_is_kept_and_never_withdrawn_with_its_disk() {
+    let bench = Bench::new();
+    let file = bench.folder.with_file_name("archive.mbox");
+    let mail =
+        |day: &str| format!("From a@example.org Thu Jan  2 10:00:00 2025\nSubject: Vet\n\nOn {day}.\n\n");
+    fs::write(&file, mail("Monday")).unwrap();
+    // One whose name begins alike is another.
+    fs::write(bench.folder.with_file_name("archive.mbox2"), "other").unwrap();
+    let remembered = Source { folder: file.clone(), ..bench.sources.get(&bench.folder).unwrap() };
+    bench.sources.remember(remembered).unwrap();
+    let texts =
+        || bench.node.view().notes_after(0, 1000).unwrap().into_iter().filter_map(|(_, record)| record);
+    let look = async || bench.sources.look_at(&file, NOW, |_| ()).await.unwrap();
+    let first = look().await;
+    assert_eq!((first.files, first.added, first.grains_added, first.problem), (1, 1, 1, None));
+    fs::write(&file, mail("Monday") + &mail("Friday")).unwrap();
+    assert_eq!((look().await.edited, texts().count()), (1, 2));
+    // Its state is lost, it is gone, a folder lies in its place: nothing is withdrawn.
+    let source = bench.sources.get(&file).unwrap();
+    bench.sources.inner.states.remove(&source);
+    assert_eq!((look().await.unchanged, texts().count()), (1, 2));
+    fs::remove_file(&file).unwrap();
+    assert!(look().await.problem.is_some_and(|problem| problem.contains("is not there")));
+    fs::create_dir(&file).unwrap();
+    fs::write(file.join("a.txt"), "else").unwrap();
+    assert!(look().await.problem.is_some_and(|problem| problem.contains("was a file")));
+    assert_eq!(texts().count(), 2);
+    fs::remove_dir_all(&file).unwrap();
+    // What is no text was meant all the same.
+    fs::write(&file, "no mail at all").unwrap();
+    let broken = look().await;
+    assert_eq!((broken.refused, texts().count()), (1, 2), "{broken:?}");
+    assert_eq!(bench.sources.remove(&file, true).await.unwrap(), 2);
+}
+
+#[tokio::test]
+async fn what_a_look_changed_is_told_and_what_it_left_is_not() {
+    let bench = Bench::new();
+    let mut told = bench.sources.inner.events.listen();
+    bench.write("a.txt", "The boiler wants 1.5 bar.");
+    bench.look(How { dry_run: true, withdraw: false }).await;
+    bench.look(NOW).await;
+    bench.look(NOW).await;
+    let Ok(Happening::SourceChanged(change)) = told.try_recv() else { panic!("a look changed something") };
+    assert_eq!((change.folder, change.added, change.grains_added), (bench.folder.clone(), 1, 1));
+    assert!(told.try_recv().is_err());
+}
+
+#[tokio::test]
+async fn a_folder_that_takes_long_holds_up_no_other() {
+    let bench = Bench::new();
+    let other = bench.folder.with_file_name("other");
+    fs::create_dir(&other).unwrap();
+    fs::write(other.join("b.txt"), "Vet on Monday.").unwrap();
+    let remembered = Source { folder: other.clone(), ..bench.sources.get(&bench.folder).unwrap() };
+    bench.sources.remember(remembered).unwrap();
+    let slow = bench.sources.alone_with(&bench.folder).await;
+    let waiting = bench.sources.look_at(&bench.folder, NOW, |_| ());
+    tokio::pin!(waiting);
+    assert!(futures::poll!(&mut waiting).is_pending());
+    assert_eq!(bench.sources.look_at(&other, NOW, |_| ()).await.unwrap().added, 1);
+    drop(slow);
+    bench.write("a.txt", "The boiler wants 1.5 bar.");
+    assert_eq!(waiting.await.unwrap().added, 1);
+}
+
+#[tokio::test]
+async fn a_file_that_was_moved_is_counted_once() {
+    let bench = Bench::new();
+    bench.write("a.txt", "The boiler wants 1.5 bar.");
+    bench.write("b.txt", "Vet on Monday.");
+    bench.look(NOW).await;
+    fs::rename(bench.folder.join("a.txt"), bench.folder.join("c.txt")).unwrap();
+    let report = bench.look(NOW).await;
+    assert_eq!((report.files, report.moved, report.unchanged), (2, 1, 1));
 }
 
 #[tokio::test]

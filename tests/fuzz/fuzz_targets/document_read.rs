@@ -19,6 +19,8 @@ mod composed;
 mod address;
 #[path = "../../../node/src/memory/document/blobs.rs"]
 mod blobs;
+#[path = "../../../node/src/memory/document/child.rs"]
+mod child;
 #[path = "../../../node/src/memory/document/docx.rs"]
 mod docx;
 #[path = "../../../node/src/memory/document/elements.rs"]
@@ -41,6 +43,8 @@ mod links;
 mod mail;
 #[path = "../../../node/src/memory/document/markdown.rs"]
 mod markdown;
+#[path = "../../../node/src/memory/document/neighbours.rs"]
+mod neighbours;
 #[path = "../../../node/src/memory/document/notebook.rs"]
 mod notebook;
 #[path = "../../../node/src/memory/document/odt.rs"]
@@ -49,6 +53,8 @@ mod odt;
 mod packed;
 #[path = "../../../node/src/memory/document/packed_xml.rs"]
 mod packed_xml;
+#[path = "../../../node/src/memory/document/pdf.rs"]
+mod pdf;
 #[path = "../../../node/src/memory/document/read.rs"]
 mod read;
 #[path = "../../../node/src/memory/document/table.rs"]
@@ -81,6 +87,7 @@ impl Tokenizer {
     }
 }
 
+// A PDF is another program's to read, with fuzzing of its own.
 fuzz_target!(|bytes: &[u8]| {
     let Some((&choice, bytes)) = bytes.split_first() else { return };
     let formats = [

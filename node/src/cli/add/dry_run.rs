@@ -76,6 +76,10 @@ impl Plan {
                 let modified = found.and_then(|found| found.modified);
                 self.would_add(&path.display().to_string(), &file_uri(&path), bytes, modified, out)
             }
+            Item::Large { path, size, .. } => {
+                let modified = Found::at(&path).ok().and_then(|found| found.modified);
+                self.would_add(&path.display().to_string(), &file_uri(&path), size, modified, out)
+            }
             Item::Skipped(Problem { name, reason }) => {
                 self.skipped.push(format!("{name}: {reason}"));
                 script(out, &Event::Skipped { source: &name, reason: &reason })

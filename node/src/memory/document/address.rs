@@ -33,7 +33,7 @@ pub(super) fn address(address: &str, shown: &str, is_wiki: bool) -> Option<Strin
 }
 
 /// The scheme of an absolute address. One letter would be the drive of a path.
-fn scheme(address: &str) -> Option<&str> {
+pub(super) fn scheme(address: &str) -> Option<&str> {
     let (scheme, _) = address.split_once(':')?;
     let is_scheme = scheme.len() > 1
         && scheme.starts_with(|c: char| c.is_ascii_alphabetic())

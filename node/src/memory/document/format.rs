@@ -1,5 +1,7 @@
 //! How is a document read? As its name says, unless whoever adds it says it.
 
+use super::read::{MAX_DOCUMENT_BYTES, MAX_RAW_BYTES};
+
 /// A kind of document.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Format {
@@ -21,6 +23,8 @@ pub(crate) enum Format {
     Odt,
     /// A book.
     Epub,
+    /// Pages as they are printed.
+    Pdf,
 }
 
 impl Format {
@@ -36,6 +40,7 @@ impl Format {
             "docx" => Self::Docx,
             "odt" => Self::Odt,
             "epub" => Self::Epub,
+            "pdf" => Self::Pdf,
             _ => Self::Plain,
         }
     }
@@ -52,12 +57,22 @@ impl Format {
 
     /// Whether all of it is one text in one encoding.
     pub fn is_text(self) -> bool {
-        !matches!(self, Self::Mail | Self::Mailbox) && !self.is_packed()
+        !matches!(self, Self::Mail | Self::Mailbox) && !self.is_binary()
     }
 
-    /// Whether it is an archive of its parts.
-    pub fn is_packed(self) -> bool {
-        matches!(self, Self::Docx | Self::Odt | Self::Epub)
+    /// Whether its bytes are no text: an archive of its parts, or pages. Most of them may be pictures.
+    pub fn is_binary(self) -> bool {
+        matches!(self, Self::Docx | Self::Odt | Self::Epub | Self::Pdf)
+    }
+
+    /// The bytes that a document of this kind may have.
+    pub fn max_bytes(self) -> usize {
+        if self.is_text() { MAX_DOCUMENT_BYTES } else { MAX_RAW_BYTES }
+    }
+
+    /// Whether another program may have to read it, or what is attached to it.
+    pub fn may_need_program(self) -> bool {
+        matches!(self, Self::Pdf | Self::Mail | Self::Mailbox)
     }
 
     /// The media type that its grains bear; empty for plain text.
@@ -72,6 +87,7 @@ impl Format {
             Self::Docx => "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
             Self::Odt => "application/vnd.oasis.opendocument.text",
             Self::Epub => "application/epub+zip",
+            Self::Pdf => "application/pdf",
         }
     }
 }
@@ -92,12 +108,15 @@ mod tests {
             ("a.docx", Format::Docx),
             ("a.ODT", Format::Odt),
             ("a.epub", Format::Epub),
+            ("Manual.PDF", Format::Pdf),
             ("a.txt", Format::Plain),
             ("README", Format::Plain),
             ("md", Format::Plain),
         ] {
             assert_eq!(Format::of_name(name), format, "{name}");
         }
+        assert_eq!(Format::of_name("a.md").max_bytes(), MAX_DOCUMENT_BYTES);
+        assert_eq!(Format::of_name("a.mbox").max_bytes(), MAX_RAW_BYTES);
         assert!(Format::is_named("a.CSV") && Format::is_named("a.md") && !Format::is_named("a.png"));
     }
 }

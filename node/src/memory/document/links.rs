@@ -33,6 +33,7 @@ impl Writer {
     pub fn end_link(&mut self) {
         let Some(link) = self.links.pop() else { return };
         let shown = self.shown_by(&link);
+        self.neighbours.add(&link.address, &shown, link.is_wiki);
         let address = address(&link.address, &shown, link.is_wiki);
         self.tell_behind(address, &link.title, shown.is_empty());
     }
@@ -46,6 +47,8 @@ impl Writer {
     pub fn end_picture(&mut self) {
         let Some(link) = self.links.pop() else { return };
         let shown = self.shown_by(&link);
+        // `![[note]]` shows a note.
+        self.neighbours.add(&link.address, &shown, link.is_wiki);
         if shown.is_empty() && link.title.is_empty() {
             self.left_out.add_picture(&link.address);
             return;

@@ -132,7 +132,13 @@ fn read_attachment(
     match reading {
         Ok(reading) => whole.add_below(&called, reading),
         Err(ReadError::TooSlow) => return Err(ReadError::TooSlow),
-        Err(_) => whole.left_out.add(format!("the attachment {called}"), "an attachment that is no text"),
+        Err(error) => {
+            let reason = match error {
+                ReadError::NoReader(reason) => reason,
+                _ => "an attachment that is no text",
+            };
+            whole.left_out.add(format!("the attachment {called}"), reason);
+        }
     }
     Ok(())
 }

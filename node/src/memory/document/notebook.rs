@@ -92,6 +92,7 @@ fn joined(value: &Value) -> String {
 mod tests {
     use std::time::Duration;
 
+    use super::super::writer::Written;
     use super::*;
 
     #[test]
@@ -106,7 +107,7 @@ mod tests {
             {"cell_type": "raw", "source": "raw text"}
         ]});
         let page = read_notebook(&notebook.to_string(), &Clock::start(Duration::from_secs(10))).unwrap();
-        let (sections, title, left_out) = page.writer.finish();
+        let Written { sections, heading: title, left_out, .. } = page.writer.finish();
         assert_eq!(title.as_deref(), Some("Pump"));
         let text = "The flow.\n\na = 1\nif a:\n    print(a)\n\none\ntwo\n\n<Figure>\n\nValueError: too low\n\nraw text";
         assert_eq!(sections[0].text.trim(), text);

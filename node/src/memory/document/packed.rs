@@ -20,6 +20,10 @@ use crate::composed::composed;
 /// What the parts of a document that are read may unpack to, in bytes: a thick book has 5 MiB of XML.
 const MAX_UNPACKED: u64 = 32 << 20;
 
+/// What stands before each part in the list of them, and the parts that there may be: of each, some hundred bytes are kept.
+const PART: &[u8; 4] = b"PK\x01\x02";
+const MAX_PARTS: usize = 65_536;
+
 /// Reads a packed document.
 ///
 /// # Errors
@@ -45,6 +49,12 @@ pub(super) struct Archive<'a> {
 impl<'a> Archive<'a> {
     fn open(bytes: &'a [u8]) -> Result<Self, ReadError> {
         let broken = |_| ReadError::Broken("it is damaged, or not what its name says");
+        let parts = bytes.windows(PART.len()).filter(|window| window == PART).count();
+        if parts > MAX_PARTS {
+            return Err(ReadError::Broken(
+                "it has more parts than a document may have: save it as plain text",
+            ));
+        }
         let zip = ZipArchive::new(Cursor::new(bytes)).map_err(broken)?;
         Ok(Self { zip, left: MAX_UNPACKED })
     }

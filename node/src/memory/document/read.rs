@@ -2,6 +2,7 @@
 //!
 //! Each word that a person sees in the document is in its sections, in order, or is named among what is left out.
 
+use std::ffi::OsStr;
 use std::time::{Duration, Instant};
 
 use synapsenet_index::Section;
@@ -14,14 +15,24 @@ use super::html::{Page, read_html};
 use super::left_out::LeftOut;
 use super::mail::{read_mail, read_mailbox};
 use super::markdown::read_markdown;
+use super::neighbours::Neighbour;
 use super::notebook::read_notebook;
 use super::packed::read_packed;
+use super::pdf::read_pdf;
+use super::writer::Written;
 use crate::composed::composed;
 
 /// How long one document may take. The largest that is no attack takes a second.
 const MAX_READ: Duration = Duration::from_secs(10);
+/// The same for a PDF, which another program reads, that may have to wait for the processor.
+const MAX_READ_PDF: Duration = Duration::from_secs(30);
 /// The most text that a document may have in bytes, also when it is packed: a thick book is 2 MiB.
 pub(crate) const MAX_DOCUMENT_BYTES: usize = 4 << 20;
+/// The most bytes of a document that are not all text: most of an illustrated book, or of a mailbox, are pictures.
+pub(crate) const MAX_RAW_BYTES: usize = 64 << 20;
+
+/// Where programs are, if nothing else is said.
+const USUAL_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 
 /// What a document says.
 #[derive(Debug, Default)]
@@ -32,6 +43,8 @@ pub(super) struct Reading {
     pub tags: Vec<String>,
     /// Its text.
     pub sections: Vec<Section>,
+    /// The notes that its links lead to.
+    pub neighbours: Vec<Neighbour>,
     /// What is not in it.
     pub left_out: LeftOut,
 }
@@ -40,7 +53,7 @@ pub(super) struct Reading {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ReadError {
     /// It takes longer than any document for people does.
-    #[error("it takes longer than {} s to read: save it as plain text", MAX_READ.as_secs())]
+    #[error("it takes too long to read: save it as plain text")]
     TooSlow,
     /// It is too long.
     #[error("its text has {0} bytes; at most {MAX_DOCUMENT_BYTES} are allowed: split it")]
@@ -48,6 +61,9 @@ pub(crate) enum ReadError {
     /// It is not what its name says.
     #[error("{0}")]
     Broken(&'static str),
+    /// Another program reads such documents, and is not there.
+    #[error("{0}")]
+    NoReader(&'static str),
     /// It is no text, or it is not known in which encoding.
     #[error(transparent)]
     Encoding(#[from] EncodingError),
@@ -61,6 +77,11 @@ impl Clock {
     /// A clock that gives a document this time.
     pub fn start(limit: Duration) -> Self {
         Self(Instant::now() + limit)
+    }
+
+    /// What is left of the time.
+    pub fn left(&self) -> Duration {
+        self.0.saturating_duration_since(Instant::now())
     }
 
     /// Gives up when the time is over.
@@ -77,7 +98,12 @@ impl Clock {
 /// # Errors
 /// [`ReadError`].
 pub(super) fn read(bytes: &[u8], format: Format, encoding: &str) -> Result<Reading, ReadError> {
-    let reading = read_within(bytes, format, encoding, &Clock::start(MAX_READ))?;
+    // Of whichever kind: a file that was emptied says nothing any more.
+    if bytes.is_empty() {
+        return Ok(Reading::default());
+    }
+    let limit = if format == Format::Pdf { MAX_READ_PDF } else { MAX_READ };
+    let reading = read_within(bytes, format, encoding, &Clock::start(limit))?;
     let text: usize = reading.sections.iter().map(|section| section.text.len()).sum();
     if text > 2 * MAX_DOCUMENT_BYTES { Err(ReadError::TooLong(text)) } else { Ok(reading) }
 }
@@ -96,6 +122,10 @@ pub(super) fn read_within(
         Format::Mail => read_mail(bytes, clock),
         Format::Mailbox => read_mailbox(bytes, clock),
         Format::Docx | Format::Odt | Format::Epub => Ok(Reading::of(read_packed(bytes, format, clock)?)),
+        Format::Pdf => {
+            let path = std::env::var_os("PATH");
+            read_pdf(bytes, path.as_deref().unwrap_or(OsStr::new(USUAL_PATH)), clock)
+        }
         _ => read_text(decode(bytes, encoding, format == Format::Html)?, format, clock),
     }
 }
@@ -122,7 +152,8 @@ pub(super) fn read_text(text: String, format: Format, clock: &Clock) -> Result<R
         | Format::Notebook
         | Format::Docx
         | Format::Odt
-        | Format::Epub => Reading { sections: plain(&text), ..Reading::default() },
+        | Format::Epub
+        | Format::Pdf => Reading { sections: plain(&text), ..Reading::default() },
         Format::Markdown => {
             let (front, body) = front_matter(&text).unwrap_or((FrontMatter::default(), &text));
             let mut page = Page::default();
@@ -153,9 +184,9 @@ impl Reading {
     /// What a page says.
     fn of(page: Page) -> Self {
         let title = page.title.split_whitespace().collect::<Vec<_>>().join(" ");
-        let (sections, heading, left_out) = page.writer.finish();
+        let Written { sections, heading, neighbours, left_out } = page.writer.finish();
         let title = if title.is_empty() { heading.unwrap_or_default() } else { title };
-        Self { title, tags: Vec::new(), sections, left_out }
+        Self { title, tags: Vec::new(), sections, neighbours, left_out }
     }
 }
 

@@ -12,6 +12,7 @@ use synapsenet_proto::MAX_TITLE_BYTES;
 
 use super::left_out::LeftOut;
 use super::links::Link;
+use super::neighbours::{Neighbour, Neighbours};
 use super::table::Table;
 
 /// How deep lists are indented: deeper items stand below those of this depth.
@@ -48,7 +49,20 @@ pub(super) struct Writer {
     /// The only heading of the first level, and how many there are.
     first_title: Option<Arc<str>>,
     titles: usize,
+    /// The notes that its links lead to.
+    pub neighbours: Neighbours,
     /// What is not text, and why.
+    pub left_out: LeftOut,
+}
+
+/// What was gathered of a document.
+#[derive(Debug)]
+pub(super) struct Written {
+    pub sections: Vec<Section>,
+    /// Its only heading of the first level.
+    pub heading: Option<String>,
+    /// The notes that its links lead to.
+    pub neighbours: Vec<Neighbour>,
     pub left_out: LeftOut,
 }
 
@@ -62,15 +76,16 @@ struct Heading {
 
 impl Writer {
     /// The document: its sections, and its only heading of the first level if it has but one.
-    pub fn finish(mut self) -> (Vec<Section>, Option<String>, LeftOut) {
+    pub fn finish(mut self) -> Written {
         self.end_heading();
         while self.is_in_link() {
             self.end_link();
         }
         self.end_section();
         self.leave_headings(0);
-        let title = self.first_title.filter(|_| self.titles == 1).map(|title| title.to_string());
-        (self.sections, title, self.left_out)
+        let heading = self.first_title.filter(|_| self.titles == 1).map(|title| title.to_string());
+        let (sections, neighbours, left_out) = (self.sections, self.neighbours.into_list(), self.left_out);
+        Written { sections, heading, neighbours, left_out }
     }
 
     /// Text as it stands, with its lines.
