@@ -18,7 +18,7 @@ net_can() {
     fi
   done
   [[ -n "$engine" ]] || return 1
-  why_not="there is no compose for $engine: docker-compose-plugin, or podman-compose"
+  why_not="there is no compose for $engine: docker-compose-plugin, or podman-compose from 1.1 on (pip install podman-compose)"
   compose >/dev/null || return 1
   command -v nsenter >/dev/null || { why_not="nsenter is missing"; return 1; }
   if [[ -z "$image" || "$image" == - ]]; then image=synapsenet:latest; fi
@@ -26,9 +26,9 @@ net_can() {
   "$engine" image inspect "$image" >/dev/null 2>&1
 }
 
-# The compose program of the engine, a word a line.
+# The compose program of the engine, a word a line. The podman-compose of Debian 12 knows no addresses of one's own.
 compose() {
-  if [[ "$engine" == podman ]] && command -v podman-compose >/dev/null; then
+  if [[ "$engine" == podman ]] && podman-compose --version 2>/dev/null | grep -Eq 'version:? +([2-9]|1\.[1-9])'; then
     echo podman-compose
   elif "$engine" compose version >/dev/null 2>&1; then
     printf '%s\n' "$engine" compose
