@@ -1,12 +1,13 @@
 //! The command line of `synapsenet`: what can be asked, and how each command ends.
 //!
-//! Every command but `run`, `config` and `completions` is a client of a node: it talks to the unix socket in the data
+//! Every command but `run`, `config`, `completions` and `man` is a client of a node: it talks to the unix socket in the data
 //! folder, or to `--api ADDRESS`. Results go to standard output, everything else to standard error.
 
 mod add;
 mod allocation;
 mod authors;
 mod backup;
+mod build;
 mod bulk;
 mod certificate;
 mod client;
@@ -18,6 +19,7 @@ mod failure;
 mod filter;
 mod forget;
 mod grains;
+mod health;
 mod inputs;
 mod maintenance;
 mod many;
@@ -40,6 +42,7 @@ mod topics;
 mod transfer;
 mod watch;
 
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::error::ErrorKind;
@@ -74,7 +77,7 @@ Examples:
 
 /// A semantic memory on your own machine: remembers texts and finds them by meaning.
 #[derive(Debug, Parser)]
-#[command(name = "synapsenet", version, max_term_width = 100)]
+#[command(name = "synapsenet", version, long_version = build::LONG_VERSION, max_term_width = 100)]
 #[command(after_help = EXIT_CODES, after_long_help = long_help_end())]
 struct Cli {
     #[command(flatten)]
@@ -122,6 +125,9 @@ enum Command {
     /// Show what the node holds and what it is doing
     #[command(after_help = EXIT_CODES)]
     Status,
+    /// Tell whether the node serves, by the exit code: 0 it does, 1 it does not, 3 there is none
+    #[command(after_help = EXIT_CODES)]
+    Health(health::HealthArgs),
     /// Show who this node is: the key that it signs with, its peer id, and where other nodes reach it
     #[command(after_help = EXIT_CODES)]
     Id,
@@ -173,6 +179,12 @@ enum Command {
         /// The shell
         shell: Shell,
     },
+    /// Write the manual pages: one of the program and one of each command
+    #[command(hide = true)]
+    Man {
+        /// Folder that they are written to; it must be there
+        dir: PathBuf,
+    },
 }
 
 impl Command {
@@ -203,8 +215,9 @@ pub fn main() -> ExitCode {
     };
     let json = cli.global.json;
     let ended = match cli.command {
-        // Needs neither a node nor a data folder: packages make the scripts where there is no home.
+        // These need neither a node nor a data folder: packages are made where there is no home.
         Command::Completions { shell } => show_completions(shell, &mut Output::new(false, false)),
+        Command::Man { dir } => write_manual(&dir),
         _ => {
             if cli.command.may_run_a_model() {
                 restart_with(&[&[TELEMETRY_OFF], allocation::settings()].concat());
@@ -274,6 +287,7 @@ async fn dispatch(cli: Cli) -> Result<Exit, Failure> {
         Command::Forget(args) => forget::run(args, &mut context).await,
         Command::Authors(args) => authors::run(args, &mut context).await,
         Command::Status => status::status(&mut context).await,
+        Command::Health(args) => health::run(args, &mut context).await,
         Command::Id => status::id(&mut context).await,
         Command::Share(args) => share::run(args, &mut context).await,
         Command::Peers(args) => peers::run(args, &mut context).await,
@@ -290,6 +304,7 @@ async fn dispatch(cli: Cli) -> Result<Exit, Failure> {
         Command::Import(args) => transfer::import(args, &mut context).await,
         Command::Config(ConfigCommand::Show) => show_config(&mut context),
         Command::Completions { shell } => show_completions(shell, &mut context.out),
+        Command::Man { dir } => write_manual(&dir),
     };
     // What was found before a failure is a result, too.
     let flushed = context.out.flush();
@@ -331,6 +346,15 @@ fn show_completions(shell: Shell, out: &mut Output) -> Result<Exit, Failure> {
     clap_complete::generate(shell, &mut Cli::command(), "synapsenet", &mut script);
     out.line(String::from_utf8_lossy(&script).trim_end())?;
     out.flush()?;
+    Ok(Exit::Done)
+}
+
+/// Writes `synapsenet.1` and a page for each command, such as `synapsenet-sources-add.1`.
+fn write_manual(dir: &Path) -> Result<Exit, Failure> {
+    clap_mangen::generate_to(Cli::command().disable_help_subcommand(true), dir).map_err(|error| {
+        let hint = "name a folder that is there and can be written to";
+        Failure::incomplete(format!("cannot write the manual pages to {}: {error}", dir.display()), hint)
+    })?;
     Ok(Exit::Done)
 }
 
@@ -426,6 +450,9 @@ mod tests {
             "restore - --passphrase-file p",
             "config show --config file.toml",
             "completions bash",
+            "man /tmp",
+            "health",
+            "health --writes --json",
             "status --api http://127.0.0.1:7717 --api-token-file t",
             "status --api https://node.example:7717 --api-ca ca.pem",
         ] {

@@ -13,3 +13,5 @@ pub const FILE_DESCRIPTOR_SET: &[u8] =
 pub const ERROR_DOMAIN: &str = "synapsenet";
 /// The key of what to do next, in `google.rpc.ErrorInfo.metadata`.
 pub const ERROR_HINT: &str = "hint";
+/// The name under which the health service (`grpc.health.v1`) tells whether something can be changed.
+pub const HEALTH_OF_WRITES: &str = "synapsenet.v1.writes";

@@ -559,8 +559,14 @@ async fn a_wrong_command_line_is_told_before_a_node_is_asked() {
     }
     let help = synapsenet(dir.path(), &["--help"]).await.ended_with(0);
     assert!(help.out.contains("Exit codes") && help.err.is_empty());
-    let version = synapsenet(dir.path(), &["--version"]).await.ended_with(0);
-    assert_eq!(version.out.trim(), concat!("synapsenet ", env!("CARGO_PKG_VERSION")));
+    let version = concat!("synapsenet ", env!("CARGO_PKG_VERSION"));
+    let short = synapsenet(dir.path(), &["-V"]).await.ended_with(0);
+    assert_eq!(short.out.trim(), version);
+    let long = synapsenet(dir.path(), &["--version"]).await.ended_with(0);
+    assert_eq!(long.out.lines().next(), Some(version));
+    for fact in ["commit:", "target:", "profile:", "rustc:"] {
+        assert!(long.out.lines().any(|line| line.starts_with(fact)), "{long:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -613,6 +619,31 @@ async fn completions_are_made_for_each_shell_without_home_or_node() {
         }
     }
     synapsenet(dir.path(), &["completions", "tcsh"]).await.ended_with(2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_manual_page_is_made_for_each_command_without_home_or_node() {
+    let (dir, pages) = (folder(), folder());
+    let to = pages.path().to_str().unwrap();
+    synapsenet(dir.path(), &["man", to]).await.ended_with(0);
+    for page in ["synapsenet.1", "synapsenet-search.1", "synapsenet-sources-add.1", "synapsenet-health.1"] {
+        let text = std::fs::read_to_string(pages.path().join(page)).unwrap();
+        assert!(text.contains(".SH NAME") && text.contains("data\\-dir"), "{page}: {text}");
+    }
+    assert!(!pages.path().join("synapsenet-man.1").exists(), "nobody reads of what only packages use");
+    synapsenet(dir.path(), &["man", "/there/is/none"])
+        .await
+        .ended_with(1)
+        .assert_told("/there/is/none", "folder");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn health_tells_a_node_that_serves_from_none() {
+    let node = TestNode::fresh().await;
+    let ran = synapsenet(node.dir(), &["health", "--writes", "--json"]).await.ended_with(0);
+    assert_eq!(ran.records(), [json!({ "status": "serving", "writes": "serving" })]);
+    let dir = folder();
+    synapsenet(dir.path(), &["health"]).await.ended_with(3).assert_told("no node answers", "run");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -18,6 +18,7 @@ use tonic::service::Interceptor;
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Channel, ClientTlsConfig, Endpoint, Uri};
 use tonic::{Request, Status};
+use tonic_health::pb::health_client;
 
 use super::certificate::Named;
 use super::failure::{Failure, io_error};
@@ -40,6 +41,8 @@ pub(crate) type Client = NodeServiceClient<InterceptedService<Channel, Token>>;
 pub(crate) type MeshClient = MeshServiceClient<InterceptedService<Channel, Token>>;
 /// A connection to the folders that a node remembers.
 pub(crate) type SourceClient = SourceServiceClient<InterceptedService<Channel, Token>>;
+/// A connection to what tells how a node is.
+pub(crate) type HealthClient = health_client::HealthClient<InterceptedService<Channel, Token>>;
 /// A connection to the models of a node.
 pub(crate) type ModelClient = ModelServiceClient<InterceptedService<Channel, Token>>;
 
@@ -171,6 +174,15 @@ pub(crate) async fn connect_sources(target: &Target) -> Result<SourceClient, Fai
     let (channel, token) = reach(target).await?;
     let client = SourceServiceClient::with_interceptor(channel, token);
     Ok(client.max_decoding_message_size(MAX_ANSWER_BYTES))
+}
+
+/// As [`connect`], to what tells how the node is.
+///
+/// # Errors
+/// As [`connect`].
+pub(crate) async fn connect_health(target: &Target) -> Result<HealthClient, Failure> {
+    let (channel, token) = reach(target).await?;
+    Ok(health_client::HealthClient::with_interceptor(channel, token))
 }
 
 async fn reach(target: &Target) -> Result<(Channel, Token), Failure> {

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use rustix::io::Errno;
+use synapsenet_proto::rpc::HEALTH_OF_WRITES;
 use synapsenet_proto::rpc::mesh_service_server::MeshServiceServer;
 use synapsenet_proto::rpc::model_service_server::ModelServiceServer;
 use synapsenet_proto::rpc::node_service_server::NodeServiceServer;
@@ -56,8 +57,6 @@ const SEATS_SHARE: u64 = 4;
 const KEEPALIVE: Duration = Duration::from_secs(60);
 /// How long open calls may go on when the node stops.
 const MAX_GOODBYE: Duration = Duration::from_secs(5);
-/// The name under which health tells whether something can be changed.
-const WRITES: &str = "synapsenet.v1.writes";
 
 /// Bound listeners of the API.
 pub(crate) struct RpcServer {
@@ -246,7 +245,7 @@ async fn tell_health(health: HealthReporter, mut is_disk_full: watch::Receiver<b
     loop {
         let is_full = *is_disk_full.borrow_and_update();
         let writes = if is_full { ServingStatus::NotServing } else { ServingStatus::Serving };
-        health.set_service_status(WRITES, writes).await;
+        health.set_service_status(HEALTH_OF_WRITES, writes).await;
         if is_disk_full.changed().await.is_err() {
             // Nobody writes any more: the node is stopping.
             std::future::pending::<()>().await;

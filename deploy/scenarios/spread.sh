@@ -1,0 +1,58 @@
+#!/usr/bin/env bash
+# Read by `deploy/network try`: how long it takes from publishing a text on one node until every other one finds it.
+#
+# A text counts as published when its node has stored it, and as found at another when that one has stored it: from then on its words find it. Both
+# moments are what the nodes say themselves (`watch`), by one clock. At the end a search on every node shows that this is so.
+# shellcheck disable=SC2154 # `deploy/network` sets them
+
+TEXTS=20
+# Far more than a node needs on an idle machine: the model reads a text before it is announced, and a busy machine lets it wait.
+MAX_P99_MS=10000
+
+# Prints how many of the texts that were published have not arrived somewhere, and the median and 99th percentile of the milliseconds until they did.
+spread_figures() {
+  python3 - "$dir" "$nodes" "$TEXTS" <<'PYTHON'
+import datetime, json, sys
+folder, nodes, texts = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+published, found = {}, {}
+for node in range(1, nodes + 1):
+    for line in open(f"{folder}/{node}.seen"):
+        event = json.loads(line)
+        if event.get("event") == "grain_added":
+            ms = datetime.datetime.fromisoformat(event["time"].replace("Z", "+00:00")).timestamp() * 1000
+            if event["peer_id"] is None:
+                published[event["id"]] = ms
+            else:
+                found[event["id"], node] = ms
+took = sorted(max(0, round(ms - published[id])) for (id, _), ms in found.items() if id in published)
+missing = texts * (nodes - 1) - len(took)
+at = lambda share: took[min(len(took) - 1, int(len(took) * share))] if took else 0
+print(missing, at(0.5), at(0.99))
+PYTHON
+}
+
+all_arrived() {
+  local missing
+  read -r missing _ _ < <(spread_figures) && ((missing == 0))
+}
+
+play() {
+  local n i missing median p99 word
+  for ((n = 1; n <= nodes; n++)); do watch_node "$n"; done
+  # A watch hears nothing of what came before it.
+  for ((n = 1; n <= nodes; n++)); do wait_for "node $n to be watched" is_watched "$n"; done
+  word="zebra$(date +%s)"
+  for ((i = 0; i < TEXTS; i++)); do
+    on $((i % nodes + 1)) add --share --quiet "The $word of the meadow, text $i"
+  done
+  wait_for "every text everywhere" all_arrived || true
+  read -r missing median p99 < <(spread_figures)
+  echo "  $TEXTS texts, $((TEXTS * (nodes - 1))) arrivals; half of them within $median ms"
+  must "texts that did not arrive" "$missing" 0
+  must "p99 of published to found" "$p99" "$MAX_P99_MS" ms
+  missing=0
+  for ((n = 1; n <= nodes; n++)); do
+    on "$n" search --json --quiet "$word" 2>/dev/null | grep -q "The $word of the meadow" || missing=$((missing + 1))
+  done
+  must "nodes that do not find the texts" "$missing" 0
+}
