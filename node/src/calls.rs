@@ -10,10 +10,12 @@
 pub(crate) mod access;
 pub(crate) mod authors;
 pub(crate) mod error;
+pub(crate) mod gauges;
 pub(crate) mod grains;
 pub(crate) mod many;
 pub(crate) mod models;
 pub(crate) mod peers;
+pub(crate) mod readiness;
 pub(crate) mod report;
 pub(crate) mod search;
 pub(crate) mod sources;
@@ -37,6 +39,7 @@ use crate::memory::library::Library;
 use crate::memory::places::Places;
 use crate::memory::switch::Switch;
 use crate::mesh::Mesh;
+use crate::metrics::Metrics;
 use crate::models::{Hub, Models};
 use crate::sources::Sources;
 use access::Right;
@@ -68,6 +71,8 @@ pub(crate) struct Parts {
     pub api_addresses: Vec<String>,
     pub metrics_address: String,
     pub limits: Limits,
+    /// Held by whoever looks at the disk to measure: one at a time, so that a disk that hangs keeps one thread.
+    pub looks: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// Lets calls in. Clones share one limit.
@@ -86,6 +91,11 @@ impl Calls {
     /// Tells whoever waits when the disk is full, so that nothing can be changed, and when it can again.
     pub fn watch_disk(&self) -> watch::Receiver<bool> {
         self.parts.ingest.watch_disk()
+    }
+
+    /// What doors count with.
+    pub fn metrics(&self) -> &Metrics {
+        &self.parts.memory.metrics
     }
 
     /// Takes a place among the calls being served, for somebody with this right.

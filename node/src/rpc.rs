@@ -2,9 +2,11 @@
 
 mod authority;
 mod convert;
+mod counted;
 mod entrance;
 pub(crate) mod listen;
 mod mesh;
+mod methods;
 mod models;
 mod sources;
 mod status;

@@ -13,6 +13,7 @@ use super::ingest::Ingest;
 use super::places::Places;
 use crate::blocking::blocking;
 use crate::memory::Memory;
+use crate::metrics::Metrics;
 use crate::models::Models;
 
 /// The owner's documents.
@@ -35,6 +36,11 @@ impl Library {
         places: Arc<Places>,
     ) -> Self {
         Self { memory, ingest, models, identity, places }
+    }
+
+    /// Where it is counted what becomes of documents.
+    pub fn metrics(&self) -> &Metrics {
+        &self.memory.metrics
     }
 
     /// Splits a document into grains and stores what is new in it; what it no longer says is withdrawn.
