@@ -1,7 +1,8 @@
 //! Each metric is recorded where it happens, and the page is one that Prometheus reads. `moves` has nodes do things and looks at the
-//! figures of them.
+//! figures of them, `observe` holds what is written about the metrics, alerts and dashboard against what a node tells.
 
 mod moves;
+mod observe;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
