@@ -6,6 +6,11 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
+use crate::{Offence, PROTOCOLS};
+
+/// The reason of a ban that the owner made.
+pub(crate) const BY_HAND: &str = "by_hand";
+
 /// One label.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(crate) struct Reason {
@@ -30,7 +35,7 @@ pub(crate) struct Way {
 pub struct Metrics {
     pub(crate) messages: Family<Judged, Counter>,
     pub(crate) offences: Family<Reason, Counter>,
-    pub(crate) bans: Counter,
+    pub(crate) bans: Family<Reason, Counter>,
     pub(crate) peers: Gauge,
     pub(crate) refused_connections: Counter,
     pub(crate) dropped_announcements: Counter,
@@ -42,6 +47,7 @@ impl Metrics {
     /// Makes the metrics and registers them with the prefix `syn`.
     pub fn register(registry: &mut Registry) -> Self {
         let metrics = Self::default();
+        metrics.begin();
         let registry = registry.sub_registry_with_prefix("syn");
         registry.register(
             "gossip_messages",
@@ -49,7 +55,7 @@ impl Metrics {
             metrics.messages.clone(),
         );
         registry.register("offences", "What peers should not have done, by reason", metrics.offences.clone());
-        registry.register("bans", "Peers banned for what they did", metrics.bans.clone());
+        registry.register("bans", "Bans that were made, by reason", metrics.bans.clone());
         registry.register("peers", "Connected peers", metrics.peers.clone());
         let refused = metrics.refused_connections.clone();
         registry.register("refused_connections", "Connections refused at the gate", refused);
@@ -67,5 +73,25 @@ impl Metrics {
         );
         registry.register("network_bytes", "Bytes by protocol and direction", metrics.bytes.clone());
         metrics
+    }
+
+    /// Has the series of the words that are known begin at nothing: one that begins at some number tells nobody that it grew.
+    fn begin(&self) {
+        for verdict in ["accepted", "ignored", "rejected"] {
+            drop(self.messages.get_or_create(&Judged { verdict }));
+        }
+        for offence in Offence::ALL {
+            let reason = offence.label();
+            drop(self.offences.get_or_create(&Reason { reason }));
+            if offence.penalty() > 0.0 {
+                drop(self.bans.get_or_create(&Reason { reason }));
+            }
+        }
+        drop(self.bans.get_or_create(&Reason { reason: BY_HAND }));
+        for protocol in PROTOCOLS {
+            for direction in ["sent", "received"] {
+                drop(self.bytes.get_or_create(&Way { protocol, direction }));
+            }
+        }
     }
 }

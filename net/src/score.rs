@@ -54,6 +54,21 @@ pub enum Offence {
 }
 
 impl Offence {
+    /// All there are.
+    pub const ALL: [Self; 11] = [
+        Self::Malformed,
+        Self::Oversize,
+        Self::Forged,
+        Self::ForeignTopic,
+        Self::Replayed,
+        Self::FromTheFuture,
+        Self::Flood,
+        Self::BadAnswer,
+        Self::BadRequest,
+        Self::Stalled,
+        Self::EndlessSync,
+    ];
+
     /// The reason as a metric label.
     #[must_use]
     pub fn label(self) -> &'static str {

@@ -11,11 +11,13 @@ pub(crate) mod access;
 pub(crate) mod authors;
 pub(crate) mod backup;
 pub(crate) mod error;
+pub(crate) mod gauges;
 pub(crate) mod grains;
 pub(crate) mod links;
 pub(crate) mod many;
 pub(crate) mod models;
 pub(crate) mod peers;
+pub(crate) mod readiness;
 pub(crate) mod report;
 pub(crate) mod search;
 pub(crate) mod sources;
@@ -40,6 +42,7 @@ use crate::memory::library::Library;
 use crate::memory::places::Places;
 use crate::memory::switch::Switch;
 use crate::mesh::Mesh;
+use crate::metrics::Metrics;
 use crate::models::{Hub, Models};
 use crate::sources::Sources;
 use access::Right;
@@ -73,6 +76,8 @@ pub(crate) struct Parts {
     pub api_addresses: Vec<String>,
     pub metrics_address: String,
     pub limits: Limits,
+    /// Held by whoever looks at the disk to measure: one at a time, so that a disk that hangs keeps one thread.
+    pub looks: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// Lets calls in. Clones share one limit.
@@ -91,6 +96,11 @@ impl Calls {
     /// Tells whoever waits when the disk is full, so that nothing can be changed, and when it can again.
     pub fn watch_disk(&self) -> watch::Receiver<bool> {
         self.parts.ingest.watch_disk()
+    }
+
+    /// What doors count with.
+    pub fn metrics(&self) -> &Metrics {
+        &self.parts.memory.metrics
     }
 
     /// Takes a place among the calls being served, for somebody with this right.

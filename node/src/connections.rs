@@ -21,6 +21,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::time::Sleep;
 
+use crate::metrics::Door;
+
 /// How long a connection may say nothing after it was made: clients of HTTP begin by speaking.
 const MAX_SILENCE: Duration = Duration::from_secs(10);
 /// The seats of a listener at most, however many descriptors there are, for what a connection costs in memory besides: as many as calls
@@ -52,6 +54,7 @@ pub(crate) fn seats_for(share: u64) -> usize {
 #[derive(Debug, Clone)]
 pub(crate) struct Seats {
     max: usize,
+    door: Door,
     max_silence: Duration,
     state: Arc<Mutex<State>>,
 }
@@ -72,9 +75,9 @@ struct Dismissal {
 }
 
 impl Seats {
-    /// This many.
-    pub fn new(max: usize) -> Self {
-        Self { max, max_silence: MAX_SILENCE, state: Arc::default() }
+    /// This many. What becomes of them is counted at `door`.
+    pub fn new(max: usize, door: Door) -> Self {
+        Self { max, door, max_silence: MAX_SILENCE, state: Arc::default() }
     }
 
     /// Gives a connection a seat; none when all are taken by those who are known.
@@ -85,8 +88,10 @@ impl Seats {
             oldest.told.store(true, Relaxed);
             oldest.waker.wake();
             state.taken -= 1;
+            self.door.gave_way.inc();
         }
         state.taken += 1;
+        self.door.open.set(state.taken as i64);
         let number = state.next;
         state.next += 1;
         let dismissal = Arc::new(Dismissal::default());
@@ -110,7 +115,10 @@ impl Seats {
             match listener.next().await {
                 Ok((stream, address)) => match self.seat(stream) {
                     Some(seated) => return (seated, address),
-                    None => tracing::debug!("a connection was turned away: all seats are taken"),
+                    None => {
+                        self.door.full.inc();
+                        tracing::debug!("a connection was turned away: all seats are taken");
+                    }
                 },
                 Err(error) if is_of_one(&error) => tracing::debug!(%error, "a connection was gone at once"),
                 Err(error) => {
@@ -198,6 +206,7 @@ impl<S> Drop for Seated<S> {
         // Who was dismissed has left already.
         if !self.dismissal.told.load(Relaxed) {
             state.taken -= 1;
+            self.guest.seats.door.open.set(state.taken as i64);
         }
     }
 }
@@ -232,6 +241,8 @@ impl<S: AsyncRead + Unpin> AsyncRead for Seated<S> {
         }
         let is_over = |silence: &mut Pin<Box<Sleep>>| silence.as_mut().poll(cx).is_ready();
         if read.is_pending() && this.silence.as_mut().is_some_and(is_over) {
+            this.silence = None;
+            this.guest.seats.door.silent.inc();
             return Poll::Ready(Err(io::Error::new(ErrorKind::TimedOut, "the client said nothing")));
         }
         read
@@ -283,7 +294,8 @@ mod tests {
     #[tokio::test]
     async fn the_oldest_stranger_gives_way_and_nobody_who_is_known() {
         let (listener, address) = listening().await;
-        let mut incoming = std::pin::pin!(Seats::new(2).fill(listener));
+        let seats = Seats::new(2, Door::default());
+        let mut incoming = std::pin::pin!(seats.clone().fill(listener));
         let mut clients = Vec::new();
         let mut seated = Vec::new();
         for _ in 0..3 {
@@ -307,12 +319,13 @@ mod tests {
         drop(seated.pop());
         clients.push(TcpStream::connect(address).await.unwrap());
         assert!(incoming.next().await.unwrap().is_ok(), "who leaves makes room");
+        assert_eq!((seats.door.gave_way.get(), seats.door.full.get(), seats.door.silent.get()), (1, 1, 0));
     }
 
     #[tokio::test]
     async fn a_connection_that_waits_hears_at_once_that_it_lost_its_seat() {
         let (listener, address) = listening().await;
-        let mut incoming = std::pin::pin!(Seats::new(1).fill(listener));
+        let mut incoming = std::pin::pin!(Seats::new(1, Door::default()).fill(listener));
         let _one = TcpStream::connect(address).await.unwrap();
         let mut seated = incoming.next().await.unwrap().unwrap();
         let reading = tokio::spawn(async move { seated.read(&mut [0]).await.unwrap_err().kind() });
@@ -324,11 +337,13 @@ mod tests {
 
     #[tokio::test]
     async fn who_says_nothing_goes_and_who_said_something_stays() {
-        let seats = Seats { max_silence: Duration::from_millis(1), ..Seats::new(1) };
+        let seats = Seats { max_silence: Duration::from_millis(1), ..Seats::new(1, Door::default()) };
         let (_client, server) = tokio::io::duplex(16);
         let mut seated = seats.seat(server).unwrap();
         assert_eq!(seated.read(&mut [0]).await.unwrap_err().kind(), ErrorKind::TimedOut);
+        assert_eq!((seats.door.open.get(), seats.door.silent.get()), (1, 1));
         drop(seated);
+        assert_eq!(seats.door.open.get(), 0);
 
         let (mut client, server) = tokio::io::duplex(16);
         client.write_all(b"a").await.unwrap();
@@ -340,7 +355,7 @@ mod tests {
     #[tokio::test]
     async fn answers_over_tcp_wait_for_nothing() {
         let (listener, address) = listening().await;
-        let seats = Seats::new(1);
+        let seats = Seats::new(1, Door::default());
         let (client, (seated, _)) = tokio::join!(TcpStream::connect(address), seats.next(&listener));
         client.unwrap();
         assert!(seated.stream.nodelay().unwrap());

@@ -1,12 +1,16 @@
-//! The metrics page: `GET /metrics` in the OpenMetrics text format.
+//! The pages for those who watch over a node: `/metrics`, `/healthz` (the process answers) and `/readyz` (it can be used).
 
-use std::net::{IpAddr, SocketAddr};
+mod accept;
+mod hosts;
+
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use anyhow::Context;
 use axum::Router;
-use axum::extract::State;
+use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
+use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::serve::Listener;
@@ -14,31 +18,34 @@ use prometheus_client::registry::Registry;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 
-use crate::calls::report::Gauges;
+use crate::calls::Calls;
+use crate::calls::gauges::Gauges;
 use crate::config::MetricsConfig;
 use crate::connections::{Seated, Seats, seats_for};
+use crate::metrics::text_format::from_open_metrics;
+use accept::Format;
+use hosts::Hosts;
 
-/// The content type of OpenMetrics 1.0.
-const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-/// And of everything else that is answered.
+/// The content type of everything but metrics.
 const PLAIN: &str = "text/plain; charset=utf-8";
-/// The part of the descriptors that the page may take: whoever reads it needs one connection for a moment.
+/// The part of the descriptors that the pages may take: whoever reads them needs one connection for a moment.
 const SEATS_SHARE: u64 = 16;
-/// What is said to whoever asks for the page under another name.
+/// What is said to whoever asks for a page under another name.
 const NOT_HERE: &str = "This page is not served under the name in the Host header of the request. It is under localhost and its own \
                         address; metrics.hosts names others.\n";
 
-struct Page {
+struct Pages {
     registry: Registry,
     gauges: Gauges,
+    calls: Calls,
     hosts: Hosts,
 }
 
-/// A bound metrics page.
+/// The pages, bound to their address.
 pub(crate) struct MetricsServer {
     listener: TcpListener,
     address: SocketAddr,
-    router: Router,
+    hosts: Hosts,
 }
 
 impl MetricsServer {
@@ -46,16 +53,14 @@ impl MetricsServer {
     ///
     /// # Errors
     /// When the address cannot be bound.
-    pub async fn bind(config: &MetricsConfig, registry: Registry, gauges: Gauges) -> anyhow::Result<Self> {
+    pub async fn bind(config: &MetricsConfig) -> anyhow::Result<Self> {
         let listen = &config.listen;
         let listener = TcpListener::bind(listen).await.with_context(|| {
             format!("cannot listen on {listen} for metrics: choose another with --metrics-listen, or \"\" for none")
         })?;
         let address = listener.local_addr().context("a bound socket has an address")?;
         let hosts = Hosts { listening: address.ip(), names: config.hosts.clone() };
-        let page = Arc::new(Page { registry, gauges, hosts });
-        let router = Router::new().route("/metrics", get(show)).with_state(page);
-        Ok(Self { listener, address, router })
+        Ok(Self { listener, address, hosts })
     }
 
     /// The address that it is bound to.
@@ -63,14 +68,22 @@ impl MetricsServer {
         self.address
     }
 
-    /// Serves until `stop`.
+    /// Serves what the registry has, and tells of the node behind these calls, until `stop`.
     ///
     /// # Errors
     /// When the socket breaks.
-    pub async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
+    pub async fn run(self, registry: Registry, calls: Calls, stop: CancellationToken) -> anyhow::Result<()> {
         let stopped = async move { stop.cancelled().await };
-        let entrance = Entrance { listener: self.listener, seats: Seats::new(seats_for(SEATS_SHARE)) };
-        Ok(axum::serve(entrance, self.router).with_graceful_shutdown(stopped).await?)
+        let door = calls.metrics().doors.of("metrics");
+        let entrance = Entrance { listener: self.listener, seats: Seats::new(seats_for(SEATS_SHARE), door) };
+        let pages = Arc::new(Pages { registry, gauges: Gauges::new(&calls), calls, hosts: self.hosts });
+        let router = Router::new()
+            .route("/metrics", get(metrics))
+            .route("/healthz", get(async || answer(StatusCode::OK, "ok\n".to_owned())))
+            .route("/readyz", get(ready))
+            .route_layer(from_fn_with_state(pages.clone(), only_under_its_names))
+            .with_state(pages);
+        Ok(axum::serve(entrance, router).with_graceful_shutdown(stopped).await?)
     }
 }
 
@@ -93,90 +106,39 @@ impl Listener for Entrance {
     }
 }
 
-/// Under which names the page is served.
-///
-/// A page of a stranger that is open in a browser here may let its own name mean 127.0.0.1 (DNS rebinding): then its scripts read
-/// what answers there. The browser tells by which name it asks, and an address is no name.
-struct Hosts {
-    listening: IpAddr,
-    names: Vec<String>,
-}
-
-impl Hosts {
-    /// Whether a request may be answered, by its one Host header.
-    fn allow(&self, headers: &HeaderMap) -> bool {
-        let mut hosts = headers.get_all(header::HOST).iter();
-        let (host, more) = (hosts.next().and_then(|host| host.to_str().ok()), hosts.next());
-        more.is_none() && host.and_then(without_port).is_some_and(|host| self.know(host))
-    }
-
-    fn know(&self, host: &str) -> bool {
-        if let Ok(address) = host.parse::<IpAddr>() {
-            let (address, listening) = (address.to_canonical(), self.listening.to_canonical());
-            // Bound to all addresses of the machine, it is under each of them.
-            return address.is_loopback() || listening.is_unspecified() || address == listening;
-        }
-        let host = host.strip_suffix('.').unwrap_or(host);
-        let names = self.names.iter().map(String::as_str);
-        std::iter::once("localhost").chain(names).any(|name| name.eq_ignore_ascii_case(host))
+async fn only_under_its_names(State(pages): State<Arc<Pages>>, request: Request, next: Next) -> Response {
+    match pages.hosts.allow(request.headers()) {
+        true => next.run(request).await,
+        false => answer(StatusCode::MISDIRECTED_REQUEST, NOT_HERE.to_owned()),
     }
 }
 
-/// The name or address in a Host header (RFC 9110, section 7.2).
-fn without_port(host: &str) -> Option<&str> {
-    match host.strip_prefix('[') {
-        Some(rest) => rest.split_once(']').map(|(address, _)| address),
-        None => host.split(':').next(),
-    }
+fn answer(status: StatusCode, text: String) -> Response {
+    (status, [(header::CONTENT_TYPE, PLAIN)], text).into_response()
 }
 
-async fn show(State(page): State<Arc<Page>>, headers: HeaderMap) -> Response {
-    if !page.hosts.allow(&headers) {
-        return (StatusCode::MISDIRECTED_REQUEST, [(header::CONTENT_TYPE, PLAIN)], NOT_HERE).into_response();
+async fn metrics(State(pages): State<Arc<Pages>>, headers: HeaderMap) -> Response {
+    pages.gauges.refresh().await;
+    let mut page = String::new();
+    if let Err(error) = prometheus_client::encoding::text::encode(&mut page, &pages.registry) {
+        return answer(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            format!("the metrics cannot be written: {error}\n"),
+        );
     }
-    page.gauges.refresh();
-    let mut text = String::new();
-    match prometheus_client::encoding::text::encode(&mut text, &page.registry) {
-        Ok(()) => (StatusCode::OK, [(header::CONTENT_TYPE, CONTENT_TYPE)], text).into_response(),
-        Err(error) => {
-            let plain = [(header::CONTENT_TYPE, PLAIN)];
-            (StatusCode::INTERNAL_SERVER_ERROR, plain, error.to_string()).into_response()
-        }
+    let format = Format::wanted(&headers);
+    if format == Format::Text {
+        page = from_open_metrics(&page);
     }
+    (StatusCode::OK, [(header::CONTENT_TYPE, format.content_type())], page).into_response()
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn allows(listening: &str, names: &[&str], hosts: &[&str]) -> bool {
-        let names = names.iter().map(|name| (*name).to_owned()).collect();
-        let mut headers = HeaderMap::new();
-        for host in hosts {
-            headers.append(header::HOST, host.parse().unwrap());
-        }
-        Hosts { listening: listening.parse().unwrap(), names }.allow(&headers)
-    }
-
-    #[test]
-    fn the_page_is_read_by_its_address_and_by_the_names_it_was_given() {
-        for host in ["127.0.0.1:7718", "localhost", "LOCALHOST.:7718", "[::1]:7718", "127.1.2.3"] {
-            assert!(allows("127.0.0.1", &[], &[host]), "{host}");
-        }
-        assert!(allows("192.0.2.1", &[], &["192.0.2.1:7718"]) && allows("::", &[], &["[2001:db8::1]:7718"]));
-        assert!(allows("::ffff:192.0.2.1", &[], &["192.0.2.1"]));
-        assert!(allows("0.0.0.0", &["node.example"], &["Node.Example:7718"]));
-    }
-
-    #[test]
-    fn the_page_is_not_read_by_a_name_that_somebody_else_gave_it() {
-        for host in
-            ["evil.example:7718", "localhost.evil.example", "127.0.0.1.evil.example", "", "[::1", "192.0.2.7"]
-        {
-            assert!(!allows("127.0.0.1", &["node.example"], &[host]), "{host}");
-        }
-        assert!(!allows("0.0.0.0", &[], &["evil.example"]));
-        assert!(!allows("127.0.0.1", &[], &[]), "whoever does not say it");
-        assert!(!allows("127.0.0.1", &[], &["localhost", "evil.example"]), "or says two");
-    }
+async fn ready(State(pages): State<Arc<Pages>>) -> Response {
+    let readiness = pages.calls.readiness().await;
+    let (status, word) = match readiness.is_ready {
+        true => (StatusCode::OK, "ready"),
+        false => (StatusCode::SERVICE_UNAVAILABLE, "not ready"),
+    };
+    let lines = std::iter::once(word).chain(readiness.notes.iter().map(String::as_str));
+    answer(status, lines.flat_map(|line| [line, "\n"]).collect())
 }

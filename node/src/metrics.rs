@@ -1,55 +1,50 @@
-//! What is counted and timed, under the names that users know. Each is recorded where it happens.
+//! What is counted and timed, under the names that users know. What happens is recorded where it happens, what there is
+//! ([`Levels`]) when the page is asked for. `deploy/observe/METRICS.md` lists all.
+
+mod doors;
+mod labels;
+mod levels;
+mod process;
+pub(crate) mod text_format;
 
 use std::time::Instant;
 
-use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
-use prometheus_client::registry::{Registry, Unit};
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::{Metric, Registry, Unit};
+
+pub(crate) use doors::{Door, Doors, UNKNOWN_METHOD};
+pub(crate) use labels::{
+    CacheLabels, DirectionLabels, KindLabels, OutcomeLabels, PeerLabels, ReceivedLabels, RefusalLabels,
+    SearchLabels, StateLabels, WhoseLabels,
+};
+pub(crate) use levels::{Levels, TopicLevel};
+pub(crate) use process::memory_bytes;
 
 /// Upper bounds of the histograms in seconds: from a cached lookup to a very slow disk.
 const BUCKETS: [f64; 14] =
     [0.000_1, 0.000_3, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];
+/// What the program was built from, where the build said so.
+const COMMIT: Option<&str> = option_env!("GIT_COMMIT");
 
-/// Why something was refused.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub(crate) struct RefusalLabels {
-    /// [`synapsenet_proto::Refusal::label`].
-    pub reason: &'static str,
-}
+/// A registry, in which a metric is named in one line.
+struct Names<'a>(&'a mut Registry);
 
-/// What became of a grain that a peer brought.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub(crate) struct ReceivedLabels {
-    /// "gossip" or "sync".
-    pub via: &'static str,
-    /// "added", "duplicate", "refused" or "dropped".
-    pub outcome: &'static str,
-}
+impl Names<'_> {
+    fn plain(&mut self, name: &str, help: &str, metric: &(impl Metric + Clone)) {
+        self.0.register(name, help, metric.clone());
+    }
 
-/// How something turned out.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub(crate) struct OutcomeLabels {
-    /// One of a fixed set of words.
-    pub outcome: &'static str,
-}
+    fn seconds(&mut self, name: &str, help: &str, metric: &(impl Metric + Clone)) {
+        self.0.register_with_unit(name, help, Unit::Seconds, metric.clone());
+    }
 
-/// What was looked up, and how it turned out.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub(crate) struct CacheLabels {
-    /// "question" or "document".
-    pub kind: &'static str,
-    /// "hit" or "miss".
-    pub outcome: &'static str,
-}
-
-/// Which way something went.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub(crate) struct DirectionLabels {
-    /// "sent" or "received".
-    pub direction: &'static str,
+    fn bytes(&mut self, name: &str, help: &str, metric: &(impl Metric + Clone)) {
+        self.0.register_with_unit(name, help, Unit::Bytes, metric.clone());
+    }
 }
 
 /// Every metric of a node. Clones share their values.
@@ -109,67 +104,164 @@ pub(crate) struct Metrics {
     pub let_go: Counter,
     /// Texts whose vectors were looked up among those kept.
     pub cache: Family<CacheLabels, Counter>,
+    /// Searches of clients.
+    pub searches: Family<SearchLabels, Counter>,
+    /// Looks at remembered folders.
+    pub source_passes: Family<OutcomeLabels, Counter>,
+    /// Files that these found, by what was done with them.
+    pub source_files: Family<OutcomeLabels, Counter>,
+    /// What clients do.
+    pub doors: Doors,
+    /// What there is when the page is asked for.
+    pub levels: Levels,
 }
 
 impl Metrics {
     /// Makes the metrics and registers them under their names in `registry`.
     pub fn register(registry: &mut Registry) -> Self {
         let metrics = Self::default();
-        let registry = registry.sub_registry_with_prefix("syn");
-        let mut time = |name, help, histogram: &Histogram| {
-            registry.register_with_unit(name, help, Unit::Seconds, histogram.clone());
-        };
-        time("embedding", "Time of one run of the model", &metrics.embedding);
-        time("query", "Time of one search inside the node", &metrics.query);
-        time("batch", "Time of one indexing batch", &metrics.batch);
-        time("poe_calculation", "Time of one Proof of Emergence score", &metrics.poe_calculation);
-        time("commit", "Time of one group commit to disk", &metrics.commit);
-        registry.register("grains", "Grains that came in", metrics.grains.clone());
-        registry.register("batch", "Indexing batches", metrics.batches.clone());
-        registry.register("queries", "Searches answered", metrics.queries.clone());
-        registry.register("refusals", "Grains refused, by reason", metrics.refusals.clone());
-        registry.register("grains_received", "Grains that peers brought", metrics.received.clone());
-        registry.register("syncs", "Comparisons with peers, by outcome", metrics.syncs.clone());
-        registry.register("sync_grains", "Grains that comparisons brought", metrics.sync_grains.clone());
-        registry.register("sync_bytes", "Bytes of comparisons and fetches", metrics.sync_bytes.clone());
-        registry.register("claims", "Vector claims, by what became of them", metrics.claims.clone());
-        registry.register("announced_grains", "Grains handed to the mesh", metrics.announced_grains.clone());
-        registry.register("mesh_queries", "Questions to peers, by outcome", metrics.mesh_queries.clone());
-        registry.register("calls_refused", "Calls turned away at the limit", metrics.calls_refused.clone());
-        let bytes = |registry: &mut Registry, name, help, gauge: &Gauge| {
-            registry.register_with_unit(name, help, Unit::Bytes, gauge.clone());
-        };
-        bytes(registry, "memory_usage", "Resident memory of the process", &metrics.memory_usage);
-        bytes(registry, "storage_size", "Size of the database file", &metrics.storage_size);
-        registry.register("models_loaded", "Embedding models in memory", metrics.models_loaded.clone());
-        registry.register(
-            "pending_grains",
-            "Grains stored, not yet searchable",
-            metrics.pending_grains.clone(),
+        metrics.begin();
+        registry.register_collector(Box::new(process::Process::new()));
+        let names = &mut Names(registry.sub_registry_with_prefix("syn"));
+        let commit = COMMIT.map(|commit| ("commit", commit));
+        let labels: Vec<_> = [("version", env!("CARGO_PKG_VERSION"))].into_iter().chain(commit).collect();
+        names.0.register(
+            "build",
+            "The program: its version, and the commit where the build named one",
+            Info::new(labels),
         );
-        registry.register("searchable_grains", "Grains in the index", metrics.searchable_grains.clone());
-        registry.register(
+        names.seconds("embedding", "Time of one run of the model", &metrics.embedding);
+        names.seconds("query", "Time of one search inside the node", &metrics.query);
+        names.seconds("batch", "Time of one indexing batch", &metrics.batch);
+        names.seconds("poe_calculation", "Time of one Proof of Emergence score", &metrics.poe_calculation);
+        names.seconds("commit", "Time of one group commit to disk", &metrics.commit);
+        names.plain("grains", "Grains that came in", &metrics.grains);
+        names.plain("batch", "Indexing batches", &metrics.batches);
+        names.plain("queries", "Searches answered", &metrics.queries);
+        names.plain(
+            "searches",
+            "Searches that clients asked for, by mode: found something or nothing, refused because asked wrongly, or failed",
+            &metrics.searches,
+        );
+        names.plain("refusals", "Grains refused, by reason", &metrics.refusals);
+        names.plain(
+            "grains_received",
+            "Grains that peers brought: added, duplicate, refused, or dropped because too many waited",
+            &metrics.received,
+        );
+        names.plain(
+            "syncs",
+            "Comparisons with peers: done, failed, or ended because this node takes no more (quota)",
+            &metrics.syncs,
+        );
+        names.plain("sync_grains", "Grains that comparisons brought", &metrics.sync_grains);
+        names.plain("sync_bytes", "Bytes of comparisons and fetches", &metrics.sync_bytes);
+        names.plain("claims", "Vectors that authors claim: taken over unchecked (believed), compared and right (checked), compared and false, or taken back because their author lied elsewhere", &metrics.claims);
+        names.plain("announced_grains", "Grains handed to the mesh", &metrics.announced_grains);
+        names.plain(
+            "mesh_queries",
+            "Questions to peers: answered, late, failed, or refused by the peer",
+            &metrics.mesh_queries,
+        );
+        names.plain(
+            "calls_refused",
+            "Calls turned away because api.max_calls were being served",
+            &metrics.calls_refused,
+        );
+        names.bytes("memory_usage", "Resident memory of the process", &metrics.memory_usage);
+        names.bytes("storage_size", "Size of the database file", &metrics.storage_size);
+        names.plain("models_loaded", "Embedding models in memory", &metrics.models_loaded);
+        names.plain(
+            "pending_grains",
+            "Grains stored, not yet searchable by meaning",
+            &metrics.pending_grains,
+        );
+        names.plain("searchable_grains", "Grains that are found by meaning", &metrics.searchable_grains);
+        names.plain(
             "unchecked_grains",
             "Grains whose vectors are claimed and not compared",
-            metrics.unchecked_grains.clone(),
+            &metrics.unchecked_grains,
         );
-        registry.register(
-            "anew_grains",
-            "Grains that only a former model has vectors of",
-            metrics.anew_grains.clone(),
-        );
-        registry.register(
+        names.plain("anew_grains", "Grains that only a former model has vectors of", &metrics.anew_grains);
+        names.plain(
             "embedded_anew",
             "Grains embedded anew after the model was changed",
-            metrics.embedded_anew.clone(),
+            &metrics.embedded_anew,
         );
-        registry.register(
-            "let_go_grains",
-            "Grains of strangers that gave way to younger ones",
-            metrics.let_go.clone(),
+        names.plain("let_go_grains", "Grains of strangers that gave way to younger ones", &metrics.let_go);
+        names.plain(
+            "embedding_cache",
+            "Texts whose vectors were looked up among those kept from earlier",
+            &metrics.cache,
         );
-        registry.register("embedding_cache", "Texts looked up among kept vectors", metrics.cache.clone());
+        names.plain(
+            "source_passes",
+            "Looks at remembered folders, by whether something was wrong",
+            &metrics.source_passes,
+        );
+        names.plain(
+            "source_files",
+            "Files of remembered folders, by what a look did with them",
+            &metrics.source_files,
+        );
+        metrics.doors.register(names);
+        metrics.levels.register(names);
         metrics
+    }
+
+    /// Has the series of the words that are known begin at nothing: one that begins at some number tells nobody that it grew.
+    fn begin(&self) {
+        for via in ["gossip", "sync"] {
+            for outcome in ["added", "duplicate", "refused"] {
+                drop(self.received.get_or_create(&ReceivedLabels { via, outcome }));
+            }
+        }
+        drop(self.received.get_or_create(&ReceivedLabels { via: "gossip", outcome: "dropped" }));
+        for outcome in ["believed", "checked", "false", "taken_back"] {
+            drop(self.claims.get_or_create(&OutcomeLabels { outcome }));
+        }
+        for outcome in ["done", "failed", "quota"] {
+            drop(self.syncs.get_or_create(&OutcomeLabels { outcome }));
+        }
+        for direction in ["sent", "received"] {
+            drop(self.sync_bytes.get_or_create(&DirectionLabels { direction }));
+        }
+        for kind in ["question", "document"] {
+            for outcome in ["hit", "miss"] {
+                drop(self.cache.get_or_create(&CacheLabels { kind, outcome }));
+            }
+        }
+        for outcome in ["answered", "late", "failed", "refused"] {
+            drop(self.mesh_queries.get_or_create(&OutcomeLabels { outcome }));
+        }
+        for reason in ["node_full", "strangers_full", "author_over_budget", "peer_over_budget", "blocked"] {
+            drop(self.refusals.get_or_create(&RefusalLabels { reason }));
+        }
+        for mode in ["hybrid", "meaning", "words"] {
+            for outcome in ["found", "nothing", "refused", "failed"] {
+                drop(self.searches.get_or_create(&SearchLabels { mode, outcome }));
+            }
+        }
+        for outcome in ["sound", "problem"] {
+            drop(self.source_passes.get_or_create(&OutcomeLabels { outcome }));
+        }
+        for outcome in ["added", "edited", "moved", "withdrawn", "refused"] {
+            drop(self.source_files.get_or_create(&OutcomeLabels { outcome }));
+        }
+    }
+
+    /// Counts searches of one mode that turned out so.
+    pub fn searched(&self, mode: &'static str, outcome: &'static str) {
+        self.searches.get_or_create(&SearchLabels { mode, outcome }).inc();
+    }
+
+    /// Counts a look at a remembered folder, and files by what it did with them.
+    pub fn looked_at_source(&self, is_sound: bool, files: [(&'static str, u64); 5]) {
+        let outcome = if is_sound { "sound" } else { "problem" };
+        self.source_passes.get_or_create(&OutcomeLabels { outcome }).inc();
+        for (outcome, count) in files {
+            self.source_files.get_or_create(&OutcomeLabels { outcome }).inc_by(count);
+        }
     }
 
     /// Counts a comparison with a peer that has ended so, and the grains that it brought.
@@ -248,6 +340,11 @@ impl Default for Metrics {
             embedded_anew: Counter::default(),
             let_go: Counter::default(),
             cache: Family::default(),
+            searches: Family::default(),
+            source_passes: Family::default(),
+            source_files: Family::default(),
+            doors: Doors::default(),
+            levels: Levels::default(),
         }
     }
 }
@@ -258,14 +355,6 @@ pub(crate) fn timed<T>(histogram: &Histogram, work: impl FnOnce() -> T) -> T {
     let value = work();
     histogram.observe(start.elapsed().as_secs_f64());
     value
-}
-
-/// Resident memory of this process in bytes; 0 where the system does not tell.
-pub(crate) fn memory_bytes() -> u64 {
-    // The second field of statm counts resident pages (proc(5)).
-    let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
-    let pages = statm.split_whitespace().nth(1).and_then(|field| field.parse::<u64>().ok()).unwrap_or(0);
-    pages * rustix::param::page_size() as u64
 }
 
 #[cfg(test)]
@@ -306,10 +395,5 @@ mod tests {
         ] {
             assert!(page.contains(name), "{name} is missing from:\n{page}");
         }
-    }
-
-    #[test]
-    fn a_process_knows_its_memory() {
-        assert!(memory_bytes() > 100_000);
     }
 }

@@ -251,6 +251,11 @@ impl Models {
         .await
     }
 
+    /// How many questions and batches of documents wait for the models in memory.
+    pub fn waiting(&self) -> (usize, usize) {
+        self.pool.waiting()
+    }
+
     /// Whether a model is in memory.
     pub fn presence(&self, model: &Model) -> Presence {
         self.pool.presence(model)

@@ -23,7 +23,6 @@ use tokio::time::timeout_at;
 use tokio_util::sync::CancellationToken;
 
 use crate::blocking::blocking;
-use crate::calls::report::Gauges;
 use crate::calls::{Calls, Parts};
 use crate::config::{Entry, Origin, Settings};
 use crate::http::MetricsServer;
@@ -105,7 +104,7 @@ impl Node {
         let server = RpcServer::bind(data_dir, &config.api).await?;
         let metrics_server = match config.metrics.listen.as_str() {
             "" => None,
-            _ => Some(MetricsServer::bind(&config.metrics, registry, Gauges(memory.clone())).await?),
+            _ => Some(MetricsServer::bind(&config.metrics).await?),
         };
         let listening = match config.network.enabled {
             true => {
@@ -173,12 +172,13 @@ impl Node {
             api_addresses: api_addresses.clone(),
             metrics_address: metrics_address.map(|address| address.to_string()).unwrap_or_default(),
             limits: Limits::of(&config),
+            looks: Arc::default(),
         };
-        let api = Api::new(Calls::new(parts, config.api.max_calls));
+        let calls = Calls::new(parts, config.api.max_calls);
 
-        serving.run("the API", server.run(api, serving.stopping()));
+        serving.run("the API", server.run(Api::new(calls.clone()), serving.stopping()));
         if let Some(server) = metrics_server {
-            serving.run("the metrics page", server.run(serving.stopping()));
+            serving.run("the metrics page", server.run(registry, calls, serving.stopping()));
         }
         if let Some(tasks) = mesh_tasks {
             serving.run("the mesh", tasks.mesh);

@@ -2,10 +2,12 @@
 
 mod authority;
 mod convert;
+mod counted;
 mod entrance;
 mod large;
 pub(crate) mod listen;
 mod mesh;
+mod methods;
 mod models;
 mod sources;
 mod status;

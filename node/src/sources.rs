@@ -256,6 +256,7 @@ impl Sources {
         };
         let (mut report, state) = pass.run(before).await;
         if !how.dry_run {
+            inner.library.metrics().looked_at_source(report.problem.is_none(), report.counted());
             let looked_ms = state.looked_ms;
             let states = inner.states.clone();
             if let Err(error) = blocking(move || states.save(&source, &state)).await {

@@ -4,7 +4,7 @@ mod place;
 
 use std::io;
 use std::path::Path;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, TryLockError};
 use std::time::{Duration, Instant};
 
 use redb::{Database, Durability, ReadableDatabase, StorageBackend};
@@ -146,6 +146,26 @@ impl Store {
         }
     }
 
+    /// As [`Store::view`] for those who only measure and must not wait: None where somebody has the file for itself just now,
+    /// to compact it or to open it again.
+    ///
+    /// # Errors
+    /// As [`Store::view`].
+    pub fn view_at_once(&self) -> Result<Option<View>, StorageError> {
+        let Some(pass) = self.inner.gate.try_enter() else { return Ok(None) };
+        let db = match self.inner.db.try_read() {
+            Ok(db) => db,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => return Ok(None),
+        };
+        let begun = db.as_ref().ok_or_else(no_room_to_open)?.begin_read().map_err(StorageError::from);
+        match begun.and_then(|txn| ReadTables::open(&txn)) {
+            // Whoever writes is about to open it again.
+            Err(StorageError::Closed) => Ok(None),
+            tables => Ok(Some(View::new(tables?, pass))),
+        }
+    }
+
     fn view_now(&self) -> Result<View, StorageError> {
         let pass = self.inner.gate.enter();
         let txn = self.database().as_ref().ok_or_else(no_room_to_open)?.begin_read()?;
@@ -256,6 +276,16 @@ impl Gate {
             self.changed.wait_while(state, |state| state.closed).unwrap_or_else(PoisonError::into_inner);
         state.views += 1;
         Pass { gate: Arc::clone(self) }
+    }
+
+    /// As [`Gate::enter`], unless it is closed.
+    fn try_enter(self: &Arc<Self>) -> Option<Pass> {
+        let mut state = self.lock();
+        if state.closed {
+            return None;
+        }
+        state.views += 1;
+        Some(Pass { gate: Arc::clone(self) })
     }
 
     fn close(&self, max_wait: Duration) -> Result<Closed<'_>, StorageError> {

@@ -171,6 +171,15 @@ impl View {
         Ok(Some(Record { slot, grain, shared, received_ms, searchable, moved_to }))
     }
 
+    /// When what lies at a slot came in, in milliseconds since 1970-01-01 UTC by this node's clock. Nothing is unpacked.
+    ///
+    /// # Errors
+    /// As [`View::counts`].
+    pub fn received_ms(&self, slot: Slot) -> Result<Option<u64>, StorageError> {
+        let Some(record) = self.tables.records.get(slot)? else { return Ok(None) };
+        Ok(Some(Header::split(slot, record.value())?.0.received_ms))
+    }
+
     /// What an index is to do after it has done `after`, in order. None when a part of that was pruned: the index must
     /// be rebuilt, one of vectors from [`View::for_each_vector`], one of words from [`View::notes_after`]; after that it has done
     /// [`View::last_index_seq`]. That a note came is not told here: slots only grow.

@@ -20,7 +20,9 @@ use tonic_reflection::pb::v1::{ServerReflectionRequest, ServerReflectionResponse
 use tonic_reflection::pb::v1alpha;
 use tonic_types::StatusExt;
 
-use super::harness::{Client, TestNode, TestProcess, config, folder, note, program, ran, synapsenet, within};
+use super::harness::{
+    Client, TestNode, TestProcess, config, folder, note, program, ran, synapsenet, wait_for, within,
+};
 
 /// A node that listens on TCP, too.
 async fn tcp_node() -> TestNode {
@@ -78,8 +80,12 @@ async fn over_tcp_only_the_token_opens() {
     let mut reflection = ServerReflectionClient::new(channel.clone());
     let asked = reflection.server_reflection_info(tokio_stream::iter([])).await;
     Client::assert_refused(asked.map(drop), Code::Unauthenticated, "api.token");
-    let health = HealthClient::new(channel).check(HealthCheckRequest::default()).await.unwrap().into_inner();
-    assert_eq!(health.status(), ServingStatus::Serving);
+    // It is ready once it has its model.
+    wait_for("health", async || {
+        let asked = HealthClient::new(channel.clone()).check(HealthCheckRequest::default()).await;
+        asked.unwrap().into_inner().status() == ServingStatus::Serving
+    })
+    .await;
     // Who can use the socket needs no token.
     assert_eq!(node.status().await.author, node.node.author());
 }
@@ -361,9 +367,11 @@ async fn health_is_told_to_whoever_asks_by_the_standard_protocol() {
     let node = TestNode::fresh().await;
     let mut health = HealthClient::new(node.channel.clone());
     for service in ["", "synapsenet.v1.NodeService"] {
-        let request = HealthCheckRequest { service: service.into() };
-        let answer = within("health", health.check(request)).await.unwrap().into_inner();
-        assert_eq!(answer.status(), ServingStatus::Serving, "{service:?}");
+        wait_for("health", async || {
+            let request = HealthCheckRequest { service: service.into() };
+            health.check(request).await.unwrap().into_inner().status() == ServingStatus::Serving
+        })
+        .await;
     }
     let unknown = health.check(HealthCheckRequest { service: "nothing".into() }).await;
     Client::assert_refused(unknown, Code::NotFound, "");

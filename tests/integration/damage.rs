@@ -12,6 +12,7 @@ use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 
 use super::harness::{Client, TestNode, config, folder, noise, note, program, ran, synapsenet, wait_for};
+use super::metrics::{get, scrape};
 
 /// The name under which health tells whether something can be changed.
 const WRITES: &str = "synapsenet.v1.writes";
@@ -416,6 +417,18 @@ async fn a_node_on_a_full_disk_is_read_only_says_so_and_takes_up_again_by_itself
     assert!(reason.contains("the disk is full") && reason.contains("make room"), "{reason}");
     assert_eq!(health(&node, WRITES).await, ServingStatus::NotServing);
     assert_eq!(health(&node, "").await, ServingStatus::Serving);
+    let address = node.node.metrics_address().unwrap();
+    let page = get(address, "/readyz").await;
+    assert!(
+        page.head.starts_with("http/1.1 200") && page.body.contains("nothing can be changed"),
+        "{}",
+        page.body
+    );
+    let page = scrape(address).await;
+    assert_eq!((page.value("syn_read_only"), page.value("syn_ready")), (1.0, 1.0));
+    assert!(
+        page.value("syn_disk_free_bytes") < 1e6 && page.value("syn_disk_size_bytes") == f64::from(16 << 20)
+    );
     // However small it is.
     Client::assert_refused(node.try_put(note("x")).await, Code::ResourceExhausted, "the disk is full");
     Client::assert_refused(node.try_retract(&key).await, Code::ResourceExhausted, "the disk is full");

@@ -1,4 +1,8 @@
-//! Each metric is recorded where it happens, and the page is one that Prometheus reads.
+//! Each metric is recorded where it happens, and the page is one that Prometheus reads. `moves` has nodes do things and looks at the
+//! figures of them, `observe` holds what is written about the metrics, alerts and dashboard against what a node tells.
+
+mod moves;
+mod observe;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -6,14 +10,17 @@ use std::net::SocketAddr;
 use synapsenet_proto::rpc;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_check_response::ServingStatus;
+use tonic_health::pb::health_client::HealthClient;
 
 use super::harness::{TestNode, config, note, wait_for, within};
 
 /// What a GET answered.
 pub(crate) struct Page {
     /// Its status line and headers.
-    head: String,
-    body: String,
+    pub head: String,
+    pub body: String,
     /// The values by name and labels.
     samples: BTreeMap<String, f64>,
 }
@@ -34,16 +41,26 @@ impl Page {
     }
 }
 
+/// What Prometheus says that it reads.
+const ACCEPT: &str =
+    "application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.3,*/*;q=0.1";
+
 /// Reads a page of the metrics server.
-async fn get(address: SocketAddr, path: &str) -> Page {
-    get_as(address, path, &address.to_string()).await
+pub(crate) async fn get(address: SocketAddr, path: &str) -> Page {
+    ask(address, path, &address.to_string(), ACCEPT).await
 }
 
 /// Reads a page under the name of a host.
 async fn get_as(address: SocketAddr, path: &str, host: &str) -> Page {
+    ask(address, path, host, ACCEPT).await
+}
+
+/// Reads a page under the name of a host, in one of the formats that are accepted.
+async fn ask(address: SocketAddr, path: &str, host: &str, accept: &str) -> Page {
     let answer = within("a page", async {
         let mut stream = TcpStream::connect(address).await.unwrap();
-        let request = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+        let request =
+            format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nAccept: {accept}\r\nConnection: close\r\n\r\n");
         stream.write_all(request.as_bytes()).await.unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await.unwrap();
@@ -51,7 +68,8 @@ async fn get_as(address: SocketAddr, path: &str, host: &str) -> Page {
     })
     .await;
     let (head, body) = answer.split_once("\r\n\r\n").expect("a head and a body");
-    let lines = body.lines().filter(|line| !line.starts_with('#') && head.contains("openmetrics"));
+    let is_metrics = body.contains("# TYPE ");
+    let lines = body.lines().filter(|line| !line.starts_with('#') && is_metrics);
     let samples = lines.map(|line| {
         let (name, value) = line.rsplit_once(' ').unwrap();
         (name.to_owned(), value.parse().unwrap_or_else(|_| panic!("{line} has no number")))
@@ -196,6 +214,64 @@ async fn the_page_is_well_formed_openmetrics() {
         assert!(buckets.len() > 5 && buckets.is_sorted_by(|a, b| a.1 <= b.1), "{name}: {buckets:?}");
         let count = page.value(&format!("syn_{name}_seconds_count"));
         assert_eq!(buckets.last(), Some(&("+Inf", count)), "{name}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_page_is_in_the_older_format_for_whoever_does_not_ask_for_open_metrics() {
+    let node = TestNode::fresh().await;
+    node.put("Something to measure.").await;
+    let address = node.node.metrics_address().unwrap();
+    for accept in ["*/*", "text/plain", "text/html,*/*;q=0.8"] {
+        let page = ask(address, "/metrics", &address.to_string(), accept).await;
+        assert!(
+            page.head.contains("content-type: text/plain; version=0.0.4; charset=utf-8"),
+            "{}",
+            page.head
+        );
+        for absent in ["# EOF", "# UNIT", "# TYPE syn_grains counter", "info\n"] {
+            assert!(!page.body.contains(absent), "{absent} is in:\n{}", page.body);
+        }
+        for line in [
+            "# HELP syn_grains_total Grains that came in.\n# TYPE syn_grains_total counter\nsyn_grains_total 1\n",
+            "# TYPE syn_build_info gauge\nsyn_build_info{version=\"",
+            "# TYPE process_cpu_seconds_total counter\nprocess_cpu_seconds_total ",
+            "# TYPE syn_query_seconds histogram\nsyn_query_seconds_sum ",
+        ] {
+            assert!(page.body.contains(line), "{line} is missing from:\n{}", page.body);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_pages_of_health_say_whether_the_node_answers_and_can_be_used() {
+    let node = TestNode::fresh().await;
+    let address = node.node.metrics_address().unwrap();
+    let health = async || {
+        let mut client = HealthClient::new(node.channel.clone());
+        client.check(HealthCheckRequest::default()).await.unwrap().into_inner().status()
+    };
+    let page = get(address, "/healthz").await;
+    assert!(page.head.starts_with("http/1.1 200") && page.body == "ok\n", "{}", page.body);
+    assert!(page.head.contains("content-type: text/plain; charset=utf-8"), "{}", page.head);
+    wait_for("the model", async || {
+        let page = get(address, "/readyz").await;
+        let is_ready = page.head.starts_with("http/1.1 200");
+        // Until then it says what is missing.
+        assert!(
+            is_ready || page.head.starts_with("http/1.1 503") && page.body.contains("the model"),
+            "{}",
+            page.body
+        );
+        is_ready
+    })
+    .await;
+    assert_eq!(get(address, "/readyz").await.body, "ready\n");
+    wait_for("health to say the same", async || health().await == ServingStatus::Serving).await;
+    assert_eq!(scrape(address).await.value("syn_ready"), 1.0);
+    for path in ["/healthz", "/readyz"] {
+        let page = get_as(address, path, "evil.example").await;
+        assert!(page.head.starts_with("http/1.1 421"), "{}", page.head);
     }
 }
 

@@ -12,7 +12,7 @@ use super::{DialReply, Task};
 use crate::behaviour::gossip_topic;
 use crate::dial::{is_dialable, split};
 use crate::meter::PROTOCOLS;
-use crate::metrics::{Reason, Way};
+use crate::metrics::{BY_HAND, Reason, Way};
 use crate::place::ip_of;
 use crate::score::Offence;
 use crate::{DialError, Direction, Event, NetStatus, PeerStatus};
@@ -137,7 +137,7 @@ impl Task {
         if is_enough && !self.swarm.behaviour().gate.is_reserved(&id) {
             tracing::warn!(peer = %id, offence = offence.label(), "a peer is banned for what it did");
             self.bans.offended(id, offence, Instant::now());
-            self.metrics.bans.inc();
+            self.metrics.bans.get_or_create(&Reason { reason: offence.label() }).inc();
             self.apply_bans();
             self.tell(Event::Banned { peer: id });
         }
@@ -151,6 +151,7 @@ impl Task {
 
     pub(super) fn ban_by_hand(&mut self, peer: PeerId, time: Option<Duration>) {
         self.bans.by_hand(peer, time, Instant::now());
+        self.metrics.bans.get_or_create(&Reason { reason: BY_HAND }).inc();
         self.apply_bans();
     }
 

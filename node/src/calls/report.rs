@@ -1,6 +1,5 @@
 //! What the node holds and what it is doing.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use synapsenet_index::Model;
@@ -10,7 +9,6 @@ use synapsenet_proto::{AuthorId, Topic};
 use synapsenet_storage::Counts;
 
 use crate::calls::{Call, CallError, SyncProgress};
-use crate::memory::Memory;
 use crate::memory::ingest::Limits;
 use crate::mesh::Mesh;
 use crate::metrics::memory_bytes;
@@ -18,7 +16,7 @@ use crate::models::Presence;
 use crate::sources::Standing;
 
 /// Why a node is read-only that cannot write.
-const DISK_FULL: &str =
+pub(super) const DISK_FULL: &str =
     "the disk is full: make room on the disk of the data folder; the node then goes on by itself";
 
 /// Problems of folders that are told.
@@ -153,16 +151,4 @@ async fn of_mesh(mesh: &Mesh) -> Result<MeshReport, CallError> {
         syncs: mesh.sync.progress(),
         warnings: status.warnings,
     })
-}
-
-/// What the metrics page measures anew each time it is asked for.
-pub(crate) struct Gauges(pub Arc<Memory>);
-
-impl Gauges {
-    /// Measures.
-    pub fn refresh(&self) {
-        let metrics = &self.0.metrics;
-        metrics.memory_usage.set(memory_bytes() as i64);
-        metrics.storage_size.set(self.0.store.size_bytes() as i64);
-    }
 }

@@ -132,6 +132,16 @@ impl Call {
     /// # Errors
     /// [`CallError`]. A peer that does not answer is no error.
     pub async fn search(&self, search: Search) -> Result<Found, CallError> {
+        let mode = search.mode;
+        let found = self.answer(search).await;
+        self.parts
+            .memory
+            .metrics
+            .searched(mode.label(), outcome_of(found.as_ref().map(|found| found.hits.len())));
+        found
+    }
+
+    async fn answer(&self, search: Search) -> Result<Found, CallError> {
         let wish = self.wish(search).await?;
         let parts = &self.parts;
         let answer =
@@ -144,6 +154,16 @@ impl Call {
     /// # Errors
     /// [`CallError`] when one of them has no answer.
     pub async fn search_many(&self, searches: Vec<Search>) -> Result<Vec<Found>, CallError> {
+        let modes: Vec<Mode> = searches.iter().map(|search| search.mode).take(MAX_SEARCHES).collect();
+        let found = self.answer_many(searches).await;
+        for (place, mode) in modes.into_iter().enumerate() {
+            let hits = found.as_ref().map(|found| found.get(place).map_or(0, |found| found.hits.len()));
+            self.parts.memory.metrics.searched(mode.label(), outcome_of(hits));
+        }
+        found
+    }
+
+    async fn answer_many(&self, searches: Vec<Search>) -> Result<Vec<Found>, CallError> {
         if searches.is_empty() || searches.len() > MAX_SEARCHES {
             let given = searches.len();
             return Err(invalid(format!("there are {given} searches; 1 to {MAX_SEARCHES} are allowed")));
@@ -337,6 +357,18 @@ impl Found {
             peers: Vec::new(),
             models: answer.asked.iter().map(model).collect(),
         }
+    }
+}
+
+/// How a search turned out that found so many hits, as a metric label. Who asked wrongly was refused; else the node failed.
+fn outcome_of(hits: Result<usize, &CallError>) -> &'static str {
+    match hits {
+        Ok(0) => "nothing",
+        Ok(_) => "found",
+        Err(CallError::Invalid(_) | CallError::NoGrain(_) | CallError::NotANote(_) | CallError::NoMesh) => {
+            "refused"
+        }
+        Err(_) => "failed",
     }
 }
 

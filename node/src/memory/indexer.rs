@@ -52,6 +52,8 @@ pub(crate) struct Progress {
     pub own_pending: u64,
     /// Of the pending ones, those that the model cannot read, or failed on.
     pub unreadable: u64,
+    /// When the oldest of the other pending ones came in, in milliseconds since 1970-01-01 UTC. None when there are none.
+    pub oldest_pending_ms: Option<u64>,
 }
 
 /// Why the indexer cannot go on.
@@ -323,29 +325,25 @@ impl Indexer {
     /// Brings the indexes up to the store's log, and tells how far that is.
     async fn catch_up(&self) -> Result<(), IndexerError> {
         let (memory, failed) = (self.memory.clone(), self.failed.slots.clone());
-        let (progress, searchable) = blocking(move || -> Result<_, IndexerError> {
+        let progress = blocking(move || -> Result<_, IndexerError> {
             let view = memory.store.view()?;
             for space in memory.spaces().all() {
                 space.apply_log(&view)?;
             }
             let (counts, last) = (view.counts()?, view.last_slot()?);
-            let done = |lane| -> Result<Slot, StorageError> {
-                Ok(view.first_pending(lane, &|slot| failed.contains(&slot))?.map_or(last, |slot| slot - 1))
-            };
-            let progress = Progress {
-                done_slot: done(None)?,
-                own_done_slot: done(Some(LANE_OWN))?,
+            let oldest = view.first_pending(None, &|slot| failed.contains(&slot))?;
+            let own = view.first_pending(Some(LANE_OWN), &|slot| failed.contains(&slot))?;
+            let oldest_pending_ms = oldest.map(|slot| view.received_ms(slot)).transpose()?.flatten();
+            Ok(Progress {
+                done_slot: oldest.map_or(last, |slot| slot - 1),
+                own_done_slot: own.map_or(last, |slot| slot - 1),
                 pending: counts.pending,
                 own_pending: view.pending_count(LANE_OWN)?,
                 unreadable: (failed.len() as u64).min(counts.pending),
-            };
-            memory.metrics.unchecked_grains.set(memory.current().unchecked.len() as i64);
-            Ok((progress, memory.spaces().searchable(counts)))
+                oldest_pending_ms,
+            })
         })
         .await?;
-        let metrics = &self.memory.metrics;
-        metrics.pending_grains.set(progress.pending as i64);
-        metrics.searchable_grains.set(searchable as i64);
         self.progress.send_replace(progress);
         Ok(())
     }

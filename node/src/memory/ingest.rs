@@ -236,6 +236,11 @@ impl Ingest {
         stop.run_until_cancelled(looking).await;
     }
 
+    /// How many changes wait for the thread.
+    pub fn waiting(&self) -> usize {
+        self.queue.max_capacity() - self.queue.capacity()
+    }
+
     /// Lets the thread end once everything before this in the queue is on disk. What comes later is answered
     /// [`IngestError::Stopped`].
     pub async fn stop(&self) {

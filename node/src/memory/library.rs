@@ -14,6 +14,7 @@ use super::ingest::Ingest;
 use super::places::Places;
 use crate::blocking::blocking;
 use crate::memory::Memory;
+use crate::metrics::Metrics;
 use crate::models::Models;
 
 /// Documents in memory at the same time that are larger than a text may be: at most 128 MiB.
@@ -48,6 +49,11 @@ impl Library {
     pub async fn room(&self) -> Option<OwnedSemaphorePermit> {
         // Nobody closes it.
         self.large.clone().acquire_owned().await.ok()
+    }
+
+    /// Where it is counted what becomes of documents.
+    pub fn metrics(&self) -> &Metrics {
+        &self.memory.metrics
     }
 
     /// Splits a document into grains and stores what is new in it; what it no longer says is withdrawn.

@@ -99,6 +99,11 @@ impl Sync {
         done.await.unwrap_or_default()
     }
 
+    /// How long ago a synchronisation of each topic was complete, or this node began to take part in it.
+    pub fn ages(&self) -> Vec<(Topic, Duration)> {
+        self.board.ages()
+    }
+
     /// What runs now, then the latest that finished of each topic.
     pub fn progress(&self) -> Vec<SyncProgress> {
         self.board.read()

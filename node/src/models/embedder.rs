@@ -133,6 +133,11 @@ impl EmbedderHandle {
         self.shared.provider
     }
 
+    /// How many questions wait, and how many batches of documents.
+    pub fn waiting(&self) -> (usize, usize) {
+        self.shared.queue.waiting()
+    }
+
     /// How many batches of documents are computed at once.
     pub fn lanes(&self) -> usize {
         self.shared.lanes

@@ -157,6 +157,16 @@ impl Pool {
         }
     }
 
+    /// How many questions and batches of documents wait for the models in memory.
+    pub fn waiting(&self) -> (usize, usize) {
+        let waiting = |place: &Place| match place {
+            Place::Loaded(loaded) => loaded.handle.waiting(),
+            Place::Loading(_) => (0, 0),
+        };
+        let places = lock(&self.inner.places);
+        places.values().map(waiting).fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1))
+    }
+
     /// What a space's model takes of the memory, when it is loaded.
     fn bytes_of(&self, id: SpaceId) -> u64 {
         match lock(&self.inner.places).get(&id) {

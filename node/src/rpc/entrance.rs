@@ -1,4 +1,4 @@
-//! What holds for each call before it reaches its service: how long it may take, and how its answer may be written.
+//! What holds for each call before it reaches its service: that it is counted, how long it may take, and how its answer may be written.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -11,8 +11,11 @@ use tonic::codegen::http::{HeaderMap, Request, Response};
 use tonic::service::Routes;
 use tower::Service;
 
+use super::counted::Counting;
+use super::methods::methods;
 use super::status::status_of;
 use crate::calls::CallError;
+use crate::metrics::Doors;
 
 /// The longest that a call may take before its first answer, whatever deadline the client sets.
 const MAX_CALL: Duration = Duration::from_secs(300);
@@ -22,11 +25,15 @@ const LEAD: Duration = Duration::from_millis(1);
 
 /// Services behind their entrance.
 #[derive(Clone)]
-pub(super) struct Entrance(Routes);
+pub(super) struct Entrance {
+    services: Routes,
+    doors: Doors,
+}
 
 impl Entrance {
-    pub(super) fn new(services: Routes) -> Self {
-        Self(services.prepare())
+    pub(super) fn new(services: Routes, doors: &Doors) -> Self {
+        doors.expect(methods());
+        Self { services: services.prepare(), doors: doors.clone() }
     }
 }
 
@@ -36,21 +43,23 @@ impl Service<Request<Body>> for Entrance {
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        Service::<Request<Body>>::poll_ready(&mut self.0, cx)
+        Service::<Request<Body>>::poll_ready(&mut self.services, cx)
     }
 
     fn call(&mut self, mut request: Request<Body>) -> Self::Future {
+        let counting = Counting::begin(self.doors.clone(), request.uri().path());
         keep_plain(request.headers_mut());
         let time =
             time_given(request.headers()).map_or(MAX_CALL, |time| time.saturating_sub(LEAD).min(MAX_CALL));
-        let answer = self.0.call(request);
+        let answer = self.services.call(request);
         Box::pin(async move {
             // A timer for no time at all would fire at the next tick, and tonic's with it.
             let answer = match time {
                 Duration::ZERO => answer.now_or_never(),
                 time => tokio::time::timeout(time, answer).await.ok(),
             };
-            answer.unwrap_or_else(|| Ok(status_of(CallError::DeadlinePassed).into_http()))
+            let answer = answer.unwrap_or_else(|| Ok(status_of(CallError::DeadlinePassed).into_http()));
+            answer.map(|answer| counting.follow(answer))
         })
     }
 }

@@ -14,7 +14,7 @@ use synapsenet_proto::rpc::model_service_server::ModelServiceServer;
 use synapsenet_proto::rpc::node_service_server::NodeServiceServer;
 use synapsenet_proto::rpc::source_service_server::SourceServiceServer;
 use tokio::net::{TcpListener, UnixListener};
-use tokio::sync::watch;
+use tokio::time::timeout;
 use tokio_stream::StreamExt;
 use tokio_util::sync::CancellationToken;
 use tonic::codec::CompressionEncoding::{Gzip, Zstd};
@@ -30,11 +30,13 @@ use tonic_health::server::HealthReporter;
 use super::authority::AnyAuthority;
 use super::entrance::Entrance;
 use super::status::status_of;
+use crate::calls::Calls;
 use crate::calls::access::{Right, Token};
 use crate::calls::grains::MAX_DOCUMENT_BYTES;
 use crate::config::ApiConfig;
 use crate::connections::{Guest, Seated, Seats, seats_for};
 use crate::data_folder::SOCKET;
+use crate::metrics::Door;
 use crate::rpc::Api;
 
 /// The largest request, also when it is decompressed: a document and what is said about it.
@@ -57,6 +59,10 @@ const SEATS_SHARE: u64 = 4;
 const KEEPALIVE: Duration = Duration::from_secs(60);
 /// How long open calls may go on when the node stops.
 const MAX_GOODBYE: Duration = Duration::from_secs(5);
+/// And the name under which it tells whether the node is ready, as the protocol has it.
+const ALL: &str = "";
+/// How often it is looked whether the node is ready: as soon as those who ask again and again would hear of it.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// Bound listeners of the API.
 pub(crate) struct RpcServer {
@@ -114,11 +120,13 @@ impl RpcServer {
     /// When a listener breaks.
     pub async fn run(self, api: Api, stop: CancellationToken) -> anyhow::Result<()> {
         let (reporter, health) = tonic_health::server::health_reporter();
-        let telling = tell_health(reporter, api.calls().watch_disk());
-        let for_socket = Entrance::new(routes(api.clone(), Guard(None), health.clone())?);
+        let telling = tell_health(reporter, api.calls().clone());
+        let doors = api.calls().metrics().doors.clone();
+        let for_socket = Entrance::new(routes(api.clone(), Guard(None), health.clone())?, &doors);
         let socket = async {
             let stopped = stop.clone().cancelled_owned();
-            let incoming = seats().fill(self.socket).map(|stream| stream.map(AnyAuthority::new));
+            let incoming =
+                seats(doors.of("socket")).fill(self.socket).map(|stream| stream.map(AnyAuthority::new));
             Ok(builder().serve_with_incoming_shutdown(for_socket, incoming, stopped).await?)
         };
         let tcp = async {
@@ -127,9 +135,10 @@ impl RpcServer {
             if let Some(tls) = tcp.tls {
                 builder = builder.tls_config(tls).context("the TLS certificate or key cannot be used")?;
             }
-            let services = Entrance::new(routes(api, Guard(Some(tcp.token)), health)?);
+            let services = Entrance::new(routes(api, Guard(Some(tcp.token)), health)?, &doors);
+            let seats = seats(doors.of("tcp"));
             let stopped = stop.clone().cancelled_owned();
-            Ok(builder.serve_with_incoming_shutdown(services, seats().fill(tcp.listener), stopped).await?)
+            Ok(builder.serve_with_incoming_shutdown(services, seats.fill(tcp.listener), stopped).await?)
         };
         let serving = async { tokio::try_join!(socket, tcp).map(|_| ()) };
         let overdue = async {
@@ -182,8 +191,8 @@ impl Tcp {
     }
 }
 
-fn seats() -> Seats {
-    Seats::new(seats_for(SEATS_SHARE))
+fn seats(door: Door) -> Seats {
+    Seats::new(seats_for(SEATS_SHARE), door)
 }
 
 impl<S> Connected for Seated<S> {
@@ -236,17 +245,19 @@ fn routes(api: Api, guard: Guard, health: HealthServer<impl Health>) -> anyhow::
         .add_service(served!(health)))
 }
 
-/// Tells that the services are there, and as it changes, whether something can be changed. Never ends.
-async fn tell_health(health: HealthReporter, mut is_disk_full: watch::Receiver<bool>) {
+/// Tells that the services are there, and as it changes, whether the node is ready and whether something can be changed. Never ends.
+async fn tell_health(health: HealthReporter, calls: Calls) {
     health.set_serving::<NodeServiceServer<Api>>().await;
     health.set_serving::<MeshServiceServer<Api>>().await;
     health.set_serving::<ModelServiceServer<Api>>().await;
     health.set_serving::<SourceServiceServer<Api>>().await;
+    let serving = |serves| if serves { ServingStatus::Serving } else { ServingStatus::NotServing };
+    let mut is_disk_full = calls.watch_disk();
     loop {
         let is_full = *is_disk_full.borrow_and_update();
-        let writes = if is_full { ServingStatus::NotServing } else { ServingStatus::Serving };
-        health.set_service_status(HEALTH_OF_WRITES, writes).await;
-        if is_disk_full.changed().await.is_err() {
+        health.set_service_status(HEALTH_OF_WRITES, serving(!is_full)).await;
+        health.set_service_status(ALL, serving(calls.readiness().await.is_ready)).await;
+        if let Ok(Err(_)) = timeout(LOOK_EVERY, is_disk_full.changed()).await {
             // Nobody writes any more: the node is stopping.
             std::future::pending::<()>().await;
         }

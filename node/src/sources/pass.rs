@@ -87,6 +87,19 @@ pub(crate) struct Report {
     pub elapsed: Duration,
 }
 
+impl Report {
+    /// Files by what was done with them, as they are counted.
+    pub fn counted(&self) -> [(&'static str, u64); 5] {
+        [
+            ("added", self.added),
+            ("edited", self.edited),
+            ("moved", self.moved),
+            ("withdrawn", self.withdrawn),
+            ("refused", self.refused),
+        ]
+    }
+}
+
 /// How a look is made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct How {

@@ -222,6 +222,24 @@ fn compacting_waits_for_views_and_then_gives_up() {
     drop(gate.enter());
 }
 
+/// Whoever reads the metrics used to wait for the end of it.
+#[test]
+fn who_only_measures_does_not_wait_for_who_has_the_file_for_itself() {
+    let store = store();
+    assert_eq!(
+        store.view_at_once().unwrap().unwrap().counts().unwrap(),
+        store.view().unwrap().counts().unwrap()
+    );
+    let closed = store.inner.gate.close(Duration::ZERO).unwrap();
+    assert!(store.view_at_once().unwrap().is_none(), "it is being compacted");
+    drop(closed);
+    let opening = store.inner.db.write().unwrap();
+    assert!(store.view_at_once().unwrap().is_none(), "it is being opened again");
+    drop(opening);
+    assert!(store.view_at_once().unwrap().is_some());
+    store.inner.gate.close(Duration::ZERO).expect("no view is counted that was not given");
+}
+
 #[test]
 fn compacting_goes_on_when_the_last_view_is_dropped() {
     let store = store();

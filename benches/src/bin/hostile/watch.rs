@@ -73,7 +73,7 @@ impl Watch {
             for (name, value) in metrics {
                 if let Some(reason) = name.strip_prefix("syn_offences_total{reason=\"") {
                     *offences.entry(reason.trim_end_matches("\"}").to_owned()).or_insert(0.0) += value;
-                } else if name == "syn_bans_total" {
+                } else if name.starts_with("syn_bans_total{") {
                     bans += value;
                 }
             }

@@ -28,6 +28,15 @@ impl Mode {
         self != Self::Words
     }
 
+    /// As a metric label.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Hybrid => "hybrid",
+            Self::Meaning => "meaning",
+            Self::Words => "words",
+        }
+    }
+
     /// The least score of an answer, where nobody says otherwise.
     pub fn min_score(self) -> f32 {
         if self == Self::Words { 0.0 } else { MIN_SCORE }

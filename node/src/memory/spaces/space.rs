@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Instant, UNIX_EPOCH};
 
 use anyhow::Context;
 use synapsenet_index::{Hnsw, HnswOptions, IndexError, Model};
@@ -12,6 +12,7 @@ use synapsenet_storage::{IndexEvent, IndexEventKind, Slot, StorageError, Store, 
 
 use super::Unchecked;
 use crate::data_folder::private_dir;
+use crate::memory::ingest::now_ms;
 
 /// Log entries, or stored vectors, that are taken into an index at once.
 const MAX_STEP: usize = 4096;
@@ -40,6 +41,8 @@ pub(crate) struct Space {
     applied: AtomicU64,
     /// The last one that its snapshot has.
     saved: AtomicU64,
+    /// When that was saved, or this was opened where there was none, in milliseconds since 1970-01-01 UTC.
+    saved_ms: AtomicU64,
 }
 
 /// What becomes of stored vectors that the snapshot of an index does not have.
@@ -74,11 +77,15 @@ impl Space {
             dir: dir.clone(),
             applied: AtomicU64::new(at),
             saved: AtomicU64::new(at),
+            saved_ms: AtomicU64::new(now_ms()),
         };
         if let Some((hnsw, seq)) = Hnsw::load(&dir, view.store_id()?, id, dimension, options)? {
             // A snapshot that the log does not reach back to, or that is newer than the store, is of another time.
             if view.index_log(seq)?.is_some() {
                 let space = space(hnsw, seq);
+                if let Some(saved_ms) = changed_ms(&dir) {
+                    space.saved_ms.store(saved_ms, Ordering::Relaxed);
+                }
                 space.apply_log(&view)?;
                 return Ok(space);
             }
@@ -109,6 +116,11 @@ impl Space {
     /// The last entry of the store's log that its snapshot has.
     pub fn saved(&self) -> u64 {
         self.saved.load(Ordering::Relaxed)
+    }
+
+    /// When its snapshot was saved, or it was opened where it had none, in milliseconds since 1970-01-01 UTC.
+    pub fn saved_ms(&self) -> u64 {
+        self.saved_ms.load(Ordering::Relaxed)
     }
 
     /// Brings the index up to the store's log as far as `view` shows it. Only the indexer calls this once the node runs.
@@ -227,6 +239,7 @@ impl Space {
         private_dir(&self.dir).map_err(|source| IndexError::File { path: self.dir.clone(), source })?;
         self.hnsw.save(&self.dir, store.view()?.store_id()?, applied)?;
         self.saved.store(applied, Ordering::Relaxed);
+        self.saved_ms.store(now_ms(), Ordering::Relaxed);
         Ok(true)
     }
 
@@ -238,4 +251,10 @@ impl Space {
         let dir = index_dir.join(&model.to_string()[..FOLDER_DIGITS]);
         if dir.exists() { std::fs::remove_dir_all(dir) } else { Ok(()) }
     }
+}
+
+/// When something was put into a folder last, or replaced, in milliseconds since 1970-01-01 UTC.
+fn changed_ms(dir: &Path) -> Option<u64> {
+    let since = std::fs::metadata(dir).ok()?.modified().ok()?.duration_since(UNIX_EPOCH).ok()?;
+    u64::try_from(since.as_millis()).ok()
 }

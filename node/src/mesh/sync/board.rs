@@ -22,6 +22,8 @@ pub(super) struct Board {
 struct Latest {
     running: BTreeMap<(Topic, PeerId), SyncProgress>,
     finished: BTreeMap<Topic, SyncProgress>,
+    /// When the latest of each topic was complete, or this node began to take part in it.
+    complete: BTreeMap<Topic, Instant>,
 }
 
 impl Board {
@@ -31,9 +33,19 @@ impl Board {
         latest.running.values().chain(latest.finished.values()).cloned().collect()
     }
 
-    /// Forgets topics that are not among these.
+    /// How long ago the latest of each topic was complete, or this node began to take part in it.
+    pub fn ages(&self) -> Vec<(Topic, Duration)> {
+        self.lock().complete.iter().map(|(topic, at)| (topic.clone(), at.elapsed())).collect()
+    }
+
+    /// Knows these topics from now on, and no others.
     pub fn retain(&self, topics: &BTreeSet<Topic>) {
-        self.lock().finished.retain(|topic, _| topics.contains(topic));
+        let (mut latest, now) = (self.lock(), Instant::now());
+        latest.finished.retain(|topic, _| topics.contains(topic));
+        latest.complete.retain(|topic, _| topics.contains(topic));
+        for topic in topics {
+            latest.complete.entry(topic.clone()).or_insert(now);
+        }
     }
 
     fn write(&self, progress: &SyncProgress) {
@@ -43,6 +55,10 @@ impl Board {
             latest.running.insert((topic, progress.peer), progress);
         } else {
             latest.running.remove(&(topic.clone(), progress.peer));
+            // One that ends late may be of a topic that was left meanwhile.
+            if let (SyncState::Done, Some(complete)) = (&progress.state, latest.complete.get_mut(&topic)) {
+                *complete = Instant::now();
+            }
             latest.finished.insert(topic, progress);
         }
     }

@@ -75,6 +75,12 @@ impl Queue {
         Ok(())
     }
 
+    /// How many questions wait, and how many batches of documents.
+    pub fn waiting(&self) -> (usize, usize) {
+        let waiting = self.lock();
+        (waiting.questions.len(), waiting.documents.len())
+    }
+
     /// Has the threads end when nothing waits any more.
     pub fn end(&self) {
         self.lock().is_ending = true;
