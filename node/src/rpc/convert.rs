@@ -173,8 +173,11 @@ pub(super) fn bulk_response(ordinal: u64, result: Result<Stored, CallError>) -> 
     rpc::BulkPutResponse { ordinal, outcome: outcome.into(), id, reason }
 }
 
-/// Something that happened, or that so many things were missed.
-pub(super) fn watch_message(happening: Result<Happening, BroadcastStreamRecvError>) -> rpc::WatchResponse {
+/// Something that happened, or that so many things were missed; how many is not for everybody.
+pub(super) fn watch_message(
+    happening: Result<Happening, BroadcastStreamRecvError>,
+    is_limited: bool,
+) -> rpc::WatchResponse {
     use rpc::watch_response::Event;
     let event = match happening {
         Ok(Happening::GrainAdded { id, topic, author, retraction, peer }) => {
@@ -190,7 +193,7 @@ pub(super) fn watch_message(happening: Result<Happening, BroadcastStreamRecvErro
         Ok(Happening::PeerLeft { peer }) => Event::PeerLeft(peer.to_string()),
         Ok(Happening::PeerBanned { peer }) => Event::PeerBanned(peer.to_string()),
         Ok(Happening::Sync(progress)) => Event::Sync(sync_message(&progress)),
-        Err(BroadcastStreamRecvError::Lagged(count)) => Event::Missed(count),
+        Err(BroadcastStreamRecvError::Lagged(count)) => Event::Missed(if is_limited { 1 } else { count }),
     };
     rpc::WatchResponse { time_ms: now_ms(), event: Some(event) }
 }
@@ -377,6 +380,7 @@ pub(super) fn report_message(report: Report) -> rpc::StatusResponse {
         memory_bytes: report.memory_bytes,
         model: Some(model_status(report.model)),
         api_addresses: report.api_addresses,
+        api_fingerprint: report.api_fingerprint,
         metrics_address: report.metrics_address,
         topics: report.topics.into_iter().map(topic).collect(),
         max_grains: report.limits.max_notes,
