@@ -185,7 +185,7 @@ async fn reconfigure(node: &mut Node, log: &Log, settings: Result<Settings, Conf
                 }
             }
         }
-        Err(error) => tracing::error!(error = format!("{error:#}"), "the configuration is left as it was"),
+        Err(error) => tracing::error!(error = format!("{error:#}"), "the model is left as it was"),
     }
 }
 
