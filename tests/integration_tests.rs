@@ -13,6 +13,8 @@
 //! | What does each call say to an empty request, and to garbage? | `schema` |
 //! | Is each metric recorded where it happens? | `metrics` |
 //! | Who is let in, and by which door? | `access` |
+//! | What may the holder of a token do, see and change, and for how long? | `access_tokens` |
+//! | Is a node reached from elsewhere by a token and a fingerprint, and does it say what it does? | `access_settings` |
 //! | Do real processes start, stop and die without losing anything? | `processes` |
 //! | Does a part that fails stop the node, and say what it was? | `supervision` |
 //! | What if the disk, the index, the model or the library is not as it should be? | `damage` |
@@ -32,6 +34,8 @@
 #[cfg(test)]
 mod integration {
     mod access;
+    mod access_settings;
+    mod access_tokens;
     mod architecture;
     mod authors;
     mod backup;

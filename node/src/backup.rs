@@ -4,8 +4,8 @@
 //! of `age` if its owner wants that: also where this program is not at hand, `age -d FILE | tar --zstd -x` brings everything back.
 //! It begins with `backup.json`, the [`Plan`] of what follows, and ends with `SHA256SUMS`; without that end it is cut off.
 //!
-//! The indexes are not in it, since they can be made again, and neither is what lets clients in: a machine that a backup comes to makes
-//! its own token.
+//! The indexes are not in it, since they can be made again. The secret behind the author key goes with what lets clients in, the tokens and
+//! the certificate that they know: both are there, and it becomes the same node, or neither, and it becomes another.
 
 pub(crate) mod archive;
 pub(crate) mod restore;
@@ -16,7 +16,14 @@ use std::io;
 use serde::{Deserialize, Serialize};
 use synapsenet_storage::StorageError;
 
-use crate::data_folder::{CONFIG, DATABASE, FOLDERS, IDENTITY, MESH, MODELS, SOURCES};
+use crate::data_folder::{
+    API_CERTIFICATE, API_KEY, CONFIG, DATABASE, FOLDERS, IDENTITY, MESH, MODELS, SOURCES, TOKEN, TOKENS,
+};
+
+/// What each backup holds, where there is such a file, beside the database.
+pub(crate) const ALWAYS: [&str; 4] = [MESH, SOURCES, FOLDERS, CONFIG];
+/// What makes a node the one that it is.
+pub(crate) const SECRETS: [&str; 5] = [IDENTITY, TOKEN, TOKENS, API_CERTIFICATE, API_KEY];
 
 /// The rules by which an archive is laid out; raised by every change that an older program would misread.
 const FORMAT: u32 = 1;
@@ -112,7 +119,9 @@ pub(crate) fn is_name_of_backup(name: &str) -> bool {
         let plain = |c: char| c.is_ascii_alphanumeric() || "._-+".contains(c);
         !part.is_empty() && !part.starts_with('.') && part.chars().all(plain)
     };
-    [DATABASE, MESH, FOLDERS, SOURCES, CONFIG, IDENTITY].contains(&name)
+    name == DATABASE
+        || ALWAYS.contains(&name)
+        || SECRETS.contains(&name)
         || name.strip_prefix(MODELS).and_then(|rest| rest.strip_prefix('/')).is_some_and(|rest| {
             name.len() <= MAX_NAME_BYTES && rest.split('/').count() <= 4 && rest.split('/').all(is_part)
         })
@@ -186,7 +195,8 @@ mod tests {
             "models//a",
             "models/",
             "models",
-            "api.token",
+            "api.sock",
+            "audit.log",
             "index/words",
             "models/a/b/c/d/e",
             "models/a\0",

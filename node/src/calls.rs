@@ -1,7 +1,7 @@
 //! What a client may ask of the node, in plain types, and what it is answered.
 //!
 //! ```text
-//!  door (rpc, http, ...) --begin(right)--> Call --put, get, search, ...--> memory, mesh, models
+//!  door (rpc, http, ...) --begin(caller)--> Call --put, get, search, ...--> memory, mesh, models
 //! ```
 //!
 //! Doors translate their protocol to this and back; this decides: what is allowed, which limits hold, in which order
@@ -25,7 +25,7 @@ pub(crate) mod trial;
 pub(crate) mod verify;
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Instant;
 
 use synapsenet_proto::Identity;
@@ -39,13 +39,14 @@ use crate::memory::events::Events;
 use crate::memory::indexer::Progress;
 use crate::memory::ingest::{Ingest, Limits};
 use crate::memory::library::Library;
-use crate::memory::places::Places;
+use crate::memory::places::Places as FilePlaces;
 use crate::memory::switch::Switch;
 use crate::mesh::Mesh;
 use crate::metrics::Metrics;
 use crate::models::{Hub, Models};
 use crate::sources::Sources;
-use access::Right;
+use access::audit::Audit;
+use access::{Caller, Keys};
 pub(crate) use error::{CallError, Reason};
 // What calls answer with: doors name nothing that lies below this room.
 pub(crate) use crate::memory::events::{Happening, SourceChange, SyncProgress, SyncState};
@@ -65,32 +66,61 @@ pub(crate) struct Parts {
     /// Where models are fetched from.
     pub hub: Hub,
     pub identity: Arc<Identity>,
-    pub places: Arc<Places>,
+    pub places: Arc<FilePlaces>,
     pub library: Library,
     pub sources: Sources,
+    /// The tokens that open.
+    pub keys: Keys,
+    /// Who records what is changed; None when nobody does.
+    pub audit: Option<Audit>,
     pub progress: watch::Receiver<Progress>,
     pub started: Instant,
     pub data_dir: PathBuf,
     /// A place for the one backup that may be made at a time: each takes room on the disk.
     pub backups: Arc<Semaphore>,
     pub api_addresses: Vec<String>,
+    /// SHA-256 of the certificate that the API shows; empty without TLS.
+    pub api_fingerprint: String,
     pub metrics_address: String,
-    pub limits: Limits,
+    pub limits: watch::Receiver<Limits>,
     /// Held by whoever looks at the disk to measure: one at a time, so that a disk that hangs keeps one thread.
     pub looks: Arc<tokio::sync::Mutex<()>>,
+}
+
+/// How many calls are served at the same time. Clones share it.
+#[derive(Debug, Clone)]
+pub(crate) struct Places(Arc<RwLock<(usize, Arc<Semaphore>)>>);
+
+impl Places {
+    fn new(count: usize) -> Self {
+        Self(Arc::new(RwLock::new((count, Arc::new(Semaphore::new(count))))))
+    }
+
+    fn take(&self) -> Option<OwnedSemaphorePermit> {
+        let places = self.0.read().unwrap_or_else(PoisonError::into_inner).1.clone();
+        places.try_acquire_owned().ok()
+    }
+
+    /// So many from now on. Calls that are being served keep the places that they have, beside the new ones.
+    pub fn resize(&self, count: usize) {
+        let mut places = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        if places.0 != count {
+            *places = (count, Arc::new(Semaphore::new(count)));
+        }
+    }
 }
 
 /// Lets calls in. Clones share one limit.
 #[derive(Clone)]
 pub(crate) struct Calls {
     parts: Arc<Parts>,
-    places: Arc<Semaphore>,
+    places: Places,
 }
 
 impl Calls {
     /// Serves at most `max_calls` calls at the same time.
     pub fn new(parts: Parts, max_calls: usize) -> Self {
-        Self { parts: Arc::new(parts), places: Arc::new(Semaphore::new(max_calls)) }
+        Self { parts: Arc::new(parts), places: Places::new(max_calls) }
     }
 
     /// Tells whoever waits when the disk is full, so that nothing can be changed, and when it can again.
@@ -103,14 +133,29 @@ impl Calls {
         &self.parts.memory.metrics
     }
 
-    /// Takes a place among the calls being served, for somebody with this right.
+    /// How many calls are served at the same time.
+    pub fn places(&self) -> &Places {
+        &self.places
+    }
+
+    /// The tokens that open.
+    pub fn keys(&self) -> &Keys {
+        &self.parts.keys
+    }
+
+    /// Who records what is changed.
+    pub fn audit(&self) -> Option<&Audit> {
+        self.parts.audit.as_ref()
+    }
+
+    /// Takes a place among the calls being served, for somebody who may make this call.
     ///
     /// # Errors
     /// [`CallError::TooManyCalls`].
-    pub fn begin(&self, right: Right) -> Result<Call, CallError> {
-        match self.places.clone().try_acquire_owned() {
-            Ok(place) => Ok(Call { parts: self.parts.clone(), right, _place: Arc::new(place) }),
-            Err(_) => {
+    pub fn begin(&self, caller: Caller) -> Result<Call, CallError> {
+        match self.places.take() {
+            Some(place) => Ok(Call { parts: self.parts.clone(), caller, _place: Arc::new(place) }),
+            None => {
                 self.parts.memory.metrics.calls_refused.inc();
                 Err(CallError::TooManyCalls)
             }
@@ -123,7 +168,7 @@ impl Calls {
 #[derive(Clone)]
 pub(crate) struct Call {
     parts: Arc<Parts>,
-    right: Right,
+    caller: Caller,
     _place: Arc<OwnedSemaphorePermit>,
 }
 
@@ -148,6 +193,17 @@ impl Call {
     /// What happens on the node from now on.
     pub fn watch(&self) -> broadcast::Receiver<Happening> {
         self.parts.events.listen()
+    }
+
+    /// What of it the caller is told: one that is limited to topics only what comes into these, and of what was missed only that
+    /// something was.
+    pub fn told<E>(&self, happening: Result<Happening, E>) -> Option<Result<Happening, E>> {
+        let topics = self.topics_of_caller();
+        match &happening {
+            Ok(Happening::GrainAdded { topic, .. }) => topics.has(topic).then_some(happening),
+            Ok(_) if topics.is_limited() => None,
+            _ => Some(happening),
+        }
     }
 
     /// Waits until the node stops.

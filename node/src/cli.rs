@@ -21,6 +21,7 @@ mod forget;
 mod grains;
 mod health;
 mod inputs;
+mod log;
 mod maintenance;
 mod many;
 mod models;
@@ -38,6 +39,7 @@ mod sources;
 mod status;
 mod sync;
 mod time;
+mod token;
 mod topics;
 mod transfer;
 mod watch;
@@ -149,6 +151,9 @@ enum Command {
     /// Show embedding models; use, add, fetch or remove them
     #[command(after_help = EXIT_CODES)]
     Models(models::ModelsArgs),
+    /// Say who else may call this node: make, show and revoke tokens
+    #[command(after_help = EXIT_CODES)]
+    Token(token::TokenArgs),
     /// Show what happens on the node, as it happens
     #[command(after_help = EXIT_CODES)]
     Watch,
@@ -228,7 +233,7 @@ pub fn main() -> ExitCode {
     match ended {
         Ok(exit) => ExitCode::from(exit as u8),
         Err(failure) => {
-            tell_failure(&failure, json);
+            tell_failure(&failure, json || log::is_json());
             ExitCode::from(failure.exit() as u8)
         }
     }
@@ -295,6 +300,7 @@ async fn dispatch(cli: Cli) -> Result<Exit, Failure> {
         Command::Sync(args) => sync::run(args, &mut context).await,
         Command::Net(net::NetCommand::Status) => net::status(&mut context).await,
         Command::Models(args) => models::run(args, &mut context).await,
+        Command::Token(args) => token::run(args, &mut context).await,
         Command::Watch => watch::run(&mut context).await,
         Command::Verify => maintenance::verify(&mut context).await,
         Command::Compact => maintenance::compact(&mut context).await,
@@ -455,6 +461,13 @@ mod tests {
             "health --writes --json",
             "status --api http://127.0.0.1:7717 --api-token-file t",
             "status --api https://node.example:7717 --api-ca ca.pem",
+            "status --api https://node.example:7717 --api-fingerprint \
+             0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef",
+            "token",
+            "token list --json",
+            "token create phone",
+            "token create phone --scope write --topic a --topic b --expires 90d",
+            "token revoke phone",
         ] {
             assert!(parse(line).is_ok(), "{line}: {}", parse(line).unwrap_err());
         }
@@ -486,6 +499,12 @@ mod tests {
             "share",
             "share abcdef12 --source /tmp",
             "status --api 127.0.0.1:7717",
+            "status --api https://node.example:7717 --api-fingerprint 0123",
+            "token create",
+            "token create phone --scope owner",
+            "token create phone --expires soon",
+            "token create phone --expires 0d",
+            "token revoke",
             "run --offline --peer /ip4/192.0.2.1/tcp/7716",
             "search x --wait 5",
             "peers ban ABCDEFGH --seconds 0",

@@ -333,6 +333,9 @@ impl Settings {
         if !matches!(log.format.as_str(), "text" | "json") {
             return Err(self.bad("log.format", "must be \"text\" or \"json\"".into()));
         }
+        if !matches!(api.tls.as_str(), "auto" | "always") {
+            return Err(self.bad("api.tls", "must be \"auto\" or \"always\"".into()));
+        }
         if api.tls_cert.is_empty() != api.tls_key.is_empty() {
             return Err(self.bad("api.tls_cert", "TLS needs both api.tls_cert and api.tls_key".into()));
         }
@@ -340,13 +343,8 @@ impl Settings {
             if listen.is_empty() {
                 continue;
             }
-            let Ok(address) = listen.parse::<std::net::SocketAddr>() else {
+            if listen.parse::<std::net::SocketAddr>().is_err() {
                 return Err(self.bad(key, "must be ADDRESS:PORT, such as 127.0.0.1:7717, or empty".into()));
-            };
-            if !address.ip().is_loopback() && key == "api.listen" && api.tls_cert.is_empty() {
-                let reason =
-                    "beyond loopback the token would travel in the clear: set api.tls_cert and api.tls_key";
-                return Err(self.bad(key, reason.into()));
             }
         }
         Ok(())
@@ -355,6 +353,18 @@ impl Settings {
     fn bad(&self, key: &'static str, reason: String) -> ConfigError {
         let (value, origin) = &self.entries[key];
         ConfigError::BadValue { key, value: value.to_string(), origin: origin.clone(), reason }
+    }
+
+    /// These settings with the values of others, but for the keys that are `live`.
+    #[must_use]
+    pub(crate) fn keeping(mut self, others: &Self, live: impl Fn(&str) -> bool) -> Self {
+        for (key, entry) in &mut self.entries {
+            if let Some(other) = others.entries.get(key).filter(|_| !live(key)) {
+                entry.clone_from(other);
+            }
+        }
+        self.config = self.assemble();
+        self
     }
 
     /// Every effective value with its origin, sorted by key.
@@ -481,7 +491,7 @@ mod tests {
         assert!(refusal(Some("[storage]\nhnsw_m = 1\n"), &[]).contains("from 2 to 128"));
         assert!(refusal(Some("[storage]\nhnsw_m = -1\n"), &[]).contains("not negative"));
         assert!(refusal(Some("[api]\nlisten = \"somewhere\"\n"), &[]).contains("ADDRESS:PORT"));
-        assert!(refusal(Some("[api]\nlisten = \"0.0.0.0:1\"\n"), &[]).contains("api.tls_cert"));
+        assert!(refusal(Some("[api]\ntls = \"off\"\n"), &[]).contains("always"));
         assert!(refusal(Some("[api]\ntls_cert = \"a\"\n"), &[]).contains("both"));
         assert!(refusal(Some("[ai]\nprovider = \"abacus\"\n"), &[]).contains("cpu, cuda"));
         assert!(refusal(Some("[ai]\nhub = \"somewhere\"\n"), &[]).contains("https://"));

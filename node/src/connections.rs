@@ -212,6 +212,11 @@ impl<S> Drop for Seated<S> {
 }
 
 impl<S> Seated<S> {
+    /// The connection itself.
+    pub fn stream(&self) -> &S {
+        &self.stream
+    }
+
     /// Who sits here.
     pub fn guest(&self) -> Guest {
         self.guest.clone()

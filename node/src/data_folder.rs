@@ -14,6 +14,14 @@ pub(crate) const MODELS: &str = "models";
 pub(crate) const IDENTITY: &str = "identity.seed";
 /// What lets a client in over TCP.
 pub(crate) const TOKEN: &str = "api.token";
+/// The hashes of the tokens with names, and what these may.
+pub(crate) const TOKENS: &str = "tokens.json";
+/// The certificate that the node made for its API, and its key, in PEM.
+pub(crate) const API_CERTIFICATE: &str = "api.cert.pem";
+pub(crate) const API_KEY: &str = "api.key.pem";
+/// Who changed what over the API, and the file of it before that one.
+pub(crate) const AUDIT: &str = "audit.log";
+pub(crate) const AUDIT_BEFORE: &str = "audit.log.1";
 /// The unix socket on which clients on this machine come in.
 pub const SOCKET: &str = "api.sock";
 /// Addresses of peers, bans, topics.
@@ -92,7 +100,23 @@ pub(crate) fn is_data_folder(dir: &Path) -> bool {
 
 /// Whether a path is a data folder, or a part of one.
 pub(crate) fn is_part_of_one(path: &Path) -> bool {
-    let names = [DATABASE, INDEX, MODELS, IDENTITY, TOKEN, SOCKET, MESH, FOLDERS, SOURCES, CONFIG];
+    let names = [
+        DATABASE,
+        INDEX,
+        MODELS,
+        IDENTITY,
+        TOKEN,
+        TOKENS,
+        API_CERTIFICATE,
+        API_KEY,
+        AUDIT,
+        AUDIT_BEFORE,
+        SOCKET,
+        MESH,
+        FOLDERS,
+        SOURCES,
+        CONFIG,
+    ];
     let is_named_so = path.file_name().is_some_and(|name| names.iter().any(|known| name == *known));
     is_data_folder(path) || (is_named_so && path.parent().is_some_and(is_data_folder))
 }

@@ -27,8 +27,8 @@ pub(crate) use process::memory_bytes;
 /// Upper bounds of the histograms in seconds: from a cached lookup to a very slow disk.
 const BUCKETS: [f64; 14] =
     [0.000_1, 0.000_3, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];
-/// What the program was built from, where the build said so.
-const COMMIT: Option<&str> = option_env!("GIT_COMMIT");
+/// What the program was built from, as the build script found it.
+const COMMIT: &str = env!("SYNAPSENET_BUILD_COMMIT");
 
 /// A registry, in which a metric is named in one line.
 struct Names<'a>(&'a mut Registry);
@@ -123,11 +123,10 @@ impl Metrics {
         metrics.begin();
         registry.register_collector(Box::new(process::Process::new()));
         let names = &mut Names(registry.sub_registry_with_prefix("syn"));
-        let commit = COMMIT.map(|commit| ("commit", commit));
-        let labels: Vec<_> = [("version", env!("CARGO_PKG_VERSION"))].into_iter().chain(commit).collect();
+        let labels = vec![("version", env!("CARGO_PKG_VERSION")), ("commit", COMMIT)];
         names.0.register(
             "build",
-            "The program: its version, and the commit where the build named one",
+            "The program: its version, and the commit that it was built from, where that is known",
             Info::new(labels),
         );
         names.seconds("embedding", "Time of one run of the model", &metrics.embedding);

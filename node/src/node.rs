@@ -18,13 +18,15 @@ use std::time::{Duration, Instant};
 
 use anyhow::anyhow;
 use synapsenet_net::Layer;
-use tokio::sync::{Notify, Semaphore, mpsc};
+use tokio::sync::{Notify, Semaphore, mpsc, watch};
 use tokio::time::timeout_at;
 use tokio_util::sync::CancellationToken;
 
 use crate::blocking::blocking;
-use crate::calls::{Calls, Parts};
-use crate::config::{Entry, Origin, Settings};
+use crate::calls::access::Keys;
+use crate::calls::access::audit::Audit;
+use crate::calls::{Calls, Parts, Places};
+use crate::config::{Config, Origin, Settings};
 use crate::http::MetricsServer;
 use crate::memory::announcer::{Announcer, MAX_OUTBOX};
 use crate::memory::events::Events;
@@ -32,7 +34,7 @@ use crate::memory::indexer::{self, Indexer};
 use crate::memory::ingest::{self, Ingest, Limits};
 use crate::memory::library::Library;
 use crate::memory::opening::{Opened, open};
-use crate::memory::places::Places;
+use crate::memory::places::Places as FilePlaces;
 use crate::memory::spaces::Space;
 use crate::memory::switch::{Switch, SwitchError};
 use crate::mesh::{self, Listening, Mesh};
@@ -52,6 +54,7 @@ const MAX_STOP_SERVING: Duration = Duration::from_secs(15);
 /// A running node. Dropping it without [`Node::stop`] loses no acknowledged grain, but the next start is slower.
 pub struct Node {
     api_addresses: Vec<String>,
+    api_fingerprint: String,
     metrics_address: Option<SocketAddr>,
     author: String,
     mesh: Option<Mesh>,
@@ -61,6 +64,9 @@ pub struct Node {
     ingest_thread: JoinHandle<()>,
     models: ModelsEnd,
     switch: Switch,
+    keys: Keys,
+    places: Places,
+    limits: watch::Sender<Limits>,
     settings: Settings,
     failures: mpsc::Receiver<anyhow::Error>,
 }
@@ -101,6 +107,7 @@ impl Node {
         let (memory, identity) = (Arc::new(memory), Arc::new(identity));
 
         // Whatever can be refused comes before the first thread, so that a failed start leaves nothing running.
+        let keys = Keys::load(data_dir, !config.api.listen.is_empty())?;
         let server = RpcServer::bind(data_dir, &config.api).await?;
         let metrics_server = match config.metrics.listen.as_str() {
             "" => None,
@@ -114,7 +121,7 @@ impl Node {
             false => None,
         };
         let remembered = sources::List::load(data_dir)?;
-        let api_addresses = server.addresses();
+        let (api_addresses, api_fingerprint) = (server.addresses(), server.fingerprint().to_owned());
         let metrics_address = metrics_server.as_ref().map(MetricsServer::address);
 
         let (mut serving, mut indexing) = (Tasks::new(alarm.clone()), Tasks::new(alarm.clone()));
@@ -148,10 +155,12 @@ impl Node {
                 Mesh::new(listening, parts)
             })
             .unzip();
-        let places = Arc::new(Places::open(data_dir, &identity));
+        let places = Arc::new(FilePlaces::open(data_dir, &identity));
         let library =
             Library::new(memory.clone(), ingest.clone(), models.clone(), identity.clone(), places.clone());
         let sources = Sources::new(remembered, data_dir, library.clone(), events.clone(), serving.stopping());
+        let (limits, told_limits) = watch::channel(Limits::of(&config));
+        let (audit, audit_log) = config.api.audit.then(|| Audit::new(data_dir)).unzip();
         let parts = Parts {
             mesh: mesh.clone(),
             memory: memory.clone(),
@@ -164,17 +173,21 @@ impl Node {
             places,
             library,
             sources: sources.clone(),
+            keys: keys.clone(),
+            audit,
             identity: identity.clone(),
             progress,
             started,
             data_dir: data_dir.to_owned(),
             backups: Arc::new(Semaphore::new(1)),
             api_addresses: api_addresses.clone(),
+            api_fingerprint: api_fingerprint.clone(),
             metrics_address: metrics_address.map(|address| address.to_string()).unwrap_or_default(),
-            limits: Limits::of(&config),
+            limits: told_limits,
             looks: Arc::default(),
         };
         let calls = Calls::new(parts, config.api.max_calls);
+        let call_places = calls.places().clone();
 
         serving.run("the API", server.run(Api::new(calls.clone()), serving.stopping()));
         if let Some(server) = metrics_server {
@@ -193,10 +206,25 @@ impl Node {
             sources.run().await;
             Ok(())
         });
+        let stop = serving.stopping();
+        let uses = keys.clone();
+        serving.run("the tokens", async {
+            uses.keep_uses(stop).await;
+            Ok(())
+        });
         serving.run("the model", warm(models.clone(), memory.current(), serving.stopping()));
+        if let Some(log) = audit_log {
+            // It ends after the API, so that the last calls are in it.
+            let stop = indexing.stopping();
+            indexing.run("the audit log", async {
+                log.run(stop).await;
+                Ok(())
+            });
+        }
         indexing.run("the indexer", async { Ok(indexer.run().await?) });
         Ok(Self {
             api_addresses,
+            api_fingerprint,
             metrics_address,
             author: identity.author().to_string(),
             mesh,
@@ -206,6 +234,9 @@ impl Node {
             ingest_thread,
             models: ModelsEnd(models),
             switch,
+            keys,
+            places: call_places,
+            limits,
             settings,
             failures,
         })
@@ -215,6 +246,12 @@ impl Node {
     #[must_use]
     pub fn api_addresses(&self) -> &[String] {
         &self.api_addresses
+    }
+
+    /// SHA-256 of the certificate that the API shows over TCP, in hexadecimal digits; none without TLS.
+    #[must_use]
+    pub fn api_fingerprint(&self) -> Option<&str> {
+        Some(self.api_fingerprint.as_str()).filter(|fingerprint| !fingerprint.is_empty())
     }
 
     /// Where the metrics page is, if there is one.
@@ -242,20 +279,45 @@ impl Node {
         addresses.iter().map(ToString::to_string).collect()
     }
 
-    /// Takes over from a configuration that was read anew what can be changed while the node runs: the model, which is
-    /// loaded before it takes its place. Answers the keys that differ and have to wait for the next start.
+    /// Reads the files of the tokens anew. Answers how many open that did not, and how many do no more; what was begun with one of
+    /// these is ended.
+    ///
+    /// # Errors
+    /// When one cannot be used; then all is as before.
+    pub async fn reload_tokens(&self) -> anyhow::Result<(usize, usize)> {
+        let keys = self.keys.clone();
+        blocking(move || keys.reload()).await
+    }
+
+    /// Takes over from a configuration that was read anew what can be changed while the node runs: the model, which is loaded before
+    /// it takes its place, what strangers may bring, and how many calls are served at the same time. The level of the log is for who
+    /// writes it.
     ///
     /// # Errors
     /// When the model cannot be used; then everything is as before.
-    pub async fn reload(&mut self, settings: Settings) -> anyhow::Result<Vec<String>> {
+    pub async fn reload(&mut self, settings: Settings) -> anyhow::Result<Reloaded> {
         let name = settings.config.ai.model.clone();
         self.switch.reconfigure(&name).await.map_err(|error: SwitchError| anyhow!("{error:#}"))?;
-        let before = self.settings.entries();
-        let differs = |(now, before): (&Entry, &Entry)| {
-            (now.value != before.value && now.key != "ai.model").then(|| now.key.clone())
-        };
-        let waiting = settings.entries().iter().zip(&before).filter_map(differs).collect();
-        Ok(waiting)
+        let limits =
+            Limits::of(&Config { storage: self.settings.config.storage.clone(), ..settings.config.clone() });
+        self.ingest.limit(limits).await;
+        self.limits.send_replace(limits);
+        self.places.resize(settings.config.api.max_calls);
+        let mut reloaded = Reloaded::default();
+        for (now, before) in settings.entries().iter().zip(self.settings.entries()) {
+            if now.value == before.value {
+                continue;
+            }
+            if is_live(&now.key) {
+                let (key, before, now) = (now.key.clone(), before.value.to_string(), now.value.to_string());
+                reloaded.changed.push(Changed { key, before, now });
+            } else {
+                reloaded.waiting.push(now.key.clone());
+            }
+        }
+        // What waits is held against what the node started with, however often it is read.
+        self.settings = settings.keeping(&self.settings, is_live);
+        Ok(reloaded)
     }
 
     /// Waits until a part ends that nobody asked to end. Then [`Node::stop`] is all that is left to do.
@@ -296,6 +358,31 @@ impl Node {
     }
 }
 
+/// What became of a configuration that was read anew.
+#[derive(Debug, Clone, Default)]
+pub struct Reloaded {
+    /// Settings that were changed and hold from now on.
+    pub changed: Vec<Changed>,
+    /// The keys of those that were changed and hold from the next start on.
+    pub waiting: Vec<String>,
+}
+
+/// A setting that was changed.
+#[derive(Debug, Clone)]
+pub struct Changed {
+    /// Section and key.
+    pub key: String,
+    /// The value before.
+    pub before: String,
+    /// The value that holds now.
+    pub now: String,
+}
+
+/// Whether a setting can be changed while the node runs.
+fn is_live(key: &str) -> bool {
+    key.starts_with("admission.") || ["ai.model", "api.max_calls", "log.level"].contains(&key)
+}
+
 /// One error for everything that went wrong.
 fn summed_up(failures: Vec<anyhow::Error>, stuck: &[&str]) -> anyhow::Result<()> {
     let mut all: Vec<String> = failures.iter().map(|failure| format!("{failure:#}")).collect();
@@ -320,7 +407,6 @@ async fn warm(models: Models, space: Arc<Space>, stop: CancellationToken) -> any
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Config;
 
     /// A node that nobody else meets, and its folder.
     async fn node() -> (Node, tempfile::TempDir) {

@@ -1,9 +1,11 @@
 //! The gRPC door: translates between the messages of the schema and the calls of the node, and nothing else.
 
+mod access;
 mod authority;
 mod convert;
 mod counted;
 mod entrance;
+mod guard;
 mod large;
 pub(crate) mod listen;
 mod mesh;
@@ -11,6 +13,7 @@ mod methods;
 mod models;
 mod sources;
 mod status;
+mod tls;
 
 use std::pin::Pin;
 
@@ -22,7 +25,7 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::{BroadcastStream, ReceiverStream};
 use tonic::{Request, Response, Status, Streaming};
 
-use crate::calls::access::Right;
+use crate::calls::access::Caller;
 use crate::calls::authors::{AuthorQuery, Forget};
 use crate::calls::backup::Extent;
 use crate::calls::grains::{Besides, Indexing, MAX_PUTS_IN_FLIGHT, Stored};
@@ -55,10 +58,10 @@ impl Api {
         &self.calls
     }
 
-    /// Begins the call of a request, with the right that the listener gave it.
+    /// Begins the call of a request, with the caller that the listener found.
     fn begin<T>(&self, request: &Request<T>) -> Result<Call, Status> {
-        let right = request.extensions().get::<Right>().copied().ok_or(CallError::NoToken);
-        right.and_then(|right| self.calls.begin(right)).map_err(status_of)
+        let caller = request.extensions().get::<Caller>().cloned().ok_or(CallError::NoToken);
+        caller.and_then(|caller| self.calls.begin(caller)).map_err(status_of)
     }
 }
 
@@ -209,9 +212,10 @@ impl NodeService for Api {
     async fn watch(&self, request: Request<rpc::WatchRequest>) -> Reply<Self::WatchStream> {
         let call = self.begin(&request)?;
         let happenings = BroadcastStream::new(call.watch()).take_until(call.stopping());
-        let messages = happenings.map(move |happening| {
-            let _held_until_the_stream_ends = &call;
-            Ok(convert::watch_message(happening))
+        let is_limited = call.topics_of_caller().is_limited();
+        let messages = happenings.filter_map(move |happening| {
+            let told = call.told(happening);
+            async move { told.map(|happening| Ok(convert::watch_message(happening, is_limited))) }
         });
         Ok(Response::new(Box::pin(messages)))
     }

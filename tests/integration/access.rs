@@ -195,13 +195,21 @@ async fn an_identity_that_others_can_read_is_refused() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn beyond_loopback_a_node_does_not_listen_without_tls() {
-    let dir = folder();
-    for address in ["0.0.0.0:0", "[::]:0", "192.0.2.1:7717"] {
-        let ran = synapsenet(dir.path(), &["run", "--api-listen", address]).await.ended_with(2);
-        ran.assert_told("in the clear", "config show");
-        assert!(ran.err.contains("api.tls_cert"), "{}", ran.err);
+    let mut anywhere = config();
+    anywhere.api.listen = "0.0.0.0:0".into();
+    let node = TestNode::fresh_with(anywhere).await;
+    let address = tcp_address(&node);
+    assert!(address.starts_with("https://0.0.0.0:"), "{address}");
+    let plain = address.replace("https://0.0.0.0", "http://127.0.0.1");
+    let token = std::fs::read_to_string(node.dir().join("api.token")).unwrap();
+    if let Ok(channel) = within("an answer", Endpoint::from_shared(plain).unwrap().connect()).await {
+        assert!(status_with(channel, Some(&format!("Bearer {token}"))).await.is_err());
     }
-    assert!(!dir.path().join("grains.redb").exists(), "it was refused before anything was made");
+    let fingerprint = node.node.api_fingerprint().unwrap();
+    let address = address.replace("0.0.0.0", "127.0.0.1");
+    let pinned = ["id", "--json", "--api", &address, "--api-fingerprint", fingerprint];
+    let ran = synapsenet(node.dir(), &pinned).await.ended_with(0);
+    assert_eq!(ran.record()["api_fingerprint"], fingerprint);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -453,7 +453,7 @@ async fn a_node_tells_who_and_how_it_is() {
     node.put("One.").await;
     node.wait_indexed().await;
     assert!(on(&node, &["id"]).await.ended_with(0).out.contains(node.node.author()));
-    let id = json!({"author": node.node.author(), "peer_id": null, "addresses": []});
+    let id = json!({"author": node.node.author(), "peer_id": null, "addresses": [], "api_fingerprint": null});
     assert_eq!(on(&node, &["id", "--json"]).await.record(), id);
     let status = on(&node, &["status", "--json"]).await.ended_with(0).record();
     for (field, value) in [

@@ -67,7 +67,7 @@ async fn a_configuration_that_is_read_anew_changes_the_model() {
     assert_eq!(node.status().await.model.unwrap().name, SINES);
     let (status, log) = node.stop().await;
     assert!(status.success(), "{log}");
-    assert!(log.contains("ai.cache_entries") && log.contains("wait for the next start"), "{log}");
+    assert!(log.contains("ai.cache_entries") && log.contains("need a restart"), "{log}");
     std::fs::write(&file, "").unwrap();
     // The choice outlives the configuration that made it.
     let node = TestProcess::start(&data).await;

@@ -5,6 +5,7 @@ use prost::bytes::{Buf, BufMut};
 use synapsenet_proto::rpc;
 use tonic::client::Grpc;
 use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
+use tonic::transport::Channel;
 use tonic::{Code, Request, Status};
 
 use super::harness::{Client, TestNode, mesh_config, within};
@@ -50,12 +51,25 @@ impl Decoder for Raw {
 /// Calls a method, named as SERVICE/METHOD, with one message of these bytes; gives how many messages came back. Of a
 /// stream that does not end, the first one is waited for.
 async fn call_raw(client: &Client, method: &str, message: &[u8]) -> Result<usize, Status> {
-    let mut grpc = Grpc::new(client.channel.clone());
+    call_raw_by(client.channel.clone(), &[], method, message).await
+}
+
+/// As [`call_raw`], with these authorizations.
+pub(crate) async fn call_raw_by(
+    channel: Channel,
+    authorizations: &[&str],
+    method: &str,
+    message: &[u8],
+) -> Result<usize, Status> {
+    let mut grpc = Grpc::new(channel);
     grpc.ready().await.unwrap();
     let path = format!("/synapsenet.v1.{method}").parse().unwrap();
-    let requests = tokio_stream::iter([message.to_vec()]);
+    let mut request = Request::new(tokio_stream::iter([message.to_vec()]));
+    for authorization in authorizations {
+        request.metadata_mut().append("authorization", authorization.parse().unwrap());
+    }
     within(method, async {
-        let mut answers = grpc.streaming(Request::new(requests), path, Raw).await?.into_inner();
+        let mut answers = grpc.streaming(request, path, Raw).await?.into_inner();
         let mut count = 0;
         while answers.message().await?.is_some() {
             count += 1;
@@ -69,10 +83,10 @@ async fn call_raw(client: &Client, method: &str, message: &[u8]) -> Result<usize
 }
 
 /// The call whose answers end with the node.
-const WATCH: &str = "NodeService/Watch";
+pub(crate) const WATCH: &str = "NodeService/Watch";
 
 /// The methods that the schema has, as SERVICE/METHOD.
-fn methods() -> Vec<String> {
+pub(crate) fn methods() -> Vec<String> {
     let descriptors = prost_types::FileDescriptorSet::decode(rpc::FILE_DESCRIPTOR_SET).unwrap();
     let services = descriptors.file.into_iter().flat_map(|file| file.service);
     let named = services.flat_map(|service| {
@@ -114,11 +128,14 @@ async fn each_call_of_the_schema_takes_an_empty_request_or_says_what_it_lacks() 
         "SourceService/ListSources" => None,
         "SourceService/AddSource" | "SourceService/SyncSource" => Some("no folder is named"),
         "SourceService/PauseSource" | "SourceService/RemoveSource" => Some("no folder is named"),
+        "AccessService/CreateToken" => Some("what the token is for"),
+        "AccessService/ListTokens" => None,
+        "AccessService/RevokeToken" => Some("a token's name"),
         unknown => panic!("{unknown} is new in the schema: add it here and test what it does"),
     };
     let node = TestNode::fresh_with(mesh_config(&[])).await;
     let methods = methods();
-    assert_eq!(methods.len(), 44);
+    assert_eq!(methods.len(), 48);
     for method in methods {
         let answer = async {
             let call = call_raw(&node, &method, b"");

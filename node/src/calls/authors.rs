@@ -129,6 +129,7 @@ impl Call {
     /// [`CallError`].
     pub async fn set_author_rule(&self, author: &str, rule: Option<AuthorRule>) -> Result<u64, CallError> {
         let author = read_author(author)?;
+        self.note_about(&author.to_string());
         if author == self.parts.identity.author() {
             return Err(invalid("that is this node's own author"));
         }
@@ -158,6 +159,7 @@ impl Call {
     ) -> Result<(), CallError> {
         self.mesh()?;
         let (topic, policy) = (Topic::new(topic)?, policy()?);
+        self.note_topic(topic.as_str());
         if matches!(&policy, TopicPolicy::Listed(authors) if authors.len() > MAX_LISTED) {
             return Err(invalid(format!("a topic lists at most {MAX_LISTED} authors")));
         }
@@ -172,6 +174,7 @@ impl Call {
     pub async fn forget(&self, forget: Forget) -> Result<u64, CallError> {
         let Forget { ids, filter, whole_source, dry_run, block } = forget;
         let filter = self.by_signed_source(filter);
+        filter.topic.iter().for_each(|topic| self.note_topic(topic.as_str()));
         if ids.is_empty() == filter.is_empty() {
             return Err(invalid("say which grains: their ids, or an author, a topic or a source"));
         }
@@ -209,9 +212,12 @@ impl Call {
     }
 
     async fn slots_of(&self, ids: Vec<String>) -> Result<Vec<Slot>, CallError> {
+        let topics = self.topics_of_caller().clone();
         self.read(move |_, view| {
-            let mut slots: Vec<Slot> =
-                ids.iter().map(|id| Ok(find_record(view, id)?.slot)).collect::<Result<_, CallError>>()?;
+            let mut slots: Vec<Slot> = ids
+                .iter()
+                .map(|id| Ok(find_record(view, id, &topics)?.slot))
+                .collect::<Result<_, CallError>>()?;
             slots.sort_unstable();
             slots.dedup();
             Ok(slots)
@@ -242,6 +248,7 @@ impl Call {
             let forget = Change::Forget { slots: slots.to_vec(), remember };
             for outcome in self.parts.ingest.apply(vec![forget]).await? {
                 if let Outcome::Dropped { count: dropped } = outcome {
+                    self.note_grains(dropped);
                     count += dropped;
                 }
             }

@@ -8,11 +8,10 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, anyhow};
 use tokio::sync::mpsc;
 
-use crate::backup::{MAX_FILES, is_name_of_backup};
+use crate::backup::{ALWAYS, MAX_FILES, SECRETS, is_name_of_backup};
 pub(crate) use crate::backup::{Plan, PlannedFile};
-use crate::calls::access::Right;
 use crate::calls::{Call, CallError, now_ms};
-use crate::data_folder::{CONFIG, DATABASE, FOLDERS, IDENTITY, MESH, MODELS, SOURCES};
+use crate::data_folder::{DATABASE, MODELS};
 use crate::memory::Memory;
 
 /// Bytes of a file in one piece.
@@ -25,7 +24,7 @@ const MAX_DEPTH: usize = 4;
 /// What a backup is to hold.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Extent {
-    /// The secret behind the author key.
+    /// What makes the node the one that it is: the secret behind the author key, and what lets clients in.
     pub with_identity: bool,
     /// The models that were added.
     pub with_models: bool,
@@ -58,11 +57,8 @@ impl Call {
     /// Makes a backup, piece by piece, as fast as they are taken. Who stops taking them ends it.
     ///
     /// # Errors
-    /// [`CallError::BackupNotHere`] and [`CallError::BackupRuns`].
+    /// [`CallError::BackupRuns`].
     pub fn backup(&self, extent: Extent) -> Result<mpsc::Receiver<Result<Piece, CallError>>, CallError> {
-        if self.right != Right::Full {
-            return Err(CallError::BackupNotHere);
-        }
         let place = self.parts.backups.clone().try_acquire_owned().map_err(|_| CallError::BackupRuns)?;
         let (told, pieces) = mpsc::channel(QUEUE);
         let call = self.clone();
@@ -81,9 +77,8 @@ impl Call {
         let (dir, stopping) = (&parts.data_dir, &parts.stopping);
         let Some((database, notes, retractions)) = copy(&parts.memory, dir, told)? else { return Ok(()) };
         let mut files = vec![Opened::of(DATABASE, database)?];
-        let mut names = vec![MESH, SOURCES, FOLDERS, CONFIG];
-        names.extend(extent.with_identity.then_some(IDENTITY));
-        for name in names {
+        let secrets = if extent.with_identity { &SECRETS[..] } else { &[] };
+        for name in ALWAYS.iter().chain(secrets) {
             files.extend(Opened::at(dir, name)?);
         }
         if extent.with_models {

@@ -5,6 +5,7 @@ use synapsenet_net::{DialError, NetError};
 use synapsenet_proto::Refusal;
 use synapsenet_storage::StorageError;
 
+use crate::calls::access::Scope;
 use crate::filter::FilterError;
 use crate::memory::document::DocumentError;
 use crate::memory::ingest::IngestError;
@@ -24,19 +25,45 @@ pub(crate) enum CallError {
     /// As many calls are being served as may be.
     #[error("as many calls as api.max_calls allows are being served: try again in a moment")]
     TooManyCalls,
-    /// Nobody said who is asking, or said it wrong.
-    #[error("send the token from api.token in the node's data folder as `authorization: Bearer TOKEN`")]
+    /// Nobody said who is asking.
+    #[error(
+        "send the token from api.token in the node's data folder, or one with a name, as `authorization: Bearer TOKEN`"
+    )]
     NoToken,
+    /// No token is like the one that was sent.
+    #[error(
+        "no token of this node is like that: send the one from api.token in its data folder, or one with a name"
+    )]
+    UnknownToken,
+    /// The time of the token is over.
+    #[error("the token has expired")]
+    TokenExpired,
+    /// The owner took the token back.
+    #[error("the token was revoked")]
+    TokenRevoked,
+    /// The token does not allow it.
+    #[error("the token has the scope {has}, and this needs {needed}")]
+    ScopeNeeded {
+        /// What it has.
+        has: Scope,
+        /// What it would need.
+        needed: Scope,
+    },
+    /// The token is limited to topics.
+    #[error("{0}")]
+    TopicForbidden(String),
+    /// No token has the name.
+    #[error("no token that opens has the name {0}")]
+    NoSuchToken(String),
+    /// There are as many tokens as may be.
+    #[error("there are {0} tokens, and no more may be")]
+    TooManyTokens(usize),
     /// It was asked from elsewhere, with a token.
     #[error(
-        "the node reads folders of its machine only for those who are on it: ask over the unix socket in its data folder"
+        "the node reads folders of its machine, and makes tokens and backups, only for those who are on it: ask over the unix \
+         socket in its data folder"
     )]
     NotHere,
-    /// A backup was asked for from elsewhere, with a token.
-    #[error(
-        "a backup holds all that the node knows: ask for it on its machine, over the unix socket in its data folder"
-    )]
-    BackupNotHere,
     /// A backup is being made.
     #[error("another backup is being made: try again when it is done")]
     BackupRuns,
@@ -104,6 +131,13 @@ pub(crate) enum Reason {
     TooManyRules,
     SourceNotFound,
     SocketNeeded,
+    TokenUnknown,
+    TokenExpired,
+    TokenRevoked,
+    ScopeNeeded,
+    TopicForbidden,
+    TokenNotFound,
+    TooManyTokens,
     NodeFull,
     DiskFull,
     NoMesh,
@@ -129,7 +163,7 @@ pub(crate) enum Reason {
 impl Reason {
     /// Each of them.
     #[cfg(test)]
-    pub const ALL: [Self; 31] = [
+    pub const ALL: [Self; 38] = [
         Self::InvalidRequest,
         Self::TokenNeeded,
         Self::TooManyCalls,
@@ -145,6 +179,13 @@ impl Reason {
         Self::PeerNotFound,
         Self::SourceNotFound,
         Self::SocketNeeded,
+        Self::TokenUnknown,
+        Self::TokenExpired,
+        Self::TokenRevoked,
+        Self::ScopeNeeded,
+        Self::TopicForbidden,
+        Self::TokenNotFound,
+        Self::TooManyTokens,
         Self::PeerForbidden,
         Self::PeerUnreachable,
         Self::TooManyPeers,
@@ -181,6 +222,25 @@ impl Reason {
             Self::TokenNeeded => {
                 ("TOKEN_NEEDED", "name the file with this node's token: --api-token-file DIR/api.token")
             }
+            Self::TokenUnknown => (
+                "TOKEN_UNKNOWN",
+                "name the file with a token of this node (--api-token-file); its owner makes one with `synapsenet token create`",
+            ),
+            Self::TokenExpired => {
+                ("TOKEN_EXPIRED", "ask the node's owner for another: `synapsenet token create NAME`")
+            }
+            Self::TokenRevoked => {
+                ("TOKEN_REVOKED", "ask the node's owner for another: `synapsenet token create NAME`")
+            }
+            Self::ScopeNeeded => (
+                "SCOPE_NEEDED",
+                "ask the node's owner for a token with that scope: `synapsenet token create NAME --scope SCOPE`",
+            ),
+            Self::TopicForbidden => {
+                ("TOPIC_FORBIDDEN", "name a topic of the token with --topic, or use one without limits")
+            }
+            Self::TokenNotFound => ("TOKEN_NOT_FOUND", "`synapsenet token list` shows those that there are"),
+            Self::TooManyTokens => ("TOO_MANY_TOKENS", "revoke one: `synapsenet token revoke NAME`"),
             Self::TooManyCalls => {
                 ("TOO_MANY_CALLS", "try again in a moment; `synapsenet status` shows what the node is doing")
             }
@@ -277,8 +337,15 @@ impl CallError {
             Self::NoMesh => Reason::NoMesh,
             Self::NoPeer(_) => Reason::PeerNotFound,
             Self::NoSource(_) => Reason::SourceNotFound,
-            Self::NotHere | Self::BackupNotHere => Reason::SocketNeeded,
+            Self::NotHere => Reason::SocketNeeded,
             Self::BackupRuns => Reason::TooManyCalls,
+            Self::UnknownToken => Reason::TokenUnknown,
+            Self::TokenExpired => Reason::TokenExpired,
+            Self::TokenRevoked => Reason::TokenRevoked,
+            Self::ScopeNeeded { .. } => Reason::ScopeNeeded,
+            Self::TopicForbidden(_) => Reason::TopicForbidden,
+            Self::NoSuchToken(_) => Reason::TokenNotFound,
+            Self::TooManyTokens(_) => Reason::TooManyTokens,
             Self::NotJoined(_) => Reason::TopicNotJoined,
             Self::Dial(error) => match error {
                 DialError::BadAddress(_) | DialError::Myself => Reason::InvalidRequest,

@@ -73,9 +73,10 @@ impl Parts {
         for (kind, count) in [("question", questions), ("document", documents)] {
             levels.embed_queue.get_or_create(&KindLabels { kind }).set(count as i64);
         }
-        levels.capacity.set(self.limits.max_notes as i64);
-        levels.stranger_capacity.set(self.limits.max_strangers as i64);
-        levels.quota.set(self.limits.quota_bytes as i64);
+        let limits = *self.limits.borrow();
+        levels.capacity.set(limits.max_notes as i64);
+        levels.stranger_capacity.set(limits.max_strangers as i64);
+        levels.quota.set(limits.quota_bytes as i64);
         levels.read_only.set(i64::from(self.ingest.is_disk_full()));
         levels.ready.set(i64::from(self.readiness().is_ready));
         self.measure_sources();
@@ -117,7 +118,7 @@ impl Parts {
     }
 
     fn measure_disk(&self) -> bool {
-        let Ok(disk) = statvfs(self.data_dir.as_str()) else { return false };
+        let Ok(disk) = statvfs(&self.data_dir) else { return false };
         let levels = &self.memory.metrics.levels;
         levels.disk_free.set(disk.f_bavail.saturating_mul(disk.f_frsize) as i64);
         levels.disk_size.set(disk.f_blocks.saturating_mul(disk.f_frsize) as i64);

@@ -6,6 +6,7 @@ use synapsenet_storage::{Filter, ListQuery, Page, Record, View};
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::blocking::blocking;
+use crate::calls::access::Topics;
 use crate::calls::error::invalid;
 pub(crate) use crate::calls::links::{GrainLinks, Linked};
 use crate::calls::{Call, CallError};
@@ -83,6 +84,7 @@ impl Call {
     /// [`CallError`]; then it is not stored.
     pub async fn put(&self, draft: Draft, share: bool) -> Result<Stored, CallError> {
         let mut draft = composed_draft(draft);
+        self.check_caller(&draft.topic)?;
         if let Some(source) = &mut draft.source {
             source.uri = self.sign_source(&source.uri).await;
         }
@@ -111,6 +113,7 @@ impl Call {
 
     async fn put_grain(&self, grain: Result<Grain, CallError>, share: bool) -> Result<Stored, CallError> {
         let grain = self.counted(grain)?;
+        self.check_sealed(&grain)?;
         self.check_path(&grain, share)?;
         let (id, topic) = (grain.id(), grain.topic().clone());
         self.check_topic(&topic, share)?;
@@ -118,6 +121,7 @@ impl Call {
             Put::Added => Stored { id, is_new: true, shared: share },
             Put::Duplicate { id, shared } => Stored { id, is_new: false, shared },
         };
+        self.note_grain(&stored.id, &topic);
         self.take_part(topic, share).await?;
         Ok(stored)
     }
@@ -129,8 +133,11 @@ impl Call {
     pub async fn add_document(&self, mut document: Document) -> Result<Added, CallError> {
         document.draft = composed_draft(document.draft);
         let (topic, share) = (document.draft.topic.clone(), document.share);
+        self.check_caller(&topic)?;
+        document.in_topic_only = self.topics_of_caller().is_limited();
         self.check_topic(&topic, share)?;
         let added = self.parts.library.add(document).await?;
+        added.ids.iter().for_each(|id| self.note_grain(id, &topic));
         self.take_part(topic, share).await?;
         Ok(added)
     }
@@ -162,6 +169,7 @@ impl Call {
             Shared::Already => false,
             Shared::NotFound => return Err(CallError::NoGrain(id.to_string())),
         };
+        self.note_grain(&id, &topic);
         self.take_part(topic, true).await?;
         Ok(is_new)
     }
@@ -229,10 +237,13 @@ impl Call {
 
     /// Withdraws a stored note of this node's own author. Answers the id of the retraction.
     pub(super) async fn retract_record(&self, record: &Record) -> Result<GrainId, CallError> {
-        Ok(document::retract(&self.parts.ingest, &self.parts.identity, record).await?)
+        let retraction = document::retract(&self.parts.ingest, &self.parts.identity, record).await?;
+        self.note_grain(&record.grain.id(), record.grain.topic());
+        Ok(retraction)
     }
 
-    /// One grain by its id or a beginning of it, with its score where it has a vector.
+    /// One grain by its id or a beginning of it, with its score where it has a vector, and what stands
+    /// around it. Who is limited to topics is told no score: it tells whether something like it is known anywhere.
     ///
     /// # Errors
     /// [`CallError`].
@@ -241,10 +252,14 @@ impl Call {
         if context > MAX_CONTEXT {
             return Err(invalid(format!("context is {context}; at most {MAX_CONTEXT} are allowed")));
         }
+        let topics = self.topics_of_caller().clone();
         let got = self.read(move |memory, view| {
-            let record = find_record(view, &id)?;
-            let emergence = emergence::score(memory, view, &record)?;
-            let (before, after) = neighbours(view, &record, context)?;
+            let record = find_record(view, &id, &topics)?;
+            let emergence = match topics.is_limited() {
+                true => None,
+                false => emergence::score(memory, view, &record)?,
+            };
+            let (before, after) = neighbours(view, &record, context, &topics)?;
             Ok(Got { record, emergence, before, after, links: GrainLinks::default() })
         });
         let mut got = got.await?;
@@ -255,7 +270,8 @@ impl Call {
     }
 
     async fn record(&self, id: String) -> Result<Record, CallError> {
-        self.read(move |_, view| find_record(view, &id)).await
+        let topics = self.topics_of_caller().clone();
+        self.read(move |_, view| find_record(view, &id, &topics)).await
     }
 
     /// A page of grains, newest first. A limit of 0 is [`DEFAULT_PAGE`]. It has fewer when they are large, and counts them
@@ -270,7 +286,7 @@ impl Call {
             size => return Err(invalid(format!("page_size is {size}; at most {MAX_PAGE} are allowed"))),
         };
         let max_bytes = Some(if with_signed { MAX_PAGE_BYTES / 2 } else { MAX_PAGE_BYTES });
-        let filter = self.by_signed_source(query.filter);
+        let filter = self.topics_of_caller().narrow(self.by_signed_source(query.filter))?;
         self.read(move |_, view| Ok(view.list(&ListQuery { filter, limit, max_bytes, ..query })?)).await
     }
 
@@ -279,7 +295,7 @@ impl Call {
     /// # Errors
     /// When the store cannot be read.
     pub async fn count(&self, filter: Filter, with_retractions: bool) -> Result<u64, CallError> {
-        let filter = self.by_signed_source(filter);
+        let filter = self.topics_of_caller().narrow(self.by_signed_source(filter))?;
         self.read(move |_, view| Ok(view.count(&filter, with_retractions)?)).await
     }
 
@@ -294,6 +310,7 @@ impl Call {
     ) -> Result<impl Stream<Item = Result<Indexing, CallError>> + Send + use<>, CallError> {
         let target = self.read(|_, view| Ok(view.last_slot()?)).await?;
         let (call, progress) = (self.clone(), self.parts.progress.clone());
+        let is_limited = self.topics_of_caller().is_limited();
         // The state is the receiver and whether anything was told, or None once the last message was.
         Ok(futures::stream::unfold(Some((progress, false)), move |state| {
             let _held_until_the_stream_ends = &call;
@@ -309,7 +326,9 @@ impl Call {
                 };
                 let is_done = done_slot >= target;
                 let pending = if is_done { 0 } else { pending.max(1) };
-                let unreadable = now.unreadable;
+                // How many wait in all is not for who is limited to topics; only whether some do.
+                let (pending, unreadable) =
+                    if is_limited { (pending.min(1), 0) } else { (pending, now.unreadable) };
                 Some((Ok(Indexing { pending, is_done, unreadable }), (!is_done).then_some((progress, true))))
             }
         }))
@@ -317,11 +336,17 @@ impl Call {
 }
 
 /// The parts of a grain's document that come right before it and after it, at most `count` each. None for a grain without a source.
-fn neighbours(view: &View, record: &Record, count: usize) -> Result<(Vec<Record>, Vec<Record>), CallError> {
+fn neighbours(
+    view: &View,
+    record: &Record,
+    count: usize,
+    topics: &Topics,
+) -> Result<(Vec<Record>, Vec<Record>), CallError> {
     let Some(source) = record.source_uri().filter(|_| count > 0) else {
         return Ok(Default::default());
     };
     let mut before = view.chunks_of(record.grain.author(), source)?;
+    before.retain(|chunk| topics.shows(chunk));
     let Some(place) = before.iter().position(|chunk| chunk.slot == record.slot) else {
         return Ok(Default::default());
     };
@@ -330,10 +355,12 @@ fn neighbours(view: &View, record: &Record, count: usize) -> Result<(Vec<Record>
     Ok((before, after))
 }
 
-/// Finds a record by its whole id or by a beginning of it that is unique.
-pub(crate) fn find_record(view: &View, id: &str) -> Result<Record, CallError> {
+/// Finds a record by its whole id or by a beginning of it that is unique among what the topics show.
+pub(crate) fn find_record(view: &View, id: &str, topics: &Topics) -> Result<Record, CallError> {
     /// Shorter beginnings name too many grains to be meant.
     const MIN_PREFIX: usize = 8;
+    /// Ids that are looked at for those in the caller's topics: 32 bits that are the same are rare, unless somebody made them.
+    const MAX_SAME: usize = 64;
     let id = id.to_ascii_lowercase();
     let hex = id.bytes().all(|b| b.is_ascii_hexdigit());
     if !hex || id.len() < MIN_PREFIX || id.len() > 64 {
@@ -341,10 +368,13 @@ pub(crate) fn find_record(view: &View, id: &str) -> Result<Record, CallError> {
             "{id:?} is no id: give 64 hexadecimal digits, or at least {MIN_PREFIX} of them"
         )));
     }
-    let record = match view.ids_with_prefix(&id, 2)?.as_slice() {
-        [] => None,
-        [id] => view.slot_of(id)?.map(|slot| view.record(slot)).transpose()?.flatten(),
-        _ => return Err(invalid(format!("more than one id begins with {id}: give more digits"))),
-    };
-    record.ok_or(CallError::NoGrain(id))
+    let mut found = None;
+    for same in view.ids_with_prefix(&id, if topics.is_limited() { MAX_SAME } else { 2 })? {
+        let record = view.slot_of(&same)?.map(|slot| view.record(slot)).transpose()?.flatten();
+        let Some(record) = record.filter(|record| topics.shows(record)) else { continue };
+        if found.replace(record).is_some() {
+            return Err(invalid(format!("more than one id begins with {id}: give more digits")));
+        }
+    }
+    found.ok_or(CallError::NoGrain(id))
 }

@@ -35,7 +35,8 @@ impl Call {
         if links.to.is_empty() && links.from.is_empty() {
             return Ok(GrainLinks::default());
         }
-        let (parts, this) = (self.parts.clone(), record.grain.clone());
+        let (parts, this, topics) =
+            (self.parts.clone(), record.grain.clone(), self.topics_of_caller().clone());
         self.read(move |_, view| {
             let author = parts.identity.author();
             // Those that stand in this part of the document.
@@ -49,6 +50,9 @@ impl Call {
                 from: ends(view, &parts.places, author, links.from.iter(), comes_from_there)?,
             };
             links.to.retain(|linked| linked.record.grain.id() != this.id());
+            for ends in [&mut links.to, &mut links.from] {
+                ends.retain(|linked| topics.shows(&linked.record));
+            }
             Ok(links)
         })
         .await

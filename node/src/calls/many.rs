@@ -79,6 +79,7 @@ impl Call {
         if meant.whole_source && meant.filter.source_prefix.is_none() {
             return Err(invalid("whole_source is set, and the filter names no source"));
         }
+        let meant = Meant { filter: self.topics_of_caller().narrow(meant.filter)?, ..meant };
         let call = self.clone();
         Ok(futures::stream::unfold(Some(Work::Count(meant)), move |work| {
             let call = call.clone();

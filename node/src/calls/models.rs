@@ -74,6 +74,7 @@ impl Call {
     /// # Errors
     /// [`CallError`]; then everything is as before.
     pub async fn use_model(&self, name: &str) -> Result<(ModelState, bool, u64), CallError> {
+        self.note_about(name);
         check_name(name)?;
         let (switch, wanted) = (self.parts.switch.clone(), name.to_owned());
         // Whoever asks may hang up; what has begun is brought to its end.
@@ -88,6 +89,7 @@ impl Call {
     /// # Errors
     /// [`CallError`].
     pub async fn add_model(&self, path: &str) -> Result<ModelState, CallError> {
+        self.note_about(path);
         check_name(path)?;
         let path = PathBuf::from(path);
         if !path.is_absolute() {
@@ -107,6 +109,7 @@ impl Call {
         name: &str,
         told: watch::Sender<FetchProgress>,
     ) -> Result<ModelState, CallError> {
+        self.note_about(name);
         check_name(name)?;
         let (models, hub, wanted) = (self.parts.models.clone(), self.parts.hub.clone(), name.to_owned());
         // A task of its own: what has come whole is registered, though nobody waits for it any more.
@@ -123,6 +126,7 @@ impl Call {
     /// # Errors
     /// [`CallError`].
     pub async fn remove_model(&self, name: &str) -> Result<u64, CallError> {
+        self.note_about(name);
         check_name(name)?;
         let (switch, name) = (self.parts.switch.clone(), name.to_owned());
         Ok(joined(tokio::spawn(async move { switch.remove(&name).await }).await)??)
@@ -133,6 +137,7 @@ impl Call {
     /// # Errors
     /// [`CallError`].
     pub async fn drop_vectors(&self, name: &str) -> Result<u64, CallError> {
+        self.note_about(name);
         check_name(name)?;
         let (switch, name) = (self.parts.switch.clone(), name.to_owned());
         Ok(joined(tokio::spawn(async move { switch.drop_vectors(&name).await }).await)??)

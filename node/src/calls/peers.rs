@@ -61,6 +61,7 @@ impl Call {
     /// [`CallError`].
     pub async fn add_peer(&self, address: &str) -> Result<PeerId, CallError> {
         let net = &self.mesh()?.net;
+        self.note_about(address);
         let parsed = address.parse::<Multiaddr>();
         let parsed =
             parsed.map_err(|error| invalid(format!("{address:?} is no multiaddress ({error}); {LIKE}")))?;
@@ -76,6 +77,7 @@ impl Call {
     /// [`CallError`].
     pub async fn remove_peer(&self, peer: &str) -> Result<(), CallError> {
         let net = &self.mesh()?.net;
+        self.note_about(peer);
         let peer = read_peer(peer)?;
         let is_known = net.remove(peer).await?;
         if is_known { Ok(()) } else { Err(CallError::NoPeer(format!("no peer {peer} is known here"))) }
@@ -87,6 +89,7 @@ impl Call {
     /// [`CallError`].
     pub async fn ban_peer(&self, peer: &str, seconds: Option<u64>) -> Result<(), CallError> {
         let mesh = self.mesh()?;
+        self.note_about(peer);
         let peer = read_peer(peer)?;
         if peer == mesh.net.peer() {
             return Err(invalid("that is this node itself"));
@@ -105,6 +108,7 @@ impl Call {
     /// [`CallError`].
     pub async fn unban_peer(&self, peer: &str) -> Result<(), CallError> {
         let mesh = self.mesh()?;
+        self.note_about(peer);
         let peer = read_peer(peer)?;
         if !mesh.net.unban(peer).await? {
             return Err(CallError::NoPeer(format!("peer {peer} is not banned")));
@@ -134,6 +138,7 @@ impl Call {
         for (topic, policy) in rules.policies() {
             topics.entry(topic.clone()).or_default().policy = policy.clone();
         }
+        topics.retain(|topic, _| self.topics_of_caller().has(topic));
         Ok(topics)
     }
 
@@ -142,6 +147,7 @@ impl Call {
     /// # Errors
     /// [`CallError`].
     pub async fn join_topic(&self, topic: String) -> Result<bool, CallError> {
+        self.note_topic(&topic);
         Ok(self.mesh()?.subscribe(Topic::new(topic)?).await?)
     }
 
@@ -150,6 +156,7 @@ impl Call {
     /// # Errors
     /// [`CallError`].
     pub async fn leave_topic(&self, topic: String) -> Result<bool, CallError> {
+        self.note_topic(&topic);
         Ok(self.mesh()?.unsubscribe(Topic::new(topic)?).await?)
     }
 
@@ -164,6 +171,7 @@ impl Call {
         told: mpsc::Sender<SyncProgress>,
     ) -> Result<Option<Vec<SyncProgress>>, CallError> {
         let mesh = self.mesh()?;
+        topic.iter().for_each(|topic| self.note_topic(topic));
         let topic = topic.map(Topic::new).transpose()?;
         if let Some(topic) = topic.as_ref().filter(|topic| !mesh.topics().contains(topic)) {
             return Err(CallError::NotJoined(topic.to_string()));

@@ -8,6 +8,7 @@ use synapsenet_net::{Multiaddr, PeerId};
 use synapsenet_proto::{AuthorId, Topic};
 use synapsenet_storage::Counts;
 
+use crate::calls::access::Topics;
 use crate::calls::{Call, CallError, SyncProgress};
 use crate::memory::ingest::Limits;
 use crate::mesh::Mesh;
@@ -42,6 +43,8 @@ pub(crate) struct Report {
     pub model: ModelReport,
     pub sources: SourcesReport,
     pub api_addresses: Vec<String>,
+    /// SHA-256 of the certificate that the API shows; empty without TLS.
+    pub api_fingerprint: String,
     pub metrics_address: String,
     /// Topics that there are grains of, and how many.
     pub topics: Vec<(Topic, u64)>,
@@ -100,7 +103,7 @@ impl Call {
         };
         let spaces = parts.memory.spaces();
         let model = parts.models.variant_for(&spaces.current.model);
-        Ok(Report {
+        let report = Report {
             author: parts.identity.author(),
             data_dir: parts.data_dir.display().to_string(),
             uptime: parts.started.elapsed(),
@@ -122,12 +125,41 @@ impl Call {
             },
             sources: of_sources(&parts.sources.all()),
             api_addresses: parts.api_addresses.clone(),
+            api_fingerprint: parts.api_fingerprint.clone(),
             metrics_address: parts.metrics_address.clone(),
             topics,
-            limits: parts.limits,
+            limits: *parts.limits.borrow(),
             read_only_reason: parts.ingest.is_disk_full().then_some(DISK_FULL),
             mesh,
-        })
+        };
+        Ok(report.within(self.topics_of_caller()))
+    }
+}
+
+impl Report {
+    /// What of it is for who has these topics alone: how the node does, and what it holds of them. What of these is not searchable
+    /// yet is counted for all together, and so is not told.
+    fn within(mut self, topics: &Topics) -> Self {
+        if !topics.is_limited() {
+            return self;
+        }
+        self.topics.retain(|(topic, _)| topics.has(topic));
+        let notes = self.topics.iter().map(|(_, grains)| grains).sum();
+        let model = ModelReport { to_embed_anew: 0, former: Vec::new(), ..self.model };
+        Self {
+            data_dir: String::new(),
+            counts: Counts { notes, ..Counts::default() },
+            searchable: notes,
+            unreadable: 0,
+            storage_bytes: 0,
+            index_bytes: 0,
+            memory_bytes: 0,
+            model,
+            sources: SourcesReport::default(),
+            mesh: None,
+            metrics_address: String::new(),
+            ..self
+        }
     }
 }
 

@@ -196,7 +196,7 @@ impl Call {
     /// What a search wants, once all of it is checked.
     async fn wish(&self, search: Search) -> Result<Wish, CallError> {
         let Search { asked, mode, k, offset, min_score, all_copies, filter, mesh } = search;
-        let filter = self.by_signed_source(filter);
+        let filter = self.topics_of_caller().narrow(self.by_signed_source(filter))?;
         let question = self.question(asked).await?;
         let k = check_hits(k, offset)?;
         check_score(min_score)?;
@@ -220,6 +220,11 @@ impl Call {
         let mut found = Found::here(&answer);
         let words = answer.words.clone();
         let Wish { query, offset, mesh } = wish;
+        if self.topics_of_caller().is_limited() {
+            // What else is held is not for who asks.
+            let filter = Filter { topic: query.filter.topic.clone(), ..Filter::default() };
+            (found.searched, found.pending) = (self.count(filter, false).await?, 0);
+        }
         if let Some((mesh, patience)) = mesh {
             self.ask_mesh(&mesh, answer, &mut found, (query, patience)).await;
         } else {
@@ -244,8 +249,8 @@ impl Call {
                 Ok(Question::Text(text))
             }
             Sought::Like(id) => {
-                let memory = self.parts.memory.clone();
-                let found = blocking(move || find_record(&memory.store.view()?, &id));
+                let topics = self.topics_of_caller().clone();
+                let found = self.read(move |_, view| find_record(view, &id, &topics));
                 Ok(Question::Like(found.await?.grain.id()))
             }
         }

@@ -7,7 +7,6 @@ use synapsenet_proto::{Draft, Grain, Topic};
 use tokio::sync::watch;
 
 use crate::blocking::blocking;
-use crate::calls::access::Right;
 use crate::calls::error::invalid;
 use crate::calls::{Call, CallError, now_ms};
 pub(crate) use crate::sources::{How, Progress, Report, Rhythm, Source, Standing, Terms};
@@ -23,9 +22,7 @@ impl Call {
     /// # Errors
     /// [`CallError`].
     pub async fn add_source(&self, source: Source) -> Result<(Source, Option<Source>), CallError> {
-        if self.right != Right::Full {
-            return Err(CallError::NotHere);
-        }
+        self.note_about(&source.folder.display().to_string());
         let terms = &source.terms;
         let topic = Topic::new(terms.topic.as_str()).map_err(CallError::from)?;
         if let Rhythm::Every(seconds) = source.rhythm
@@ -58,9 +55,14 @@ impl Call {
         Ok((source, before))
     }
 
-    /// The folders that are remembered; with `covering` only the one that this path is, or lies in.
+    /// The folders that are remembered, of the caller's topics; with `covering` only the one that this path is, or lies in.
     pub fn sources(&self, covering: Option<&Path>) -> Vec<Standing> {
-        let all = self.parts.sources.all();
+        let topics = self.topics_of_caller();
+        let is_seen = |one: &Standing| {
+            !topics.is_limited() || Topic::new(&*one.source.terms.topic).is_ok_and(|topic| topics.has(&topic))
+        };
+        let mut all = self.parts.sources.all();
+        all.retain(is_seen);
         match covering {
             Some(path) => all.into_iter().filter(|one| path.starts_with(&one.source.folder)).collect(),
             None => all,
@@ -77,6 +79,7 @@ impl Call {
         how: How,
         progress: watch::Sender<Progress>,
     ) -> Result<Report, CallError> {
+        self.note_about(&folder.display().to_string());
         // Nobody may listen.
         let tell = |now| {
             let _ = progress.send(now);
@@ -89,6 +92,7 @@ impl Call {
     /// # Errors
     /// When it is not remembered, or that cannot be written.
     pub async fn pause_source(&self, folder: PathBuf, is_paused: bool) -> Result<(), CallError> {
+        self.note_about(&folder.display().to_string());
         let sources = self.parts.sources.clone();
         Ok(blocking(move || sources.pause(&folder, is_paused)).await?)
     }
@@ -98,7 +102,10 @@ impl Call {
     /// # Errors
     /// When it is not remembered, or a grain cannot be withdrawn; then it is still remembered.
     pub async fn remove_source(&self, folder: &Path, retract: bool) -> Result<u64, CallError> {
-        Ok(self.parts.sources.remove(folder, retract).await?)
+        self.note_about(&folder.display().to_string());
+        let retracted = self.parts.sources.remove(folder, retract).await?;
+        self.note_grains(retracted);
+        Ok(retracted)
     }
 }
 

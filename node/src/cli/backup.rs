@@ -33,7 +33,8 @@ pub(crate) struct BackupArgs {
     /// File to write, - for standard output. It appears when it is complete, readable by you alone
     #[arg(required = true)]
     file: Option<PathBuf>,
-    /// Put the node's identity in, too: whoever has it can sign in the node's name, and is the node for its peers
+    /// Put the node's identity in, too, with its tokens and its certificate: whoever has it can sign in the node's name, and is the node
+    /// for its peers and clients
     #[arg(long, conflicts_with = "without_identity")]
     with_identity: bool,
     /// Leave the identity out: what is restored is another node, to which these grains are as good as its own

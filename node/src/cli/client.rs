@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hyper_util::rt::TokioIo;
+use synapsenet_proto::rpc::access_service_client::AccessServiceClient;
 use synapsenet_proto::rpc::mesh_service_client::MeshServiceClient;
 use synapsenet_proto::rpc::model_service_client::ModelServiceClient;
 use synapsenet_proto::rpc::node_service_client::NodeServiceClient;
@@ -20,7 +21,7 @@ use tonic::transport::{Channel, ClientTlsConfig, Endpoint, Uri};
 use tonic::{Request, Status};
 use tonic_health::pb::health_client;
 
-use super::certificate::Named;
+use super::certificate::{Fingerprint, Named, Pinned};
 use super::failure::{Failure, io_error};
 use crate::data_folder::TOKEN;
 
@@ -45,6 +46,9 @@ pub(crate) type SourceClient = SourceServiceClient<InterceptedService<Channel, T
 pub(crate) type HealthClient = health_client::HealthClient<InterceptedService<Channel, Token>>;
 /// A connection to the models of a node.
 pub(crate) type ModelClient = ModelServiceClient<InterceptedService<Channel, Token>>;
+
+/// A connection to the tokens of a node.
+pub(crate) type AccessClient = AccessServiceClient<InterceptedService<Channel, Token>>;
 
 /// Where a node listens.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -103,6 +107,8 @@ pub(crate) struct Target {
     pub(crate) token_file: Option<PathBuf>,
     /// PEM file of the certificate, or of who signed it, for https.
     pub(crate) ca_file: Option<PathBuf>,
+    /// SHA-256 of the one certificate that is trusted, for https.
+    pub(crate) fingerprint: Option<Fingerprint>,
     /// Its data folder, if it is on this machine.
     pub(crate) data_dir: PathBuf,
     /// The option that names its data folder, with a space before it; empty when it is the default one.
@@ -185,9 +191,24 @@ pub(crate) async fn connect_health(target: &Target) -> Result<HealthClient, Fail
     Ok(health_client::HealthClient::with_interceptor(channel, token))
 }
 
+/// As [`connect`], to the tokens.
+///
+/// # Errors
+/// As [`connect`].
+pub(crate) async fn connect_access(target: &Target) -> Result<AccessClient, Failure> {
+    let (channel, token) = reach(target).await?;
+    Ok(AccessServiceClient::with_interceptor(channel, token))
+}
+
 async fn reach(target: &Target) -> Result<(Channel, Token), Failure> {
     let (channel, token) = match &target.address {
         Address::Unix(path) => (connect_unix(path, target).await?, None),
+        Address::Http(_) if target.fingerprint.is_some() => {
+            return Err(Failure::usage(
+                format!("a fingerprint is given, and {} shows no certificate", target.address),
+                "use https://, or leave --api-fingerprint (SYNAPSENET_API_FINGERPRINT) out",
+            ));
+        }
         Address::Http(uri) => {
             let token = read_token(target)?;
             if token.is_some() && !is_loopback(uri) {
@@ -261,7 +282,7 @@ fn explain(error: &(dyn std::error::Error + 'static), target: &Target, start: St
         }
         Some(ErrorKind::PermissionDenied) => Failure::unreachable(
             format!("not allowed to use {address}"),
-            "the socket belongs to the user who runs the node: become that user, or use TCP with the token",
+            "the socket belongs to the user who runs the node: become that user, or use TCP with a token",
         ),
         Some(ErrorKind::InvalidInput) => Failure::usage(
             format!("{address} cannot be used: {root}"),
@@ -269,17 +290,25 @@ fn explain(error: &(dyn std::error::Error + 'static), target: &Target, start: St
         ),
         _ if matches!(target.address, Address::Https(_)) => Failure::unreachable(
             format!("no secure connection to {address}: {root}"),
-            "check host and port, and that --api-ca names the certificate of this node or of who signed it",
+            "check host and port, and that --api-fingerprint is what `synapsenet id` shows there, or --api-ca names the \
+             certificate of this node or of who signed it",
         ),
         _ => Failure::unreachable(format!("no connection to {address}: {root}"), start),
     }
 }
 
 fn with_tls(endpoint: Endpoint, target: &Target) -> Result<Endpoint, Failure> {
+    if let Some(fingerprint) = target.fingerprint {
+        let pinned = Arc::new(Pinned::new(fingerprint));
+        return endpoint.tls_config_with_verifier(ClientTlsConfig::new(), pinned).map_err(|error| {
+            Failure::usage(format!("cannot use TLS: {error}"), "check the address that --api names")
+        });
+    }
     let Some(path) = &target.ca_file else {
         return Err(Failure::usage(
             format!("{} needs a certificate to check the node against", target.address),
-            "give --api-ca FILE: the node's certificate (api.tls_cert) or that of who signed it, in PEM",
+            "give --api-fingerprint HEX, which `synapsenet id` shows there, or --api-ca FILE: the node's certificate \
+             (api.tls_cert) or that of who signed it, in PEM",
         ));
     };
     let unusable = |error: &dyn fmt::Display| {
@@ -300,7 +329,7 @@ fn read_token(target: &Target) -> Result<Option<MetadataValue<Ascii>>, Failure> 
     let unusable = |reason: &str| {
         Failure::usage(
             format!("cannot use the token file {}: {reason}", path.display()),
-            "--api-token-file takes a copy of the file api.token in the data folder of the node",
+            "--api-token-file takes what `synapsenet token create` printed there, or a copy of api.token in the data folder",
         )
     };
     if target.token_file.is_none() && !path.exists() {
@@ -336,6 +365,7 @@ mod tests {
             explicit: true,
             token_file,
             ca_file: None,
+            fingerprint: None,
             data_dir: data_dir.to_owned(),
             option: String::new(),
         }

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::certificate::Fingerprint;
 use super::client::{Address, Target};
 use super::failure::Failure;
 use super::output::Output;
@@ -33,6 +34,16 @@ pub(super) struct Global {
     /// Certificate of the node, or of who signed it, in PEM; for https
     #[arg(long, global = true, value_name = "FILE", env = "SYNAPSENET_API_CA", hide_env_values = true)]
     pub api_ca: Option<PathBuf>,
+    /// SHA-256 of the node's certificate, which `id` shows there: no other is trusted; for https
+    #[arg(
+        long,
+        global = true,
+        value_name = "HEX",
+        env = "SYNAPSENET_API_FINGERPRINT",
+        hide_env_values = true,
+        conflicts_with = "api_ca"
+    )]
+    pub api_fingerprint: Option<Fingerprint>,
     /// Write one JSON object a line
     #[arg(long, global = true)]
     pub json: bool,
@@ -69,7 +80,8 @@ impl Context {
         let explicit = global.api.is_some();
         let address = global.api.unwrap_or_else(|| Address::Unix(data_dir.join(SOCKET)));
         let (token_file, ca_file) = (global.api_token_file, global.api_ca);
-        let target = Target { address, explicit, token_file, ca_file, data_dir, option };
+        let fingerprint = global.api_fingerprint;
+        let target = Target { address, explicit, token_file, ca_file, fingerprint, data_dir, option };
         Ok(Self { target, config: global.config, out: Output::new(global.json, global.quiet) })
     }
 }

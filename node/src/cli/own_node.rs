@@ -4,8 +4,9 @@
 use super::client::{Address, Client, Target, connect, is_answering};
 use super::context::Context;
 use super::failure::{Exit, Failure};
+use super::log::log_to_stderr;
 use super::output::Output;
-use super::run::{log_to_stderr, start_failure};
+use super::run::start_failure;
 use crate::config::{Flag, Settings};
 use crate::node::Node;
 

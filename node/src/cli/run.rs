@@ -11,16 +11,16 @@ use synapsenet_index::IndexError;
 use synapsenet_net::NetError;
 use synapsenet_storage::StorageError;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tracing_subscriber::EnvFilter;
 
 use super::client::is_answering;
 use super::context::Context;
 use super::failure::{Exit, Failure};
+use super::log::{self, Log, log_to_stderr};
 use super::output::{FAINT, STRONG};
 use crate::config::{ConfigError, Flag, Settings};
 use crate::connections::raise_descriptors;
 use crate::data_folder::SOCKET;
-use crate::node::Node;
+use crate::node::{Changed, Node, Reloaded};
 
 /// What to do about a failure where nothing more is known ...
 const SEE_CONFIG: &str = "`synapsenet config show` lists the settings and where each came from";
@@ -60,6 +60,8 @@ pub(crate) struct RunArgs {
 struct ReadyRecord<'a> {
     event: &'static str,
     api: &'a [String],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    api_fingerprint: Option<&'a str>,
     metrics: Option<String>,
     data_dir: String,
     author: &'a str,
@@ -82,7 +84,7 @@ pub(crate) async fn run(args: RunArgs, context: &mut Context) -> Result<Exit, Fa
     let data_dir = context.target.data_dir.clone();
     let flags: Vec<Flag> = flags.into_iter().flatten().collect();
     let settings = Settings::load(context.config.as_deref(), &data_dir, flags.clone())?;
-    log_to_stderr(&settings.config.log.level, &settings.config.log.format)?;
+    let log = log_to_stderr(&settings.config.log.level, &settings.config.log.format)?;
 
     raise_descriptors();
     let mut signals = StopSignals::new()?;
@@ -104,7 +106,7 @@ pub(crate) async fn run(args: RunArgs, context: &mut Context) -> Result<Exit, Fa
                 let settings = Settings::load(context.config.as_deref(), &data_dir, flags.clone());
                 // Loading a model takes a moment, and a node that is told to stop must not wait for it.
                 tokio::select! {
-                    () = reconfigure(&mut node, settings) => {}
+                    () = reconfigure(&mut node, &log, settings) => {}
                     () = signals.next() => break None,
                 }
             }
@@ -151,18 +153,37 @@ fn listen_for(kind: SignalKind) -> Result<Signal, Failure> {
     })
 }
 
-/// Takes over what can be changed while the node runs. A configuration that cannot be read, or a model that cannot be
-/// used, changes nothing.
-async fn reconfigure(node: &mut Node, settings: Result<Settings, ConfigError>) {
+/// Takes over what can be changed while the node runs, and says what that is and what has to wait. A configuration that cannot be
+/// read, or a model that cannot be used, changes nothing.
+async fn reconfigure(node: &mut Node, log: &Log, settings: Result<Settings, ConfigError>) {
+    // A token that is to open no more does not wait for a configuration that is right.
+    match node.reload_tokens().await {
+        Ok((0, 0)) => {}
+        Ok((opened, closed)) => tracing::info!(opened, closed, "the tokens were read anew"),
+        Err(error) => tracing::error!(error = format!("{error:#}"), "the tokens are left as they were"),
+    }
     let settings = match settings {
         Ok(settings) => settings,
         Err(error) => return tracing::error!(%error, "the configuration is left as it was"),
     };
+    let level = settings.config.log.level.clone();
     match node.reload(settings).await {
-        Ok(waiting) if waiting.is_empty() => tracing::info!("the configuration was read anew"),
-        Ok(waiting) => {
-            let keys = waiting.join(" ");
-            tracing::warn!(keys, "the configuration was read anew; these settings wait for the next start");
+        Ok(Reloaded { changed, waiting }) => {
+            for change in &changed {
+                let Changed { key, before, now } = change;
+                tracing::info!(key, before, now, "a setting was changed");
+            }
+            if changed.iter().any(|change| change.key == "log.level")
+                && let Err(error) = log.change(&level)
+            {
+                tracing::error!(error, "the log goes on as it was");
+            }
+            match waiting.join(" ") {
+                keys if keys.is_empty() => tracing::info!("the configuration was read anew"),
+                keys => {
+                    tracing::warn!(keys, "the configuration was read anew; these settings need a restart");
+                }
+            }
         }
         Err(error) => tracing::error!(error = format!("{error:#}"), "the model is left as it was"),
     }
@@ -184,6 +205,7 @@ fn tell_ready(node: &Node, context: &mut Context) -> Result<(), Failure> {
     let (peer_id, addresses) = (node.peer_id(), node.mesh_addresses());
     tracing::info!(
         api = api.join(" "),
+        api_fingerprint = node.api_fingerprint().unwrap_or("none"),
         metrics = metrics.as_deref().unwrap_or("none"),
         mesh = addresses.join(" "),
         data_dir,
@@ -192,26 +214,52 @@ fn tell_ready(node: &Node, context: &mut Context) -> Result<(), Failure> {
     let out = &mut context.out;
     if out.is_json() {
         let (event, author, addresses) = ("ready", node.author(), addresses.as_slice());
-        out.record(&ReadyRecord { event, api, metrics, data_dir, author, peer_id, addresses })?;
+        let api_fingerprint = node.api_fingerprint();
+        out.record(&ReadyRecord {
+            event,
+            api,
+            api_fingerprint,
+            metrics,
+            data_dir,
+            author,
+            peer_id,
+            addresses,
+        })?;
         return out.flush();
     }
-    out.summary(format_args!("{STRONG}synapsenet {} is ready{STRONG:#}", env!("CARGO_PKG_VERSION")))?;
-    for (at, address) in api.iter().enumerate() {
-        out.summary(format_args!("  {FAINT}{:9}{FAINT:#} {address}", if at == 0 { "api" } else { "" }))?;
+    let stop = format!("Ctrl-C stops it. Beside it, try: {}", context.target.command("add \"some text\""));
+    let banner = banner(node, metrics.as_deref(), &data_dir);
+    let mut lines = banner.iter().chain([&stop]);
+    // Where the log is JSON, a program reads what is said here; it has all of this in the log.
+    match log::is_json() {
+        true if !io::stderr().is_terminal() => Ok(()),
+        true => lines.try_for_each(|line| out.note(line)),
+        false => {
+            lines.try_for_each(|line| out.summary(line))?;
+            out.flush()
+        }
     }
-    out.summary(format_args!("  {FAINT}metrics  {FAINT:#} {}", metrics.as_deref().unwrap_or("off")))?;
-    if peer_id.is_none() {
-        out.summary(format_args!("  {FAINT}mesh     {FAINT:#} off"))?;
+}
+
+/// What people are told once it serves.
+fn banner(node: &Node, metrics: Option<&str>, data_dir: &str) -> Vec<String> {
+    let mut lines = vec![format!("{STRONG}synapsenet {} is ready{STRONG:#}", env!("CARGO_PKG_VERSION"))];
+    let mut field = |name: &str, value: &str| lines.push(format!("  {FAINT}{name:9}{FAINT:#} {value}"));
+    for (at, address) in node.api_addresses().iter().enumerate() {
+        field(if at == 0 { "api" } else { "" }, address);
     }
-    for (at, address) in addresses.iter().enumerate() {
-        out.summary(format_args!("  {FAINT}{:9}{FAINT:#} {address}", if at == 0 { "mesh" } else { "" }))?;
+    if let Some(fingerprint) = node.api_fingerprint() {
+        field("api pin", fingerprint);
     }
-    out.summary(format_args!("  {FAINT}data     {FAINT:#} {data_dir}"))?;
-    out.summary(format_args!(
-        "Ctrl-C stops it. Beside it, try: {}",
-        context.target.command("add \"some text\"")
-    ))?;
-    out.flush()
+    field("metrics", metrics.unwrap_or("off"));
+    if node.peer_id().is_none() {
+        field("mesh", "off");
+    }
+    for (at, address) in node.mesh_addresses().iter().enumerate() {
+        field(if at == 0 { "mesh" } else { "" }, address);
+    }
+    field("data", data_dir);
+    lines
 }
 
 /// Without a supervisor this does nothing. One that cannot be told will find out by its own means.
@@ -219,26 +267,6 @@ fn tell_supervisor(state: NotifyState<'_>) {
     if let Err(error) = sd_notify::notify(&[state]) {
         tracing::warn!(%error, "cannot notify the service manager");
     }
-}
-
-/// Writes the log to standard error. `level` is a filter such as "info,synapsenet::memory::ingest=debug".
-pub(crate) fn log_to_stderr(level: &str, format: &str) -> Result<(), Failure> {
-    // ONNX Runtime and libp2p say much that says nothing about the node; "info,libp2p=info" brings it back.
-    let filter = EnvFilter::builder().parse(format!("ort=warn,libp2p=error,{level}")).map_err(|error| {
-        Failure::usage(
-            format!("log.level is {level:?}: {error}"),
-            "set it to error, warn, info, debug, trace, or a filter such as info,synapsenet::memory::ingest=debug",
-        )
-    })?;
-    let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-    let log = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(io::stderr)
-        .with_ansi(io::stderr().is_terminal() && !plain);
-    let set = if format == "json" { log.json().try_init() } else { log.try_init() };
-    // It is set already when one process runs two commands, as tests do: the first one's log goes on.
-    drop(set);
-    Ok(())
 }
 
 /// A node that could not start or go on.
@@ -302,6 +330,7 @@ mod tests {
         let record = ReadyRecord {
             event: "ready",
             api: &["unix:/a".into()],
+            api_fingerprint: None,
             metrics: None,
             data_dir: "/d".into(),
             author: "ab",
@@ -333,10 +362,5 @@ mod tests {
             NetError::Listen { address: "/ip4/1.2.3.4/tcp/1".parse().unwrap(), reason: String::new() };
         assert!(hint(listen.into()).contains("--listen"));
         assert_eq!(hint(anyhow::anyhow!("anything")), SEE_CONFIG);
-    }
-
-    #[test]
-    fn a_log_filter_that_cannot_be_read_is_a_wrong_setting() {
-        assert_eq!(log_to_stderr("synapsenet=loud", "text").unwrap_err().exit(), Exit::Usage);
     }
 }

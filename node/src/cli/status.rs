@@ -40,6 +40,7 @@ struct StatusRecord<'a> {
     memory_bytes: u64,
     model: ModelRecord<'a>,
     api_addresses: &'a [String],
+    api_fingerprint: Option<&'a str>,
     metrics_address: Option<&'a str>,
     topics: Vec<TopicRecord<'a>>,
     mesh: Option<MeshRecord<'a>>,
@@ -129,6 +130,7 @@ impl<'a> StatusRecord<'a> {
                 former_models: &model.former_models,
             },
             api_addresses: &status.api_addresses,
+            api_fingerprint: fingerprint_of(status),
             metrics_address: Some(status.metrics_address.as_str()).filter(|address| !address.is_empty()),
             topics: status.topics.iter().map(topic).collect(),
             mesh: status.mesh.as_ref().map(|mesh| MeshRecord {
@@ -142,6 +144,11 @@ impl<'a> StatusRecord<'a> {
             }),
         }
     }
+}
+
+/// SHA-256 of the certificate that the API shows; none without TLS.
+fn fingerprint_of(status: &rpc::StatusResponse) -> Option<&str> {
+    Some(status.api_fingerprint.as_str()).filter(|fingerprint| !fingerprint.is_empty())
 }
 
 /// Runs `status`.
@@ -167,7 +174,10 @@ fn show_status(
         |name: &str, value: &str| out.line(format_args!("{FAINT}{name:10}{FAINT:#} {}", printable(value)));
     field("node", &format!("synapsenet {}, up {}", status.version, time::span(status.uptime_ms)))?;
     field("author", &status.author)?;
-    field("data", &format!("{} ({} on disk)", status.data_dir, HumanBytes(status.storage_bytes)))?;
+    // Whoever is limited to topics is not told.
+    if !status.data_dir.is_empty() {
+        field("data", &format!("{} ({} on disk)", status.data_dir, HumanBytes(status.storage_bytes)))?;
+    }
     let (grains, retractions) = (plural(status.grains, "grain"), plural(status.retractions, "retraction"));
     field("holds", &format!("{grains} of at most {}, {retractions}", HumanCount(status.max_grains)))?;
     if status.strangers > 0 {
@@ -211,6 +221,9 @@ fn show_status(
     )?;
     for (at, address) in status.api_addresses.iter().enumerate() {
         field(if at == 0 { "api" } else { "" }, address)?;
+    }
+    if let Some(fingerprint) = fingerprint_of(status) {
+        field("api pin", fingerprint)?;
     }
     match status.metrics_address.as_str() {
         "" => field("metrics", "off")?,
@@ -265,6 +278,7 @@ struct IdRecord<'a> {
     author: &'a str,
     peer_id: Option<&'a str>,
     addresses: &'a [String],
+    api_fingerprint: Option<&'a str>,
 }
 
 /// Runs `id`.
@@ -276,7 +290,7 @@ pub(crate) async fn id(context: &mut Context) -> Result<Exit, Failure> {
     let peer_id = mesh.map(|mesh| mesh.peer_id.as_str());
     let out = &mut context.out;
     if out.is_json() {
-        out.record(&IdRecord { author, peer_id, addresses })?;
+        out.record(&IdRecord { author, peer_id, addresses, api_fingerprint: fingerprint_of(&status) })?;
         return Ok(Exit::Done);
     }
     let mut field = |name: &str, value: &str| out.line(format_args!("{FAINT}{name:8}{FAINT:#} {value}"));
@@ -284,6 +298,9 @@ pub(crate) async fn id(context: &mut Context) -> Result<Exit, Failure> {
     field("peer", peer_id.unwrap_or("none: this node takes no part in a mesh"))?;
     for (at, address) in addresses.iter().enumerate() {
         field(if at == 0 { "address" } else { "" }, address)?;
+    }
+    if let Some(fingerprint) = fingerprint_of(&status) {
+        field("pin", fingerprint)?;
     }
     Ok(Exit::Done)
 }

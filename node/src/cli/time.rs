@@ -1,6 +1,7 @@
 //! Points in time as people write and read them.
 
 use std::str::FromStr;
+use std::time::Duration;
 
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
@@ -57,6 +58,15 @@ impl FromStr for Moment {
         }
         text.parse().map(Self::Instant).map_err(|_| wrong())
     }
+}
+
+/// How long something lasts, as ages are written: `12h`, `90d`, `8w`.
+///
+/// # Errors
+/// When it is none, or no time at all.
+pub(crate) fn parse_life(text: &str) -> Result<Duration, String> {
+    let life = parse_age(text).and_then(|age| Duration::try_from(age).ok()).filter(|life| !life.is_zero());
+    life.ok_or_else(|| "so long from now: 30m, 12h, 90d, 8w".to_owned())
 }
 
 /// A whole number of minutes, hours, days of 24 hours, or weeks.

@@ -7,12 +7,13 @@ use super::ConfigError;
 /// Variables with this beginning are this program's, and each of them sets something or is refused.
 const PREFIX: &str = "SYNAPSENET_";
 /// Variables that stand for options of the command line, which reads them itself.
-pub(crate) const OF_OPTIONS: [&str; 5] = [
+pub(crate) const OF_OPTIONS: [&str; 6] = [
     "SYNAPSENET_DATA_DIR",
     "SYNAPSENET_CONFIG",
     "SYNAPSENET_API",
     "SYNAPSENET_API_TOKEN_FILE",
     "SYNAPSENET_API_CA",
+    "SYNAPSENET_API_FINGERPRINT",
 ];
 
 /// A setting as the environment has it.

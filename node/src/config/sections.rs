@@ -140,23 +140,30 @@ impl Default for AiConfig {
 #[serde(default, deny_unknown_fields)]
 pub struct ApiConfig {
     /// TCP address to listen on as well, such as "127.0.0.1:7717"; empty means none. Callers need the token in
-    /// `api.token`. Beyond loopback it needs TLS.
+    /// `api.token`, or one with a name. Beyond loopback it has TLS.
     pub listen: String,
+    /// When TCP has TLS where no files are named: "auto" beyond loopback, "always" on loopback, too. Then the node makes a certificate
+    /// of its own, which clients know by its fingerprint.
+    pub tls: String,
     /// PEM file of the certificate chain.
     pub tls_cert: String,
     /// PEM file of its private key.
     pub tls_key: String,
     /// Calls served at the same time; more are answered RESOURCE_EXHAUSTED.
     pub max_calls: usize,
+    /// Whether it is written down in `audit.log` who changed what.
+    pub audit: bool,
 }
 
 impl Default for ApiConfig {
     fn default() -> Self {
         Self {
             listen: "127.0.0.1:7717".into(),
+            tls: "auto".into(),
             tls_cert: String::new(),
             tls_key: String::new(),
             max_calls: 256,
+            audit: true,
         }
     }
 }

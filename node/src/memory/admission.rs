@@ -201,6 +201,11 @@ impl Admission {
         Self { limits, authors: Spent::new(now), peers: Spent::new(now), oldest_ms: None }
     }
 
+    /// Other limits from now on; what was brought today counts as before.
+    pub fn limit(&mut self, limits: Limits) {
+        self.limits = limits;
+    }
+
     /// Begins a commit, before which the oldest grain of strangers has this time.
     pub fn begin(&mut self, oldest_ms: Option<u64>) {
         self.oldest_ms = oldest_ms;

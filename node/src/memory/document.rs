@@ -76,6 +76,8 @@ pub(crate) struct Document {
     pub encoding: String,
     /// Whether its grains may leave the node.
     pub share: bool,
+    /// Whether what an earlier version said in another topic is left as it is: whoever adds it has no part in that.
+    pub in_topic_only: bool,
 }
 
 /// What adding a document did.
@@ -152,7 +154,10 @@ pub(crate) async fn add(
     let author = identity.author();
     let max_tokens = model.max_tokens();
     let (store, place) = (memory.clone(), uri.clone());
-    let before = blocking(move || store.store.view()?.chunks_of(author, &place)).await?;
+    let mut before = blocking(move || store.store.view()?.chunks_of(author, &place)).await?;
+    if document.in_topic_only {
+        before.retain(|record| *record.grain.topic() == document.draft.topic);
+    }
     // One that was moved keeps the name that its grains are signed with, so that they stay the same.
     let moved = before.iter().find(|record| record.moved_to.is_some()).and_then(signed_source);
     let is_moved = moved.is_some();

@@ -151,6 +151,8 @@ enum Command {
     },
     /// Looks whether a disk that was full has room again.
     LookForRoom,
+    /// Takes other limits.
+    Limit(Limits),
     Stop,
 }
 
@@ -239,6 +241,12 @@ impl Ingest {
     /// How many changes wait for the thread.
     pub fn waiting(&self) -> usize {
         self.queue.max_capacity() - self.queue.capacity()
+    }
+
+    /// Takes in by other limits from now on.
+    pub async fn limit(&self, limits: Limits) {
+        // A thread that has ended takes nothing in.
+        let _ = self.queue.send(Command::Limit(limits)).await;
     }
 
     /// Lets the thread end once everything before this in the queue is on disk. What comes later is answered

@@ -32,8 +32,10 @@ const CHUNK: usize = 8 << 10;
 
 /// A connection on which any text may stand for an authority.
 #[derive(Debug)]
-pub(super) struct AnyAuthority<S> {
+pub(super) struct AnyAuthority<S, N> {
     stream: S,
+    /// Who is at the other end.
+    neighbour: N,
     next: Next,
     /// Read, and not looked at: less than a frame of headers and a chunk.
     raw: Vec<u8>,
@@ -53,9 +55,9 @@ enum Next {
     Anything,
 }
 
-impl<S> AnyAuthority<S> {
-    pub(super) fn new(stream: S) -> Self {
-        Self { stream, next: Next::Preface, raw: Vec::new(), seen: Vec::new(), handed_on: 0 }
+impl<S, N> AnyAuthority<S, N> {
+    pub(super) fn new(stream: S, neighbour: N) -> Self {
+        Self { stream, neighbour, next: Next::Preface, raw: Vec::new(), seen: Vec::new(), handed_on: 0 }
     }
 
     /// Looks at the next piece. False when more has to be read first.
@@ -123,7 +125,7 @@ fn with_authority(frame: &[u8]) -> Option<Vec<u8>> {
     Some([&[high, middle, low], &head[3..], &payload[..begin], &block, &payload[end..]].concat())
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for AnyAuthority<S> {
+impl<S: AsyncRead + Unpin, N: Unpin> AsyncRead for AnyAuthority<S, N> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -156,7 +158,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for AnyAuthority<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for AnyAuthority<S> {
+impl<S: AsyncWrite + Unpin, N: Unpin> AsyncWrite for AnyAuthority<S, N> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, from: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.stream).poll_write(cx, from)
     }
@@ -182,11 +184,11 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for AnyAuthority<S> {
     }
 }
 
-impl<S: Connected> Connected for AnyAuthority<S> {
-    type ConnectInfo = S::ConnectInfo;
+impl<S, N: Clone + Send + Sync + 'static> Connected for AnyAuthority<S, N> {
+    type ConnectInfo = N;
 
-    fn connect_info(&self) -> Self::ConnectInfo {
-        self.stream.connect_info()
+    fn connect_info(&self) -> N {
+        self.neighbour.clone()
     }
 }
 
@@ -214,7 +216,7 @@ mod tests {
             };
             let mut read = Vec::new();
             let (_, count) =
-                tokio::join!(write, async { AnyAuthority::new(server).read_to_end(&mut read).await });
+                tokio::join!(write, async { AnyAuthority::new(server, ()).read_to_end(&mut read).await });
             assert_eq!(count.unwrap(), read.len());
             read
         })

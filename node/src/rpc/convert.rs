@@ -194,7 +194,7 @@ pub(super) fn read_document(request: rpc::AddDocumentRequest) -> Result<Document
     let rpc::AddDocumentRequest { uri, format, content, title, topic, tags, lang, share, encoding } = request;
     let format = read_format(format)?;
     let draft = read_draft(Some(rpc::Draft { topic, title, tags, lang, ..rpc::Draft::default() }))?;
-    Ok(Document { draft, content, uri, format, encoding, share })
+    Ok(Document { draft, content, uri, format, encoding, share, in_topic_only: false })
 }
 
 /// What adding a document did.
@@ -209,8 +209,11 @@ pub(super) fn added_message(added: Added) -> rpc::AddDocumentResponse {
     }
 }
 
-/// Something that happened, or that so many things were missed.
-pub(super) fn watch_message(happening: Result<Happening, BroadcastStreamRecvError>) -> rpc::WatchResponse {
+/// Something that happened, or that so many things were missed; how many is not for everybody.
+pub(super) fn watch_message(
+    happening: Result<Happening, BroadcastStreamRecvError>,
+    is_limited: bool,
+) -> rpc::WatchResponse {
     use rpc::watch_response::Event;
     let event = match happening {
         Ok(Happening::GrainAdded { id, topic, author, retraction, peer }) => {
@@ -227,7 +230,7 @@ pub(super) fn watch_message(happening: Result<Happening, BroadcastStreamRecvErro
         Ok(Happening::PeerBanned { peer }) => Event::PeerBanned(peer.to_string()),
         Ok(Happening::SourceChanged(change)) => Event::SourceChanged(source_changed_message(change)),
         Ok(Happening::Sync(progress)) => Event::Sync(sync_message(&progress)),
-        Err(BroadcastStreamRecvError::Lagged(count)) => Event::Missed(count),
+        Err(BroadcastStreamRecvError::Lagged(count)) => Event::Missed(if is_limited { 1 } else { count }),
     };
     rpc::WatchResponse { time_ms: now_ms(), event: Some(event) }
 }
@@ -442,6 +445,7 @@ pub(super) fn report_message(report: Report) -> rpc::StatusResponse {
         memory_bytes: report.memory_bytes,
         model: Some(model_status(report.model)),
         api_addresses: report.api_addresses,
+        api_fingerprint: report.api_fingerprint,
         metrics_address: report.metrics_address,
         topics: report.topics.into_iter().map(topic).collect(),
         max_grains: report.limits.max_notes,

@@ -1,4 +1,4 @@
-//! Where the API listens: always on a unix socket in the data folder, and on TCP for those who hold the token.
+//! Where the API listens: always on a unix socket in the data folder, and on TCP for those who hold a token.
 
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
@@ -9,29 +9,28 @@ use std::time::Duration;
 use anyhow::Context;
 use rustix::io::Errno;
 use synapsenet_proto::rpc::HEALTH_OF_WRITES;
+use synapsenet_proto::rpc::access_service_server::AccessServiceServer;
 use synapsenet_proto::rpc::mesh_service_server::MeshServiceServer;
 use synapsenet_proto::rpc::model_service_server::ModelServiceServer;
 use synapsenet_proto::rpc::node_service_server::NodeServiceServer;
 use synapsenet_proto::rpc::source_service_server::SourceServiceServer;
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::{TcpListener, UnixListener, UnixStream};
 use tokio::time::timeout;
 use tokio_stream::StreamExt;
 use tokio_util::sync::CancellationToken;
 use tonic::codec::CompressionEncoding::{Gzip, Zstd};
-use tonic::service::interceptor::InterceptedService;
-use tonic::service::{Interceptor, Routes};
-use tonic::transport::server::{Connected, TlsConnectInfo};
-use tonic::transport::{Identity as TlsIdentity, Server, ServerTlsConfig};
-use tonic::{Request, Status};
+use tonic::service::Routes;
+use tonic::transport::Server;
+use tonic::transport::server::Connected;
 use tonic_health::ServingStatus;
 use tonic_health::pb::health_server::{Health, HealthServer};
 use tonic_health::server::HealthReporter;
 
 use super::authority::AnyAuthority;
 use super::entrance::Entrance;
-use super::status::status_of;
+use super::guard::{Guarded, Neighbour, Open, Way};
+use super::tls::Tls;
 use crate::calls::Calls;
-use crate::calls::access::{Right, Token};
 use crate::calls::grains::MAX_DOCUMENT_BYTES;
 use crate::config::ApiConfig;
 use crate::connections::{Guest, Seated, Seats, seats_for};
@@ -74,8 +73,7 @@ pub(crate) struct RpcServer {
 struct Tcp {
     listener: TcpListener,
     address: SocketAddr,
-    token: Token,
-    tls: Option<ServerTlsConfig>,
+    tls: Option<Tls>,
 }
 
 impl RpcServer {
@@ -114,6 +112,12 @@ impl RpcServer {
         addresses
     }
 
+    /// SHA-256 of the certificate that is shown over TCP, in hexadecimal digits; empty without TLS.
+    pub fn fingerprint(&self) -> &str {
+        let tls = self.tcp.as_ref().and_then(|tcp| tcp.tls.as_ref());
+        tls.map(|tls| tls.fingerprint.as_str()).unwrap_or_default()
+    }
+
     /// Serves until `stop`, then lets open calls end.
     ///
     /// # Errors
@@ -122,20 +126,21 @@ impl RpcServer {
         let (reporter, health) = tonic_health::server::health_reporter();
         let telling = tell_health(reporter, api.calls().clone());
         let doors = api.calls().metrics().doors.clone();
-        let for_socket = Entrance::new(routes(api.clone(), Guard(None), health.clone())?, &doors);
+        let for_socket = Entrance::new(routes(api.clone(), &Way::Socket, health.clone())?, &doors);
         let socket = async {
             let stopped = stop.clone().cancelled_owned();
-            let incoming =
-                seats(doors.of("socket")).fill(self.socket).map(|stream| stream.map(AnyAuthority::new));
+            let incoming = seats(doors.of("socket")).fill(self.socket).map(|stream| stream.map(neighbour));
             Ok(builder().serve_with_incoming_shutdown(for_socket, incoming, stopped).await?)
         };
         let tcp = async {
             let Some(tcp) = self.tcp else { return Ok(()) };
             let mut builder = builder();
             if let Some(tls) = tcp.tls {
-                builder = builder.tls_config(tls).context("the TLS certificate or key cannot be used")?;
+                builder =
+                    builder.tls_config(tls.config).context("the TLS certificate or key cannot be used")?;
             }
-            let services = Entrance::new(routes(api, Guard(Some(tcp.token)), health)?, &doors);
+            let way = Way::Tcp(api.calls().keys().clone());
+            let services = Entrance::new(routes(api, &way, health)?, &doors);
             let seats = seats(doors.of("tcp"));
             let stopped = stop.clone().cancelled_owned();
             Ok(builder.serve_with_incoming_shutdown(services, seats.fill(tcp.listener), stopped).await?)
@@ -185,14 +190,21 @@ impl Tcp {
             )
         })?;
         let address = listener.local_addr().context("a bound socket has an address")?;
-        let token = Token::load_or_create(data_dir)?;
-        let tls = if config.tls_cert.is_empty() { None } else { Some(read_tls(config)?) };
-        Ok(Self { listener, address, token, tls })
+        let tls = Tls::of(data_dir, config, address.ip())?;
+        Ok(Self { listener, address, tls })
     }
 }
 
 fn seats(door: Door) -> Seats {
     Seats::new(seats_for(SEATS_SHARE), door)
+}
+
+/// Somebody on this machine.
+fn neighbour(stream: Seated<UnixStream>) -> AnyAuthority<Seated<UnixStream>, Neighbour> {
+    // Who has gone again has no user any more.
+    let uid = stream.stream().peer_cred().ok().map(|user| user.uid());
+    let guest = stream.guest();
+    AnyAuthority::new(stream, Neighbour { guest, uid })
 }
 
 impl<S> Connected for Seated<S> {
@@ -203,7 +215,7 @@ impl<S> Connected for Seated<S> {
     }
 }
 
-fn builder() -> Server {
+pub(super) fn builder() -> Server {
     Server::builder()
         .max_concurrent_streams(MAX_STREAMS)
         .initial_stream_window_size(STREAM_WINDOW)
@@ -225,7 +237,7 @@ macro_rules! served {
 }
 
 /// The services, and reflection, for those whom the guard lets in; health for everybody.
-fn routes(api: Api, guard: Guard, health: HealthServer<impl Health>) -> anyhow::Result<Routes> {
+fn routes(api: Api, way: &Way, health: HealthServer<impl Health>) -> anyhow::Result<Routes> {
     let reflection = || {
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(synapsenet_proto::rpc::FILE_DESCRIPTOR_SET)
@@ -234,15 +246,22 @@ fn routes(api: Api, guard: Guard, health: HealthServer<impl Health>) -> anyhow::
     let broken = "the schema compiled into the program is whole";
     let (v1, v1alpha) =
         (reflection().build_v1().context(broken)?, reflection().build_v1alpha().context(broken)?);
-    let guarded = || guard.clone();
-    Ok(Routes::new(InterceptedService::new(served!(NodeServiceServer::new(api.clone())), guarded()))
-        .add_service(InterceptedService::new(served!(MeshServiceServer::new(api.clone())), guarded()))
-        .add_service(InterceptedService::new(served!(ModelServiceServer::new(api.clone())), guarded()))
-        .add_service(InterceptedService::new(served!(SourceServiceServer::new(api)), guarded()))
-        .add_service(InterceptedService::new(served!(v1), guarded()))
+    let audit = api.calls().audit().cloned();
+    /// A service behind the guard.
+    macro_rules! guarded {
+        ($service:expr) => {
+            Guarded::new(served!($service), way.clone(), audit.clone())
+        };
+    }
+    Ok(Routes::new(guarded!(NodeServiceServer::new(api.clone())))
+        .add_service(guarded!(MeshServiceServer::new(api.clone())))
+        .add_service(guarded!(ModelServiceServer::new(api.clone())))
+        .add_service(guarded!(SourceServiceServer::new(api.clone())))
+        .add_service(guarded!(AccessServiceServer::new(api)))
+        .add_service(guarded!(v1))
         // What older clients know, and Python's and grpcurl's of today: they do not ask for the other.
-        .add_service(InterceptedService::new(served!(v1alpha), guarded()))
-        .add_service(served!(health)))
+        .add_service(guarded!(v1alpha))
+        .add_service(Open::new(served!(health))))
 }
 
 /// Tells that the services are there, and as it changes, whether the node is ready and whether something can be changed. Never ends.
@@ -251,6 +270,7 @@ async fn tell_health(health: HealthReporter, calls: Calls) {
     health.set_serving::<MeshServiceServer<Api>>().await;
     health.set_serving::<ModelServiceServer<Api>>().await;
     health.set_serving::<SourceServiceServer<Api>>().await;
+    health.set_serving::<AccessServiceServer<Api>>().await;
     let serving = |serves| if serves { ServingStatus::Serving } else { ServingStatus::NotServing };
     let mut is_disk_full = calls.watch_disk();
     loop {
@@ -262,44 +282,6 @@ async fn tell_health(health: HealthReporter, calls: Calls) {
             std::future::pending::<()>().await;
         }
     }
-}
-
-/// Gives a request the right that the token in it stands for; everybody who can open the socket may do everything. Who has a
-/// right keeps the seat of its connection.
-#[derive(Clone)]
-struct Guard(Option<Token>);
-
-impl Interceptor for Guard {
-    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
-        let right = match &self.0 {
-            None => Right::Full,
-            Some(token) => {
-                let authorization = request.metadata().get("authorization");
-                token.check(authorization.and_then(|value| value.to_str().ok())).map_err(status_of)?
-            }
-        };
-        let extensions = request.extensions_mut();
-        let behind_tls = extensions.get::<TlsConnectInfo<Guest>>().map(TlsConnectInfo::get_ref);
-        if let Some(guest) = extensions.get::<Guest>().or(behind_tls) {
-            guest.is_known();
-        }
-        extensions.insert(right);
-        Ok(request)
-    }
-}
-
-fn read_tls(config: &ApiConfig) -> anyhow::Result<ServerTlsConfig> {
-    let read = |key: &str, path: &str| {
-        std::fs::read(path).with_context(|| format!("cannot read {path}, named by {key}"))
-    };
-    let cert = read("api.tls_cert", &config.tls_cert)?;
-    let key = read("api.tls_key", &config.tls_key)?;
-    let tls = ServerTlsConfig::new().identity(TlsIdentity::from_pem(cert, key));
-    // Tried now, so that a key that does not fit ends the start, and not a node that said it was ready.
-    builder()
-        .tls_config(tls.clone())
-        .with_context(|| format!("cannot use {} with {} for TLS", config.tls_cert, config.tls_key))?;
-    Ok(tls)
 }
 
 #[cfg(test)]

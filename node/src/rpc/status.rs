@@ -26,16 +26,23 @@ fn code_of(reason: Reason) -> Code {
         Reason::InvalidRequest | Reason::GrainRefused | Reason::NotANote | Reason::ModelUnusable => {
             Code::InvalidArgument
         }
-        Reason::TokenNeeded => Code::Unauthenticated,
-        Reason::NotTheAuthor | Reason::SocketNeeded => Code::PermissionDenied,
-        Reason::GrainNotFound | Reason::PeerNotFound | Reason::ModelNotFound | Reason::SourceNotFound => {
-            Code::NotFound
+        Reason::TokenNeeded | Reason::TokenUnknown | Reason::TokenExpired | Reason::TokenRevoked => {
+            Code::Unauthenticated
         }
+        Reason::NotTheAuthor | Reason::SocketNeeded | Reason::ScopeNeeded | Reason::TopicForbidden => {
+            Code::PermissionDenied
+        }
+        Reason::GrainNotFound
+        | Reason::PeerNotFound
+        | Reason::ModelNotFound
+        | Reason::SourceNotFound
+        | Reason::TokenNotFound => Code::NotFound,
         Reason::TooManyCalls
         | Reason::NodeFull
         | Reason::TooManyRules
         | Reason::DiskFull
         | Reason::TooManyPeers
+        | Reason::TooManyTokens
         | Reason::ModelBusy => Code::ResourceExhausted,
         Reason::GrainRetracted
         | Reason::NoMesh

@@ -101,7 +101,9 @@ pub(super) async fn read(
     }
     let draft = Draft { topic, tags: terms.tags, lang: terms.lang, ..Draft::default() };
     let (share, encoding) = (terms.share, terms.encoding);
-    let document = Document { draft, content: bytes, uri: uri.clone(), format: None, encoding, share };
+    let (format, in_topic_only) = (None, false);
+    let document =
+        Document { draft, content: bytes, uri: uri.clone(), format, encoding, share, in_topic_only };
     match library.add(document).await {
         Ok(added) if added.ids.is_empty() && added.retracted == 0 => outcome(Outcome::Empty),
         Ok(added) => outcome(Outcome::Stored {

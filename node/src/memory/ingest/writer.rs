@@ -158,6 +158,7 @@ impl Writer {
                 }
                 // That was done before this was called.
                 Command::LookForRoom => {}
+                Command::Limit(limits) => self.admission.limit(limits),
             }
             next = if changes.len() < MAX_COMMIT { commands.try_recv().ok() } else { None };
         }
@@ -201,6 +202,7 @@ impl Writer {
             Command::Apply { reply, .. } => answer(reply, Err(IngestError::Storage(full.clone()))),
             Command::Compact { reply } => return self.compact(reply),
             Command::LookForRoom => {}
+            Command::Limit(limits) => self.admission.limit(limits),
             Command::Stop => commands.close(),
         }
         Ok(())
