@@ -324,6 +324,7 @@ async fn who_is_limited_to_a_topic_sees_nothing_of_others() {
     let status = one.status(rpc::StatusRequest {}).await.unwrap().into_inner();
     assert_eq!((status.grains, status.searchable, status.sources), (1, 1, 0));
     assert_eq!(status.topics.len(), 1);
+    assert!(status.api_addresses.iter().all(|address| address.starts_with("http")), "{status:?}");
     assert!(status.data_dir.is_empty() && status.mesh.is_none() && status.storage_bytes == 0);
     let mut mesh = MeshServiceClient::with_interceptor(channel(&node).await, bearer.clone());
     let topics = mesh.list_topics(rpc::ListTopicsRequest {}).await.unwrap().into_inner().topics;

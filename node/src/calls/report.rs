@@ -144,6 +144,8 @@ impl Report {
             return self;
         }
         self.topics.retain(|(topic, _)| topics.has(topic));
+        // The path of the socket is that of the data folder.
+        self.api_addresses.retain(|address| !address.starts_with("unix:"));
         let notes = self.topics.iter().map(|(_, grains)| grains).sum();
         let model = ModelReport { to_embed_anew: 0, former: Vec::new(), ..self.model };
         Self {
