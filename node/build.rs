@@ -36,9 +36,10 @@ fn commit() -> Option<String> {
     if top.canonicalize().ok()? != root {
         return None;
     }
-    // What names the commit: the head, the branch that it points to, and the file into which git packs branches.
+    // What names the commit: the head, the branch that it points to, and the file into which git packs branches; and the log of the head,
+    // as a branch that was packed gets a file of its own with the next commit.
     let branch = git(&root, &["symbolic-ref", "--quiet", "HEAD"]);
-    for name in ["HEAD", "packed-refs"].into_iter().chain(branch.as_deref()) {
+    for name in ["HEAD", "logs/HEAD", "packed-refs"].into_iter().chain(branch.as_deref()) {
         let path = root.join(git(&root, &["rev-parse", "--git-path", name])?);
         // cargo runs a script each time that looks at what is not there.
         if path.exists() {
