@@ -33,8 +33,16 @@ async fn owner() -> TestNode {
     node
 }
 
-/// Every record and vector of a store that no node has open, in its order.
-fn stored(dir: &Path) -> (Vec<Vec<u8>>, Vec<(u64, Vec<u8>)>) {
+/// What a store holds that no node has open.
+#[derive(Debug, PartialEq)]
+struct Stored {
+    /// Each grain, newest first.
+    records: Vec<Vec<u8>>,
+    /// Each vector, by its slot.
+    vectors: Vec<(u64, Vec<u8>)>,
+}
+
+fn stored(dir: &Path) -> Stored {
     let store = Store::open(&dir.join("grains.redb"), &StoreOptions::default()).unwrap();
     let view = store.view().unwrap();
     let query = synapsenet_storage::ListQuery {
@@ -52,7 +60,7 @@ fn stored(dir: &Path) -> (Vec<Vec<u8>>, Vec<(u64, Vec<u8>)>) {
         })
         .unwrap();
     }
-    (records, vectors)
+    Stored { records, vectors }
 }
 
 async fn back_up(dir: &Path, file: &Path, more: &[&str]) -> Value {

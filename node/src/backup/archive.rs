@@ -88,6 +88,16 @@ impl<W: Write> ArchiveWriter<W> {
         Ok(self.to.finish()?.finish()?)
     }
 
+    /// What was written so far, as if the writer had been killed.
+    #[cfg(test)]
+    pub fn unfinished(mut self) -> W
+    where
+        W: Clone,
+    {
+        self.to.flush().unwrap();
+        self.to.get_ref().inner().clone()
+    }
+
     /// Ends the file that is complete, and those after it that are empty, and begins the next.
     fn end_files(&mut self) -> Result<(), BackupError> {
         let planned = &self.plan.files[self.file];

@@ -147,3 +147,131 @@ fn free_bytes(folder: &Path) -> io::Result<u64> {
     let disk = rustix::fs::statvfs(folder)?;
     Ok(disk.f_bavail.saturating_mul(disk.f_frsize))
 }
+
+#[cfg(test)]
+mod tests {
+    use age::secrecy::SecretString;
+    use synapsenet_proto::{Draft, Grain, Identity};
+    use synapsenet_storage::{LANE_OWN, Origin};
+
+    use super::super::PlannedFile;
+    use super::super::archive::ArchiveWriter;
+    use super::*;
+    use crate::data_folder::MESH;
+
+    const AUTHOR: [u8; 32] = [7; 32];
+
+    /// The bytes of a store with so many notes.
+    fn database(notes: u64) -> Vec<u8> {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(DATABASE);
+        let store = Store::open(&path, &StoreOptions::default()).unwrap();
+        for n in 0..notes {
+            let draft = Draft { text: format!("note {n}"), ..Draft::default() };
+            let grain = Grain::seal(draft, &Identity::from_seed(&AUTHOR), n + 1).unwrap();
+            let (shared, claim) = (false, None);
+            let put =
+                Change::Put { grain, shared, received_ms: 1, claim, origin: Origin::Here, lane: LANE_OWN };
+            store.write(vec![put]).unwrap();
+        }
+        drop(store);
+        fs::read(path).unwrap()
+    }
+
+    /// A backup of these files that says that there are so many notes.
+    fn backup(notes: u64, files: &[(&str, &[u8])]) -> Vec<u8> {
+        let planned = |&(name, content): &(&str, &[u8])| PlannedFile {
+            name: name.to_owned(),
+            size_bytes: content.len() as u64,
+        };
+        let author = Identity::from_seed(&AUTHOR).author().to_string();
+        let files_of = files.iter().map(planned).collect();
+        let plan = Plan { author, grains: notes, files: files_of, ..Plan::default() };
+        let mut archive = ArchiveWriter::begin(Vec::new(), plan, None).unwrap();
+        for (number, (_, content)) in files.iter().enumerate() {
+            if !content.is_empty() {
+                archive.content(number, content).unwrap();
+            }
+        }
+        archive.finish().unwrap()
+    }
+
+    fn restored(backup: &[u8], to: &Path) -> Result<Plan, BackupError> {
+        let mut nobody = || -> Result<SecretString, BackupError> { Err(BackupError::Sealed) };
+        restore(ArchiveReader::begin(backup, &mut nobody)?, to, &mut |_, _| ())
+    }
+
+    fn names(dir: &Path) -> Vec<String> {
+        let mut names: Vec<String> = fs::read_dir(dir)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn it_becomes_a_folder_for_its_owner_alone_also_where_one_lies_empty() {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = tempfile::tempdir().unwrap();
+        let to = dir.path().join("deep/node");
+        fs::create_dir_all(to.join(LOST_AND_FOUND)).unwrap();
+        fs::create_dir(to.join(".restoring-killed")).unwrap();
+        let database = database(3);
+        let files =
+            [(DATABASE, &database[..]), (MESH, b"{}"), (IDENTITY, b"secret"), ("models/m/a.onnx", b"")];
+        restored(&backup(3, &files), &to).unwrap();
+        assert_eq!(names(&to), [DATABASE, IDENTITY, LOST_AND_FOUND, MESH, "models"]);
+        assert_eq!(names(&to.join("models/m")), ["a.onnx"]);
+        let mode = fs::metadata(to.join(IDENTITY)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        assert!(matches!(restored(&backup(3, &files), &to), Err(BackupError::NotEmpty(_))));
+    }
+
+    #[test]
+    fn without_the_secret_the_author_is_followed_and_with_it_nobody_is() {
+        let database = database(2);
+        for secret in [&[][..], &[(IDENTITY, &b"secret"[..])]] {
+            let dir = tempfile::tempdir().unwrap();
+            let files = [&[(DATABASE, &database[..])], secret].concat();
+            restored(&backup(2, &files), dir.path()).unwrap();
+            let store = Store::open(&dir.path().join(DATABASE), &StoreOptions::default()).unwrap();
+            let rules = store.view().unwrap().author_rules().unwrap();
+            let followed = (Identity::from_seed(&AUTHOR).author(), AuthorRule::Followed);
+            assert_eq!(rules, Vec::from_iter(secret.is_empty().then_some(followed)));
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_leaves_the_folder_as_it_was() {
+        let dir = tempfile::tempdir().unwrap();
+        let database = database(2);
+        // Another number of notes than it says; no database at all; and one that ends too early.
+        let wrong = backup(5, &[(DATABASE, &database)]);
+        assert!(matches!(restored(&wrong, dir.path()), Err(BackupError::Damaged(_))));
+        let none = backup(2, &[(DATABASE, b"nothing of the kind")]);
+        assert!(matches!(restored(&none, dir.path()), Err(BackupError::Storage(_))));
+        let whole = backup(2, &[(DATABASE, &database)]);
+        assert!(restored(&whole[..whole.len() - 20], dir.path()).is_err());
+        assert_eq!(names(dir.path()), [""; 0]);
+        // More than any disk has.
+        let plan = Plan {
+            files: vec![PlannedFile { name: DATABASE.to_owned(), size_bytes: 1 << 60 }],
+            ..Plan::default()
+        };
+        let huge = ArchiveWriter::begin(Vec::new(), plan, None).unwrap().unfinished();
+        assert!(matches!(restored(&huge, dir.path()), Err(BackupError::NoRoom { .. })));
+        restored(&whole, dir.path()).unwrap();
+    }
+
+    #[test]
+    fn a_check_reads_all_of_it_and_leaves_nothing() {
+        let (scratch, database) = (tempfile::tempdir().unwrap(), database(4));
+        let whole = backup(4, &[(DATABASE, &database)]);
+        let mut nobody = || -> Result<SecretString, BackupError> { Err(BackupError::Sealed) };
+        let reader = ArchiveReader::begin(&whole[..], &mut nobody).unwrap();
+        let (plan, problems) = verify(reader, scratch.path(), &mut |_, _| (), &mut |_, _| ()).unwrap();
+        assert!(plan.grains == 4 && problems.is_empty());
+        assert_eq!(names(scratch.path()), [""; 0]);
+    }
+}

@@ -32,6 +32,15 @@ impl<W: Write> Sealing<W> {
         })
     }
 
+    /// What it is written to, where nothing is sealed.
+    #[cfg(test)]
+    pub fn inner(&self) -> &W {
+        match self {
+            Self::Open(to) => to,
+            Self::Sealed(_) => panic!("it is sealed"),
+        }
+    }
+
     /// Ends it, and gives back what it was written to.
     ///
     /// # Errors
