@@ -139,6 +139,9 @@ pub(crate) enum BackupError {
     /// It ends too early.
     #[error("it is cut off: copy it once more, or take another backup")]
     CutOff,
+    /// It cannot be unpacked to its end.
+    #[error("it is damaged, cut off, or something else: copy it once more, or take another backup")]
+    Spoiled,
     /// What is in it is not what was put in.
     #[error("{0} is damaged in it: copy it once more, or take another backup")]
     Damaged(String),

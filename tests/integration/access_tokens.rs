@@ -41,17 +41,19 @@ const READS: [&str; 14] = [
     "ModelService/GetModel",
     "SourceService/ListSources",
 ];
-const WRITES: [&str; 7] = [
+const WRITES: [&str; 8] = [
     "NodeService/Put",
     "NodeService/BulkPut",
     "NodeService/AddDocument",
+    "NodeService/AddLargeDocument",
     "NodeService/Share",
     "NodeService/Retract",
     "NodeService/RetractMatching",
     "NodeService/ShareMatching",
 ];
 /// What nobody may over TCP.
-const OF_THE_SOCKET: [&str; 2] = ["SourceService/AddSource", "AccessService/CreateToken"];
+const OF_THE_SOCKET: [&str; 3] =
+    ["SourceService/AddSource", "AccessService/CreateToken", "NodeService/Backup"];
 
 /// Sends a token with each call.
 #[derive(Clone)]

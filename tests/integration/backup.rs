@@ -16,7 +16,9 @@ use super::harness::{Client, TestNode, config, folder, ran, synapsenet, wait_for
 
 /// A node that knows, has withdrawn and remembers something.
 async fn owner() -> TestNode {
-    let node = TestNode::fresh().await;
+    let mut config = config();
+    config.api.listen = "127.0.0.1:0".into();
+    let node = TestNode::fresh_with(config).await;
     for n in 0..40 {
         let id = node.put(format!("Valve {n} of the house is behind panel {n}.")).await;
         if n % 8 == 0 {

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use synapsenet_proto::rpc;
 use tonic::Code;
 
-use super::harness::{Client, Ran, TestNode, config, folder, noise, program, ran, synapsenet};
+use super::harness::{Client, Ran, TestNode, config, folder, noise, program, ran, synapsenet, wait_for};
 
 /// Runs the program on the folder of a node.
 async fn on(node: &TestNode, arguments: &[&str]) -> Ran {
@@ -640,7 +640,9 @@ async fn a_manual_page_is_made_for_each_command_without_home_or_node() {
 #[tokio::test(flavor = "multi_thread")]
 async fn health_tells_a_node_that_serves_from_none() {
     let node = TestNode::fresh().await;
-    let ran = synapsenet(node.dir(), &["health", "--writes", "--json"]).await.ended_with(0);
+    let ask = async || synapsenet(node.dir(), &["health", "--writes", "--json"]).await;
+    wait_for("the model", async || ask().await.code == 0).await;
+    let ran = ask().await.ended_with(0);
     assert_eq!(ran.records(), [json!({ "status": "serving", "writes": "serving" })]);
     let dir = folder();
     synapsenet(dir.path(), &["health"]).await.ended_with(3).assert_told("no node answers", "run");

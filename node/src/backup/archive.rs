@@ -276,9 +276,7 @@ fn of_reading(error: io::Error) -> BackupError {
     match error.kind() {
         io::ErrorKind::UnexpectedEof => BackupError::CutOff,
         // What zstd says, and age.
-        io::ErrorKind::Other | io::ErrorKind::InvalidData => {
-            BackupError::NoBackup("it is damaged, or something else")
-        }
+        io::ErrorKind::Other | io::ErrorKind::InvalidData => BackupError::Spoiled,
         _ => BackupError::Io(error),
     }
 }

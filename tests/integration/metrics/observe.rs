@@ -13,9 +13,8 @@ use crate::integration::harness::{TestNode, mesh_config, wait_for};
 
 /// What Prometheus adds to each series.
 const OF_PROMETHEUS: [&str; 2] = ["job", "instance"];
-/// The series that Prometheus makes of a scrape, and a label that only some builds have.
+/// The series that Prometheus makes of a scrape.
 const UP: &str = "up";
-const COMMIT: &str = "commit";
 
 /// A file of `deploy/observe`.
 fn observe(name: &str) -> PathBuf {
@@ -150,7 +149,7 @@ fn until_brace(text: &str) -> (&str, &str) {
 
 /// What is wrong with a query: a name or a label that no node tells. `shown` are labels that the answer must have.
 fn faults(query: &str, shown: &[String], series: &BTreeMap<String, BTreeSet<String>>) -> Vec<String> {
-    let (mut faults, mut there) = (Vec::new(), BTreeSet::from(["le".to_owned(), COMMIT.to_owned()]));
+    let (mut faults, mut there) = (Vec::new(), BTreeSet::from(["le".to_owned()]));
     there.extend(OF_PROMETHEUS.map(str::to_owned));
     let selectors = selectors(query);
     for Selector { name, labels } in &selectors {
@@ -229,8 +228,7 @@ const BEGIN: &str = "<!-- The table that follows is made by a test: REWRITE=1 ca
 async fn the_table_of_metrics_has_what_a_node_tells() {
     let mut table = "| name | type | labels | meaning |\n|---|---|---|---|\n".to_owned();
     for (name, Family { kind, help, labels }) in families(&page().await) {
-        let labels: Vec<String> =
-            labels.into_iter().filter(|label| label != COMMIT).map(|label| format!("`{label}`")).collect();
+        let labels: Vec<String> = labels.into_iter().map(|label| format!("`{label}`")).collect();
         let meaning = help.trim_end_matches('.').replace('|', "\\|");
         table.push_str(&format!("| `{name}` | {kind} | {} | {meaning} |\n", labels.join(", ")));
     }
