@@ -154,7 +154,7 @@ impl Calls {
     /// [`CallError::TooManyCalls`].
     pub fn begin(&self, caller: Caller) -> Result<Call, CallError> {
         match self.places.take() {
-            Some(place) => Ok(Call { parts: self.parts.clone(), caller, _place: Arc::new(place) }),
+            Some(place) => Ok(Call { parts: self.parts.clone(), caller, place: Arc::new(place) }),
             None => {
                 self.parts.memory.metrics.calls_refused.inc();
                 Err(CallError::TooManyCalls)
@@ -169,7 +169,7 @@ impl Calls {
 pub(crate) struct Call {
     parts: Arc<Parts>,
     caller: Caller,
-    _place: Arc<OwnedSemaphorePermit>,
+    place: Arc<OwnedSemaphorePermit>,
 }
 
 impl Call {
@@ -178,8 +178,10 @@ impl Call {
         &self,
         read: impl FnOnce(&Memory, &View) -> Result<T, CallError> + Send + 'static,
     ) -> Result<T, CallError> {
-        let memory = self.parts.memory.clone();
+        // Reading goes on when nobody waits for it any more, and keeps the place of the call for as long.
+        let (memory, place) = (self.parts.memory.clone(), self.place.clone());
         blocking(move || {
+            let _place = place;
             let view = memory.store.view()?;
             read(&memory, &view)
         })
@@ -195,12 +197,16 @@ impl Call {
         self.parts.events.listen()
     }
 
-    /// What of it the caller is told: one that is limited to topics only what comes into these, and of what was missed only that
-    /// something was.
+    /// What of it the caller is told: one that is limited to topics only what comes into these and not through whom, and of what was
+    /// missed only that something was.
     pub fn told<E>(&self, happening: Result<Happening, E>) -> Option<Result<Happening, E>> {
         let topics = self.topics_of_caller();
         match &happening {
-            Ok(Happening::GrainAdded { topic, .. }) => topics.has(topic).then_some(happening),
+            Ok(Happening::GrainAdded { topic, .. }) if !topics.has(topic) => None,
+            Ok(Happening::GrainAdded { id, topic, author, retraction, .. }) if topics.is_limited() => {
+                let (id, topic, author, retraction) = (*id, topic.clone(), *author, *retraction);
+                Some(Ok(Happening::GrainAdded { id, topic, author, retraction, peer: None }))
+            }
             Ok(_) if topics.is_limited() => None,
             _ => Some(happening),
         }

@@ -6,14 +6,14 @@ use synapsenet_storage::{Filter, ListQuery, Page, Record, View};
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::blocking::blocking;
-use crate::calls::access::Topics;
+use crate::calls::access::{Topics, Who};
 use crate::calls::error::invalid;
 pub(crate) use crate::calls::links::{GrainLinks, Linked};
 use crate::calls::{Call, CallError};
 use crate::composed::composed_draft;
 use crate::memory::document;
 pub(crate) use crate::memory::document::{
-    Added, Document, EncodingError, Format, MAX_DOCUMENT_BYTES, Omission, decode, is_label,
+    Added, By, Document, EncodingError, Format, MAX_DOCUMENT_BYTES, Omission, decode, is_label,
 };
 use crate::memory::emergence;
 pub(crate) use crate::memory::emergence::Emergence;
@@ -85,11 +85,17 @@ impl Call {
     pub async fn put(&self, draft: Draft, share: bool) -> Result<Stored, CallError> {
         let mut draft = composed_draft(draft);
         self.check_caller(&draft.topic)?;
+        let mut path = None;
         if let Some(source) = &mut draft.source {
-            source.uri = self.sign_source(&source.uri).await;
+            let signed = self.parts.places.signed(&source.uri);
+            path = Some(std::mem::replace(&mut source.uri, signed));
         }
         let sealed = Grain::seal(draft, &self.parts.identity, now_ms()).map_err(CallError::from);
-        self.put_grain(sealed, share).await
+        let stored = self.put_grain(sealed, share).await?;
+        if let Some(path) = path.filter(|_| !self.topics_of_caller().is_limited()) {
+            self.remember_folder(path).await;
+        }
+        Ok(stored)
     }
 
     /// Stores a grain that was sealed elsewhere, given as an encoded `SignedGrain`.
@@ -134,7 +140,8 @@ impl Call {
         document.draft = composed_draft(document.draft);
         let (topic, share) = (document.draft.topic.clone(), document.share);
         self.check_caller(&topic)?;
-        document.in_topic_only = self.topics_of_caller().is_limited();
+        document.by = self.adds_by();
+        document.held.push(self.place.clone());
         self.check_topic(&topic, share)?;
         let added = self.parts.library.add(document).await?;
         added.ids.iter().for_each(|id| self.note_grain(id, &topic));
@@ -144,7 +151,15 @@ impl Call {
 
     /// Waits for room for a document that is larger than a text may be; what is answered keeps it.
     pub async fn room_for_large(&self) -> Option<OwnedSemaphorePermit> {
-        self.parts.library.room().await
+        self.parts.library.room(self.adds_by()).await
+    }
+
+    fn adds_by(&self) -> By {
+        match self.caller.who() {
+            Who::Socket(_) => By::Owner,
+            _ if self.topics_of_caller().is_limited() => By::Limited,
+            _ => By::Guest,
+        }
     }
 
     /// Lets a private grain leave the node from now on. Answers its id, and whether it was private before.
@@ -174,10 +189,11 @@ impl Call {
         Ok(is_new)
     }
 
-    /// The name under which the source of a draft is signed: no path gets into what is signed, as it may be shared later.
-    async fn sign_source(&self, uri: &str) -> String {
-        let (parts, uri) = (self.parts.clone(), uri.to_owned());
-        blocking(move || parts.places.sign(&uri)).await
+    /// Remembers where the file lies that a stored grain was taken from, to show it: what is signed tells no path, as it may be shared
+    /// later.
+    async fn remember_folder(&self, uri: String) {
+        let parts = self.parts.clone();
+        blocking(move || parts.places.sign(&uri)).await;
     }
 
     /// Where the file lies that a grain of this node's own was taken from, as a URI; none when that is not known. `moved_to` is

@@ -36,7 +36,7 @@ use synapsenet_proto::{
     MAX_TITLE_BYTES, Refusal, Source,
 };
 use synapsenet_storage::{Change, Record, StorageError};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::blocking::blocking;
 use crate::memory::Memory;
@@ -53,13 +53,15 @@ use title::file_name;
 
 /// Chunks of one document that are being stored at the same time.
 const MAX_PUTS_IN_FLIGHT: usize = 256;
-/// Documents that other programs may read at the same time: each may take half a GiB of memory.
+/// Documents that other programs may read at the same time, of the owner and of others: each may take half a GiB of memory.
 const MAX_PROGRAMS: usize = 2;
+const MAX_PROGRAMS_OF_OTHERS: usize = 1;
 /// Tokens that a title leaves to the text at least, however long the title is.
 const MIN_CHUNK_TOKENS: usize = 64;
 
 /// Turns of those that need a program. Of the process, as what they take is the machine's.
 static PROGRAMS: Semaphore = Semaphore::const_new(MAX_PROGRAMS);
+static PROGRAMS_OF_OTHERS: Semaphore = Semaphore::const_new(MAX_PROGRAMS_OF_OTHERS);
 
 /// A document to be remembered.
 #[derive(Debug)]
@@ -76,8 +78,21 @@ pub(crate) struct Document {
     pub encoding: String,
     /// Whether its grains may leave the node.
     pub share: bool,
-    /// Whether what an earlier version said in another topic is left as it is: whoever adds it has no part in that.
-    pub in_topic_only: bool,
+    /// Who adds it.
+    pub by: By,
+    /// What is given back once it has been read, whether or not somebody still waits for that: room in memory, a place among the calls.
+    pub held: Vec<Arc<OwnedSemaphorePermit>>,
+}
+
+/// Who adds a document.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum By {
+    /// Whoever owns the node: never waits for what others add.
+    Owner,
+    /// The holder of a token.
+    Guest,
+    /// The holder of a token that is limited to topics: what an earlier version said in another topic is left as it is.
+    Limited,
 }
 
 /// What adding a document did.
@@ -146,7 +161,7 @@ pub(crate) async fn add(
     ingest: &Ingest,
     identity: Arc<Identity>,
     (model, tokenizer): (Model, Tokenizer),
-    document: Document,
+    mut document: Document,
 ) -> Result<Added, DocumentError> {
     check(&document)?;
     let share = document.share;
@@ -155,21 +170,25 @@ pub(crate) async fn add(
     let max_tokens = model.max_tokens();
     let (store, place) = (memory.clone(), uri.clone());
     let mut before = blocking(move || store.store.view()?.chunks_of(author, &place)).await?;
-    if document.in_topic_only {
+    if document.by == By::Limited {
         before.retain(|record| *record.grain.topic() == document.draft.topic);
     }
     // One that was moved keeps the name that its grains are signed with, so that they stay the same.
     let moved = before.iter().find(|record| record.moved_to.is_some()).and_then(signed_source);
     let is_moved = moved.is_some();
     let signed = moved.unwrap_or_else(|| uri.clone());
-    let turn = match document.format().may_need_program() {
-        // It is closed by nobody.
-        true => PROGRAMS.acquire().await.ok(),
-        false => None,
+    let turn = match (document.format().may_need_program(), document.by) {
+        // They are closed by nobody.
+        (true, By::Owner) => PROGRAMS.acquire().await.ok(),
+        (true, _) => PROGRAMS_OF_OTHERS.acquire().await.ok(),
+        (false, _) => None,
     };
-    let (drafts, neighbours, left_out) =
-        blocking(move || chunk(document, &signed, &tokenizer, max_tokens)).await?;
-    drop(turn);
+    // Reading goes on when nobody waits for it any more, and keeps its turn and its room for as long.
+    let (drafts, neighbours, left_out) = blocking(move || {
+        let (_turn, _held) = (turn, std::mem::take(&mut document.held));
+        chunk(document, &signed, &tokenizer, max_tokens)
+    })
+    .await?;
 
     let mut added = Added { neighbours, left_out: left_out.into_list(), ..Added::default() };
     let mut kept = HashSet::new();

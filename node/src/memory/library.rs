@@ -9,7 +9,7 @@ use synapsenet_proto::Identity;
 use synapsenet_storage::{Change, Record, StorageError, View};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::document::{self, Added, Document, DocumentError};
+use super::document::{self, Added, By, Document, DocumentError};
 use super::ingest::Ingest;
 use super::places::Places;
 use crate::blocking::blocking;
@@ -17,8 +17,9 @@ use crate::memory::Memory;
 use crate::metrics::Metrics;
 use crate::models::Models;
 
-/// Documents in memory at the same time that are larger than a text may be: at most 128 MiB.
+/// Documents in memory at the same time that are larger than a text may be, of the owner and of others: at most 192 MiB in all.
 const MAX_LARGE: usize = 2;
+const MAX_LARGE_OF_OTHERS: usize = 1;
 
 /// The owner's documents.
 #[derive(Clone)]
@@ -28,8 +29,9 @@ pub(crate) struct Library {
     models: Models,
     identity: Arc<Identity>,
     places: Arc<Places>,
-    /// Room for large documents.
+    /// Room for large documents of the owner, and of others.
     large: Arc<Semaphore>,
+    large_of_others: Arc<Semaphore>,
 }
 
 impl Library {
@@ -41,14 +43,17 @@ impl Library {
         identity: Arc<Identity>,
         places: Arc<Places>,
     ) -> Self {
-        Self { memory, ingest, models, identity, places, large: Arc::new(Semaphore::new(MAX_LARGE)) }
+        let large = Arc::new(Semaphore::new(MAX_LARGE));
+        let large_of_others = Arc::new(Semaphore::new(MAX_LARGE_OF_OTHERS));
+        Self { memory, ingest, models, identity, places, large, large_of_others }
     }
 
     /// Waits for room in memory for a document that is larger than a text may be. It is given back when what is answered is
-    /// dropped.
-    pub async fn room(&self) -> Option<OwnedSemaphorePermit> {
+    /// dropped. The owner never waits for others.
+    pub async fn room(&self, by: By) -> Option<OwnedSemaphorePermit> {
+        let room = if by == By::Owner { &self.large } else { &self.large_of_others };
         // Nobody closes it.
-        self.large.clone().acquire_owned().await.ok()
+        room.clone().acquire_owned().await.ok()
     }
 
     /// Where it is counted what becomes of documents.
@@ -61,11 +66,17 @@ impl Library {
     /// # Errors
     /// [`DocumentError`]; what was stored before an error is stored, and doing it again goes on.
     pub async fn add(&self, mut document: Document) -> Result<Added, DocumentError> {
-        document.uri = self.sign(&document.uri).await;
+        let (uri, by) = (document.uri, document.by);
+        document.uri = self.places.signed(&uri);
         let model = self.memory.current().model.clone();
         let tokenizer = self.models.tokenizer(&model).await?;
         let (memory, identity) = (self.memory.clone(), self.identity.clone());
-        document::add(memory, &self.ingest, identity, (model, tokenizer), document).await
+        let added = document::add(memory, &self.ingest, identity, (model, tokenizer), document).await?;
+        // Where a file lies is remembered once something of it is stored, and never for those who may not see all that is.
+        if by != By::Limited && !added.ids.is_empty() {
+            self.sign(&uri).await;
+        }
+        Ok(added)
     }
 
     /// Says that a document lies elsewhere now. Nothing is withdrawn, signed or embedded for it. Answers how many grains it has.

@@ -39,6 +39,8 @@ const MAX_PATH_BYTES: usize = 3 * 4096;
 const MAX_SHOWN_BYTES: usize = 640;
 /// Folders that are remembered, some 100 bytes each; files of more are shown by their names alone.
 const MAX_FOLDERS: usize = 65_536;
+/// The most that their paths take, in bytes.
+const MAX_FOLDERS_BYTES: usize = 16 << 20;
 
 /// Names files, and knows where those lie that it named.
 pub(crate) struct Places {
@@ -46,7 +48,29 @@ pub(crate) struct Places {
     author: AuthorId,
     file: PathBuf,
     /// The signed name of a folder -> its path, percent-encoded as it came, with a slash at its end.
-    folders: Mutex<HashMap<String, String>>,
+    folders: Mutex<Folders>,
+}
+
+/// Folders that are remembered.
+#[derive(Default)]
+struct Folders {
+    by_name: HashMap<String, String>,
+    /// How long their paths are together.
+    bytes: usize,
+}
+
+impl Folders {
+    /// Takes one in that there is room for. Answers whether it is new.
+    fn remember(&mut self, name: String, path: &str) -> bool {
+        let is_new = self.by_name.len() < MAX_FOLDERS
+            && self.bytes + path.len() <= MAX_FOLDERS_BYTES
+            && !self.by_name.contains_key(&name);
+        if is_new {
+            self.bytes += path.len();
+            self.by_name.insert(name, path.to_owned());
+        }
+        is_new
+    }
 }
 
 impl Places {
@@ -59,8 +83,10 @@ impl Places {
             Ok(bytes) => {
                 let text = String::from_utf8_lossy(&bytes);
                 let folders = text.lines().filter(|line| line.starts_with('/') && line.ends_with('/'));
-                let named = folders.take(MAX_FOLDERS).map(|path| (places.name(path), path.to_owned()));
-                places.known().extend(named);
+                for path in folders {
+                    let name = places.name(path);
+                    places.known().remember(name, path);
+                }
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => {
@@ -81,7 +107,7 @@ impl Places {
     pub fn signed_beginning(&self, uri: &str) -> String {
         let folder =
             path_in(uri).filter(|path| !path.ends_with('/')).map(|path| self.name(&format!("{path}/")));
-        let is_known = |folder: &String| self.known().keys().any(|known| known.starts_with(folder));
+        let is_known = |folder: &String| self.known().by_name.keys().any(|known| known.starts_with(folder));
         folder.filter(is_known).unwrap_or_else(|| self.signed(uri))
     }
 
@@ -92,11 +118,11 @@ impl Places {
         let folder = &path[..=path.rfind('/').unwrap_or(0)];
         let signed = self.name(folder);
         let mut known = self.known();
-        if known.len() < MAX_FOLDERS && !folder.contains('\n') && !known.contains_key(&signed) {
-            known.insert(signed, folder.to_owned());
-            if let Err(error) = self.append(folder) {
-                tracing::warn!(%error, file = %self.file.display(), "the folder of a file is not remembered");
-            }
+        if !folder.contains('\n')
+            && known.remember(signed, folder)
+            && let Err(error) = self.append(folder)
+        {
+            tracing::warn!(%error, file = %self.file.display(), "the folder of a file is not remembered");
         }
         name
     }
@@ -112,7 +138,7 @@ impl Places {
     pub fn path_of(&self, signed: &str) -> Option<String> {
         let named = signed.strip_prefix("file:")?;
         let (folder, name) = named.split_at(named.rfind('/').map_or(0, |slash| slash + 1));
-        let path = self.known().get(&format!("file:{folder}")).cloned()?;
+        let path = self.known().by_name.get(&format!("file:{folder}")).cloned()?;
         Some(format!("file://{path}{name}"))
     }
 
@@ -146,7 +172,7 @@ impl Places {
         file.write_all(format!("{folder}\n").as_bytes())
     }
 
-    fn known(&self) -> std::sync::MutexGuard<'_, HashMap<String, String>> {
+    fn known(&self) -> std::sync::MutexGuard<'_, Folders> {
         self.folders.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }
@@ -265,6 +291,17 @@ mod tests {
         assert_eq!(places.file_of(&grain(1, name), None).as_deref(), Some(ROSES));
         let lines = std::fs::read_to_string(dir.path().join(FOLDERS)).unwrap();
         assert_eq!(lines, "/home/anna/notes/garden/\n/\n");
+    }
+
+    #[test]
+    fn folders_are_remembered_as_long_as_there_is_room_for_their_paths() {
+        let mut folders = Folders::default();
+        let long = "x".repeat(MAX_FOLDERS_BYTES / 4);
+        for n in 0..4 {
+            assert!(folders.remember(format!("name {n}"), &long), "{n}");
+        }
+        assert!(!folders.remember("name 4".into(), "/a/") && !folders.remember("name 0".into(), ""));
+        assert_eq!(folders.by_name.len(), 4);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use tokio_stream::wrappers::errors::BroadcastStreamRecvError;
 use crate::calls::authors::{AuthorReport, Whose};
 use crate::calls::backup::Piece;
 use crate::calls::error::invalid;
-use crate::calls::grains::{Added, Document, Emergence, Format, Linked, Omission, Stored};
+use crate::calls::grains::{Added, By, Document, Emergence, Format, Linked, Omission, Stored};
 use crate::calls::many::Tally;
 use crate::calls::models::Presence;
 use crate::calls::report::{MeshReport, ModelReport, Report, Warning};
@@ -194,7 +194,7 @@ pub(super) fn read_document(request: rpc::AddDocumentRequest) -> Result<Document
     let rpc::AddDocumentRequest { uri, format, content, title, topic, tags, lang, share, encoding } = request;
     let format = read_format(format)?;
     let draft = read_draft(Some(rpc::Draft { topic, title, tags, lang, ..rpc::Draft::default() }))?;
-    Ok(Document { draft, content, uri, format, encoding, share, in_topic_only: false })
+    Ok(Document { draft, content, uri, format, encoding, share, by: By::Owner, held: Vec::new() })
 }
 
 /// What adding a document did.
@@ -314,6 +314,16 @@ pub(super) fn search_messages(call: &Call, found: Found) -> Vec<rpc::SearchRespo
     let mut messages: Vec<_> =
         found.hits.iter().map(|hit| message(Item::Hit(hit_message(call, hit)))).collect();
     messages.push(message(Item::Summary(summary_message(found))));
+    if call.topics_of_caller().is_limited() {
+        // Who the peers of the node are is told to those who may ask for all that it does.
+        for message in &mut messages {
+            match &mut message.item {
+                Some(Item::Hit(hit)) => hit.peer_id.clear(),
+                Some(Item::Summary(summary)) => summary.peers.clear(),
+                None => {}
+            }
+        }
+    }
     messages
 }
 

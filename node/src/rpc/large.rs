@@ -1,5 +1,6 @@
 //! A document in pieces: its bytes are more than one message may have.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use synapsenet_proto::rpc;
@@ -33,14 +34,15 @@ pub(super) async fn add(
         let reason = format!("the document has {size} bytes; at most {most} are allowed: split it");
         return Err(status_of(invalid(reason)));
     }
-    let _room = call.room_for_large().await;
+    document.held.extend(call.room_for_large().await.map(Arc::new));
     let size = usize::try_from(size).unwrap_or(usize::MAX);
     document.content.reserve_exact(size - document.content.len());
     while let Some(item) = next(&mut pieces).await? {
         let Item::Content(bytes) = item else {
             return Err(status_of(invalid("a document comes once, and its content after it")));
         };
-        if bytes.len() > size - document.content.len() {
+        // An empty one would only keep others waiting.
+        if bytes.is_empty() || bytes.len() > size - document.content.len() {
             return Err(status_of(changed()));
         }
         document.content.extend_from_slice(&bytes);

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use synapsenet_proto::{Draft, Topic};
 
@@ -12,7 +13,7 @@ use super::list::Source;
 use super::pass::{ends_pass, rules};
 use crate::blocking::blocking;
 use crate::files;
-use crate::memory::document::{Document, Format, MAX_DOCUMENT_BYTES, Neighbour};
+use crate::memory::document::{By, Document, Format, MAX_DOCUMENT_BYTES, Neighbour};
 use crate::memory::library::Library;
 
 /// How much of a file tells that it is no text: as much as git looks at.
@@ -63,7 +64,7 @@ pub(super) async fn read(
     let at = path.clone();
     let size = blocking(move || at.metadata().map_or(0, |metadata| metadata.len())).await;
     let room = match size > MAX_DOCUMENT_BYTES as u64 && !format.is_text() {
-        true => library.room().await,
+        true => library.room(By::Owner).await,
         false => None,
     };
     let most = if room.is_some() { format.max_bytes() } else { MAX_DOCUMENT_BYTES };
@@ -101,9 +102,9 @@ pub(super) async fn read(
     }
     let draft = Draft { topic, tags: terms.tags, lang: terms.lang, ..Draft::default() };
     let (share, encoding) = (terms.share, terms.encoding);
-    let (format, in_topic_only) = (None, false);
-    let document =
-        Document { draft, content: bytes, uri: uri.clone(), format, encoding, share, in_topic_only };
+    let (format, by) = (None, By::Owner);
+    let held = room.map(Arc::new).into_iter().collect();
+    let document = Document { draft, content: bytes, uri: uri.clone(), format, encoding, share, by, held };
     match library.add(document).await {
         Ok(added) if added.ids.is_empty() && added.retracted == 0 => outcome(Outcome::Empty),
         Ok(added) => outcome(Outcome::Stored {
