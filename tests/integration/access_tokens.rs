@@ -52,8 +52,8 @@ const WRITES: [&str; 8] = [
     "NodeService/ShareMatching",
 ];
 /// What nobody may over TCP.
-const OF_THE_SOCKET: [&str; 3] =
-    ["SourceService/AddSource", "AccessService/CreateToken", "NodeService/Backup"];
+const OF_THE_SOCKET: [&str; 4] =
+    ["SourceService/AddSource", "AccessService/CreateToken", "NodeService/Backup", "ModelService/AddModel"];
 
 /// Sends a token with each call.
 #[derive(Clone)]

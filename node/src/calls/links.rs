@@ -28,6 +28,10 @@ pub(crate) struct GrainLinks {
 impl Call {
     /// The links between a grain and others of the folder that its file lies in; none where no folder is kept that it lies in.
     pub(super) async fn links_of(&self, record: &Record) -> Result<GrainLinks, CallError> {
+        // Which files link to each other is told of all topics or of none.
+        if self.topics_of_caller().is_limited() {
+            return Ok(GrainLinks::default());
+        }
         let Some(uri) = self.file_of(&record.grain, record.moved_to.as_deref()) else {
             return Ok(GrainLinks::default());
         };
@@ -35,8 +39,7 @@ impl Call {
         if links.to.is_empty() && links.from.is_empty() {
             return Ok(GrainLinks::default());
         }
-        let (parts, this, topics) =
-            (self.parts.clone(), record.grain.clone(), self.topics_of_caller().clone());
+        let (parts, this) = (self.parts.clone(), record.grain.clone());
         self.read(move |_, view| {
             let author = parts.identity.author();
             // Those that stand in this part of the document.
@@ -50,9 +53,6 @@ impl Call {
                 from: ends(view, &parts.places, author, links.from.iter(), comes_from_there)?,
             };
             links.to.retain(|linked| linked.record.grain.id() != this.id());
-            for ends in [&mut links.to, &mut links.from] {
-                ends.retain(|linked| topics.shows(&linked.record));
-            }
             Ok(links)
         })
         .await

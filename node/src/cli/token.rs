@@ -1,5 +1,6 @@
 //! `token`: who else may call this node, and what.
 
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
@@ -12,6 +13,7 @@ use super::failure::{Exit, Failure};
 use super::filter::parse_topic;
 use super::output::{FAINT, Output, STRONG, table};
 use super::time;
+use crate::data_folder;
 
 /// Arguments of `token`.
 #[derive(Debug, Args)]
@@ -35,6 +37,9 @@ enum TokenCommand {
         /// When it ends by itself: 12h, 90d, 8w
         #[arg(long, value_name = "AGE", value_parser = time::parse_life)]
         expires: Option<Duration>,
+        /// Write the secret into this new file, for you alone to read, and not to standard output
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
     },
     /// Show the tokens that there are, without their secrets
     List,
@@ -119,14 +124,14 @@ pub(crate) async fn run(args: TokenArgs, context: &mut Context) -> Result<Exit, 
             let tokens = client.list_tokens(call(rpc::ListTokensRequest {})).await?.into_inner().tokens;
             show(&tokens, out)?;
         }
-        Some(TokenCommand::Create { name, scope, topic, expires }) => {
+        Some(TokenCommand::Create { name, scope, topic, expires, out: file }) => {
             let request = rpc::CreateTokenRequest {
                 name,
                 scope: scope.message().into(),
                 topics: topic.iter().map(ToString::to_string).collect(),
                 expires_seconds: expires.map_or(0, |life| life.as_secs()),
             };
-            create(&mut client, request, out).await?;
+            create(&mut client, request, file.as_deref(), out).await?;
         }
         Some(TokenCommand::Revoke { name }) => {
             client.revoke_token(call(rpc::RevokeTokenRequest { name: name.clone() })).await?;
@@ -144,19 +149,36 @@ pub(crate) async fn run(args: TokenArgs, context: &mut Context) -> Result<Exit, 
 async fn create(
     client: &mut AccessClient,
     request: rpc::CreateTokenRequest,
+    file: Option<&Path>,
     out: &mut Output,
 ) -> Result<(), Failure> {
+    // A token whose secret nobody has is worth nothing: what is in the way is found before it is made.
+    if let Some(file) = file.filter(|file| file.exists()) {
+        let message = format!("{} is there already", file.display());
+        return Err(Failure::incomplete(message, "name a new file"));
+    }
     let response = client.create_token(call(request)).await?.into_inner();
     let token = response.token.unwrap_or_default();
     let (secret, fingerprint) = (response.secret.as_str(), response.api_fingerprint.as_str());
+    if let Some(file) = file {
+        data_folder::write_new(file, format!("{secret}\n").as_bytes()).map_err(|error| {
+            let hint = format!(
+                "revoke the token, as nobody has its secret: `synapsenet token revoke {}`",
+                token.name
+            );
+            Failure::incomplete(format!("cannot write {}: {error}", file.display()), hint)
+        })?;
+    }
     if out.is_json() {
         return out.record(&TokenRecord {
-            secret: Some(secret),
+            secret: Some(secret).filter(|_| file.is_none()),
             api_fingerprint: Some(fingerprint).filter(|fingerprint| !fingerprint.is_empty()),
             ..TokenRecord::new(&token)
         });
     }
-    out.line(secret)?;
+    if file.is_none() {
+        out.line(secret)?;
+    }
     let topics =
         if token.topics.is_empty() { String::new() } else { format!(" {}", token.topics.join(", ")) };
     let ends =

@@ -17,7 +17,7 @@ use super::{Caller, End, Scope, Topics, Who};
 use crate::blocking::blocking;
 use crate::calls::error::invalid;
 use crate::calls::{CallError, now_ms};
-use crate::data_folder::TOKEN;
+use crate::data_folder::{TOKEN, TOKENS};
 
 /// Tokens that may open at the same time: each call is held against all of them.
 pub(super) const MAX_TOKENS: usize = 256;
@@ -236,6 +236,9 @@ impl Keys {
             return Err(invalid("a token expires within a hundred years, or not at all"));
         }
         let _one_at_a_time = self.0.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.is_changed_by_hand().map_err(CallError::Broken)? {
+            return Err(invalid(format!("{TOKENS} was changed by hand: send the node `kill -HUP` first")));
+        }
         let (now, mut keys) = (now_ms(), self.all());
         if keys.iter().any(|key| key.name == name && key.opens(now)) {
             return Err(invalid(format!(
@@ -264,17 +267,42 @@ impl Keys {
         Ok((key, secret))
     }
 
-    /// Ends a token.
+    /// Ends a token, at once and whatever becomes of the file.
     ///
     /// # Errors
-    /// When there is none of this name that opens, or the file cannot be written; then it goes on.
+    /// When there is none of this name that opens, or the file cannot be written; then it ends until the next start.
     pub fn revoke(&self, name: &str) -> Result<(), CallError> {
         check_name(name)?;
         let _one_at_a_time = self.0.changing.lock().unwrap_or_else(PoisonError::into_inner);
         let (now, mut keys) = (now_ms(), self.all());
         let key = keys.iter_mut().find(|key| key.name == name && key.opens(now));
         key.ok_or_else(|| CallError::NoSuchToken(name.to_owned()))?.revoked_ms = Some(now);
-        self.write(keys)
+        let by_hand = self.is_changed_by_hand();
+        let ended = self.take(keys.clone()).and_then(|()| {
+            // What somebody changed in the file stays, and waits for who changed it.
+            let mut written = if by_hand? { read(&self.0.data_dir)? } else { keys };
+            for key in written.iter_mut().filter(|key| key.name == name) {
+                key.revoked_ms.get_or_insert(now);
+            }
+            write(&self.0.data_dir, &written)
+        });
+        ended
+            .with_context(|| {
+                format!(
+                    "{name} opens nothing any more until the node starts again: it could not be written down"
+                )
+            })
+            .map_err(CallError::Broken)
+    }
+
+    /// Whether the file says otherwise than what was written or read last, but for when tokens were used.
+    fn is_changed_by_hand(&self) -> anyhow::Result<bool> {
+        let without_uses = |keys: Vec<Key>| {
+            let mut keys: Vec<Key> = keys.into_iter().map(|key| Key { last_used_ms: None, ..key }).collect();
+            keys.sort_by(|a, b| (&a.name, &a.hash).cmp(&(&b.name, &b.hash)));
+            keys
+        };
+        Ok(without_uses(read(&self.0.data_dir)?) != without_uses(self.all()))
     }
 
     /// Reads the files anew. Answers how many tokens open that did not, and how many do no more.
@@ -326,7 +354,8 @@ impl Keys {
     fn write_uses(&self) -> anyhow::Result<()> {
         let _one_at_a_time = self.0.changing.lock().unwrap_or_else(PoisonError::into_inner);
         let is_new = self.state().tokens.iter().any(|held| held.now() != held.key);
-        if is_new { Ok(self.write(self.all())?) } else { Ok(()) }
+        // What somebody changed in the file is not written over, above all where a token was taken out of it.
+        if is_new && !self.is_changed_by_hand()? { Ok(self.write(self.all())?) } else { Ok(()) }
     }
 
     /// Writes these to disk, then lets them open.

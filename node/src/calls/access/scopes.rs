@@ -67,7 +67,7 @@ pub(crate) const LEAST: [(&str, Need); 48] = {
         ("ModelService/ListModels", need(Read, All)),
         ("ModelService/GetModel", need(Read, All)),
         ("ModelService/UseModel", need(Admin, All)),
-        ("ModelService/AddModel", need(Admin, All)),
+        ("ModelService/AddModel", need(Owner, All)),
         ("ModelService/FetchModel", need(Admin, All)),
         ("ModelService/RemoveModel", need(Admin, All)),
         ("ModelService/DropVectors", need(Admin, All)),

@@ -165,3 +165,42 @@ fn what_is_read_anew_ends_those_that_are_no_more() {
     assert!(keys.check(Some(&bearer(&stays))).is_ok(), "all is as it was");
     assert_eq!(keys.reload().is_err(), Keys::load(dir.path(), true).is_err());
 }
+
+#[test]
+fn a_token_is_revoked_also_where_that_cannot_be_written_down() {
+    let (keys, dir) = keys();
+    let (_, secret) = keys.create(wanted("stolen")).unwrap();
+    // What cannot be read cannot be replaced either: as good as a disk that fails.
+    std::fs::remove_file(dir.path().join(TOKENS)).unwrap();
+    std::fs::create_dir(dir.path().join(TOKENS)).unwrap();
+    let told = format!("{:#}", keys.revoke("stolen").unwrap_err());
+    assert!(told.contains("opens nothing any more until"), "{told}");
+    assert!(matches!(keys.check(Some(&bearer(&secret))), Err(CallError::TokenRevoked)));
+}
+
+#[test]
+fn what_somebody_changed_in_the_file_is_not_written_over() {
+    let (keys, dir) = keys();
+    let (_, stolen) = keys.create(wanted("stolen")).unwrap();
+    let (_, phone) = keys.create(wanted("phone")).unwrap();
+    let path = dir.path().join(TOKENS);
+    let kept: Vec<Key> = super::super::files::read(dir.path())
+        .unwrap()
+        .into_iter()
+        .filter(|key| key.name == "phone")
+        .collect();
+    super::super::files::write(dir.path(), &kept).unwrap();
+    let by_hand = std::fs::read(&path).unwrap();
+    // It is used, and the node stops: the file stays as it was changed.
+    keys.check(Some(&bearer(&stolen))).unwrap();
+    keys.write_uses().unwrap();
+    assert_eq!(std::fs::read(&path).unwrap(), by_hand);
+    assert!(matches!(keys.create(wanted("third")), Err(CallError::Invalid(_))));
+    // A token that is revoked meanwhile is marked in what was changed.
+    keys.revoke("phone").unwrap();
+    let again = Keys::load(dir.path(), true).unwrap();
+    assert!(matches!(again.check(Some(&bearer(&stolen))), Err(CallError::UnknownToken)));
+    assert!(matches!(again.check(Some(&bearer(&phone))), Err(CallError::TokenRevoked)));
+    keys.reload().unwrap();
+    keys.create(wanted("third")).unwrap();
+}
