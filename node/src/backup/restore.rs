@@ -9,10 +9,12 @@ use synapsenet_storage::{AuthorRule, Change, Problem, Store, StoreOptions};
 
 use super::archive::ArchiveReader;
 use super::{BackupError, Plan};
-use crate::data_folder::{DATABASE, IDENTITY, private_dir, sync_folder_of};
+use crate::data_folder::{CONFIG, DATABASE, IDENTITY, SOURCES, private_dir, sync_folder_of};
 
 /// What is not whole yet lies in a folder whose name begins so.
 const PARTIAL: &str = ".restoring-";
+/// Where a configuration is laid that a node does not take over by itself.
+pub(crate) const CONFIG_ASIDE: &str = "config.toml.restored";
 /// What may lie in a folder that counts as empty: a file system makes it.
 const LOST_AND_FOUND: &str = "lost+found";
 
@@ -39,6 +41,7 @@ pub(crate) fn restore(
         store.write(vec![Change::SetAuthorRule { author, rule: Some(AuthorRule::Followed) }])?;
     }
     drop(store);
+    keep_still(aside.path())?;
     move_in(aside.path(), data_dir)?;
     Ok(plan)
 }
@@ -127,6 +130,46 @@ fn open(folder: &Path, plan: &Plan) -> Result<Store, BackupError> {
     } else {
         Err(BackupError::Damaged(DATABASE.to_owned()))
     }
+}
+
+/// Sees to it that a node which starts on the folder does nothing by itself that the backup says: folders are left alone until their owner
+/// says otherwise, as here may lie others than there, and no library is loaded that a configuration names.
+fn keep_still(folder: &Path) -> Result<(), BackupError> {
+    let read = |name: &str| match fs::read_to_string(folder.join(name)) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    };
+    if let Some(sources) = read(SOURCES)? {
+        let mut sources: serde_json::Value = serde_json::from_str(&sources)
+            .map_err(|_| BackupError::NoBackup("its list of folders cannot be read"))?;
+        pause(&mut sources);
+        let text = serde_json::to_vec_pretty(&sources).expect("what was read can be written");
+        crate::data_folder::write(&folder.join(SOURCES), &text)?;
+    }
+    if read(CONFIG)?.is_some_and(|text| names_library(&text)) {
+        fs::rename(folder.join(CONFIG), folder.join(CONFIG_ASIDE))?;
+    }
+    Ok(())
+}
+
+/// Says of each folder in the list that it is paused.
+fn pause(value: &mut serde_json::Value) {
+    match value {
+        serde_json::Value::Array(values) => values.iter_mut().for_each(pause),
+        serde_json::Value::Object(fields) if fields.contains_key("folder") => {
+            fields.insert("is_paused".to_owned(), true.into());
+        }
+        serde_json::Value::Object(fields) => fields.values_mut().for_each(pause),
+        _ => {}
+    }
+}
+
+/// Whether a configuration names a library that is to be loaded; one that cannot be read may.
+fn names_library(config: &str) -> bool {
+    let Ok(config) = config.parse::<toml::Table>() else { return true };
+    let named = config.get("ai").and_then(|ai| ai.get("onnxruntime"));
+    named.is_some_and(|library| library.as_str() != Some(""))
 }
 
 /// Moves what was unpacked into its place: the database last, and the secret before it, so that a node which is started on half of it
@@ -226,6 +269,20 @@ mod tests {
         let mode = fs::metadata(to.join(IDENTITY)).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
         assert!(matches!(restored(&backup(3, &files), &to), Err(BackupError::NotEmpty(_))));
+    }
+
+    #[test]
+    fn nothing_begins_by_itself_on_what_was_restored() {
+        let (dir, database) = (tempfile::tempdir().unwrap(), database(1));
+        let sources = br#"{"format":1,"sources":[{"folder":"/home/anna","terms":{"topic":"a","share":true},"rhythm":"watch"}]}"#;
+        let config = b"[ai]\nonnxruntime = \"/data/models/m/evil.so\"\n";
+        let files = [(DATABASE, &database[..]), (SOURCES, &sources[..]), (CONFIG, &config[..])];
+        restored(&backup(1, &files), dir.path()).unwrap();
+        let read: serde_json::Value =
+            serde_json::from_slice(&fs::read(dir.path().join(SOURCES)).unwrap()).unwrap();
+        assert_eq!(read["sources"][0]["is_paused"], true, "{read}");
+        assert_eq!(names(dir.path()), [CONFIG_ASIDE, DATABASE, SOURCES]);
+        assert!(!names_library("[ai]\nonnxruntime = \"\"\n[api]\nlisten = \"\"\n") && names_library("[ai"));
     }
 
     #[test]

@@ -10,9 +10,10 @@ use super::BackupError;
 
 /// The first byte of a sealed file; one that is only packed begins with another.
 const BEGINNING: u8 = b'a';
-/// The most work that a file may ask for to try a passphrase, as a power of two: some 15 times what this program asks for.
-/// Whoever made a file up cannot keep a machine busy for an hour with it.
-const MAX_WORK: u8 = 22;
+/// The work that trying a passphrase takes, as a power of two: 256 MiB of memory, and about a second.
+const WORK: u8 = 18;
+/// The most that a file may ask for: whoever made one up must not take more than a GiB of memory with it.
+const MAX_WORK: u8 = 20;
 
 /// What is written through it is sealed, if there is a passphrase.
 pub(super) enum Sealing<W: Write> {
@@ -28,7 +29,13 @@ impl<W: Write> Sealing<W> {
     pub fn begin(to: W, passphrase: Option<SecretString>) -> io::Result<Self> {
         Ok(match passphrase {
             None => Self::Open(to),
-            Some(passphrase) => Self::Sealed(Encryptor::with_user_passphrase(passphrase).wrap_output(to)?),
+            Some(passphrase) => {
+                let mut recipient = scrypt::Recipient::new(passphrase);
+                recipient.set_work_factor(WORK);
+                let sealing = Encryptor::with_recipients(std::iter::once(&recipient as &dyn age::Recipient))
+                    .map_err(io::Error::other)?;
+                Self::Sealed(sealing.wrap_output(to)?)
+            }
         })
     }
 

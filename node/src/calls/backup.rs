@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::io::{Read, Seek};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use tokio::sync::mpsc;
@@ -18,6 +19,10 @@ use crate::memory::Memory;
 const PIECE: usize = 128 << 10;
 /// Pieces that wait for a slow client.
 const QUEUE: usize = 4;
+/// How long a client may take for one piece: who stopped keeps the copy on the disk, and others from theirs.
+const MAX_PAUSE: Duration = Duration::from_secs(60);
+/// What a backup leaves free on the disk, in bytes: a node goes on writing meanwhile.
+const RESERVE: u64 = 64 << 20;
 /// How deep the folders of models lie in each other.
 const MAX_DEPTH: usize = 4;
 
@@ -64,8 +69,8 @@ impl Call {
         let call = self.clone();
         tokio::task::spawn_blocking(move || {
             if let Err(error) = call.back_up(extent, &told) {
-                // Whoever hung up needs no reason.
-                let _ = told.blocking_send(Err(error));
+                // Whoever hung up, or takes nothing, needs no reason.
+                let _ = told.try_send(Err(error));
             }
             drop(place);
         });
@@ -94,7 +99,7 @@ impl Call {
             files: planned,
             ..Plan::default()
         };
-        if told.blocking_send(Ok(Piece::Plan(plan))).is_err() {
+        if !tell(told, Piece::Plan(plan))? {
             return Ok(());
         }
         for (number, file) in (0..).zip(files) {
@@ -109,7 +114,7 @@ impl Call {
                     .with_context(|| format!("{} changed while it was read", file.planned.name))
                     .map_err(CallError::Broken)?;
                 left -= bytes.len() as u64;
-                if told.blocking_send(Ok(Piece::Content { file: number, bytes })).is_err() {
+                if !tell(told, Piece::Content { file: number, bytes })? {
                     return Ok(());
                 }
             }
@@ -118,9 +123,26 @@ impl Call {
     }
 }
 
+/// Hands a piece on. Answers whether somebody still waits for it.
+fn tell(told: &Told, piece: Piece) -> Result<bool, CallError> {
+    let sending = tokio::time::timeout(MAX_PAUSE, told.send(Ok(piece)));
+    match tokio::runtime::Handle::current().block_on(sending) {
+        Ok(sent) => Ok(sent.is_ok()),
+        Err(_) => Err(CallError::DeadlinePassed),
+    }
+}
+
 /// Copies what the store holds now into a file without a name, which is gone when it is closed, however that comes about. Answers
 /// it, how many notes are in it and how many retractions; nothing when nobody waits for it any more.
 fn copy(memory: &Memory, dir: &Path, told: &Told) -> Result<Option<(File, u64, u64)>, CallError> {
+    let disk = rustix::fs::statvfs(dir)
+        .with_context(|| format!("cannot see how much room there is in {}", dir.display()))
+        .map_err(CallError::Broken)?;
+    let free = disk.f_bavail.saturating_mul(disk.f_frsize);
+    let needed = memory.store.size_bytes().saturating_add(RESERVE);
+    if needed > free {
+        return Err(CallError::NoRoomForBackup { needed, free });
+    }
     let file = tempfile::tempfile_in(dir)
         .with_context(|| format!("cannot write into {}", dir.display()))
         .map_err(CallError::Broken)?;

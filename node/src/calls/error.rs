@@ -60,10 +60,20 @@ pub(crate) enum CallError {
     TooManyTokens(usize),
     /// It was asked from elsewhere, with a token.
     #[error(
-        "the node reads folders of its machine, and makes tokens and backups, only for those who are on it: ask over the unix \
-         socket in its data folder"
+        "the node reads folders of its machine, also models, and makes tokens and backups only for those who are on it: ask over the \
+         unix socket in its data folder"
     )]
     NotHere,
+    /// The disk has too little room for the copy that a backup is made of.
+    #[error(
+        "a backup takes {needed} bytes on the disk of the data folder while it is made, and there are {free}"
+    )]
+    NoRoomForBackup {
+        /// What it takes.
+        needed: u64,
+        /// What there is.
+        free: u64,
+    },
     /// A backup is being made.
     #[error("another backup is being made: try again when it is done")]
     BackupRuns,
@@ -339,6 +349,7 @@ impl CallError {
             Self::NoSource(_) => Reason::SourceNotFound,
             Self::NotHere => Reason::SocketNeeded,
             Self::BackupRuns => Reason::TooManyCalls,
+            Self::NoRoomForBackup { .. } => Reason::DiskFull,
             Self::UnknownToken => Reason::TokenUnknown,
             Self::TokenExpired => Reason::TokenExpired,
             Self::TokenRevoked => Reason::TokenRevoked,

@@ -19,7 +19,9 @@ use super::output::{Output, Unit, WRONG, plural, printable};
 use super::own_node::{Missing, with_node};
 use super::time;
 use crate::backup::archive::{ArchiveReader, ArchiveWriter};
+use crate::backup::restore::CONFIG_ASIDE;
 use crate::backup::{self, BackupError, Plan, PlannedFile};
+use crate::data_folder::SOURCES;
 
 /// The longest passphrase in a file, in bytes.
 const MAX_PASSPHRASE_BYTES: usize = 1024;
@@ -320,6 +322,14 @@ fn tell_restored(plan: &Plan, target: &Target, out: &mut Output) -> Result<(), F
         });
     }
     out.summary(format_args!("restored into {}: {}", data_dir.display(), described(plan)))?;
+    if plan.files.iter().any(|file| file.name == SOURCES) {
+        out.note("folders that it remembers are paused: `synapsenet sources list` shows them, and `sources resume` has them kept again")?;
+    }
+    if data_dir.join(CONFIG_ASIDE).exists() {
+        out.note(format_args!(
+            "its configuration names a library to be loaded: look at {CONFIG_ASIDE} before you take it over"
+        ))?;
+    }
     if plan.has_identity() {
         out.note("hint: stop the old node for good before this one starts: two machines with one identity disturb each other")?;
     } else {
