@@ -97,3 +97,7 @@ net_end() {
   for ((n = 1; n <= nodes; n++)); do ip netns del "$id-$n" 2>/dev/null || true; done
   ip netns del "$hub" 2>/dev/null || true
 }
+
+net_observe() {
+  fail "Prometheus and Grafana are containers, and so are the nodes that they observe: deploy/network up $nodes --driver containers"
+}
