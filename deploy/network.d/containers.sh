@@ -113,7 +113,8 @@ net_observe() {
   chmod 644 "$dir/prometheus.yml"
   # With the names of images and the port that are wished now.
   write_compose
-  composed --profile observe up -d --no-recreate prometheus grafana >"$dir/observe.log" 2>&1 || { cat "$dir/observe.log" >&2; fail "compose could not start them"; }
+  composed --profile observe up -d --no-recreate prometheus grafana >"$dir/observe.log" 2>&1 ||
+    { cat "$dir/observe.log" >&2; fail "compose could not start them"; }
   echo "network: Grafana is at http://127.0.0.1:$GRAFANA_PORT, as a viewer without a password"
 }
 

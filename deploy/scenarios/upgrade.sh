@@ -47,12 +47,14 @@ settled() {
 }
 
 play() {
-  local n begin took longest=0 missing wanted=$((TEXTS * nodes)) before=() changed=0 lost
+  local n begin took longest=0 missing wanted=$((TEXTS * nodes)) before=() changed=0 lost forgotten=0
   ((nodes > 1)) || fail "an upgrade needs two nodes"
   echo "  nodes 1 to $old: $(version_of 1); the others: $(version_of "$nodes")"
   for ((n = 1; n <= nodes; n++)); do
     before[n]="$(peer_id "$n")"
     put "$n" "$TEXTS"
+    # Nobody else has that, and so nobody gives it back.
+    on "$n" add --quiet "The spare key is in the shed, beneath flowerpot $n."
   done
   read -r took missing < <(settled "$wanted")
   must "texts missing while both programs are there" "$missing" 0
@@ -70,8 +72,12 @@ play() {
   done
   read -r took missing < <(settled "$wanted")
   lost="$(for ((n = 1; n <= nodes; n++)); do comm -23 "$dir/mixed" "$dir/$n.ids"; done | wc -l)"
+  for ((n = 1; n <= old; n++)); do
+    on "$n" search --limit 1 --json --quiet "where is the spare key" 2>/dev/null | grep -q "flowerpot $n" || forgotten=$((forgotten + 1))
+  done
   must "longest absence of a node" "$longest" "$MAX_ABSENCE_MS" ms
   must "nodes that became somebody else" "$changed" 0
+  must "changed nodes without what they alone knew" "$forgotten" 0
   must "texts of before that a node lost" "$lost" 0
   must "texts missing at the end" "$missing" 0
   must "from the last change to nothing missing" "$took" $((MAX_CATCH_UP_SECONDS * 1000)) ms
