@@ -16,6 +16,7 @@ BUDGET=1200
 # Four budgets, which the flooder's own node still holds.
 FLOOD=4800
 MAX_P99_MS=20000
+# By the node's word: engines of containers take seconds to start the command that asks, on a busy machine.
 MAX_ANSWER_MS=5000
 # A node with its model in memory takes a third of that.
 MAX_MEMORY_MIB=768
@@ -45,11 +46,12 @@ flood_is_out() {
 
 # Asks each honest node what its owner once noted, and remembers the longest that an answer took, the wrong ones, and the memory of the nodes.
 ask_owners() {
-  local n begin took bytes
+  local n said took bytes
   for ((n = 1; n <= honest; n++)); do
-    begin="$(now_ms)"
-    on "$n" search --limit 1 --json --quiet "where is the spare key" 2>/dev/null | grep -q "flowerpot $n" || wrong=$((wrong + 1))
-    took=$(($(now_ms) - begin))
+    said="$(on "$n" search --limit 1 --json "where is the spare key" 2>&1)" || true
+    [[ "$said" == *"flowerpot $n"* ]] || wrong=$((wrong + 1))
+    took="$(number_in elapsed_us <<<"$said")" || true
+    took=$((${took:-0} / 1000))
     asked=$((asked + 1))
     if ((took > slowest)); then slowest="$took"; fi
     bytes="$(on "$n" status --json 2>/dev/null | number_in memory_bytes)" || bytes=0
@@ -98,12 +100,13 @@ play() {
       if grep -qF "${peers[m]}" "$dir/$n.banned"; then bans=$((bans + 1)); fi
     done
   done
+  ((share > 0)) || fail "the flood reached nobody: nothing was tried"
   echo "  $TEXTS honest texts, half of the arrivals within $median ms; $asked questions"
   echo "  a flood of $begin s; $waited texts of it still waited at the last honest one"
   must "honest texts that did not arrive" "$missing" 0
   must "p99 of published to found" "$p99" "$MAX_P99_MS" ms
   must "questions of owners without their answer" "$wrong" 0
-  must "longest answer" "$slowest" "$MAX_ANSWER_MS" ms
+  must "longest that a node took to answer" "$slowest" "$MAX_ANSWER_MS" ms
   must "largest memory of an honest node" $((memory >> 20)) "$MAX_MEMORY_MIB" MB
   must "bans of honest nodes by honest nodes" "$bans" 0
   must "largest share that the flooder has" "$share" "$limit"
