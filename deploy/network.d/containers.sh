@@ -4,6 +4,10 @@
 
 # The user that the image runs as.
 IMAGE_USER=10001
+# What observes the nodes. It is fetched when it is wanted, unless it is here; GRAFANA_PORT names another port of this machine.
+PROMETHEUS_IMAGE="${PROMETHEUS_IMAGE:-docker.io/prom/prometheus:v2.55.1}"
+GRAFANA_IMAGE="${GRAFANA_IMAGE:-docker.io/grafana/grafana:11.3.1}"
+GRAFANA_PORT="${GRAFANA_PORT:-3000}"
 # How long a node may take to stop in order.
 MAX_STOP_SECONDS=60
 
@@ -44,21 +48,74 @@ composed() {
   "${words[@]}" -p "$id" -f "$dir/compose.yaml" "$@"
 }
 
+# The image of node N: its own, where it was given one, else that of all.
+image_of() {
+  cat "$dir/$1.image" 2>/dev/null || echo "$image"
+}
+
+# What compose.yaml becomes: a node for each, with its image and its settings. The file `images` says which image each has.
 write_compose() {
-  awk -v nodes="$nodes" '
+  local n
+  for ((n = 1; n <= nodes; n++)); do image_of "$n"; done >"$dir/images"
+  settings_of_nodes | sed 's/^\([A-Z0-9_]*\)=\(.*\)$/      \1: "\2"/' >"$dir/settings.yaml"
+  awk -v nodes="$nodes" -v images="$dir/images" -v settings="$dir/settings.yaml" '
+    BEGIN {
+      while ((getline line <settings) > 0) all = all line "\n"
+    }
     /^# node/ { inside = 1; next }
     /^# end/ {
       for (n = 1; n <= nodes; n++) {
         text = block
+        getline image <images
+        gsub("@IMAGE@", image, text)
         gsub("@N@", n, text)
         printf "%s", text
       }
       inside = 0
       next
     }
+    /@SETTINGS@/ { block = block all; next }
     inside { block = block $0 "\n"; next }
     !/^#/
-  ' deploy/network.d/compose.yaml | sed "s|@IMAGE@|$image|g; s|@ID@|$id|g; s|@DIR@|$dir|g" >"$dir/compose.yaml"
+  ' deploy/network.d/compose.yaml |
+    sed "s|@ID@|$id|g; s|@DIR@|$dir|g; s|@HERE@|$PWD|g; s|@PROMETHEUS@|$PROMETHEUS_IMAGE|g; s|@GRAFANA@|$GRAFANA_IMAGE|g; s|@PORT@|$GRAFANA_PORT|g" \
+      >"$dir/compose.yaml"
+}
+
+# Gives node N another image; that of all where none is named. A container has the image that it was made of: where there is one, another takes its
+# place, which is to be started.
+net_use() {
+  if [[ -n "${2:-}" ]]; then
+    "$engine" image inspect "$2" >/dev/null 2>&1 || fail "there is no image $2"
+    echo "$2" >"$dir/$1.image"
+  else
+    rm -f "$dir/$1.image"
+  fi
+  [[ -f "$dir/compose.yaml" ]] || return 0
+  net_stop "$1" TERM
+  "$engine" rm --force "$id-$1" >/dev/null 2>&1 || true
+  write_compose
+  composed up --no-start "node-$1" >"$dir/compose.log" 2>&1 || { cat "$dir/compose.log" >&2; fail "compose could not make node $1 anew"; }
+}
+
+net_can_skew() {
+  why_not="an image has no libfaketime; --driver namespaces can"
+  return 1
+}
+
+# Starts Prometheus and Grafana.
+net_observe() {
+  local n targets=()
+  for ((n = 1; n <= nodes; n++)); do targets+=("\"node-$n:7718\""); done
+  # The figures of a test are looked at soon.
+  sed "s|\"synapsenet:7718\"|$(IFS=,; echo "${targets[*]}")|; s|\(_interval:\) 15s|\1 5s|" deploy/observe/prometheus.yml >"$dir/prometheus.yml"
+  # Both run as somebody else.
+  chmod 644 "$dir/prometheus.yml"
+  # With the names of images and the port that are wished now.
+  write_compose
+  composed --profile observe up -d --no-recreate prometheus grafana >"$dir/observe.log" 2>&1 ||
+    { cat "$dir/observe.log" >&2; fail "compose could not start them"; }
+  echo "network: Grafana is at http://127.0.0.1:$GRAFANA_PORT, as a viewer without a password"
 }
 
 make_folder() {
@@ -126,6 +183,7 @@ net_shell() {
 net_end() {
   local n
   for ((n = 1; n <= nodes; n++)); do "$engine" rm --force "$id-$n" >/dev/null 2>&1 || true; done
-  composed down >/dev/null 2>&1 || true
-  "$engine" network rm "$id" >/dev/null 2>&1 || true
+  for n in prometheus grafana; do "$engine" rm --force --volumes "$id-$n" >/dev/null 2>&1 || true; done
+  composed --profile observe down --volumes >/dev/null 2>&1 || true
+  "$engine" network rm "$id" "$id-view" >/dev/null 2>&1 || true
 }

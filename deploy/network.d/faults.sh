@@ -1,10 +1,22 @@
 #!/usr/bin/env bash
-# Read by `deploy/network`: what goes wrong with the lines between nodes. Everything is a rule of nft, or a queue of tc, in the network namespace of a
-# node, so that it is the same for every driver; what is in force is kept in files, so that a node that starts anew gets it again.
+# Read by `deploy/network`: what goes wrong with the lines between nodes, and with their clocks. What goes wrong with lines is a rule of nft, or a
+# queue of tc, in the network namespace of a node, so that it is the same for every driver; what is in force is kept in files, so that a node that
+# starts anew gets it again.
+#
+# A clock is moved by libfaketime, preloaded into the node's program: a time namespace moves only the clocks that count from the start of the machine, and
+# not the one that tells the date. Those stay as they are here, and so do the dates of files. An image has no such library: driver namespaces alone.
 # shellcheck disable=SC2154 # `deploy/network` sets them
 
 # The largest delay: above it, connections are given up.
 MAX_DELAY_MS=5000
+# The farthest that a clock is off: about ten years.
+MAX_SKEW_SECONDS=315360000
+# The slowest line: a packet of 1500 bytes takes a second and a half on it. And one that is as good as none.
+MIN_RATE_KBIT=8
+MAX_RATE_KBIT=10000000
+# How long what was sent waits at most for its turn on a slow line, and how many bytes may wait even where that takes longer: ten packets.
+MAX_QUEUED_MS=250
+MIN_QUEUED_BYTES=15000
 
 # Whether nodes A and B have a line to each other in this topology.
 are_neighbours() {
@@ -38,13 +50,17 @@ away_from() {
   (IFS=,; echo "${list[*]}")
 }
 
+# What is in force of a fault that is a number; 0 where there is none.
+strength_of() {
+  cat "$dir/$1" 2>/dev/null || echo 0
+}
+
 # Puts in force at node N what is to go wrong with its lines.
 apply_line() {
-  local n="$1" away loss=0 delay=0
+  local n="$1" away loss
   net_is_up "$n" || return 0
   away="$(away_from "$n")"
-  if [[ -f "$dir/loss" ]]; then loss="$(cat "$dir/loss")"; fi
-  if [[ -f "$dir/delay" ]]; then delay="$(cat "$dir/delay")"; fi
+  loss="$(strength_of loss)"
   # In one transaction. Nodes speak IPv4 here, so that one rule holds for all that they say.
   {
     echo 'table inet line { }'
@@ -60,19 +76,42 @@ apply_line() {
     echo '  }'
     echo '}'
   } | net_in "$n" nft -f -
-  apply_delay "$n" "$delay"
+  apply_queues "$n" "$(strength_of delay)" "$(strength_of rate)"
 }
 
-# Each node's packets wait before they leave. A kernel without netem has tbf at least, which lets them wait in a line of few bytes a second.
-apply_delay() {
-  local n="$1" delay="$2"
-  if ((delay == 0)); then
-    net_in "$n" tc qdisc del dev eth0 root 2>/dev/null || true
-  elif ! net_in "$n" tc qdisc replace dev eth0 root netem delay "${delay}ms" limit 10000 2>/dev/null; then
-    # So that the largest packet takes the time that was asked for. A quarter of a second's worth may wait.
-    net_in "$n" tc qdisc replace dev eth0 root tbf rate $((1500 * 8 * 1000 / delay))bit burst 1600 latency $((delay * 50))ms
-    echo tbf >"$dir/delay-by"
+# Each node's packets wait before they leave, and leave no faster than the line carries them. A kernel without netem has tbf at least, which lets them
+# wait in a line of few bytes a second; where a rate was asked for, too, the slower of both lines holds.
+apply_queues() {
+  local n="$1" delay="$2" rate="$3" slow
+  if ((delay > 0)) && net_in "$n" tc qdisc replace dev eth0 root handle 1: netem delay "${delay}ms" limit 10000 2>/dev/null; then
+    if ((rate > 0)); then
+      make_slow "$n" $((rate * 1000)) parent 1:1
+    else
+      net_in "$n" tc qdisc del dev eth0 parent 1:1 2>/dev/null || true
+    fi
+    return
   fi
+  slow=$((rate * 1000))
+  if ((delay > 0)); then
+    echo tbf >"$dir/delay-by"
+    # So that the largest packet takes the time that was asked for.
+    if ((slow == 0 || slow > 1500 * 8 * 1000 / delay)); then slow=$((1500 * 8 * 1000 / delay)); fi
+  fi
+  if ((slow > 0)); then
+    make_slow "$n" "$slow" root
+  else
+    net_in "$n" tc qdisc del dev eth0 root 2>/dev/null || true
+  fi
+}
+
+# Lets no more than so many bits a second leave node N. What follows says where in the tree of queues.
+make_slow() {
+  local n="$1" bits="$2" queued=$(($2 * MAX_QUEUED_MS / 8000)) burst
+  if ((queued < MIN_QUEUED_BYTES)); then queued="$MIN_QUEUED_BYTES"; fi
+  # A packet at least, and ten milliseconds' worth, since a fast line is not looked at for each packet.
+  burst=$((bits / 800))
+  if ((burst < 1600)); then burst=1600; fi
+  net_in "$n" tc qdisc replace dev eth0 "${@:3}" tbf rate "${bits}bit" burst "$burst" limit $((queued + burst))
 }
 
 apply_lines() {
@@ -118,11 +157,39 @@ delay() {
   fi
 }
 
+rate() {
+  check_number "${1:-}" 0 "$MAX_RATE_KBIT" "a number of kbit a second"
+  ((10#$1 == 0 || 10#$1 >= MIN_RATE_KBIT)) || fail "a line carries $MIN_RATE_KBIT kbit a second at least; 0 ends the fault"
+  command -v tc >/dev/null || fail "tc is missing: apt-get install iproute2"
+  if ((10#$1 == 0)); then rm -f "$dir/rate"; else echo "$((10#$1))" >"$dir/rate"; fi
+  apply_lines
+  if ((10#$1 > 0)); then echo "network: what a node sends leaves at $((10#$1)) kbit a second, by tbf"; fi
+}
+
+# skew NODE SECONDS: the clock of a node, which starts anew for that, is so far ahead, or behind where SECONDS begins with a minus.
+skew() {
+  local n="${1:-}" seconds="${2:-}"
+  check_node "$n"
+  [[ "$seconds" =~ ^-?[0-9]{1,9}$ ]] || fail "\"$seconds\" is not a number of seconds"
+  check_number "${seconds#-}" 0 "$MAX_SKEW_SECONDS" "a number of seconds"
+  # With its sign: a number without one would be a date.
+  if [[ "$seconds" != -* ]]; then seconds="+$seconds"; fi
+  net_can_skew || skip "the clock of a node cannot be moved: $why_not"
+  if ((10#${seconds#[+-]} == 0)); then rm -f "$dir/$n.skew"; else echo "$seconds" >"$dir/$n.skew"; fi
+  restart "$n"
+  [[ ! -e "$dir/$n.skew" ]] || net_is_skewed "$n" || fail "the clock of node $n did not move: its program does not take what is preloaded"
+  if [[ -e "$dir/$n.skew" ]]; then echo "network: the clock of node $n is off by $seconds s, by libfaketime"; fi
+}
+
 tell_faults() {
-  local told=""
+  local told="" n
   if [[ -f "$dir/partition" ]]; then told+="cut: $(tr '\n' '/' <"$dir/partition" | sed 's|/$||'); "; fi
   if [[ -f "$dir/loss" ]]; then told+="loss $(cat "$dir/loss") %; "; fi
   if [[ -f "$dir/delay" ]]; then told+="delay $(cat "$dir/delay") ms; "; fi
+  if [[ -f "$dir/rate" ]]; then told+="rate $(cat "$dir/rate") kbit/s; "; fi
+  for ((n = 1; n <= nodes; n++)); do
+    if [[ -f "$dir/$n.skew" ]]; then told+="clock of $n off by $(cat "$dir/$n.skew") s; "; fi
+  done
   told="${told%; }"
   echo "${told:-no faults}"
 }

@@ -9,31 +9,9 @@ TEXTS=20
 # Far more than a node needs on an idle machine: the model reads a text before it is announced, and a busy machine lets it wait.
 MAX_P99_MS=10000
 
-# Prints how many of the texts that were published have not arrived somewhere, and the median and 99th percentile of the milliseconds until they did.
-spread_figures() {
-  python3 - "$dir" "$nodes" "$TEXTS" <<'PYTHON'
-import datetime, json, sys
-folder, nodes, texts = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
-published, found = {}, {}
-for node in range(1, nodes + 1):
-    for line in open(f"{folder}/{node}.seen"):
-        event = json.loads(line)
-        if event.get("event") == "grain_added":
-            ms = datetime.datetime.fromisoformat(event["time"].replace("Z", "+00:00")).timestamp() * 1000
-            if event["peer_id"] is None:
-                published[event["id"]] = ms
-            else:
-                found[event["id"], node] = ms
-took = sorted(max(0, round(ms - published[id])) for (id, _), ms in found.items() if id in published)
-missing = texts * (nodes - 1) - len(took)
-at = lambda share: took[min(len(took) - 1, int(len(took) * share))] if took else 0
-print(missing, at(0.5), at(0.99))
-PYTHON
-}
-
 all_arrived() {
   local missing
-  read -r missing _ _ < <(spread_figures) && ((missing == 0))
+  read -r missing _ _ < <(spread_figures "$nodes" "$TEXTS") && ((missing == 0))
 }
 
 play() {
@@ -46,7 +24,7 @@ play() {
     on $((i % nodes + 1)) add --share --quiet "The $word of the meadow, text $i"
   done
   wait_for "every text everywhere" all_arrived || true
-  read -r missing median p99 < <(spread_figures)
+  read -r missing median p99 < <(spread_figures "$nodes" "$TEXTS")
   echo "  $TEXTS texts, $((TEXTS * (nodes - 1))) arrivals; half of them within $median ms"
   must "texts that did not arrive" "$missing" 0
   must "p99 of published to found" "$p99" "$MAX_P99_MS" ms
