@@ -251,6 +251,8 @@ async fn a_node_that_is_killed_while_it_catches_up_goes_on_where_it_was() {
 async fn a_full_node_takes_no_more_from_peers_and_says_so() {
     let one = join(&[]).await;
     one.bulk_put((0..600).map(|n| shared(format!("Fact {n}."))).collect()).await;
+    // Announced while nobody hears it: gossip that fills a node leaves nothing for a comparison to stop at.
+    one.wait_indexed().await;
     let mut small = mesh_config(&one.node.mesh_addresses());
     small.storage.hnsw_max_elements = 100;
     let two = TestNode::fresh_with(small).await;
