@@ -1,5 +1,6 @@
 //! What the holder of a token may do, see and change, and for how long: each way round it is tried.
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use futures::StreamExt;
@@ -560,6 +561,20 @@ async fn tokens_are_made_shown_and_revoked_on_the_command_line() {
     assert_eq!((&listed["state"], &listed["topics"][0]), (&"opens".into(), &"notes".into()));
     assert!(listed["last_used"].is_string() && listed["expires"].is_string(), "{listed}");
     assert!(listed.get("secret").is_none());
+    // Into a file of its own, which takes no other's place.
+    let kept = elsewhere.path().join("kept").to_str().unwrap().to_owned();
+    let create = async |name: &str| synapsenet(dir, &["token", "create", name, "--out", &kept]).await;
+    let made = create("desk").await.ended_with(0);
+    assert!(made.out.is_empty() && made.err.contains(&kept), "the secret is shown nowhere: {made:?}");
+    let secret = std::fs::read_to_string(&kept).unwrap();
+    assert!(secret.starts_with("syn_") && secret.trim_end().len() == 68);
+    let mode = std::fs::metadata(&kept).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    create("other").await.ended_with(1).assert_told("already", "new file");
+    let by_it = ["status", "--api", address, "--api-token-file", &kept];
+    synapsenet(elsewhere.path(), &by_it).await.ended_with(0);
+    let names = synapsenet(dir, &["token", "list", "--json"]).await.ended_with(0).records();
+    assert_eq!(names.len(), 2, "none was made that nobody has: {names:?}");
     synapsenet(dir, &["token", "revoke", "phone"]).await.ended_with(0);
     from_there(&["status"]).await.ended_with(4).assert_told("revoked", "token create");
     synapsenet(dir, &["token", "revoke", "phone"]).await.ended_with(1).assert_told("phone", "token list");

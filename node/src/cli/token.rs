@@ -183,8 +183,12 @@ async fn create(
         if token.topics.is_empty() { String::new() } else { format!(" {}", token.topics.join(", ")) };
     let ends =
         token.expires_ms.map_or("never expires".to_owned(), |at| format!("expires {}", time::local(at)));
+    let kept = match file {
+        Some(file) => format!("The secret is in {} and nowhere else.", file.display()),
+        None => "This is shown once: keep it in a file of its holder.".to_owned(),
+    };
     out.note(format_args!(
-        "{STRONG}{}{STRONG:#} may {}{topics}, {ends}. This is shown once: keep it in a file of its holder.",
+        "{STRONG}{}{STRONG:#} may {}{topics}, {ends}. {kept}",
         token.name,
         scope_name(token.scope())
     ))?;
