@@ -356,6 +356,9 @@ async fn a_book_with_large_pictures_is_taken_in_pieces() {
     ] {
         Client::assert_refused(add(items).await, Code::InvalidArgument, word);
     }
+    // A piece without anything only keeps others from their turn.
+    let dawdling = [vec![whole(), Item::Content(Vec::new())], pieces(&bytes)].concat();
+    Client::assert_refused(add(dawdling).await, Code::InvalidArgument, "another size");
     let all = [vec![whole()], pieces(&bytes)].concat();
     assert_eq!(add(all).await.unwrap().into_inner().added.unwrap().added, 1);
 }
