@@ -13,13 +13,13 @@ pub(crate) mod trial;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use synapsenet_index::{Compute, Model, Provider, Runs, Tokenized, Tokenizer};
+use synapsenet_index::{Compute, IndexError, Model, Provider, Runs, Tokenized, Tokenizer};
 use synapsenet_proto::{SpaceId, Vector};
 use tokio::sync::watch;
 
 use crate::blocking::blocking;
 use crate::metrics::Metrics;
-use crate::models::embedder::EmbedError;
+use crate::models::embedder::{EmbedError, EmbedderHandle};
 use crate::tasks::Alarm;
 pub(crate) use fetch::{FetchProgress, Hub};
 use pool::Pool;
@@ -40,6 +40,24 @@ pub(crate) enum Variant {
     Named(String),
 }
 
+/// How models are computed. It can be changed while the node runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Computing {
+    /// What computes, with the threads of all sessions together.
+    pub compute: Compute,
+    /// Which variant of a space is meant where only the space is named.
+    pub variant: Variant,
+    /// Sessions of a model that compute documents; 0 means as many as is quick.
+    pub sessions: usize,
+}
+
+impl Computing {
+    /// Whether a model that was loaded for the one is as it would be if it were loaded for the other.
+    fn loads_as(&self, other: &Self) -> bool {
+        (self.compute, self.sessions) == (other.compute, other.sessions)
+    }
+}
+
 /// What models are loaded with.
 #[derive(Debug, Clone)]
 pub(crate) struct Options {
@@ -47,12 +65,8 @@ pub(crate) struct Options {
     pub dir: PathBuf,
     /// Path of the ONNX Runtime library.
     pub library: PathBuf,
-    /// What computes, with the threads of all sessions together.
-    pub compute: Compute,
-    /// Which variant of a space is meant where only the space is named.
-    pub variant: Variant,
-    /// Sessions of a model that compute documents; 0 means as many as is quick.
-    pub sessions: usize,
+    /// How they are computed until that is changed.
+    pub computing: Computing,
     /// Bytes of weights that may be loaded at once.
     pub budget_bytes: u64,
     /// Bytes that this process may have, when that is known.
@@ -108,7 +122,7 @@ impl Models {
     /// # Errors
     /// When the folder of models cannot be read. A model in it that is broken is listed as that.
     pub fn open(start: Options) -> anyhow::Result<Self> {
-        let registry = Arc::new(Registry::open(&start.dir, start.variant.clone(), start.compute.provider)?);
+        let registry = Arc::new(Registry::open(&start.dir)?);
         Ok(Self { registry, pool: Pool::new(start) })
     }
 
@@ -122,17 +136,23 @@ impl Models {
     /// # Errors
     /// [`ModelsError`] that says what to do.
     pub fn find(&self, name: &str) -> Result<Model, ModelsError> {
-        self.registry.find(name)
+        self.registry.find(name, &self.pool.computing())
     }
 
     /// The variant of this space that is meant, when one is installed.
     pub fn with_id(&self, id: SpaceId) -> Option<Model> {
-        self.registry.with_id(id)
+        self.registry.with_id(id, &self.pool.computing())
     }
 
     /// What they are loaded with.
     pub fn options(&self) -> &Options {
         self.pool.start()
+    }
+
+    /// Has models computed so from the next time on that they are loaded; [`Models::change_variant`] loads one anew. Answers how
+    /// they were computed before.
+    pub fn set_computing(&self, computing: Computing) -> Computing {
+        self.pool.set_computing(computing)
     }
 
     /// All variants of this space that are installed.
@@ -167,11 +187,12 @@ impl Models {
         self.pool.set_variant(model);
     }
 
-    /// Has this variant compute its space from now on, and loads it unless it is loaded.
+    /// Has this variant compute its space from now on, and loads it unless it is loaded as models are computed now. Answers whether
+    /// that changed anything.
     ///
     /// # Errors
     /// [`EmbedError::NotLoaded`] with the reason; then all is as before.
-    pub async fn change_variant(&self, model: &Model) -> Result<(), EmbedError> {
+    pub async fn change_variant(&self, model: &Model) -> Result<bool, EmbedError> {
         self.pool.change_variant(model).await
     }
 
@@ -188,7 +209,8 @@ impl Models {
         let (registry, dir) = (self.registry.clone(), dir.to_owned());
         let model = blocking(move || registry.copy_in(&dir)).await?;
         let registry = self.registry.clone();
-        match self.warm(&model).await {
+        // No other may stand in for it: this is its trial.
+        match self.pool.embedder(&model).await {
             Ok(_) => {
                 registry.admit(&model);
                 Ok(model)
@@ -221,7 +243,7 @@ impl Models {
         });
         let model = model.await?;
         // Its files are those that are known: it stays, whatever keeps it from being loaded now.
-        self.warm(&model).await.map_err(|error| {
+        self.pool.embedder(&model).await.map_err(|error| {
             ModelsError::Unusable(format!("{} is here, and cannot be loaded: {error}", model.full_name()))
         })?;
         Ok(model)
@@ -276,12 +298,12 @@ impl Models {
     /// [`EmbedError`]; all fail together.
     pub async fn questions(&self, model: &Model, texts: &[String]) -> Result<Vec<Vector>, EmbedError> {
         for _ in 1..MAX_TRIES {
-            let vectors = self.pool.embedder(model).await?.embed_questions(texts).await;
+            let vectors = self.embedder(model).await?.embed_questions(texts).await;
             if !self.was_unloaded(model, &vectors) {
                 return vectors;
             }
         }
-        self.pool.embedder(model).await?.embed_questions(texts).await
+        self.embedder(model).await?.embed_questions(texts).await
     }
 
     /// The vectors of one batch of documents by `model`, which is loaded if need be, in its order.
@@ -290,12 +312,12 @@ impl Models {
     /// [`EmbedError`]; the whole batch fails together.
     pub async fn documents(&self, model: &Model, texts: &[Tokenized]) -> Result<Vec<Vector>, EmbedError> {
         for _ in 1..MAX_TRIES {
-            let vectors = self.pool.embedder(model).await?.embed_documents(texts.to_vec()).await;
+            let vectors = self.embedder(model).await?.embed_documents(texts.to_vec()).await;
             if !self.was_unloaded(model, &vectors) {
                 return vectors;
             }
         }
-        self.pool.embedder(model).await?.embed_documents(texts.to_vec()).await
+        self.embedder(model).await?.embed_documents(texts.to_vec()).await
     }
 
     /// As [`Models::documents`], for somebody who waits for an answer: it overtakes what the indexer has embedded.
@@ -304,12 +326,12 @@ impl Models {
     /// [`EmbedError`]; the whole batch fails together.
     pub async fn documents_now(&self, model: &Model, texts: &[Tokenized]) -> Result<Vec<Vector>, EmbedError> {
         for _ in 1..MAX_TRIES {
-            let vectors = self.pool.embedder(model).await?.embed_documents_now(texts.to_vec()).await;
+            let vectors = self.embedder(model).await?.embed_documents_now(texts.to_vec()).await;
             if !self.was_unloaded(model, &vectors) {
                 return vectors;
             }
         }
-        self.pool.embedder(model).await?.embed_documents_now(texts.to_vec()).await
+        self.embedder(model).await?.embed_documents_now(texts.to_vec()).await
     }
 
     /// Whether a model was unloaded between being found and being asked, so that it is to be asked once more.
@@ -326,7 +348,7 @@ impl Models {
     /// # Errors
     /// [`EmbedError`].
     pub async fn tokenizer(&self, model: &Model) -> Result<Tokenizer, EmbedError> {
-        Ok(self.pool.embedder(model).await?.tokenizer().clone())
+        Ok(self.embedder(model).await?.tokenizer().clone())
     }
 
     /// How runs of `model`, which is loaded if need be, are planned.
@@ -334,8 +356,8 @@ impl Models {
     /// # Errors
     /// [`EmbedError`].
     pub async fn runs(&self, model: &Model) -> Result<Runs, EmbedError> {
-        let provider = self.pool.embedder(model).await?.provider();
-        Ok(provider.runs(self.pool.start().compute.run_tokens))
+        let provider = self.embedder(model).await?.provider();
+        Ok(provider.runs(self.pool.computing().compute.run_tokens))
     }
 
     /// How many batches of documents `model`, which is loaded if need be, computes at once.
@@ -343,7 +365,7 @@ impl Models {
     /// # Errors
     /// [`EmbedError`].
     pub async fn lanes(&self, model: &Model) -> Result<usize, EmbedError> {
-        Ok(self.pool.embedder(model).await?.lanes())
+        Ok(self.embedder(model).await?.lanes())
     }
 
     /// Loads a model, unless it is loaded.
@@ -351,7 +373,35 @@ impl Models {
     /// # Errors
     /// [`EmbedError::NotLoaded`] with the reason; the next use tries again.
     pub async fn warm(&self, model: &Model) -> Result<Provider, EmbedError> {
-        Ok(self.pool.embedder(model).await?.provider())
+        Ok(self.embedder(model).await?.provider())
+    }
+
+    /// The way to a model, which is loaded if need be. Where its variant was taken unasked and does not keep its promise on this
+    /// machine, another one of its space stands in: a node that computes more slowly is better than none.
+    async fn embedder(&self, model: &Model) -> Result<EmbedderHandle, EmbedError> {
+        let error = match self.pool.embedder(model).await {
+            Err(error) if self.may_be_stood_in_for(model, &error) => error,
+            answer => return answer,
+        };
+        let broken = self.pool.variant_for(model);
+        let others = self.registry.variants_of(model.id()).into_iter();
+        for other in others.filter(|other| other.full_name() != broken.full_name()) {
+            if self.pool.change_variant(&other).await.is_ok() {
+                tracing::warn!(%error, model = other.full_name(), "another variant stands in");
+                return self.pool.embedder(&other).await;
+            }
+        }
+        Err(error)
+    }
+
+    fn may_be_stood_in_for(&self, model: &Model, error: &EmbedError) -> bool {
+        let EmbedError::NotLoaded(error) = error else { return false };
+        let computing = self.pool.computing();
+        let broken = self.pool.variant_for(model);
+        let is_meant = self.registry.with_id(model.id(), &computing).map(|model| model.full_name());
+        matches!(error.downcast_ref(), Some(IndexError::BrokenPromise { .. }))
+            && computing.variant == Variant::Auto
+            && is_meant.is_some_and(|name| name == broken.full_name())
     }
 }
 

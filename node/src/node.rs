@@ -33,7 +33,7 @@ use crate::memory::events::Events;
 use crate::memory::indexer::{self, Indexer};
 use crate::memory::ingest::{self, Ingest, Limits};
 use crate::memory::library::Library;
-use crate::memory::opening::{Opened, open};
+use crate::memory::opening::{Opened, computing, open};
 use crate::memory::places::Places as FilePlaces;
 use crate::memory::spaces::Space;
 use crate::memory::switch::{Switch, SwitchError};
@@ -289,15 +289,15 @@ impl Node {
         blocking(move || keys.reload()).await
     }
 
-    /// Takes over from a configuration that was read anew what can be changed while the node runs: the model, which is loaded before
-    /// it takes its place, what strangers may bring, and how many calls are served at the same time. The level of the log is for who
+    /// Takes over from a configuration that was read anew what can be changed while the node runs: the model and what computes it, which
+    /// is loaded before it takes its place, what strangers may bring, and how many calls are served at the same time. The level of the log is for who
     /// writes it.
     ///
     /// # Errors
     /// When the model cannot be used; then everything is as before.
     pub async fn reload(&mut self, settings: Settings) -> anyhow::Result<Reloaded> {
-        let name = settings.config.ai.model.clone();
-        self.switch.reconfigure(&name).await.map_err(|error: SwitchError| anyhow!("{error:#}"))?;
+        let (name, computing) = (settings.config.ai.model.clone(), computing(&settings.config.ai)?);
+        self.switch.reconfigure(&name, computing).await.map_err(|error: SwitchError| anyhow!("{error:#}"))?;
         let limits =
             Limits::of(&Config { storage: self.settings.config.storage.clone(), ..settings.config.clone() });
         self.ingest.limit(limits).await;
@@ -378,9 +378,22 @@ pub struct Changed {
     pub now: String,
 }
 
-/// Whether a setting can be changed while the node runs.
+/// The settings that can be changed while the node runs, beside those of `[admission]`.
+const LIVE: [&str; 10] = [
+    "ai.model",
+    "ai.variant",
+    "ai.provider",
+    "ai.device",
+    "ai.fallback",
+    "ai.threads",
+    "ai.sessions",
+    "ai.batch_tokens",
+    "api.max_calls",
+    "log.level",
+];
+
 fn is_live(key: &str) -> bool {
-    key.starts_with("admission.") || ["ai.model", "api.max_calls", "log.level"].contains(&key)
+    key.starts_with("admission.") || LIVE.contains(&key)
 }
 
 /// One error for everything that went wrong.

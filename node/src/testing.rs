@@ -22,7 +22,7 @@ use crate::memory::ingest::{self, Ingest, Limits};
 use crate::memory::spaces::{Fill, Space, Spaces};
 use crate::memory::words::WordIndex;
 use crate::metrics::Metrics;
-use crate::models::{self, Models, ModelsEnd, Variant};
+use crate::models::{self, Computing, Models, ModelsEnd, Variant};
 use crate::tasks::Alarm;
 
 /// A store with all that hangs on it. Its ingest thread ends with it.
@@ -128,9 +128,11 @@ pub(crate) fn models_options(dir: &Path, metrics: Metrics) -> models::Options {
     models::Options {
         dir: dir.to_owned(),
         library: find_runtime(None).unwrap(),
-        compute: Compute { threads: 1, ..Compute::default() },
-        variant: Variant::Auto,
-        sessions: 1,
+        computing: Computing {
+            compute: Compute { threads: 1, ..Compute::default() },
+            variant: Variant::Auto,
+            sessions: 1,
+        },
         budget_bytes: 1 << 30,
         memory_limit: None,
         cache_entries: 0,

@@ -76,6 +76,45 @@ async fn a_configuration_that_is_read_anew_changes_the_model() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_configuration_that_is_read_anew_changes_what_computes_the_model() {
+    let dir = folder();
+    let data = dir.path().join("data");
+    private_folder(&data);
+    let file = data.join("config.toml");
+    let node = TestProcess::start(&data).await;
+    node.put("The ladder stands in the shed.").await;
+    node.wait_indexed().await;
+    let (other, variant) = match *BUILT_IN {
+        name if name == VARIANTS[0] => (VARIANTS[1], "row8"),
+        _ => (VARIANTS[0], "w8"),
+    };
+    let named = async |name: &str| node.status().await.model.unwrap().name == name;
+
+    std::fs::write(&file, format!("[ai]\nvariant = \"{variant}\"\nthreads = 1\n")).unwrap();
+    node.signal(Signal::HUP);
+    node.logged("ai.variant").await;
+    assert!(named(other).await);
+    assert_eq!(node.to_embed_anew().await, 0);
+    assert_eq!(node.search("Where is the ladder?").await.best().text, "The ladder stands in the shed.");
+
+    // A card that is not there leaves all as it is; with the processor for it, that is what goes on.
+    std::fs::write(&file, format!("[ai]\nvariant = \"{variant}\"\nprovider = \"cuda\"\n")).unwrap();
+    node.signal(Signal::HUP);
+    node.logged("deploy/provision --cuda").await;
+    assert!(named(other).await);
+    node.put("The rake is in the cellar.").await;
+    node.wait_indexed().await;
+    std::fs::write(&file, "[ai]\nprovider = \"cuda\"\nfallback = true\n").unwrap();
+    node.signal(Signal::HUP);
+    node.logged("ai.fallback").await;
+    assert_eq!(node.status().await.model.unwrap().provider, "cpu", "what really computes is shown");
+    assert_eq!(node.search("Where is the rake?").await.best().text, "The rake is in the cellar.");
+    let (status, log) = node.stop().await;
+    assert!(status.success(), "{log}");
+    assert!(!log.contains("need a restart"), "{log}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_commands_list_use_add_and_remove_models() {
     let outside = folder();
     let node = TestNode::fresh().await;

@@ -14,7 +14,7 @@ use synapsenet_index::{
 };
 use synapsenet_proto::Vector;
 
-const USAGE: &str = "usage: embed_bench --texts FILE.json [--set NAME] [--model DIR | --variant NAME] [--threads 1] [--sessions 1] \
+const USAGE: &str = "usage: embed_bench --texts FILE.json [--set NAME] [--model DIR | --variant NAME] [--provider cpu] [--threads 1] [--sessions 1] \
 [--mode single|batched] [--rounds 3] [--seconds 0] [--batch-tokens 256] [--batch-texts 64] [--dump FILE.npy]";
 
 /// Texts that are tokenized and sorted together, as in a round of the node's indexer.
@@ -27,6 +27,7 @@ fn main() -> anyhow::Result<()> {
     let known = [
         "model",
         "variant",
+        "provider",
         "texts",
         "set",
         "threads",
@@ -46,8 +47,8 @@ fn main() -> anyhow::Result<()> {
         "single" => false,
         _ => anyhow::bail!(USAGE),
     };
-    let limits =
-        (Provider::Cpu.runs(arguments.number("batch-tokens", 0)?), arguments.number("batch-texts", 64)?);
+    let provider: Provider = arguments.get("provider").unwrap_or("cpu").parse()?;
+    let limits = (provider.runs(arguments.number("batch-tokens", 0)?), arguments.number("batch-texts", 64)?);
     let (threads, sessions) = (arguments.number("threads", 1)?, arguments.number("sessions", 1)?);
     let rounds = arguments.number("rounds", 3)?;
     let at_least = Duration::from_secs(arguments.number("seconds", 0)? as u64);
@@ -55,12 +56,14 @@ fn main() -> anyhow::Result<()> {
     let loading = Instant::now();
     let model = match arguments.get("model") {
         Some(dir) => Model::from_dir(Path::new(dir))?,
-        None => built_in(arguments.get("variant"))?,
+        None => built_in(arguments.get("variant"), provider)?,
     };
     let tokenizer = Tokenizer::new(&model)?;
     let runtime = Runtime::load(&find_runtime(None)?)?;
-    let (graph, compute) =
-        (model.graph()?, Compute { threads, run_tokens: limits.0.max_tokens, ..Compute::default() });
+    let (graph, compute) = (
+        model.graph()?,
+        Compute { provider, threads, run_tokens: limits.0.max_tokens, ..Compute::default() },
+    );
     let mut embedders =
         (0..sessions).map(|_| Embedder::new(&runtime, &graph, &compute)).collect::<Result<Vec<_>, _>>()?;
     drop(graph);
@@ -98,10 +101,11 @@ fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The built-in variant of this name, or the one that suits this machine.
-fn built_in(variant: Option<&str>) -> anyhow::Result<Model> {
-    let Some(name) = variant else { return Ok(Model::built_in()?) };
-    let named = Model::all_built_in()?.into_iter().find(|model| model.variant() == name);
+/// The built-in variant of this name, or the one that suits what computes.
+fn built_in(variant: Option<&str>, provider: Provider) -> anyhow::Result<Model> {
+    let all = Model::all_built_in()?;
+    let Some(name) = variant else { return Model::best(&all, provider).cloned().context("there are models") };
+    let named = all.into_iter().find(|model| model.variant() == name);
     named.with_context(|| format!("there is no built-in variant {name}"))
 }
 

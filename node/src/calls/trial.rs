@@ -38,6 +38,6 @@ pub(crate) fn measure(
     let built_in = Model::built_in()?;
     let options = models.options();
     let variants = models.variants_of(built_in.id());
-    let trials = compare(&variants, &options.library, &options.compute, time, went_on)?;
+    let trials = compare(&variants, &options.library, &options.computing.compute, time, went_on)?;
     Ok(Trials { trials, auto: built_in.full_name() })
 }

@@ -18,7 +18,7 @@ use crate::memory::Memory;
 use crate::memory::spaces::{Fill, MAX_FORMER, Space, Spaces};
 use crate::memory::words::WordIndex;
 use crate::metrics::Metrics;
-use crate::models::{self, Models, Variant};
+use crate::models::{self, Computing, Models, Variant};
 use crate::tasks::Alarm;
 
 /// Searches that walk the index at the same time; more wait for each other.
@@ -146,28 +146,35 @@ pub(crate) fn models_options(
 ) -> anyhow::Result<models::Options> {
     let ai = &config.ai;
     let configured = (!ai.onnxruntime.is_empty()).then(|| Path::new(&ai.onnxruntime));
-    let threads = match ai.threads {
-        0 => std::thread::available_parallelism().map_or(1, usize::from),
-        threads => threads,
-    };
     Ok(models::Options {
         dir: data_dir.join(MODELS),
         library: find_runtime(configured)?,
-        compute: Compute {
-            provider: ai.provider.parse()?,
-            device: i32::try_from(ai.device)?,
-            fallback: ai.fallback,
-            threads,
-            run_tokens: ai.batch_tokens,
-        },
-        variant: Variant::from_config(&ai.variant),
-        sessions: ai.sessions,
+        computing: computing(ai)?,
         budget_bytes: ai.memory_budget,
         memory_limit: machine::memory_limit(),
         cache_entries: ai.cache_entries,
         metrics: metrics.clone(),
         alarm: alarm.clone(),
     })
+}
+
+/// How models are computed, as the configuration says.
+///
+/// # Errors
+/// When it names something that there is not.
+pub(crate) fn computing(ai: &AiConfig) -> anyhow::Result<Computing> {
+    let threads = match ai.threads {
+        0 => std::thread::available_parallelism().map_or(1, usize::from),
+        threads => threads,
+    };
+    let compute = Compute {
+        provider: ai.provider.parse()?,
+        device: i32::try_from(ai.device)?,
+        fallback: ai.fallback,
+        threads,
+        run_tokens: ai.batch_tokens,
+    };
+    Ok(Computing { compute, variant: Variant::from_config(&ai.variant), sessions: ai.sessions })
 }
 
 /// Gives vectors that lie under the ids which models had before to their spaces: of two variants, those of which there are more.

@@ -12,7 +12,7 @@ use crate::memory::Memory;
 use crate::memory::ingest::{Ingest, IngestError};
 use crate::memory::spaces::{Fill, MAX_FORMER, Space};
 use crate::models::embedder::EmbedError;
-use crate::models::{Models, ModelsError};
+use crate::models::{Computing, Models, ModelsError};
 
 /// Vectors that are dropped in one transaction: some tens of milliseconds, which others wait.
 const DROPPED_AT_ONCE: usize = 4096;
@@ -74,18 +74,52 @@ impl Switch {
         self.change_to(name).await
     }
 
-    /// Uses the model that a configuration read anew names; nothing is changed when it names none.
+    /// Uses the model that a configuration read anew names, the one in use when it names none, and computes it as that says.
     ///
     /// # Errors
     /// As [`Switch::use_model`].
-    pub async fn reconfigure(&self, name: &str) -> Result<Switched, SwitchError> {
+    pub async fn reconfigure(&self, name: &str, computing: Computing) -> Result<Switched, SwitchError> {
         let mut configured = self.configured.lock().await;
+        let former = self.models.set_computing(computing);
         let switched = match name {
-            "" => Switched { changed: false },
-            name => self.change_to(name).await?,
+            "" => self.compute_current().await,
+            name => self.change_to(name).await,
         };
-        name.clone_into(&mut configured);
-        Ok(switched)
+        match switched {
+            Ok(switched) => {
+                name.clone_into(&mut configured);
+                Ok(switched)
+            }
+            Err(error) => {
+                self.models.set_computing(former);
+                Err(error)
+            }
+        }
+    }
+
+    /// Has the space in use computed as its model would be if the node were started now.
+    async fn compute_current(&self) -> Result<Switched, SwitchError> {
+        let space = self.memory.current();
+        let chosen = self.models.chosen().map_err(ModelsError::Failed)?;
+        let chosen =
+            chosen.and_then(|name| self.models.find(&name).ok()).filter(|model| model.id() == space.id());
+        let model = match chosen {
+            Some(model) => model,
+            None => self.models.find(space.model.name())?,
+        };
+        self.compute_by(&model).await
+    }
+
+    /// Has this variant of the space in use compute it.
+    async fn compute_by(&self, model: &Model) -> Result<Switched, SwitchError> {
+        let changed = self.models.change_variant(model).await?;
+        if changed {
+            tracing::info!(
+                model = model.full_name(),
+                "the model is computed otherwise; nothing is embedded anew"
+            );
+        }
+        Ok(Switched { changed })
     }
 
     async fn change_to(&self, name: &str) -> Result<Switched, SwitchError> {
@@ -95,16 +129,9 @@ impl Switch {
             if model.name().eq_ignore_ascii_case(name) { model.name().to_owned() } else { model.full_name() };
         let spaces = self.memory.spaces();
         if spaces.current.id() == model.id() {
-            let changed = self.models.variant_for(&spaces.current.model).full_name() != model.full_name();
-            if changed {
-                self.models.change_variant(&model).await?;
-                tracing::info!(
-                    model = model.full_name(),
-                    "another variant computes; nothing is embedded anew"
-                );
-            }
+            let switched = self.compute_by(&model).await?;
             self.models.choose(&name).await?;
-            return Ok(Switched { changed });
+            return Ok(switched);
         }
         let former = spaces.of(model.id()).cloned();
         if former.is_none() && spaces.former.len() >= MAX_FORMER {

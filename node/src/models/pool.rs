@@ -10,7 +10,7 @@ use synapsenet_proto::SpaceId;
 use tokio::sync::{oneshot, watch};
 
 use super::plan::{MAX_SESSIONS, Plan};
-use super::{Options, lock};
+use super::{Computing, Options, lock};
 use crate::machine;
 use crate::models::embedder::{EmbedError, EmbedderHandle, EmbedderThreads};
 
@@ -22,6 +22,8 @@ pub(super) struct Pool {
 
 struct Inner {
     start: Options,
+    /// How the next one that is loaded is computed.
+    computing: Mutex<Computing>,
     /// By their spaces.
     places: Mutex<HashMap<SpaceId, Place>>,
     /// Which variant computes a space, where it is not the one that is asked for.
@@ -47,6 +49,8 @@ enum Place {
 
 struct Loaded {
     model: Model,
+    /// How it is computed.
+    computing: Computing,
     handle: EmbedderHandle,
     threads: EmbedderThreads,
     bytes: u64,
@@ -73,6 +77,7 @@ impl Pool {
     /// A pool without a model.
     pub fn new(start: Options) -> Self {
         let inner = Inner {
+            computing: Mutex::new(start.computing.clone()),
             start,
             places: Mutex::default(),
             variants: Mutex::default(),
@@ -90,6 +95,16 @@ impl Pool {
         &self.inner.start
     }
 
+    /// How the next one that is loaded is computed.
+    pub fn computing(&self) -> Computing {
+        lock(&self.inner.computing).clone()
+    }
+
+    /// Has those that are loaded next computed so. Answers how they were before.
+    pub fn set_computing(&self, computing: Computing) -> Computing {
+        std::mem::replace(&mut *lock(&self.inner.computing), computing)
+    }
+
     /// Names the space whose model is never unloaded.
     pub fn set_in_use(&self, id: SpaceId) {
         *lock(&self.inner.in_use) = Some(id);
@@ -105,15 +120,19 @@ impl Pool {
         lock(&self.inner.variants).insert(model.id(), model.clone());
     }
 
-    /// Has this variant compute its space from now on. It is loaded first; what another is at work on is done by that.
+    /// Has this variant compute its space from now on. It is loaded first, unless it is loaded as models are computed now; what
+    /// another is at work on is done by that. Answers whether anything changed.
     ///
     /// # Errors
     /// [`EmbedError::NotLoaded`] when it cannot be loaded; then all is as before.
-    pub async fn change_variant(&self, model: &Model) -> Result<(), EmbedError> {
-        if matches!(self.presence(model), Presence::Loaded { .. }) {
+    pub async fn change_variant(&self, model: &Model) -> Result<bool, EmbedError> {
+        let changes = self.variant_for(model).full_name() != model.full_name();
+        if self.is_loaded_as_now(model) {
             self.set_variant(model);
-            return Ok(());
+            return Ok(changes);
         }
+        // Whatever is not in memory is loaded so at its next use anyway.
+        let changes = changes || self.is_loaded(model);
         let (told, outcome) = oneshot::channel();
         {
             let _not_behind_the_back_of_whoever_stops = lock(&self.inner.places);
@@ -123,7 +142,22 @@ impl Pool {
             let (pool, model) = (self.clone(), model.clone());
             self.start_loader(move || drop(told.send(pool.put_in_place(&model))));
         }
-        outcome.await.unwrap_or_else(|_| Err(broken_off()))
+        outcome.await.unwrap_or_else(|_| Err(broken_off())).map(|()| changes)
+    }
+
+    fn is_loaded(&self, model: &Model) -> bool {
+        matches!(self.presence(model), Presence::Loaded { .. })
+    }
+
+    /// Whether this variant is in memory, and computed as one that is loaded now would be.
+    fn is_loaded_as_now(&self, model: &Model) -> bool {
+        let now = self.computing();
+        match lock(&self.inner.places).get(&model.id()) {
+            Some(Place::Loaded(loaded)) => {
+                loaded.model.full_name() == model.full_name() && loaded.computing.loads_as(&now)
+            }
+            _ => false,
+        }
     }
 
     fn put_in_place(&self, model: &Model) -> Result<(), EmbedError> {
@@ -131,9 +165,13 @@ impl Pool {
         let former = {
             let mut places = lock(&self.inner.places);
             self.set_variant(model);
-            places.insert(model.id(), Place::Loaded(loaded))
+            // Those of other spaces are loaded anew when they are used next.
+            let is_outdated = |_: &SpaceId, place: &mut Place| matches!(place, Place::Loaded(other) if !other.computing.loads_as(&loaded.computing));
+            let mut former: Vec<Place> = places.extract_if(is_outdated).map(|(_, place)| place).collect();
+            former.extend(places.insert(model.id(), Place::Loaded(loaded)));
+            former
         };
-        self.let_go(former);
+        former.into_iter().for_each(|place| self.let_go(Some(place)));
         Ok(())
     }
 
@@ -256,12 +294,13 @@ impl Pool {
         let began = std::time::Instant::now();
         let runtime = Runtime::load(&start.library)?;
         let graph = model.graph()?;
+        let computing = self.computing();
         let plan = self.plan(model, graph.weight_bytes());
         let bytes = graph.weight_bytes().saturating_mul(plan.sessions() as u64);
         self.make_room(model, bytes)?;
         self.refuse_over_limit(model, graph.weight_bytes(), plan)?;
         let tokenizer = Tokenizer::new(model)?;
-        let session = |threads| Embedder::new(&runtime, &graph, &Compute { threads, ..start.compute });
+        let session = |threads| Embedder::new(&runtime, &graph, &Compute { threads, ..computing.compute });
         let mut first = session(plan.threads)?;
         let least_cosine = first.prove(model, &tokenizer)?;
         let others = (1..plan.documents).map(|_| session(plan.threads));
@@ -279,12 +318,13 @@ impl Pool {
         let (provider, ms) = (handle.provider(), began.elapsed().as_millis() as u64);
         tracing::info!(model = model.full_name(), %provider, least_cosine, ms, "the model is loaded");
         let used = self.inner.uses.fetch_add(1, Ordering::Relaxed);
-        Ok(Loaded { model: model.clone(), handle, threads, bytes, used })
+        Ok(Loaded { model: model.clone(), computing, handle, threads, bytes, used })
     }
 
     /// How a model whose weights take so many bytes is computed: with as many sessions as there is room for.
     fn plan(&self, model: &Model, weight_bytes: u64) -> Plan {
-        let Options { compute, sessions, budget_bytes, memory_limit, .. } = &self.inner.start;
+        let Options { budget_bytes, memory_limit, .. } = &self.inner.start;
+        let Computing { compute, sessions, .. } = self.computing();
         // Another model, to which it may be changed, has to fit beside it.
         let by_budget = budget_bytes / 2 / weight_bytes.max(1);
         let held = machine::own_memory().unwrap_or(0);
@@ -294,7 +334,7 @@ impl Pool {
         };
         let most = usize::try_from(by_budget).unwrap_or(usize::MAX).min(MAX_SESSIONS + 1);
         let most = (1..=most).rev().find(fits).unwrap_or(1);
-        Plan::new(model.arithmetic(), compute, *sessions, most)
+        Plan::new(model.arithmetic(), &compute, sessions, most)
     }
 
     /// Unloads models, those used longest ago first, until `bytes` more fit into the budget.

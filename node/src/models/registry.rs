@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use anyhow::Context;
-use synapsenet_index::{DESCRIPTION, HubFile, IndexError, Model, Provider};
+use synapsenet_index::{DESCRIPTION, HubFile, IndexError, Model};
 use synapsenet_proto::SpaceId;
 
 use super::fetch::MAX_STALLED_SECONDS;
-use super::{Variant, lock};
+use super::{Computing, Variant, lock};
 use crate::data_folder::{self, private_dir};
 
 /// Holds the name of the model that was chosen last.
@@ -60,9 +60,6 @@ pub(crate) struct Installed {
 
 pub(super) struct Registry {
     dir: PathBuf,
-    /// What decides which variant of a space is meant.
-    variant: Variant,
-    provider: Provider,
     models: Mutex<Vec<Installed>>,
     known: Vec<Model>,
     /// Held by whoever changes the folder; only for as long as that takes, and not while a model is fetched.
@@ -84,7 +81,7 @@ impl Drop for Fetching<'_> {
 }
 
 impl Registry {
-    pub fn open(dir: &Path, variant: Variant, provider: Provider) -> anyhow::Result<Self> {
+    pub fn open(dir: &Path) -> anyhow::Result<Self> {
         let usable = |model: Model| Installed { name: model.full_name(), model: Ok(model) };
         let mut models: Vec<Installed> = Model::all_built_in()?.into_iter().map(usable).collect();
         let known = Model::known()?;
@@ -120,7 +117,7 @@ impl Registry {
             }
         }
         let (changing, fetching, models) = (Mutex::default(), Mutex::default(), Mutex::new(models));
-        Ok(Self { dir: dir.to_owned(), variant, provider, models, known, changing, fetching })
+        Ok(Self { dir: dir.to_owned(), models, known, changing, fetching })
     }
 
     pub fn all(&self) -> Vec<Installed> {
@@ -135,13 +132,13 @@ impl Registry {
     }
 
     /// The model of this name; of the name of a space, the variant that is meant.
-    pub fn find(&self, name: &str) -> Result<Model, ModelsError> {
+    pub fn find(&self, name: &str, computing: &Computing) -> Result<Model, ModelsError> {
         let all = self.all();
         if all.iter().all(|installed| !installed.name.eq_ignore_ascii_case(name)) {
             let mut usable = all.into_iter().filter_map(|installed| installed.model.ok());
             let of_space = usable.find(|model| is_usable(model) && model.name().eq_ignore_ascii_case(name));
             if let Some(model) = of_space {
-                return self.meant(&self.variants_of(model.id()));
+                return meant(&self.variants_of(model.id()), computing);
             }
         }
         let Installed { name, model } = self.find_any(name)?;
@@ -161,25 +158,9 @@ impl Registry {
     }
 
     /// The variant of a space that is meant, or another one if that is not here.
-    pub fn with_id(&self, id: SpaceId) -> Option<Model> {
+    pub fn with_id(&self, id: SpaceId, computing: &Computing) -> Option<Model> {
         let variants = self.variants_of(id);
-        self.meant(&variants).ok().or_else(|| variants.first().cloned())
-    }
-
-    /// Which of some variants of a space is meant.
-    fn meant(&self, variants: &[Model]) -> Result<Model, ModelsError> {
-        let found = match &self.variant {
-            Variant::Auto => Model::best(variants, self.provider),
-            Variant::Named(name) => variants.iter().find(|model| model.variant().eq_ignore_ascii_case(name)),
-        };
-        found.cloned().ok_or_else(|| {
-            let names: Vec<&str> = variants.iter().map(Model::variant).collect();
-            let (space, names) = (variants.first().map_or("", Model::name), names.join(", "));
-            ModelsError::NotFound(format!(
-                "ai.variant is \"{}\", and of {space} there are {names}: name one of these, or \"auto\"",
-                self.variant
-            ))
-        })
+        meant(&variants, computing).ok().or_else(|| variants.first().cloned())
     }
 
     /// The model of this name, whole or broken, when it was added.
@@ -358,6 +339,22 @@ impl Registry {
         private_dir(&self.dir).map_err(|error| failed(&self.dir, "cannot make the folder", error))?;
         Ok(&self.dir)
     }
+}
+
+/// Which of some variants of a space is meant.
+fn meant(variants: &[Model], computing: &Computing) -> Result<Model, ModelsError> {
+    let found = match &computing.variant {
+        Variant::Auto => Model::best(variants, computing.compute.provider),
+        Variant::Named(name) => variants.iter().find(|model| model.variant().eq_ignore_ascii_case(name)),
+    };
+    found.cloned().ok_or_else(|| {
+        let names: Vec<&str> = variants.iter().map(Model::variant).collect();
+        let (space, names) = (variants.first().map_or("", Model::name), names.join(", "));
+        ModelsError::NotFound(format!(
+            "ai.variant is \"{}\", and of {space} there are {names}: name one of these, or \"auto\"",
+            computing.variant
+        ))
+    })
 }
 
 fn is_usable(model: &Model) -> bool {

@@ -33,6 +33,12 @@ impl Folder {
     }
 }
 
+/// With the variant that is meant where only a space is named.
+fn meaning(variant: &str, mut start: Options) -> Options {
+    start.computing.variant = Variant::from_config(variant);
+    start
+}
+
 /// The weights of a tiny model: sixteen frequencies in f32 and one axis in 64 bits.
 const TINY_BYTES: u64 = 16 * 4 + 8;
 
@@ -197,7 +203,7 @@ async fn what_was_added_is_there_after_a_restart_and_what_was_removed_is_not() {
 #[tokio::test]
 async fn another_variant_of_a_space_takes_over_while_questions_are_asked() {
     let folder = Folder::new();
-    let start = || Options { variant: Variant::Named("W8".into()), ..folder.start() };
+    let start = || meaning("W8", folder.start());
     let models = Models::open(start()).unwrap();
     let [w8, row8] = ["all-MiniLM-L6-v2-w8", "all-MiniLM-L6-v2-row8"].map(|name| models.find(name).unwrap());
     assert_eq!(
@@ -228,9 +234,27 @@ async fn another_variant_of_a_space_takes_over_while_questions_are_asked() {
     // Whoever names the space by its first variant is answered by the second, in the same space.
     let after = models.question(&w8, question).await.unwrap();
     assert!(after != before && after.cosine(&before).unwrap() > 0.99);
+    // Computed otherwise, it is loaded anew, and again in the same space; what cannot be had leaves all as it is.
+    assert!(!models.change_variant(&row8).await.unwrap(), "it is loaded as it should be");
+    let before = models.pool.computing();
+    let mut twice = before.clone();
+    twice.compute.threads = 2;
+    twice.sessions = 2;
+    models.set_computing(twice);
+    assert!(models.change_variant(&row8).await.unwrap());
+    assert_eq!(models.lanes(&row8).await.unwrap(), 2);
+    assert!(models.question(&w8, question).await.unwrap().cosine(&after).unwrap() > 0.999_99);
+    let mut on_a_card = before.clone();
+    on_a_card.compute.provider = Provider::Cuda;
+    models.set_computing(on_a_card);
+    let error = models.change_variant(&w8).await.unwrap_err().to_string();
+    assert!(error.contains("deploy/provision --cuda"), "{error}");
+    models.set_computing(before);
+    assert_eq!(loaded(&models).len(), 1);
+    assert_eq!(models.lanes(&row8).await.unwrap(), 2, "it goes on as it was loaded");
     models.pool.stop();
     assert!(matches!(models.change_variant(&w8).await, Err(EmbedError::Stopped)));
-    let named = Options { variant: Variant::Named("fp8".into()), ..folder.start() };
+    let named = meaning("fp8", folder.start());
     let error = Models::open(named).unwrap().find("all-MiniLM-L6-v2").unwrap_err().to_string();
     assert!(error.contains("\"fp8\"") && error.contains("w8, row8"), "{error}");
 }
@@ -484,4 +508,53 @@ fn a_fetch_that_nobody_waits_for_ends() {
     let fetched = Hub::new(&url).fetch(&hub_file(&content), &dir.path().join("f"), &told);
     assert!(matches!(fetched, Err(ModelsError::GivenUp)));
     serving.join().unwrap();
+}
+
+/// Two variants of a space, the first of which gives other vectors than it promises: as an ONNX Runtime would that computes its
+/// arithmetic wrongly on this processor.
+fn broken_and_sound(folder: &Folder) {
+    fs::create_dir_all(folder.models()).unwrap();
+    let hash = |bytes: &[u8]| data_encoding::HEXLOWER.encode(&Sha256::digest(bytes));
+    for (variant, sign) in [("broken", -1.0), ("sound", 1.0)] {
+        let made = tiny_model(&folder.dir.path().join(variant), "two", "sines.onnx");
+        let (models, model) = (Models::open(folder.start()).unwrap(), Model::from_dir(&made).unwrap());
+        let runtime = synapsenet_index::Runtime::load(&models.options().library).unwrap();
+        let (tokenizer, text) = (Tokenizer::new(&model).unwrap(), "What is promised?");
+        let compute = models.options().computing.compute;
+        let mut embedder =
+            synapsenet_index::Embedder::new(&runtime, &model.graph().unwrap(), &compute).unwrap();
+        let vector = embedder.embed(&[tokenizer.tokenize(text, Purpose::Document)]).unwrap().remove(0);
+        let vector: Vec<f32> = vector.values().iter().map(|value| sign * value).collect();
+        let reference = serde_json::json!({ "texts": [{ "text": text, "vector": vector }] }).to_string();
+        fs::write(made.join("reference.json"), &reference).unwrap();
+        let description = fs::read_to_string(made.join("model.toml")).unwrap();
+        let promise = format!("weights = \"{}\"\nleast_cosine = 0.9\ndimension", "ab".repeat(32));
+        let description = description
+            .replacen("variant = \"tiny\"", &format!("variant = \"{variant}\""), 1)
+            .replacen("dimension", &promise, 1);
+        let file = format!(
+            "\n[files.reference]\npath = \"reference.json\"\nsha256 = \"{}\"\n",
+            hash(reference.as_bytes())
+        );
+        fs::write(made.join("model.toml"), description + &file).unwrap();
+        fs::rename(made, folder.models().join(format!("two-{variant}"))).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_sound_variant_stands_in_for_one_that_breaks_its_promise_unless_that_was_named() {
+    let folder = Folder::new();
+    broken_and_sound(&folder);
+    let models = Models::open(folder.start()).unwrap();
+    let meant = models.find("two").unwrap();
+    assert_eq!(meant.variant(), "broken");
+    assert_eq!(models.question(&meant, "What is promised?").await.unwrap().model(), meant.id());
+    assert_eq!(loaded(&models).into_iter().map(|(name, _)| name).collect::<Vec<_>>(), ["two-sound"]);
+    models.pool.stop();
+
+    let models = Models::open(meaning("broken", folder.start())).unwrap();
+    let error = models.warm(&meant).await.unwrap_err().to_string();
+    assert!(error.contains("two-broken") && error.contains("wrong vectors"), "{error}");
+    assert_eq!(loaded(&models), []);
+    models.pool.stop();
 }
