@@ -314,9 +314,10 @@ fn numbered_samples(count: usize) -> anyhow::Result<Vec<String>> {
     Ok((0..count).map(|i| format!("{} ({})", samples[i % samples.len()], i / samples.len())).collect())
 }
 
-/// A question of a person: the last few words of a text.
+/// A question of a person: the last few words of a text, without the marks that would make phrases or exclusions of them.
 fn as_question(text: &str) -> String {
-    let words: Vec<&str> = text.split_whitespace().collect();
+    let plain = text.replace(['"', '-'], " ");
+    let words: Vec<&str> = plain.split_whitespace().collect();
     words[words.len().saturating_sub(8)..].join(" ")
 }
 
