@@ -124,7 +124,8 @@ def test_a_memory_outlives_a_restart_of_its_node(own_node: Node, open_memory: Ca
     own_node.stop(signal.SIGKILL)
     with pytest.raises(Unreachable) as told:
         memory.get(added.id)
-    assert "synapsenet run" in told.value.hint and not memory.health()
+    assert f"no node answers at {memory.target}" in told.value.message and "synapsenet run" in told.value.hint
+    assert not memory.health()
     # On the port that it had, so that the other connection finds it again, too.
     own_node.settings["SYNAPSENET_API__LISTEN"] = address.removeprefix("https://")
     own_node.start().ready()

@@ -370,7 +370,7 @@ class AsyncMemory:
             else:
                 yield await call
         except grpc.RpcError as error:
-            raise of_rpc(error) from error
+            raise of_rpc(error, self.target) from error
         finally:
             # Whoever stops iterating wants no more of it.
             if streams and call is not None:
@@ -426,7 +426,7 @@ class AsyncWatch:
             except grpc.RpcError as error:
                 if self._closed:
                     raise StopAsyncIteration from None
-                told = of_rpc(error)
+                told = of_rpc(error, self._memory.target)
                 # That it is too busy a node says at the beginning alone, and now and then after its first words have come.
                 if not isinstance(told, Exhausted):
                     raise told from error
@@ -464,7 +464,7 @@ class AsyncWatch:
             call.cancel()
             raise DeadlinePassed(f"there was no answer within {deadline.seconds:g} s", reason="DEADLINE_PASSED") from None
         except grpc.RpcError as error:
-            raise of_rpc(error) from error
+            raise of_rpc(error, self._memory.target) from error
         return call
 
     async def __aenter__(self) -> AsyncWatch:

@@ -94,19 +94,21 @@ KINDS: dict[grpc.StatusCode, type[SynapsenetError]] = {
 }
 
 
-def of_rpc(failed: grpc.RpcError) -> SynapsenetError:
-    """The exception for what gRPC says, with what stands in its details."""
+def of_rpc(failed: grpc.RpcError, where: object) -> SynapsenetError:
+    """The exception for what gRPC says of the node at this address, with what stands in its details."""
     # Each of gRPC's errors that ends a call is such a call; the types do not say so.
     call: Any = failed
     code: grpc.StatusCode = call.code()
     metadata = call.trailing_metadata() or ()
     raw = next((value for key, value in metadata if key == DETAILS), b"")
     reason, hint, retry_after = read_details(bytes(raw) if isinstance(raw, bytes) else b"")
+    message = call.details() or str(code)
     if code is grpc.StatusCode.UNAVAILABLE and not reason:
+        message = f"no node answers at {where}: {message}"
         hint = "start a node with `synapsenet run`, or check the address"
     elif code is grpc.StatusCode.UNIMPLEMENTED:
         hint = "the node is older than this package: upgrade it"
-    return KINDS.get(code, Fault)(call.details() or str(code), reason=reason, hint=hint, retry_after=retry_after)
+    return KINDS.get(code, Fault)(message, reason=reason, hint=hint, retry_after=retry_after)
 
 
 def read_details(raw: bytes) -> tuple[str, str, float | None]:

@@ -396,7 +396,7 @@ class Memory:
             else:
                 yield call
         except grpc.RpcError as error:
-            raise of_rpc(error) from error
+            raise of_rpc(error, self.target) from error
         finally:
             # Whoever stops iterating wants no more of it.
             if streams and call is not None:
@@ -452,7 +452,7 @@ class Watch:
             except grpc.RpcError as error:
                 if self._closed:
                     raise StopIteration from None
-                told = of_rpc(error)
+                told = of_rpc(error, self._memory.target)
                 # That it is too busy a node says at the beginning alone, and now and then after its first words have come.
                 if not isinstance(told, Exhausted):
                     raise told from error
@@ -486,7 +486,7 @@ class Watch:
                 deadline.left()
                 next(call)
         except grpc.RpcError as error:
-            raise of_rpc(error) from error
+            raise of_rpc(error, self._memory.target) from error
         finally:
             timer.cancel()
         return call
