@@ -16,7 +16,19 @@ from conftest import PATIENCE
 from google.protobuf import any_pb2, duration_pb2
 from google.rpc import error_details_pb2, status_pb2
 
-from synapsenet import AsyncMemory, DeadlinePassed, Exhausted, Fault, Memory, NotFound, Outcome, Retry, SynapsenetError, Unreachable
+from synapsenet import (
+    AsyncMemory,
+    DeadlinePassed,
+    Exhausted,
+    Fault,
+    Memory,
+    NotFound,
+    Outcome,
+    Retry,
+    SynapsenetError,
+    Unreachable,
+    WrongCertificate,
+)
 from synapsenet.errors import read_details
 from synapsenet.v1 import node_pb2
 from synapsenet.v1.node_pb2_grpc import NodeServiceServicer, add_NodeServiceServicer_to_server
@@ -66,6 +78,11 @@ class Fake(NodeServiceServicer):  # type: ignore[misc]
         self.break_after = -1
         self.hold = threading.Event()
         self.holds = False
+        #: Whether the end of a watch comes after its first words, and then when it may come.
+        self.late = False
+        self.go = threading.Event()
+        #: A call that put texts in is over.
+        self.over = threading.Event()
 
     def _begin(self, context: Any) -> None:
         self.came.append(time.monotonic())
@@ -89,19 +106,24 @@ class Fake(NodeServiceServicer):  # type: ignore[misc]
             yield node_pb2.SearchResponse(summary=node_pb2.SearchSummary(hits=1))
 
     def Watch(self, request: Any, context: Any) -> Any:
+        if self.late:
+            context.send_initial_metadata(())
+            self.go.wait(PATIENCE)
         self._begin(context)
-        context.send_initial_metadata(())
         yield node_pb2.WatchResponse(missed=3)
 
     def BulkPut(self, requests: Any, context: Any) -> Any:
         texts: list[str] = []
         self.bulk.append(texts)
+        context.add_callback(self.over.set)
         for ordinal, request in enumerate(requests):
             texts.append(request.draft.text)
             if len(texts) > self.break_after >= 0:
                 self.break_after = -1
                 BROKEN.end(context)
             yield node_pb2.BulkPutResponse(ordinal=ordinal, outcome=node_pb2.PUT_OUTCOME_ADDED, id=f"{texts[-1]}")
+            if self.holds:
+                self.hold.wait(PATIENCE)
 
 
 @pytest.fixture
@@ -116,6 +138,7 @@ def fake() -> Iterator[tuple[Fake, str]]:
         server.start()
         yield service, address
         service.hold.set()
+        service.go.set()
         server.stop(None).wait(PATIENCE)
 
 
@@ -233,6 +256,26 @@ def test_a_bulk_is_sent_in_batches(fake: tuple[Fake, str], open_memory: OpenMemo
     assert list(memory.add_many([], wait=False)) == [] and service.bulk == []
 
 
+def test_whoever_stops_iterating_ends_the_call(fake: tuple[Fake, str]) -> None:
+    service, address = fake
+    service.holds = True
+    with Memory(api=address) as memory:
+        answers = memory.add_many(["one", "two"], wait=False)
+        assert next(answers).id == "one"
+        answers.close()
+        assert service.over.wait(PATIENCE / 2)
+
+    async def stop() -> bool:
+        async with AsyncMemory(api=address) as memory:
+            answers = memory.add_many(["one", "two"], wait=False)
+            assert (await answers.__anext__()).id == "one"
+            await answers.aclose()
+            return await asyncio.to_thread(service.over.wait, PATIENCE / 2)
+
+    service.over.clear()
+    assert asyncio.run(stop())
+
+
 def test_no_answer_in_time_is_told(fake: tuple[Fake, str], open_memory: OpenMemory) -> None:
     service, address = fake
     service.holds = True
@@ -244,19 +287,24 @@ def test_no_answer_in_time_is_told(fake: tuple[Fake, str], open_memory: OpenMemo
         assert 0.25 < time.monotonic() - began < PATIENCE / 2
 
 
-def test_a_watch_that_a_busy_node_refused_is_begun_again(fake: tuple[Fake, str]) -> None:
+@pytest.mark.parametrize("late", [False, True])
+def test_a_watch_that_a_busy_node_refused_is_begun_again(fake: tuple[Fake, str], late: bool) -> None:
     service, address = fake
+    service.late = late
     service.script = [BUSY, BUSY]
     with Memory(api=address, retry=QUICK) as memory, memory.watch() as events:
+        service.go.set()
         assert next(events).missed == 3 and len(service.came) == 3
 
     async def watch() -> int:
         async with AsyncMemory(api=address, retry=QUICK) as memory, await memory.watch() as events:
+            service.go.set()
             async for event in events:
                 return event.missed
         return 0
 
     service.script = [BUSY, BUSY]
+    service.go.clear()
     assert asyncio.run(watch()) == 3 and len(service.came) == 6
     # Not for good.
     service.script = [BUSY] * 10
@@ -283,7 +331,9 @@ def test_waits_grow_and_are_bounded() -> None:
         bound = min(0.1 * 2 ** (made - 1), 2.0)
         assert wait is not None and bound / 2 <= wait <= bound
     assert retry.wait(busy, 50, True, 100.0) is None
-    assert retry.wait(SynapsenetError("other"), 1, True, 100.0) is None
+    for never in (SynapsenetError("other"), WrongCertificate("shown"), NotFound("gone"), Fault("broken")):
+        assert retry.wait(never, 1, True, 100.0) is None
+    assert retry.wait(Unreachable("gone"), 1, True, 100.0) is not None
     for wrong in ({"attempts": 0}, {"first_wait": -1.0}, {"first_wait": 11.0}):
         with pytest.raises(ValueError):
             Retry(**wrong)  # type: ignore[arg-type]

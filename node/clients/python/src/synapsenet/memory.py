@@ -37,7 +37,8 @@ class Memory:
 
     `topic` is what `add` puts texts under and what `search` and the others look at where a call names none; give `topic=""` in a
     call for every topic. `timeout` is the time of a call in seconds, its repetitions included. Threads may share a memory. It
-    connects at the first call and stays connected; after a restart of the node it connects again.
+    connects at the first call and stays connected; after a restart of the node it connects again. It does not outlive a fork: make
+    one in each process.
 
     Each call raises a `SynapsenetError`: see `synapsenet.errors`. Making a memory raises `NotConfigured`.
     """
