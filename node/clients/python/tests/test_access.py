@@ -116,7 +116,7 @@ def own_node() -> Iterator[Node]:
 
 
 def test_a_memory_outlives_a_restart_of_its_node(own_node: Node, open_memory: Callable[..., Any]) -> None:
-    memory = open_memory(data_dir=own_node.data_dir, retry=Retry(attempts=3, first_wait=0.01))
+    memory = open_memory(data_dir=own_node.data_dir)
     secure = open_memory(api=own_node.address, data_dir=own_node.data_dir, fingerprint=own_node.fingerprint)
     added = memory.add("What is stored stays", wait=False)
     assert secure.get(added.id).text == "What is stored stays"

@@ -202,14 +202,16 @@ def test_nothing_is_waited_for_that_ends_too_late(fake: tuple[Fake, str], open_m
     assert len(service.came) == 3
 
 
+@pytest.mark.parametrize("code", ["UNAVAILABLE", "INTERNAL", "UNKNOWN"])
 def test_a_call_that_broke_is_repeated_only_where_that_changes_nothing(
-    fake: tuple[Fake, str], open_memory: OpenMemory
+    fake: tuple[Fake, str], open_memory: OpenMemory, code: str
 ) -> None:
     service, address = fake
     memory = open_memory(api=address, retry=QUICK)
-    service.script = [BROKEN, BROKEN]
+    broken = Refusal(grpc.StatusCode[code])
+    service.script = [broken, broken]
     assert memory.get("ab").text == "here" and len(service.came) == 3
-    service.script = [BROKEN]
+    service.script = [broken]
     with pytest.raises(Unreachable):
         memory.retract("ab")
     # What a node refuses because it stops was not begun.

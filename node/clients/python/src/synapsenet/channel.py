@@ -18,8 +18,9 @@ KEEP_ALIVE_MS = 20_000
 OPTIONS: list[tuple[str, int | str]] = [
     ("grpc.max_receive_message_length", MAX_ANSWER_BYTES),
     ("grpc.min_reconnect_backoff_ms", CONNECT_MS),
+    # Less than what a call waits before it gives up: a node that is back is found by the calls that wait for it.
     ("grpc.initial_reconnect_backoff_ms", 50),
-    ("grpc.max_reconnect_backoff_ms", 1_000),
+    ("grpc.max_reconnect_backoff_ms", 250),
     ("grpc.keepalive_time_ms", KEEP_ALIVE_MS),
     ("grpc.keepalive_timeout_ms", KEEP_ALIVE_MS),
     ("grpc.http2.max_pings_without_data", 0),

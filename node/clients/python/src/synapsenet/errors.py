@@ -92,6 +92,8 @@ KINDS: dict[grpc.StatusCode, type[SynapsenetError]] = {
     grpc.StatusCode.UNAVAILABLE: Unreachable,
     grpc.StatusCode.DEADLINE_EXCEEDED: DeadlinePassed,
 }
+# What gRPC calls it when a connection breaks: mostly the first, and the others where it breaks amid sending.
+BROKEN = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN})
 
 
 def of_rpc(failed: grpc.RpcError, where: object) -> SynapsenetError:
@@ -103,12 +105,15 @@ def of_rpc(failed: grpc.RpcError, where: object) -> SynapsenetError:
     raw = next((value for key, value in metadata if key == DETAILS), b"")
     reason, hint, retry_after = read_details(bytes(raw) if isinstance(raw, bytes) else b"")
     message = call.details() or str(code)
-    if code is grpc.StatusCode.UNAVAILABLE and not reason:
+    kind = KINDS.get(code, Fault)
+    # A node gives a reason; without one it is gRPC that speaks, of a connection that was not made or broke.
+    if code in BROKEN and not reason:
+        kind = Unreachable
         message = f"no node answers at {where}: {message}"
         hint = "start a node with `synapsenet run`, or check the address"
     elif code is grpc.StatusCode.UNIMPLEMENTED:
         hint = "the node is older than this package: upgrade it"
-    return KINDS.get(code, Fault)(message, reason=reason, hint=hint, retry_after=retry_after)
+    return kind(message, reason=reason, hint=hint, retry_after=retry_after)
 
 
 def read_details(raw: bytes) -> tuple[str, str, float | None]:
