@@ -25,8 +25,8 @@ class Chat:
     async def say(self, speaker: str, text: str) -> str:
         """Remembers a turn; returns its id."""
         source, links = Source(f"chat:{self.name}", self.turns), [Link(self.last, "replies-to")] if self.last else []
-        # By its words it is found at once, by its meaning a moment later: nobody waits for that here.
-        added = await self.memory.add(f"{speaker}: {text}", source=source, links=links, tags=["chat"], wait=False)
+        # What was just said can be recalled at once: it is waited for.
+        added = await self.memory.add(f"{speaker}: {text}", source=source, links=links, tags=["chat"])
         self.turns, self.last = self.turns + 1, added.id
         return added.id
 
