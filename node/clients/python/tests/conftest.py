@@ -79,6 +79,8 @@ class Node:
     def ready(self) -> Node:
         with Memory(data_dir=self.data_dir) as memory:
             until(lambda: memory.health() or self.failed(), "the start of a node")
+            # It says so for a moment before it has looked whether its model is there.
+            until(lambda: memory.status().message.model.state == "ready" and memory.health(), "loading the model")
         return self
 
     def failed(self) -> bool:

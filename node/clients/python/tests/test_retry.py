@@ -190,15 +190,15 @@ def test_a_full_node_is_not_asked_again(fake: tuple[Fake, str], open_memory: Ope
 
 def test_nothing_is_waited_for_that_ends_too_late(fake: tuple[Fake, str], open_memory: OpenMemory) -> None:
     service, address = fake
-    memory = open_memory(api=address, retry=Retry(longest_wait=1.0))
-    for asked in (2.0, 1e9):
+    memory = open_memory(api=address, retry=Retry(longest_wait=50.0))
+    for asked in (51.0, 1e9):
         service.script = [Refusal(grpc.StatusCode.RESOURCE_EXHAUSTED, "TOO_MANY_CALLS", retry_after=asked)]
         with pytest.raises(Exhausted) as told:
             memory.get("ab")
         assert told.value.retry_after == asked
-    service.script = [Refusal(grpc.StatusCode.RESOURCE_EXHAUSTED, "TOO_MANY_CALLS", retry_after=0.9)]
+    service.script = [Refusal(grpc.StatusCode.RESOURCE_EXHAUSTED, "TOO_MANY_CALLS", retry_after=40.0)]
     with pytest.raises(Exhausted):
-        memory.get("ab", timeout=0.8)
+        memory.get("ab", timeout=30.0)
     assert len(service.came) == 3
 
 
