@@ -1,0 +1,274 @@
+"""The calls of a node as plain values: what is sent, how the answer is read, and whether it may be sent twice.
+
+`Memory` and `AsyncMemory` make them in their own ways; what a call means stands here alone.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, Literal, TypeVar
+
+from . import records
+from .errors import Fault
+from .records import Added, AddedDocument, Context, Draft, Filter, Grain, Hit, Hits, Status, Withdrawn
+from .v1 import node_pb2
+
+T = TypeVar("T")
+
+Mode = Literal["hybrid", "meaning", "words"]
+MODES: dict[str, node_pb2.SearchMode] = {
+    "hybrid": node_pb2.SEARCH_MODE_HYBRID,
+    "meaning": node_pb2.SEARCH_MODE_MEANING,
+    "words": node_pb2.SEARCH_MODE_WORDS,
+}
+
+# Texts that are sent at once by `add_many`, and bytes of them: what is held in memory and sent again when a connection breaks.
+BATCH = 512
+BATCH_BYTES = 4 << 20
+# Above this a document goes in pieces; the node takes no larger message.
+WHOLE_DOCUMENT_BYTES = 4 << 20
+PIECE_BYTES = 1 << 20
+# Questions in one call, and hits in all.
+MANY_QUESTIONS = 64
+MANY_HITS = 1000
+# Grains of a page of `grains`.
+PAGE = 200
+# Ids in one call of `forget`.
+FORGET_IDS = 1000
+
+
+@dataclass(frozen=True)
+class Call(Generic[T]):
+    """A call: the method of NodeService, its request (or requests, of a stream), and how its answers are read."""
+
+    method: str
+    request: Any
+    #: Of all answers in their order; of a call with one answer, of that.
+    read: Callable[[list[Any]], T]
+    #: The answers are a stream.
+    streams: bool = False
+    #: Doing it twice is the same as doing it once.
+    repeatable: bool = True
+
+
+def put(draft: Draft, topic: str, share: bool) -> Call[Added]:
+    """A text; put again it is a duplicate."""
+    request = node_pb2.PutRequest(draft=records.draft_message(draft, topic), share=share)
+
+    def read(answers: list[node_pb2.PutResponse]) -> Added:
+        (said,) = answers
+        return Added(said.id, records.outcome(said.outcome), said.shared)
+
+    return Call("Put", request, read)
+
+
+class Batches:
+    """Gathers texts into batches of requests, each bounded in number and bytes."""
+
+    def __init__(self, topic: str, share: bool) -> None:
+        self._topic = topic
+        self._share = share
+        self._batch: list[node_pb2.BulkPutRequest] = []
+        self._size = 0
+
+    def push(self, text: str | Draft) -> list[node_pb2.BulkPutRequest]:
+        """Takes a text; the batch before it when that is full, and otherwise an empty one."""
+        draft = text if isinstance(text, Draft) else Draft(text)
+        request = node_pb2.BulkPutRequest(draft=records.draft_message(draft, self._topic), share=self._share)
+        size = request.ByteSize()
+        full = self._batch and (len(self._batch) == BATCH or self._size + size > BATCH_BYTES)
+        batch = self.rest() if full else []
+        self._batch.append(request)
+        self._size += size
+        return batch
+
+    def rest(self) -> list[node_pb2.BulkPutRequest]:
+        """The last batch; it may be empty."""
+        batch, self._batch, self._size = self._batch, [], 0
+        return batch
+
+
+def bulk_answer(said: node_pb2.BulkPutResponse, ordinal: int, share: bool) -> Added:
+    """What became of a text of a batch, as that with this number."""
+    what = records.outcome(said.outcome)
+    return Added(said.id, what, share and what is not records.Outcome.REFUSED, said.reason, ordinal)
+
+
+def add_document(
+    name: str | os.PathLike[str],
+    content: str | bytes,
+    title: str,
+    topic: str,
+    tags: Sequence[str],
+    lang: str,
+    encoding: str,
+    share: bool,
+) -> Call[AddedDocument]:
+    """A document, in one message or in pieces."""
+    raw = content.encode() if isinstance(content, str) else content
+    document = node_pb2.AddDocumentRequest(
+        uri=os.fspath(name), title=title, topic=topic, tags=tags, lang=lang, share=share, encoding=encoding
+    )
+
+    def read(said: node_pb2.AddDocumentResponse) -> AddedDocument:
+        left_out = [(omission.what, omission.reason) for omission in said.left_out]
+        return AddedDocument(list(said.ids), said.added, said.unchanged, said.retracted, left_out, said.empty)
+
+    if len(raw) <= WHOLE_DOCUMENT_BYTES - (64 << 10):
+        document.content = raw
+        return Call("AddDocument", document, lambda answers: read(answers[0]))
+    pieces = [node_pb2.AddLargeDocumentRequest(document=node_pb2.LargeDocument(document=document, size=len(raw)))]
+    pieces += [node_pb2.AddLargeDocumentRequest(content=raw[at : at + PIECE_BYTES]) for at in range(0, len(raw), PIECE_BYTES)]
+    return Call("AddLargeDocument", pieces, lambda answers: read(answers[0].added))
+
+
+def wait_indexed() -> Call[None]:
+    """Until what was put at this node before can be found by its meaning."""
+    return Call("WaitIndexed", node_pb2.WaitIndexedRequest(only_own=True), lambda answers: None, streams=True)
+
+
+def get(id: str, context: int = 0) -> Call[Context]:
+    """A grain, and parts of its document."""
+
+    def read(answers: list[node_pb2.GetResponse]) -> Context:
+        (said,) = answers
+        before, after = ([records.grain(grain) for grain in side] for side in (said.before, said.after))
+        return Context(before, records.grain(said.grain), after)
+
+    return Call("Get", node_pb2.GetRequest(id=id, context=context), read)
+
+
+def list_page(where: node_pb2.Filter, size: int, token: str) -> Call[tuple[list[Grain], str]]:
+    """A page of grains, newest first, and the token of the next one."""
+    request = node_pb2.ListRequest(filter=where, page_size=size, page_token=token)
+
+    def read(answers: list[node_pb2.ListResponse]) -> tuple[list[Grain], str]:
+        (said,) = answers
+        return [records.grain(grain) for grain in said.grains], said.next_page_token
+
+    return Call("List", request, read)
+
+
+def count(where: node_pb2.Filter) -> Call[int]:
+    """How many notes a filter lets through."""
+    return Call("Count", node_pb2.CountRequest(filter=where), lambda answers: int(answers[0].grains))
+
+
+def search_request(
+    question: str,
+    k: int,
+    where: node_pb2.Filter,
+    *,
+    like: str = "",
+    mode: Mode = "hybrid",
+    min_score: float | None = None,
+    offset: int = 0,
+    all_copies: bool = False,
+    mesh: bool = False,
+    mesh_wait: float = 0.0,
+) -> node_pb2.SearchRequest:
+    """A question as a message."""
+    if mode not in MODES:
+        raise ValueError(f"mode is {mode!r}; it must be one of {', '.join(MODES)}")
+    request = node_pb2.SearchRequest(
+        text=question, k=k, filter=where, mode=MODES[mode], offset=offset, all_copies=all_copies, mesh=mesh, like=like
+    )
+    request.mesh_wait_ms = round(mesh_wait * 1000)
+    if min_score is not None:
+        request.min_score = min_score
+    return request
+
+
+def search(request: node_pb2.SearchRequest) -> Call[Hits]:
+    """One question."""
+
+    def read(answers: list[node_pb2.SearchResponse]) -> Hits:
+        hits: list[Hit] = [records.hit(answer.hit) for answer in answers if answer.WhichOneof("item") == "hit"]
+        if not answers or answers[-1].WhichOneof("item") != "summary":
+            raise broke_off()
+        return Hits(hits, answers[-1].summary)
+
+    return Call("Search", request, read, streams=True)
+
+
+def search_many(requests: list[node_pb2.SearchRequest]) -> Iterator[Call[list[Hits]]]:
+    """Questions, as many in each call as the node takes."""
+    batch: list[node_pb2.SearchRequest] = []
+    hits = 0
+    for request in requests:
+        size = (request.k or 10) + request.offset
+        if batch and (len(batch) == MANY_QUESTIONS or hits + size > MANY_HITS):
+            yield _search_batch(batch)
+            batch, hits = [], 0
+        batch.append(request)
+        hits += size
+    if batch:
+        yield _search_batch(batch)
+
+
+def _search_batch(batch: list[node_pb2.SearchRequest]) -> Call[list[Hits]]:
+    def read(answers: list[node_pb2.SearchManyResponse]) -> list[Hits]:
+        found: list[list[Hit]] = [[] for _ in batch]
+        summaries: dict[int, node_pb2.SearchSummary] = {}
+        for answer in answers:
+            if answer.WhichOneof("item") == "hit":
+                found[answer.search].append(records.hit(answer.hit))
+            else:
+                summaries[answer.search] = answer.summary
+        if len(summaries) != len(batch):
+            raise broke_off()
+        return [Hits(hits, summaries[at]) for at, hits in enumerate(found)]
+
+    return Call("SearchMany", node_pb2.SearchManyRequest(searches=batch), read, streams=True)
+
+
+def share(id: str) -> Call[bool]:
+    """Lets a grain leave the node; false when it was shared before."""
+    return Call("Share", node_pb2.ShareRequest(id=id), lambda answers: bool(answers[0].changed))
+
+
+def retract(id: str) -> Call[str]:
+    """Withdraws a grain of this node's author; the id of the retraction. Done twice, the second time finds none."""
+    return Call("Retract", node_pb2.RetractRequest(id=id), lambda answers: str(answers[0].id), repeatable=False)
+
+
+def retract_matching(where: node_pb2.Filter, dry_run: bool) -> Call[Withdrawn]:
+    """Withdraws every note of this node's author that a filter lets through."""
+    request = node_pb2.RetractMatchingRequest(filter=where, dry_run=dry_run)
+
+    def read(answers: list[node_pb2.RetractMatchingResponse]) -> Withdrawn:
+        if not answers or not answers[-1].finished:
+            raise broke_off()
+        last = answers[-1]
+        return Withdrawn(last.meant, last.retracted, last.not_own, last.refused, last.refusal)
+
+    return Call("RetractMatching", request, read, streams=True, repeatable=False)
+
+
+def forget(ids: Sequence[str], author: str, topic: str, source: str, block: bool, dry_run: bool) -> Call[int]:
+    """Drops grains from this node; how many."""
+    if len(ids) > FORGET_IDS:
+        raise ValueError(f"{len(ids)} ids; at most {FORGET_IDS} are forgotten in one call")
+    request = node_pb2.ForgetRequest(
+        ids=ids, author=author, topic=topic, source_prefix=source, block=block, dry_run=dry_run
+    )
+    return Call("Forget", request, lambda answers: int(answers[0].grains), repeatable=False)
+
+
+def status() -> Call[Status]:
+    """What the node holds and does."""
+    return Call("Status", node_pb2.StatusRequest(), lambda answers: records.status(answers[0]))
+
+
+def broke_off() -> Fault:
+    """An answer that ends before it is whole."""
+    return Fault("the answer broke off", hint="ask again")
+
+
+def filtered(where: Filter | None, topic: str | None, tags: Sequence[str], default: str) -> node_pb2.Filter:
+    """A filter out of what a call names and the topic of the memory: None means that one, and "" every topic."""
+    if topic is None:
+        topic = (where.topic if where is not None else "") or default
+    return records.filter_message(where, topic, tags)

@@ -1,0 +1,999 @@
+from synapsenet.v1 import grain_pb2 as _grain_pb2
+from synapsenet.v1 import mesh_service_pb2 as _mesh_service_pb2
+from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class ErrorReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    ERROR_REASON_UNSPECIFIED: _ClassVar[ErrorReason]
+    ERROR_REASON_INVALID_REQUEST: _ClassVar[ErrorReason]
+    ERROR_REASON_TOKEN_NEEDED: _ClassVar[ErrorReason]
+    ERROR_REASON_TOO_MANY_CALLS: _ClassVar[ErrorReason]
+    ERROR_REASON_GRAIN_NOT_FOUND: _ClassVar[ErrorReason]
+    ERROR_REASON_GRAIN_REFUSED: _ClassVar[ErrorReason]
+    ERROR_REASON_GRAIN_RETRACTED: _ClassVar[ErrorReason]
+    ERROR_REASON_NOT_THE_AUTHOR: _ClassVar[ErrorReason]
+    ERROR_REASON_NOT_A_NOTE: _ClassVar[ErrorReason]
+    ERROR_REASON_NODE_FULL: _ClassVar[ErrorReason]
+    ERROR_REASON_DISK_FULL: _ClassVar[ErrorReason]
+    ERROR_REASON_NO_MESH: _ClassVar[ErrorReason]
+    ERROR_REASON_PEER_NOT_FOUND: _ClassVar[ErrorReason]
+    ERROR_REASON_PEER_FORBIDDEN: _ClassVar[ErrorReason]
+    ERROR_REASON_PEER_UNREACHABLE: _ClassVar[ErrorReason]
+    ERROR_REASON_TOO_MANY_PEERS: _ClassVar[ErrorReason]
+    ERROR_REASON_TOPIC_NOT_JOINED: _ClassVar[ErrorReason]
+    ERROR_REASON_TOO_MANY_TOPICS: _ClassVar[ErrorReason]
+    ERROR_REASON_MODEL_NOT_FOUND: _ClassVar[ErrorReason]
+    ERROR_REASON_MODEL_REFUSED: _ClassVar[ErrorReason]
+    ERROR_REASON_MODEL_UNUSABLE: _ClassVar[ErrorReason]
+    ERROR_REASON_MODEL_NOT_FETCHED: _ClassVar[ErrorReason]
+    ERROR_REASON_MODEL_NOT_LOADED: _ClassVar[ErrorReason]
+    ERROR_REASON_MODEL_BUSY: _ClassVar[ErrorReason]
+    ERROR_REASON_MODEL_FAILED: _ClassVar[ErrorReason]
+    ERROR_REASON_GIVEN_UP: _ClassVar[ErrorReason]
+    ERROR_REASON_STOPPING: _ClassVar[ErrorReason]
+    ERROR_REASON_FAULT: _ClassVar[ErrorReason]
+    ERROR_REASON_DEADLINE_PASSED: _ClassVar[ErrorReason]
+    ERROR_REASON_TOO_MANY_RULES: _ClassVar[ErrorReason]
+    ERROR_REASON_SOURCE_NOT_FOUND: _ClassVar[ErrorReason]
+    ERROR_REASON_SOCKET_NEEDED: _ClassVar[ErrorReason]
+    ERROR_REASON_TOKEN_UNKNOWN: _ClassVar[ErrorReason]
+    ERROR_REASON_TOKEN_EXPIRED: _ClassVar[ErrorReason]
+    ERROR_REASON_TOKEN_REVOKED: _ClassVar[ErrorReason]
+    ERROR_REASON_SCOPE_NEEDED: _ClassVar[ErrorReason]
+    ERROR_REASON_TOPIC_FORBIDDEN: _ClassVar[ErrorReason]
+    ERROR_REASON_TOKEN_NOT_FOUND: _ClassVar[ErrorReason]
+    ERROR_REASON_TOO_MANY_TOKENS: _ClassVar[ErrorReason]
+
+class Whose(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    WHOSE_UNSPECIFIED: _ClassVar[Whose]
+    WHOSE_OWN: _ClassVar[Whose]
+    WHOSE_FOLLOWED: _ClassVar[Whose]
+    WHOSE_STRANGER: _ClassVar[Whose]
+
+class PutOutcome(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    PUT_OUTCOME_UNSPECIFIED: _ClassVar[PutOutcome]
+    PUT_OUTCOME_ADDED: _ClassVar[PutOutcome]
+    PUT_OUTCOME_DUPLICATE: _ClassVar[PutOutcome]
+    PUT_OUTCOME_REFUSED: _ClassVar[PutOutcome]
+
+class DocumentFormat(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    DOCUMENT_FORMAT_UNSPECIFIED: _ClassVar[DocumentFormat]
+    DOCUMENT_FORMAT_PLAIN: _ClassVar[DocumentFormat]
+    DOCUMENT_FORMAT_MARKDOWN: _ClassVar[DocumentFormat]
+    DOCUMENT_FORMAT_HTML: _ClassVar[DocumentFormat]
+    DOCUMENT_FORMAT_MAIL: _ClassVar[DocumentFormat]
+    DOCUMENT_FORMAT_MAILBOX: _ClassVar[DocumentFormat]
+    DOCUMENT_FORMAT_NOTEBOOK: _ClassVar[DocumentFormat]
+    DOCUMENT_FORMAT_DOCX: _ClassVar[DocumentFormat]
+    DOCUMENT_FORMAT_ODT: _ClassVar[DocumentFormat]
+    DOCUMENT_FORMAT_EPUB: _ClassVar[DocumentFormat]
+    DOCUMENT_FORMAT_PDF: _ClassVar[DocumentFormat]
+
+class SearchMode(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    SEARCH_MODE_UNSPECIFIED: _ClassVar[SearchMode]
+    SEARCH_MODE_HYBRID: _ClassVar[SearchMode]
+    SEARCH_MODE_MEANING: _ClassVar[SearchMode]
+    SEARCH_MODE_WORDS: _ClassVar[SearchMode]
+
+class AuthorRule(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    AUTHOR_RULE_UNSPECIFIED: _ClassVar[AuthorRule]
+    AUTHOR_RULE_FOLLOWED: _ClassVar[AuthorRule]
+    AUTHOR_RULE_BLOCKED: _ClassVar[AuthorRule]
+
+class MeshWarningReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    MESH_WARNING_REASON_UNSPECIFIED: _ClassVar[MeshWarningReason]
+    MESH_WARNING_REASON_CLOCK: _ClassVar[MeshWarningReason]
+    MESH_WARNING_REASON_TWIN: _ClassVar[MeshWarningReason]
+ERROR_REASON_UNSPECIFIED: ErrorReason
+ERROR_REASON_INVALID_REQUEST: ErrorReason
+ERROR_REASON_TOKEN_NEEDED: ErrorReason
+ERROR_REASON_TOO_MANY_CALLS: ErrorReason
+ERROR_REASON_GRAIN_NOT_FOUND: ErrorReason
+ERROR_REASON_GRAIN_REFUSED: ErrorReason
+ERROR_REASON_GRAIN_RETRACTED: ErrorReason
+ERROR_REASON_NOT_THE_AUTHOR: ErrorReason
+ERROR_REASON_NOT_A_NOTE: ErrorReason
+ERROR_REASON_NODE_FULL: ErrorReason
+ERROR_REASON_DISK_FULL: ErrorReason
+ERROR_REASON_NO_MESH: ErrorReason
+ERROR_REASON_PEER_NOT_FOUND: ErrorReason
+ERROR_REASON_PEER_FORBIDDEN: ErrorReason
+ERROR_REASON_PEER_UNREACHABLE: ErrorReason
+ERROR_REASON_TOO_MANY_PEERS: ErrorReason
+ERROR_REASON_TOPIC_NOT_JOINED: ErrorReason
+ERROR_REASON_TOO_MANY_TOPICS: ErrorReason
+ERROR_REASON_MODEL_NOT_FOUND: ErrorReason
+ERROR_REASON_MODEL_REFUSED: ErrorReason
+ERROR_REASON_MODEL_UNUSABLE: ErrorReason
+ERROR_REASON_MODEL_NOT_FETCHED: ErrorReason
+ERROR_REASON_MODEL_NOT_LOADED: ErrorReason
+ERROR_REASON_MODEL_BUSY: ErrorReason
+ERROR_REASON_MODEL_FAILED: ErrorReason
+ERROR_REASON_GIVEN_UP: ErrorReason
+ERROR_REASON_STOPPING: ErrorReason
+ERROR_REASON_FAULT: ErrorReason
+ERROR_REASON_DEADLINE_PASSED: ErrorReason
+ERROR_REASON_TOO_MANY_RULES: ErrorReason
+ERROR_REASON_SOURCE_NOT_FOUND: ErrorReason
+ERROR_REASON_SOCKET_NEEDED: ErrorReason
+ERROR_REASON_TOKEN_UNKNOWN: ErrorReason
+ERROR_REASON_TOKEN_EXPIRED: ErrorReason
+ERROR_REASON_TOKEN_REVOKED: ErrorReason
+ERROR_REASON_SCOPE_NEEDED: ErrorReason
+ERROR_REASON_TOPIC_FORBIDDEN: ErrorReason
+ERROR_REASON_TOKEN_NOT_FOUND: ErrorReason
+ERROR_REASON_TOO_MANY_TOKENS: ErrorReason
+WHOSE_UNSPECIFIED: Whose
+WHOSE_OWN: Whose
+WHOSE_FOLLOWED: Whose
+WHOSE_STRANGER: Whose
+PUT_OUTCOME_UNSPECIFIED: PutOutcome
+PUT_OUTCOME_ADDED: PutOutcome
+PUT_OUTCOME_DUPLICATE: PutOutcome
+PUT_OUTCOME_REFUSED: PutOutcome
+DOCUMENT_FORMAT_UNSPECIFIED: DocumentFormat
+DOCUMENT_FORMAT_PLAIN: DocumentFormat
+DOCUMENT_FORMAT_MARKDOWN: DocumentFormat
+DOCUMENT_FORMAT_HTML: DocumentFormat
+DOCUMENT_FORMAT_MAIL: DocumentFormat
+DOCUMENT_FORMAT_MAILBOX: DocumentFormat
+DOCUMENT_FORMAT_NOTEBOOK: DocumentFormat
+DOCUMENT_FORMAT_DOCX: DocumentFormat
+DOCUMENT_FORMAT_ODT: DocumentFormat
+DOCUMENT_FORMAT_EPUB: DocumentFormat
+DOCUMENT_FORMAT_PDF: DocumentFormat
+SEARCH_MODE_UNSPECIFIED: SearchMode
+SEARCH_MODE_HYBRID: SearchMode
+SEARCH_MODE_MEANING: SearchMode
+SEARCH_MODE_WORDS: SearchMode
+AUTHOR_RULE_UNSPECIFIED: AuthorRule
+AUTHOR_RULE_FOLLOWED: AuthorRule
+AUTHOR_RULE_BLOCKED: AuthorRule
+MESH_WARNING_REASON_UNSPECIFIED: MeshWarningReason
+MESH_WARNING_REASON_CLOCK: MeshWarningReason
+MESH_WARNING_REASON_TWIN: MeshWarningReason
+
+class Draft(_message.Message):
+    __slots__ = ("topic", "text", "title", "tags", "lang", "mime", "source", "links")
+    TOPIC_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    TITLE_FIELD_NUMBER: _ClassVar[int]
+    TAGS_FIELD_NUMBER: _ClassVar[int]
+    LANG_FIELD_NUMBER: _ClassVar[int]
+    MIME_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_FIELD_NUMBER: _ClassVar[int]
+    LINKS_FIELD_NUMBER: _ClassVar[int]
+    topic: str
+    text: str
+    title: str
+    tags: _containers.RepeatedScalarFieldContainer[str]
+    lang: str
+    mime: str
+    source: _grain_pb2.Source
+    links: _containers.RepeatedCompositeFieldContainer[_grain_pb2.Link]
+    def __init__(self, topic: _Optional[str] = ..., text: _Optional[str] = ..., title: _Optional[str] = ..., tags: _Optional[_Iterable[str]] = ..., lang: _Optional[str] = ..., mime: _Optional[str] = ..., source: _Optional[_Union[_grain_pb2.Source, _Mapping]] = ..., links: _Optional[_Iterable[_Union[_grain_pb2.Link, _Mapping]]] = ...) -> None: ...
+
+class Grain(_message.Message):
+    __slots__ = ("id", "kind", "author", "created_ms", "topic", "text", "title", "tags", "lang", "mime", "source", "links", "shared", "searchable", "signed", "whose", "file_uri")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    AUTHOR_FIELD_NUMBER: _ClassVar[int]
+    CREATED_MS_FIELD_NUMBER: _ClassVar[int]
+    TOPIC_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    TITLE_FIELD_NUMBER: _ClassVar[int]
+    TAGS_FIELD_NUMBER: _ClassVar[int]
+    LANG_FIELD_NUMBER: _ClassVar[int]
+    MIME_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_FIELD_NUMBER: _ClassVar[int]
+    LINKS_FIELD_NUMBER: _ClassVar[int]
+    SHARED_FIELD_NUMBER: _ClassVar[int]
+    SEARCHABLE_FIELD_NUMBER: _ClassVar[int]
+    SIGNED_FIELD_NUMBER: _ClassVar[int]
+    WHOSE_FIELD_NUMBER: _ClassVar[int]
+    FILE_URI_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    kind: _grain_pb2.GrainKind
+    author: str
+    created_ms: int
+    topic: str
+    text: str
+    title: str
+    tags: _containers.RepeatedScalarFieldContainer[str]
+    lang: str
+    mime: str
+    source: _grain_pb2.Source
+    links: _containers.RepeatedCompositeFieldContainer[_grain_pb2.Link]
+    shared: bool
+    searchable: bool
+    signed: bytes
+    whose: Whose
+    file_uri: str
+    def __init__(self, id: _Optional[str] = ..., kind: _Optional[_Union[_grain_pb2.GrainKind, str]] = ..., author: _Optional[str] = ..., created_ms: _Optional[int] = ..., topic: _Optional[str] = ..., text: _Optional[str] = ..., title: _Optional[str] = ..., tags: _Optional[_Iterable[str]] = ..., lang: _Optional[str] = ..., mime: _Optional[str] = ..., source: _Optional[_Union[_grain_pb2.Source, _Mapping]] = ..., links: _Optional[_Iterable[_Union[_grain_pb2.Link, _Mapping]]] = ..., shared: bool = ..., searchable: bool = ..., signed: _Optional[bytes] = ..., whose: _Optional[_Union[Whose, str]] = ..., file_uri: _Optional[str] = ...) -> None: ...
+
+class PutRequest(_message.Message):
+    __slots__ = ("draft", "share")
+    DRAFT_FIELD_NUMBER: _ClassVar[int]
+    SHARE_FIELD_NUMBER: _ClassVar[int]
+    draft: Draft
+    share: bool
+    def __init__(self, draft: _Optional[_Union[Draft, _Mapping]] = ..., share: bool = ...) -> None: ...
+
+class PutResponse(_message.Message):
+    __slots__ = ("id", "outcome", "shared")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    OUTCOME_FIELD_NUMBER: _ClassVar[int]
+    SHARED_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    outcome: PutOutcome
+    shared: bool
+    def __init__(self, id: _Optional[str] = ..., outcome: _Optional[_Union[PutOutcome, str]] = ..., shared: bool = ...) -> None: ...
+
+class BulkPutRequest(_message.Message):
+    __slots__ = ("draft", "grain", "share")
+    DRAFT_FIELD_NUMBER: _ClassVar[int]
+    GRAIN_FIELD_NUMBER: _ClassVar[int]
+    SHARE_FIELD_NUMBER: _ClassVar[int]
+    draft: Draft
+    grain: bytes
+    share: bool
+    def __init__(self, draft: _Optional[_Union[Draft, _Mapping]] = ..., grain: _Optional[bytes] = ..., share: bool = ...) -> None: ...
+
+class BulkPutResponse(_message.Message):
+    __slots__ = ("ordinal", "outcome", "id", "reason")
+    ORDINAL_FIELD_NUMBER: _ClassVar[int]
+    OUTCOME_FIELD_NUMBER: _ClassVar[int]
+    ID_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    ordinal: int
+    outcome: PutOutcome
+    id: str
+    reason: str
+    def __init__(self, ordinal: _Optional[int] = ..., outcome: _Optional[_Union[PutOutcome, str]] = ..., id: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
+
+class AddDocumentRequest(_message.Message):
+    __slots__ = ("uri", "format", "content", "title", "topic", "tags", "lang", "share", "encoding")
+    URI_FIELD_NUMBER: _ClassVar[int]
+    FORMAT_FIELD_NUMBER: _ClassVar[int]
+    CONTENT_FIELD_NUMBER: _ClassVar[int]
+    TITLE_FIELD_NUMBER: _ClassVar[int]
+    TOPIC_FIELD_NUMBER: _ClassVar[int]
+    TAGS_FIELD_NUMBER: _ClassVar[int]
+    LANG_FIELD_NUMBER: _ClassVar[int]
+    SHARE_FIELD_NUMBER: _ClassVar[int]
+    ENCODING_FIELD_NUMBER: _ClassVar[int]
+    uri: str
+    format: DocumentFormat
+    content: bytes
+    title: str
+    topic: str
+    tags: _containers.RepeatedScalarFieldContainer[str]
+    lang: str
+    share: bool
+    encoding: str
+    def __init__(self, uri: _Optional[str] = ..., format: _Optional[_Union[DocumentFormat, str]] = ..., content: _Optional[bytes] = ..., title: _Optional[str] = ..., topic: _Optional[str] = ..., tags: _Optional[_Iterable[str]] = ..., lang: _Optional[str] = ..., share: bool = ..., encoding: _Optional[str] = ...) -> None: ...
+
+class AddLargeDocumentRequest(_message.Message):
+    __slots__ = ("document", "content")
+    DOCUMENT_FIELD_NUMBER: _ClassVar[int]
+    CONTENT_FIELD_NUMBER: _ClassVar[int]
+    document: LargeDocument
+    content: bytes
+    def __init__(self, document: _Optional[_Union[LargeDocument, _Mapping]] = ..., content: _Optional[bytes] = ...) -> None: ...
+
+class LargeDocument(_message.Message):
+    __slots__ = ("document", "size")
+    DOCUMENT_FIELD_NUMBER: _ClassVar[int]
+    SIZE_FIELD_NUMBER: _ClassVar[int]
+    document: AddDocumentRequest
+    size: int
+    def __init__(self, document: _Optional[_Union[AddDocumentRequest, _Mapping]] = ..., size: _Optional[int] = ...) -> None: ...
+
+class AddLargeDocumentResponse(_message.Message):
+    __slots__ = ("added",)
+    ADDED_FIELD_NUMBER: _ClassVar[int]
+    added: AddDocumentResponse
+    def __init__(self, added: _Optional[_Union[AddDocumentResponse, _Mapping]] = ...) -> None: ...
+
+class Omission(_message.Message):
+    __slots__ = ("what", "reason")
+    WHAT_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    what: str
+    reason: str
+    def __init__(self, what: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
+
+class AddDocumentResponse(_message.Message):
+    __slots__ = ("ids", "added", "unchanged", "retracted", "left_out", "empty")
+    IDS_FIELD_NUMBER: _ClassVar[int]
+    ADDED_FIELD_NUMBER: _ClassVar[int]
+    UNCHANGED_FIELD_NUMBER: _ClassVar[int]
+    RETRACTED_FIELD_NUMBER: _ClassVar[int]
+    LEFT_OUT_FIELD_NUMBER: _ClassVar[int]
+    EMPTY_FIELD_NUMBER: _ClassVar[int]
+    ids: _containers.RepeatedScalarFieldContainer[str]
+    added: int
+    unchanged: int
+    retracted: int
+    left_out: _containers.RepeatedCompositeFieldContainer[Omission]
+    empty: bool
+    def __init__(self, ids: _Optional[_Iterable[str]] = ..., added: _Optional[int] = ..., unchanged: _Optional[int] = ..., retracted: _Optional[int] = ..., left_out: _Optional[_Iterable[_Union[Omission, _Mapping]]] = ..., empty: bool = ...) -> None: ...
+
+class WaitIndexedRequest(_message.Message):
+    __slots__ = ("only_own",)
+    ONLY_OWN_FIELD_NUMBER: _ClassVar[int]
+    only_own: bool
+    def __init__(self, only_own: bool = ...) -> None: ...
+
+class WaitIndexedResponse(_message.Message):
+    __slots__ = ("pending", "finished", "unreadable")
+    PENDING_FIELD_NUMBER: _ClassVar[int]
+    FINISHED_FIELD_NUMBER: _ClassVar[int]
+    UNREADABLE_FIELD_NUMBER: _ClassVar[int]
+    pending: int
+    finished: bool
+    unreadable: int
+    def __init__(self, pending: _Optional[int] = ..., finished: bool = ..., unreadable: _Optional[int] = ...) -> None: ...
+
+class GetRequest(_message.Message):
+    __slots__ = ("id", "with_signed", "context", "with_links")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    WITH_SIGNED_FIELD_NUMBER: _ClassVar[int]
+    CONTEXT_FIELD_NUMBER: _ClassVar[int]
+    WITH_LINKS_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    with_signed: bool
+    context: int
+    with_links: bool
+    def __init__(self, id: _Optional[str] = ..., with_signed: bool = ..., context: _Optional[int] = ..., with_links: bool = ...) -> None: ...
+
+class GetResponse(_message.Message):
+    __slots__ = ("grain", "emergence", "before", "after", "links_to", "linked_from")
+    GRAIN_FIELD_NUMBER: _ClassVar[int]
+    EMERGENCE_FIELD_NUMBER: _ClassVar[int]
+    BEFORE_FIELD_NUMBER: _ClassVar[int]
+    AFTER_FIELD_NUMBER: _ClassVar[int]
+    LINKS_TO_FIELD_NUMBER: _ClassVar[int]
+    LINKED_FROM_FIELD_NUMBER: _ClassVar[int]
+    grain: Grain
+    emergence: Emergence
+    before: _containers.RepeatedCompositeFieldContainer[Grain]
+    after: _containers.RepeatedCompositeFieldContainer[Grain]
+    links_to: _containers.RepeatedCompositeFieldContainer[LinkedNote]
+    linked_from: _containers.RepeatedCompositeFieldContainer[LinkedNote]
+    def __init__(self, grain: _Optional[_Union[Grain, _Mapping]] = ..., emergence: _Optional[_Union[Emergence, _Mapping]] = ..., before: _Optional[_Iterable[_Union[Grain, _Mapping]]] = ..., after: _Optional[_Iterable[_Union[Grain, _Mapping]]] = ..., links_to: _Optional[_Iterable[_Union[LinkedNote, _Mapping]]] = ..., linked_from: _Optional[_Iterable[_Union[LinkedNote, _Mapping]]] = ...) -> None: ...
+
+class LinkedNote(_message.Message):
+    __slots__ = ("id", "title", "file_uri", "shown")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    TITLE_FIELD_NUMBER: _ClassVar[int]
+    FILE_URI_FIELD_NUMBER: _ClassVar[int]
+    SHOWN_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    title: str
+    file_uri: str
+    shown: str
+    def __init__(self, id: _Optional[str] = ..., title: _Optional[str] = ..., file_uri: _Optional[str] = ..., shown: _Optional[str] = ...) -> None: ...
+
+class Emergence(_message.Message):
+    __slots__ = ("score", "novelty", "coherence", "reuse")
+    SCORE_FIELD_NUMBER: _ClassVar[int]
+    NOVELTY_FIELD_NUMBER: _ClassVar[int]
+    COHERENCE_FIELD_NUMBER: _ClassVar[int]
+    REUSE_FIELD_NUMBER: _ClassVar[int]
+    score: float
+    novelty: float
+    coherence: float
+    reuse: float
+    def __init__(self, score: _Optional[float] = ..., novelty: _Optional[float] = ..., coherence: _Optional[float] = ..., reuse: _Optional[float] = ...) -> None: ...
+
+class Filter(_message.Message):
+    __slots__ = ("topic", "tags", "author", "created_from_ms", "created_before_ms", "lang", "source_prefix")
+    TOPIC_FIELD_NUMBER: _ClassVar[int]
+    TAGS_FIELD_NUMBER: _ClassVar[int]
+    AUTHOR_FIELD_NUMBER: _ClassVar[int]
+    CREATED_FROM_MS_FIELD_NUMBER: _ClassVar[int]
+    CREATED_BEFORE_MS_FIELD_NUMBER: _ClassVar[int]
+    LANG_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_PREFIX_FIELD_NUMBER: _ClassVar[int]
+    topic: str
+    tags: _containers.RepeatedScalarFieldContainer[str]
+    author: str
+    created_from_ms: int
+    created_before_ms: int
+    lang: str
+    source_prefix: str
+    def __init__(self, topic: _Optional[str] = ..., tags: _Optional[_Iterable[str]] = ..., author: _Optional[str] = ..., created_from_ms: _Optional[int] = ..., created_before_ms: _Optional[int] = ..., lang: _Optional[str] = ..., source_prefix: _Optional[str] = ...) -> None: ...
+
+class ListRequest(_message.Message):
+    __slots__ = ("filter", "page_size", "page_token", "with_signed", "with_retractions")
+    FILTER_FIELD_NUMBER: _ClassVar[int]
+    PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    WITH_SIGNED_FIELD_NUMBER: _ClassVar[int]
+    WITH_RETRACTIONS_FIELD_NUMBER: _ClassVar[int]
+    filter: Filter
+    page_size: int
+    page_token: str
+    with_signed: bool
+    with_retractions: bool
+    def __init__(self, filter: _Optional[_Union[Filter, _Mapping]] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., with_signed: bool = ..., with_retractions: bool = ...) -> None: ...
+
+class ListResponse(_message.Message):
+    __slots__ = ("grains", "next_page_token")
+    GRAINS_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    grains: _containers.RepeatedCompositeFieldContainer[Grain]
+    next_page_token: str
+    def __init__(self, grains: _Optional[_Iterable[_Union[Grain, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
+
+class SearchRequest(_message.Message):
+    __slots__ = ("text", "k", "filter", "mesh", "mesh_wait_ms", "mode", "min_score", "offset", "all_copies", "like")
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    K_FIELD_NUMBER: _ClassVar[int]
+    FILTER_FIELD_NUMBER: _ClassVar[int]
+    MESH_FIELD_NUMBER: _ClassVar[int]
+    MESH_WAIT_MS_FIELD_NUMBER: _ClassVar[int]
+    MODE_FIELD_NUMBER: _ClassVar[int]
+    MIN_SCORE_FIELD_NUMBER: _ClassVar[int]
+    OFFSET_FIELD_NUMBER: _ClassVar[int]
+    ALL_COPIES_FIELD_NUMBER: _ClassVar[int]
+    LIKE_FIELD_NUMBER: _ClassVar[int]
+    text: str
+    k: int
+    filter: Filter
+    mesh: bool
+    mesh_wait_ms: int
+    mode: SearchMode
+    min_score: float
+    offset: int
+    all_copies: bool
+    like: str
+    def __init__(self, text: _Optional[str] = ..., k: _Optional[int] = ..., filter: _Optional[_Union[Filter, _Mapping]] = ..., mesh: bool = ..., mesh_wait_ms: _Optional[int] = ..., mode: _Optional[_Union[SearchMode, str]] = ..., min_score: _Optional[float] = ..., offset: _Optional[int] = ..., all_copies: bool = ..., like: _Optional[str] = ...) -> None: ...
+
+class SearchResponse(_message.Message):
+    __slots__ = ("hit", "summary")
+    HIT_FIELD_NUMBER: _ClassVar[int]
+    SUMMARY_FIELD_NUMBER: _ClassVar[int]
+    hit: Hit
+    summary: SearchSummary
+    def __init__(self, hit: _Optional[_Union[Hit, _Mapping]] = ..., summary: _Optional[_Union[SearchSummary, _Mapping]] = ...) -> None: ...
+
+class Hit(_message.Message):
+    __slots__ = ("grain", "score", "peer_id", "model_id", "cosine", "words", "copies", "marks")
+    GRAIN_FIELD_NUMBER: _ClassVar[int]
+    SCORE_FIELD_NUMBER: _ClassVar[int]
+    PEER_ID_FIELD_NUMBER: _ClassVar[int]
+    MODEL_ID_FIELD_NUMBER: _ClassVar[int]
+    COSINE_FIELD_NUMBER: _ClassVar[int]
+    WORDS_FIELD_NUMBER: _ClassVar[int]
+    COPIES_FIELD_NUMBER: _ClassVar[int]
+    MARKS_FIELD_NUMBER: _ClassVar[int]
+    grain: Grain
+    score: float
+    peer_id: str
+    model_id: str
+    cosine: float
+    words: float
+    copies: int
+    marks: _containers.RepeatedCompositeFieldContainer[TextRange]
+    def __init__(self, grain: _Optional[_Union[Grain, _Mapping]] = ..., score: _Optional[float] = ..., peer_id: _Optional[str] = ..., model_id: _Optional[str] = ..., cosine: _Optional[float] = ..., words: _Optional[float] = ..., copies: _Optional[int] = ..., marks: _Optional[_Iterable[_Union[TextRange, _Mapping]]] = ...) -> None: ...
+
+class TextRange(_message.Message):
+    __slots__ = ("start", "end")
+    START_FIELD_NUMBER: _ClassVar[int]
+    END_FIELD_NUMBER: _ClassVar[int]
+    start: int
+    end: int
+    def __init__(self, start: _Optional[int] = ..., end: _Optional[int] = ...) -> None: ...
+
+class SearchManyRequest(_message.Message):
+    __slots__ = ("searches",)
+    SEARCHES_FIELD_NUMBER: _ClassVar[int]
+    searches: _containers.RepeatedCompositeFieldContainer[SearchRequest]
+    def __init__(self, searches: _Optional[_Iterable[_Union[SearchRequest, _Mapping]]] = ...) -> None: ...
+
+class SearchManyResponse(_message.Message):
+    __slots__ = ("search", "hit", "summary")
+    SEARCH_FIELD_NUMBER: _ClassVar[int]
+    HIT_FIELD_NUMBER: _ClassVar[int]
+    SUMMARY_FIELD_NUMBER: _ClassVar[int]
+    search: int
+    hit: Hit
+    summary: SearchSummary
+    def __init__(self, search: _Optional[int] = ..., hit: _Optional[_Union[Hit, _Mapping]] = ..., summary: _Optional[_Union[SearchSummary, _Mapping]] = ...) -> None: ...
+
+class CountRequest(_message.Message):
+    __slots__ = ("filter", "with_retractions")
+    FILTER_FIELD_NUMBER: _ClassVar[int]
+    WITH_RETRACTIONS_FIELD_NUMBER: _ClassVar[int]
+    filter: Filter
+    with_retractions: bool
+    def __init__(self, filter: _Optional[_Union[Filter, _Mapping]] = ..., with_retractions: bool = ...) -> None: ...
+
+class CountResponse(_message.Message):
+    __slots__ = ("grains",)
+    GRAINS_FIELD_NUMBER: _ClassVar[int]
+    grains: int
+    def __init__(self, grains: _Optional[int] = ...) -> None: ...
+
+class PeerAnswer(_message.Message):
+    __slots__ = ("peer_id", "outcome", "reason", "hits", "left_out", "elapsed_us")
+    PEER_ID_FIELD_NUMBER: _ClassVar[int]
+    OUTCOME_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    HITS_FIELD_NUMBER: _ClassVar[int]
+    LEFT_OUT_FIELD_NUMBER: _ClassVar[int]
+    ELAPSED_US_FIELD_NUMBER: _ClassVar[int]
+    peer_id: str
+    outcome: str
+    reason: str
+    hits: int
+    left_out: int
+    elapsed_us: int
+    def __init__(self, peer_id: _Optional[str] = ..., outcome: _Optional[str] = ..., reason: _Optional[str] = ..., hits: _Optional[int] = ..., left_out: _Optional[int] = ..., elapsed_us: _Optional[int] = ...) -> None: ...
+
+class SearchSummary(_message.Message):
+    __slots__ = ("hits", "searched", "pending", "elapsed_us", "embed_us", "peers", "models", "unchecked", "mode", "unreadable", "best_left_out", "foreign_language")
+    HITS_FIELD_NUMBER: _ClassVar[int]
+    SEARCHED_FIELD_NUMBER: _ClassVar[int]
+    PENDING_FIELD_NUMBER: _ClassVar[int]
+    ELAPSED_US_FIELD_NUMBER: _ClassVar[int]
+    EMBED_US_FIELD_NUMBER: _ClassVar[int]
+    PEERS_FIELD_NUMBER: _ClassVar[int]
+    MODELS_FIELD_NUMBER: _ClassVar[int]
+    UNCHECKED_FIELD_NUMBER: _ClassVar[int]
+    MODE_FIELD_NUMBER: _ClassVar[int]
+    UNREADABLE_FIELD_NUMBER: _ClassVar[int]
+    BEST_LEFT_OUT_FIELD_NUMBER: _ClassVar[int]
+    FOREIGN_LANGUAGE_FIELD_NUMBER: _ClassVar[int]
+    hits: int
+    searched: int
+    pending: int
+    elapsed_us: int
+    embed_us: int
+    peers: _containers.RepeatedCompositeFieldContainer[PeerAnswer]
+    models: _containers.RepeatedCompositeFieldContainer[SearchedModel]
+    unchecked: int
+    mode: SearchMode
+    unreadable: bool
+    best_left_out: float
+    foreign_language: str
+    def __init__(self, hits: _Optional[int] = ..., searched: _Optional[int] = ..., pending: _Optional[int] = ..., elapsed_us: _Optional[int] = ..., embed_us: _Optional[int] = ..., peers: _Optional[_Iterable[_Union[PeerAnswer, _Mapping]]] = ..., models: _Optional[_Iterable[_Union[SearchedModel, _Mapping]]] = ..., unchecked: _Optional[int] = ..., mode: _Optional[_Union[SearchMode, str]] = ..., unreadable: bool = ..., best_left_out: _Optional[float] = ..., foreign_language: _Optional[str] = ...) -> None: ...
+
+class SearchedModel(_message.Message):
+    __slots__ = ("name", "model_id")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    MODEL_ID_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    model_id: str
+    def __init__(self, name: _Optional[str] = ..., model_id: _Optional[str] = ...) -> None: ...
+
+class ShareRequest(_message.Message):
+    __slots__ = ("id",)
+    ID_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    def __init__(self, id: _Optional[str] = ...) -> None: ...
+
+class ShareResponse(_message.Message):
+    __slots__ = ("id", "changed")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    CHANGED_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    changed: bool
+    def __init__(self, id: _Optional[str] = ..., changed: bool = ...) -> None: ...
+
+class WatchRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class WatchResponse(_message.Message):
+    __slots__ = ("time_ms", "grain_added", "peer_joined", "peer_left", "peer_banned", "sync", "missed", "source_changed")
+    TIME_MS_FIELD_NUMBER: _ClassVar[int]
+    GRAIN_ADDED_FIELD_NUMBER: _ClassVar[int]
+    PEER_JOINED_FIELD_NUMBER: _ClassVar[int]
+    PEER_LEFT_FIELD_NUMBER: _ClassVar[int]
+    PEER_BANNED_FIELD_NUMBER: _ClassVar[int]
+    SYNC_FIELD_NUMBER: _ClassVar[int]
+    MISSED_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_CHANGED_FIELD_NUMBER: _ClassVar[int]
+    time_ms: int
+    grain_added: GrainAdded
+    peer_joined: str
+    peer_left: str
+    peer_banned: str
+    sync: _mesh_service_pb2.SyncProgress
+    missed: int
+    source_changed: SourceChanged
+    def __init__(self, time_ms: _Optional[int] = ..., grain_added: _Optional[_Union[GrainAdded, _Mapping]] = ..., peer_joined: _Optional[str] = ..., peer_left: _Optional[str] = ..., peer_banned: _Optional[str] = ..., sync: _Optional[_Union[_mesh_service_pb2.SyncProgress, _Mapping]] = ..., missed: _Optional[int] = ..., source_changed: _Optional[_Union[SourceChanged, _Mapping]] = ...) -> None: ...
+
+class SourceChanged(_message.Message):
+    __slots__ = ("folder", "added", "edited", "moved", "withdrawn", "grains_added", "grains_retracted")
+    FOLDER_FIELD_NUMBER: _ClassVar[int]
+    ADDED_FIELD_NUMBER: _ClassVar[int]
+    EDITED_FIELD_NUMBER: _ClassVar[int]
+    MOVED_FIELD_NUMBER: _ClassVar[int]
+    WITHDRAWN_FIELD_NUMBER: _ClassVar[int]
+    GRAINS_ADDED_FIELD_NUMBER: _ClassVar[int]
+    GRAINS_RETRACTED_FIELD_NUMBER: _ClassVar[int]
+    folder: str
+    added: int
+    edited: int
+    moved: int
+    withdrawn: int
+    grains_added: int
+    grains_retracted: int
+    def __init__(self, folder: _Optional[str] = ..., added: _Optional[int] = ..., edited: _Optional[int] = ..., moved: _Optional[int] = ..., withdrawn: _Optional[int] = ..., grains_added: _Optional[int] = ..., grains_retracted: _Optional[int] = ...) -> None: ...
+
+class GrainAdded(_message.Message):
+    __slots__ = ("id", "topic", "author", "kind", "peer_id")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    TOPIC_FIELD_NUMBER: _ClassVar[int]
+    AUTHOR_FIELD_NUMBER: _ClassVar[int]
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    PEER_ID_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    topic: str
+    author: str
+    kind: _grain_pb2.GrainKind
+    peer_id: str
+    def __init__(self, id: _Optional[str] = ..., topic: _Optional[str] = ..., author: _Optional[str] = ..., kind: _Optional[_Union[_grain_pb2.GrainKind, str]] = ..., peer_id: _Optional[str] = ...) -> None: ...
+
+class RetractRequest(_message.Message):
+    __slots__ = ("id",)
+    ID_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    def __init__(self, id: _Optional[str] = ...) -> None: ...
+
+class RetractResponse(_message.Message):
+    __slots__ = ("id",)
+    ID_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    def __init__(self, id: _Optional[str] = ...) -> None: ...
+
+class RetractMatchingRequest(_message.Message):
+    __slots__ = ("filter", "whole_source", "dry_run")
+    FILTER_FIELD_NUMBER: _ClassVar[int]
+    WHOLE_SOURCE_FIELD_NUMBER: _ClassVar[int]
+    DRY_RUN_FIELD_NUMBER: _ClassVar[int]
+    filter: Filter
+    whole_source: bool
+    dry_run: bool
+    def __init__(self, filter: _Optional[_Union[Filter, _Mapping]] = ..., whole_source: bool = ..., dry_run: bool = ...) -> None: ...
+
+class RetractMatchingResponse(_message.Message):
+    __slots__ = ("meant", "retracted", "not_own", "refused", "refusal", "first", "finished")
+    MEANT_FIELD_NUMBER: _ClassVar[int]
+    RETRACTED_FIELD_NUMBER: _ClassVar[int]
+    NOT_OWN_FIELD_NUMBER: _ClassVar[int]
+    REFUSED_FIELD_NUMBER: _ClassVar[int]
+    REFUSAL_FIELD_NUMBER: _ClassVar[int]
+    FIRST_FIELD_NUMBER: _ClassVar[int]
+    FINISHED_FIELD_NUMBER: _ClassVar[int]
+    meant: int
+    retracted: int
+    not_own: int
+    refused: int
+    refusal: str
+    first: _containers.RepeatedCompositeFieldContainer[Grain]
+    finished: bool
+    def __init__(self, meant: _Optional[int] = ..., retracted: _Optional[int] = ..., not_own: _Optional[int] = ..., refused: _Optional[int] = ..., refusal: _Optional[str] = ..., first: _Optional[_Iterable[_Union[Grain, _Mapping]]] = ..., finished: bool = ...) -> None: ...
+
+class ShareMatchingRequest(_message.Message):
+    __slots__ = ("filter", "whole_source", "dry_run")
+    FILTER_FIELD_NUMBER: _ClassVar[int]
+    WHOLE_SOURCE_FIELD_NUMBER: _ClassVar[int]
+    DRY_RUN_FIELD_NUMBER: _ClassVar[int]
+    filter: Filter
+    whole_source: bool
+    dry_run: bool
+    def __init__(self, filter: _Optional[_Union[Filter, _Mapping]] = ..., whole_source: bool = ..., dry_run: bool = ...) -> None: ...
+
+class ShareMatchingResponse(_message.Message):
+    __slots__ = ("meant", "shared", "already", "not_own", "refused", "refusal", "first", "finished")
+    MEANT_FIELD_NUMBER: _ClassVar[int]
+    SHARED_FIELD_NUMBER: _ClassVar[int]
+    ALREADY_FIELD_NUMBER: _ClassVar[int]
+    NOT_OWN_FIELD_NUMBER: _ClassVar[int]
+    REFUSED_FIELD_NUMBER: _ClassVar[int]
+    REFUSAL_FIELD_NUMBER: _ClassVar[int]
+    FIRST_FIELD_NUMBER: _ClassVar[int]
+    FINISHED_FIELD_NUMBER: _ClassVar[int]
+    meant: int
+    shared: int
+    already: int
+    not_own: int
+    refused: int
+    refusal: str
+    first: _containers.RepeatedCompositeFieldContainer[Grain]
+    finished: bool
+    def __init__(self, meant: _Optional[int] = ..., shared: _Optional[int] = ..., already: _Optional[int] = ..., not_own: _Optional[int] = ..., refused: _Optional[int] = ..., refusal: _Optional[str] = ..., first: _Optional[_Iterable[_Union[Grain, _Mapping]]] = ..., finished: bool = ...) -> None: ...
+
+class ForgetRequest(_message.Message):
+    __slots__ = ("ids", "author", "topic", "source_prefix", "dry_run", "block", "whole_source")
+    IDS_FIELD_NUMBER: _ClassVar[int]
+    AUTHOR_FIELD_NUMBER: _ClassVar[int]
+    TOPIC_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_PREFIX_FIELD_NUMBER: _ClassVar[int]
+    DRY_RUN_FIELD_NUMBER: _ClassVar[int]
+    BLOCK_FIELD_NUMBER: _ClassVar[int]
+    WHOLE_SOURCE_FIELD_NUMBER: _ClassVar[int]
+    ids: _containers.RepeatedScalarFieldContainer[str]
+    author: str
+    topic: str
+    source_prefix: str
+    dry_run: bool
+    block: bool
+    whole_source: bool
+    def __init__(self, ids: _Optional[_Iterable[str]] = ..., author: _Optional[str] = ..., topic: _Optional[str] = ..., source_prefix: _Optional[str] = ..., dry_run: bool = ..., block: bool = ..., whole_source: bool = ...) -> None: ...
+
+class ForgetResponse(_message.Message):
+    __slots__ = ("grains",)
+    GRAINS_FIELD_NUMBER: _ClassVar[int]
+    grains: int
+    def __init__(self, grains: _Optional[int] = ...) -> None: ...
+
+class Author(_message.Message):
+    __slots__ = ("author", "grains", "rule", "whose", "claims_agreed", "claims_distrusted")
+    AUTHOR_FIELD_NUMBER: _ClassVar[int]
+    GRAINS_FIELD_NUMBER: _ClassVar[int]
+    RULE_FIELD_NUMBER: _ClassVar[int]
+    WHOSE_FIELD_NUMBER: _ClassVar[int]
+    CLAIMS_AGREED_FIELD_NUMBER: _ClassVar[int]
+    CLAIMS_DISTRUSTED_FIELD_NUMBER: _ClassVar[int]
+    author: str
+    grains: int
+    rule: AuthorRule
+    whose: Whose
+    claims_agreed: int
+    claims_distrusted: bool
+    def __init__(self, author: _Optional[str] = ..., grains: _Optional[int] = ..., rule: _Optional[_Union[AuthorRule, str]] = ..., whose: _Optional[_Union[Whose, str]] = ..., claims_agreed: _Optional[int] = ..., claims_distrusted: bool = ...) -> None: ...
+
+class ListAuthorsRequest(_message.Message):
+    __slots__ = ("prefix", "with_rule_only", "page_size", "page_token")
+    PREFIX_FIELD_NUMBER: _ClassVar[int]
+    WITH_RULE_ONLY_FIELD_NUMBER: _ClassVar[int]
+    PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    prefix: str
+    with_rule_only: bool
+    page_size: int
+    page_token: str
+    def __init__(self, prefix: _Optional[str] = ..., with_rule_only: bool = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
+
+class ListAuthorsResponse(_message.Message):
+    __slots__ = ("authors", "next_page_token")
+    AUTHORS_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    authors: _containers.RepeatedCompositeFieldContainer[Author]
+    next_page_token: str
+    def __init__(self, authors: _Optional[_Iterable[_Union[Author, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
+
+class SetAuthorRuleRequest(_message.Message):
+    __slots__ = ("author", "rule")
+    AUTHOR_FIELD_NUMBER: _ClassVar[int]
+    RULE_FIELD_NUMBER: _ClassVar[int]
+    author: str
+    rule: AuthorRule
+    def __init__(self, author: _Optional[str] = ..., rule: _Optional[_Union[AuthorRule, str]] = ...) -> None: ...
+
+class SetAuthorRuleResponse(_message.Message):
+    __slots__ = ("dropped",)
+    DROPPED_FIELD_NUMBER: _ClassVar[int]
+    dropped: int
+    def __init__(self, dropped: _Optional[int] = ...) -> None: ...
+
+class StatusRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class StatusResponse(_message.Message):
+    __slots__ = ("version", "author", "data_dir", "uptime_ms", "grains", "retractions", "pending", "searchable", "storage_bytes", "index_bytes", "memory_bytes", "model", "api_addresses", "metrics_address", "topics", "max_grains", "mesh", "read_only_reason", "strangers", "max_strangers", "stranger_bytes", "quota_bytes", "unreadable", "sources", "paused_sources", "source_problems", "api_fingerprint")
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    AUTHOR_FIELD_NUMBER: _ClassVar[int]
+    DATA_DIR_FIELD_NUMBER: _ClassVar[int]
+    UPTIME_MS_FIELD_NUMBER: _ClassVar[int]
+    GRAINS_FIELD_NUMBER: _ClassVar[int]
+    RETRACTIONS_FIELD_NUMBER: _ClassVar[int]
+    PENDING_FIELD_NUMBER: _ClassVar[int]
+    SEARCHABLE_FIELD_NUMBER: _ClassVar[int]
+    STORAGE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    INDEX_BYTES_FIELD_NUMBER: _ClassVar[int]
+    MEMORY_BYTES_FIELD_NUMBER: _ClassVar[int]
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    API_ADDRESSES_FIELD_NUMBER: _ClassVar[int]
+    METRICS_ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    TOPICS_FIELD_NUMBER: _ClassVar[int]
+    MAX_GRAINS_FIELD_NUMBER: _ClassVar[int]
+    MESH_FIELD_NUMBER: _ClassVar[int]
+    READ_ONLY_REASON_FIELD_NUMBER: _ClassVar[int]
+    STRANGERS_FIELD_NUMBER: _ClassVar[int]
+    MAX_STRANGERS_FIELD_NUMBER: _ClassVar[int]
+    STRANGER_BYTES_FIELD_NUMBER: _ClassVar[int]
+    QUOTA_BYTES_FIELD_NUMBER: _ClassVar[int]
+    UNREADABLE_FIELD_NUMBER: _ClassVar[int]
+    SOURCES_FIELD_NUMBER: _ClassVar[int]
+    PAUSED_SOURCES_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_PROBLEMS_FIELD_NUMBER: _ClassVar[int]
+    API_FINGERPRINT_FIELD_NUMBER: _ClassVar[int]
+    version: str
+    author: str
+    data_dir: str
+    uptime_ms: int
+    grains: int
+    retractions: int
+    pending: int
+    searchable: int
+    storage_bytes: int
+    index_bytes: int
+    memory_bytes: int
+    model: ModelStatus
+    api_addresses: _containers.RepeatedScalarFieldContainer[str]
+    metrics_address: str
+    topics: _containers.RepeatedCompositeFieldContainer[TopicStatus]
+    max_grains: int
+    mesh: MeshStatus
+    read_only_reason: str
+    strangers: int
+    max_strangers: int
+    stranger_bytes: int
+    quota_bytes: int
+    unreadable: int
+    sources: int
+    paused_sources: int
+    source_problems: _containers.RepeatedScalarFieldContainer[str]
+    api_fingerprint: str
+    def __init__(self, version: _Optional[str] = ..., author: _Optional[str] = ..., data_dir: _Optional[str] = ..., uptime_ms: _Optional[int] = ..., grains: _Optional[int] = ..., retractions: _Optional[int] = ..., pending: _Optional[int] = ..., searchable: _Optional[int] = ..., storage_bytes: _Optional[int] = ..., index_bytes: _Optional[int] = ..., memory_bytes: _Optional[int] = ..., model: _Optional[_Union[ModelStatus, _Mapping]] = ..., api_addresses: _Optional[_Iterable[str]] = ..., metrics_address: _Optional[str] = ..., topics: _Optional[_Iterable[_Union[TopicStatus, _Mapping]]] = ..., max_grains: _Optional[int] = ..., mesh: _Optional[_Union[MeshStatus, _Mapping]] = ..., read_only_reason: _Optional[str] = ..., strangers: _Optional[int] = ..., max_strangers: _Optional[int] = ..., stranger_bytes: _Optional[int] = ..., quota_bytes: _Optional[int] = ..., unreadable: _Optional[int] = ..., sources: _Optional[int] = ..., paused_sources: _Optional[int] = ..., source_problems: _Optional[_Iterable[str]] = ..., api_fingerprint: _Optional[str] = ...) -> None: ...
+
+class MeshStatus(_message.Message):
+    __slots__ = ("peer_id", "addresses", "peers", "max_peers", "topics", "syncs", "warnings")
+    PEER_ID_FIELD_NUMBER: _ClassVar[int]
+    ADDRESSES_FIELD_NUMBER: _ClassVar[int]
+    PEERS_FIELD_NUMBER: _ClassVar[int]
+    MAX_PEERS_FIELD_NUMBER: _ClassVar[int]
+    TOPICS_FIELD_NUMBER: _ClassVar[int]
+    SYNCS_FIELD_NUMBER: _ClassVar[int]
+    WARNINGS_FIELD_NUMBER: _ClassVar[int]
+    peer_id: str
+    addresses: _containers.RepeatedScalarFieldContainer[str]
+    peers: int
+    max_peers: int
+    topics: _containers.RepeatedScalarFieldContainer[str]
+    syncs: _containers.RepeatedCompositeFieldContainer[_mesh_service_pb2.SyncProgress]
+    warnings: _containers.RepeatedCompositeFieldContainer[MeshWarning]
+    def __init__(self, peer_id: _Optional[str] = ..., addresses: _Optional[_Iterable[str]] = ..., peers: _Optional[int] = ..., max_peers: _Optional[int] = ..., topics: _Optional[_Iterable[str]] = ..., syncs: _Optional[_Iterable[_Union[_mesh_service_pb2.SyncProgress, _Mapping]]] = ..., warnings: _Optional[_Iterable[_Union[MeshWarning, _Mapping]]] = ...) -> None: ...
+
+class MeshWarning(_message.Message):
+    __slots__ = ("reason", "text")
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    reason: MeshWarningReason
+    text: str
+    def __init__(self, reason: _Optional[_Union[MeshWarningReason, str]] = ..., text: _Optional[str] = ...) -> None: ...
+
+class ModelStatus(_message.Message):
+    __slots__ = ("name", "model_id", "dimension", "max_tokens", "state", "provider", "to_embed_anew", "former_models")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    MODEL_ID_FIELD_NUMBER: _ClassVar[int]
+    DIMENSION_FIELD_NUMBER: _ClassVar[int]
+    MAX_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    PROVIDER_FIELD_NUMBER: _ClassVar[int]
+    TO_EMBED_ANEW_FIELD_NUMBER: _ClassVar[int]
+    FORMER_MODELS_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    model_id: str
+    dimension: int
+    max_tokens: int
+    state: str
+    provider: str
+    to_embed_anew: int
+    former_models: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, name: _Optional[str] = ..., model_id: _Optional[str] = ..., dimension: _Optional[int] = ..., max_tokens: _Optional[int] = ..., state: _Optional[str] = ..., provider: _Optional[str] = ..., to_embed_anew: _Optional[int] = ..., former_models: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class TopicStatus(_message.Message):
+    __slots__ = ("topic", "grains")
+    TOPIC_FIELD_NUMBER: _ClassVar[int]
+    GRAINS_FIELD_NUMBER: _ClassVar[int]
+    topic: str
+    grains: int
+    def __init__(self, topic: _Optional[str] = ..., grains: _Optional[int] = ...) -> None: ...
+
+class VerifyRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class VerifyResponse(_message.Message):
+    __slots__ = ("checked", "total", "problems", "finished")
+    CHECKED_FIELD_NUMBER: _ClassVar[int]
+    TOTAL_FIELD_NUMBER: _ClassVar[int]
+    PROBLEMS_FIELD_NUMBER: _ClassVar[int]
+    FINISHED_FIELD_NUMBER: _ClassVar[int]
+    checked: int
+    total: int
+    problems: _containers.RepeatedScalarFieldContainer[str]
+    finished: bool
+    def __init__(self, checked: _Optional[int] = ..., total: _Optional[int] = ..., problems: _Optional[_Iterable[str]] = ..., finished: bool = ...) -> None: ...
+
+class CompactRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class CompactResponse(_message.Message):
+    __slots__ = ("bytes_before", "bytes_after")
+    BYTES_BEFORE_FIELD_NUMBER: _ClassVar[int]
+    BYTES_AFTER_FIELD_NUMBER: _ClassVar[int]
+    bytes_before: int
+    bytes_after: int
+    def __init__(self, bytes_before: _Optional[int] = ..., bytes_after: _Optional[int] = ...) -> None: ...
+
+class BackupRequest(_message.Message):
+    __slots__ = ("with_identity", "without_models")
+    WITH_IDENTITY_FIELD_NUMBER: _ClassVar[int]
+    WITHOUT_MODELS_FIELD_NUMBER: _ClassVar[int]
+    with_identity: bool
+    without_models: bool
+    def __init__(self, with_identity: bool = ..., without_models: bool = ...) -> None: ...
+
+class BackupResponse(_message.Message):
+    __slots__ = ("progress", "plan", "data")
+    PROGRESS_FIELD_NUMBER: _ClassVar[int]
+    PLAN_FIELD_NUMBER: _ClassVar[int]
+    DATA_FIELD_NUMBER: _ClassVar[int]
+    progress: BackupProgress
+    plan: BackupPlan
+    data: BackupData
+    def __init__(self, progress: _Optional[_Union[BackupProgress, _Mapping]] = ..., plan: _Optional[_Union[BackupPlan, _Mapping]] = ..., data: _Optional[_Union[BackupData, _Mapping]] = ...) -> None: ...
+
+class BackupProgress(_message.Message):
+    __slots__ = ("copied", "total")
+    COPIED_FIELD_NUMBER: _ClassVar[int]
+    TOTAL_FIELD_NUMBER: _ClassVar[int]
+    copied: int
+    total: int
+    def __init__(self, copied: _Optional[int] = ..., total: _Optional[int] = ...) -> None: ...
+
+class BackupPlan(_message.Message):
+    __slots__ = ("version", "author", "created_ms", "grains", "retractions", "files")
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    AUTHOR_FIELD_NUMBER: _ClassVar[int]
+    CREATED_MS_FIELD_NUMBER: _ClassVar[int]
+    GRAINS_FIELD_NUMBER: _ClassVar[int]
+    RETRACTIONS_FIELD_NUMBER: _ClassVar[int]
+    FILES_FIELD_NUMBER: _ClassVar[int]
+    version: str
+    author: str
+    created_ms: int
+    grains: int
+    retractions: int
+    files: _containers.RepeatedCompositeFieldContainer[BackupFile]
+    def __init__(self, version: _Optional[str] = ..., author: _Optional[str] = ..., created_ms: _Optional[int] = ..., grains: _Optional[int] = ..., retractions: _Optional[int] = ..., files: _Optional[_Iterable[_Union[BackupFile, _Mapping]]] = ...) -> None: ...
+
+class BackupFile(_message.Message):
+    __slots__ = ("name", "size_bytes")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    SIZE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    size_bytes: int
+    def __init__(self, name: _Optional[str] = ..., size_bytes: _Optional[int] = ...) -> None: ...
+
+class BackupData(_message.Message):
+    __slots__ = ("file", "content")
+    FILE_FIELD_NUMBER: _ClassVar[int]
+    CONTENT_FIELD_NUMBER: _ClassVar[int]
+    file: int
+    content: bytes
+    def __init__(self, file: _Optional[int] = ..., content: _Optional[bytes] = ...) -> None: ...
