@@ -3,6 +3,7 @@
 
 mod accept;
 mod hosts;
+mod json;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -27,8 +28,10 @@ use crate::calls::{CallError, Calls};
 use crate::config::MetricsConfig;
 use crate::connections::{Guest, Seated, Seats, seats_for};
 use crate::metrics::text_format::from_open_metrics;
+use crate::wire::Wire;
 use accept::Format;
 use hosts::Hosts;
+use json::Problem;
 
 /// The content type of everything but metrics.
 const PLAIN: &str = "text/plain; charset=utf-8";
@@ -80,7 +83,8 @@ impl MetricsServer {
         self.address
     }
 
-    /// Serves what the registry has, tells of the node behind these calls, and lets programs in at `doors`, until `stop`.
+    /// Serves what the registry has, tells of the node behind these calls, and lets programs in who speak JSON, or another
+    /// protocol at one of `doors`, until `stop`.
     ///
     /// # Errors
     /// When the socket breaks.
@@ -88,6 +92,7 @@ impl MetricsServer {
         self,
         registry: Registry,
         calls: Calls,
+        wire: Wire,
         doors: Router,
         stop: CancellationToken,
     ) -> anyhow::Result<()> {
@@ -101,7 +106,11 @@ impl MetricsServer {
             .route("/readyz", get(ready))
             .route_layer(from_fn_with_state(pages.clone(), only_under_its_names))
             .with_state(pages.clone())
-            .merge(doors.route_layer(from_fn_with_state(pages, only_for_programs_here)));
+            .merge(
+                json::routes(wire)
+                    .merge(doors)
+                    .route_layer(from_fn_with_state(pages, only_for_programs_here)),
+            );
         let router = router.into_make_service_with_connect_info::<Visitor>();
         let serving = axum::serve(entrance, router).with_graceful_shutdown(stopped);
         let overdue = async {
@@ -168,9 +177,8 @@ async fn only_for_programs_here(
         Ok(caller) => caller,
         Err(error) => {
             let reason = error.reason();
-            let words = format!("{}: {error}; {}\n", reason.name(), reason.hint());
-            // Clients look for the scheme in an answer that wants a token (RFC 6750).
-            return (StatusCode::UNAUTHORIZED, [(header::WWW_AUTHENTICATE, "Bearer")], words).into_response();
+            let problem = Problem::new(StatusCode::UNAUTHORIZED, reason.name(), error.to_string());
+            return problem.with_hint(reason.hint()).into_response();
         }
     };
     request.extensions_mut().insert(visitor.guest);

@@ -192,8 +192,9 @@ impl Node {
 
         serving.run("the API", server.run(Api::new(calls.clone()), serving.stopping()));
         if let Some(server) = metrics_server {
-            let doors = mcp::http::routes(rpc::listen::within(&calls)?);
-            serving.run("the metrics page", server.run(registry, calls, doors, serving.stopping()));
+            let wire = rpc::listen::within(&calls)?;
+            let doors = mcp::http::routes(wire.clone());
+            serving.run("the metrics page", server.run(registry, calls, wire, doors, serving.stopping()));
         }
         if let Some(tasks) = mesh_tasks {
             serving.run("the mesh", tasks.mesh);

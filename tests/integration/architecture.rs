@@ -23,13 +23,14 @@ const ARROWS: [(&str, &[&str]); 7] = [
 ];
 
 /// What belongs to some crates only. The tests and benches may use everything.
-const OWNERS: [(&str, &[&str]); 15] = [
+const OWNERS: [(&str, &[&str]); 16] = [
     ("tonic", &["synapsenet-proto", "synapsenet"]),
     ("anyhow", &["synapsenet"]),
     ("clap", &["synapsenet"]),
     ("axum", &["synapsenet"]),
     ("hyper-util", &["synapsenet"]),
     ("rmcp", &["synapsenet"]),
+    ("prost-reflect", &["synapsenet"]),
     ("tonic-health", &["synapsenet"]),
     ("tonic-reflection", &["synapsenet"]),
     ("tokio", &["synapsenet", "synapsenet-net"]),
