@@ -20,6 +20,8 @@
 //! | What if the disk, the index, the model or the library is not as it should be? | `damage` |
 //! | Which models are there, and is nothing lost or mixed when they change? | `models` |
 //! | Do the commands, the configuration and the hub decide about models as they should? | `model_commands` |
+//! | Are the calls the same as JSON over HTTP, with the same rights? | `json` |
+//! | Is an agent given what it may have, and is what others wrote marked? | `mcp` |
 //! | Is a backup the whole node, and of one moment? | `backup` |
 //! | Does the command line say and do what scripts rely on? | `commands`, `transfer` |
 //! | Do grains spread, do questions reach others, does what is private stay? | `mesh` |
@@ -46,8 +48,10 @@ mod integration {
     mod documents;
     mod harness;
     mod hostile;
+    mod json;
     mod lists;
     mod many;
+    mod mcp;
     mod memory;
     mod mesh;
     mod mesh_commands;

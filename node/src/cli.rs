@@ -24,6 +24,7 @@ mod inputs;
 mod log;
 mod maintenance;
 mod many;
+mod mcp;
 mod models;
 mod net;
 mod open;
@@ -175,6 +176,9 @@ enum Command {
     /// Make a data folder from a backup
     #[command(after_help = EXIT_CODES)]
     Restore(backup::RestoreArgs),
+    /// Be the memory of an agent, which speaks the Model Context Protocol on standard input and output
+    #[command(after_help = EXIT_CODES)]
+    Mcp(mcp::McpArgs),
     /// Look at the configuration
     #[command(subcommand, after_help = EXIT_CODES)]
     Config(ConfigCommand),
@@ -265,7 +269,12 @@ fn tell_usage(error: &clap::Error) -> ExitCode {
 }
 
 fn start(cli: Cli) -> Result<Exit, Failure> {
-    let runtime = tokio::runtime::Runtime::new().map_err(|error| {
+    // Of a memory for an agent there are many at a time, and each only passes on.
+    let mut runtime = match cli.command {
+        Command::Mcp(_) => tokio::runtime::Builder::new_current_thread(),
+        _ => tokio::runtime::Builder::new_multi_thread(),
+    };
+    let runtime = runtime.enable_all().build().map_err(|error| {
         Failure::incomplete(
             format!("cannot start threads: {error}"),
             "raise the limits of this user's processes",
@@ -308,6 +317,7 @@ async fn dispatch(cli: Cli) -> Result<Exit, Failure> {
         Command::Restore(args) => backup::restore(args, &mut context),
         Command::Export(args) => transfer::export(args, &mut context).await,
         Command::Import(args) => transfer::import(args, &mut context).await,
+        Command::Mcp(args) => mcp::run(args, &context).await,
         Command::Config(ConfigCommand::Show) => show_config(&mut context),
         Command::Completions { shell } => show_completions(shell, &mut context.out),
         Command::Man { dir } => write_manual(&dir),
@@ -455,6 +465,8 @@ mod tests {
             "restore node.backup --data-dir /tmp/new",
             "restore - --passphrase-file p",
             "config show --config file.toml",
+            "mcp",
+            "mcp --write --topic notes --tag agent --tag x --mesh --start",
             "completions bash",
             "man /tmp",
             "health",
@@ -521,6 +533,7 @@ mod tests {
             "backup verify",
             "backup x verify y",
             "restore",
+            "mcp --topic Bad!",
             "frobnicate",
         ] {
             assert!(parse(line).is_err(), "{line}");

@@ -30,6 +30,8 @@ pub(crate) const MESH: &str = "mesh.json";
 pub(crate) const FOLDERS: &str = "folders";
 /// The folders that are remembered and kept up to date.
 pub(crate) const SOURCES: &str = "sources.json";
+/// What a node writes that was started for an agent.
+pub(crate) const NODE_LOG: &str = "node.log";
 /// The configuration.
 pub(crate) const CONFIG: &str = "config.toml";
 
@@ -115,6 +117,7 @@ pub(crate) fn is_part_of_one(path: &Path) -> bool {
         MESH,
         FOLDERS,
         SOURCES,
+        NODE_LOG,
         CONFIG,
     ];
     let is_named_so = path.file_name().is_some_and(|name| names.iter().any(|known| name == *known));

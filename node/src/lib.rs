@@ -18,6 +18,7 @@ mod filter;
 mod http;
 mod identity;
 mod machine;
+mod mcp;
 mod memory;
 mod mesh;
 mod metrics;
@@ -28,6 +29,7 @@ mod sources;
 mod tasks;
 #[cfg(test)]
 mod testing;
+mod wire;
 
 pub use config::{Config, ConfigError, Settings};
 pub use data_folder::SOCKET;

@@ -28,6 +28,7 @@ use crate::calls::access::audit::Audit;
 use crate::calls::{Calls, Parts, Places};
 use crate::config::{Config, Origin, Settings};
 use crate::http::MetricsServer;
+use crate::mcp;
 use crate::memory::announcer::{Announcer, MAX_OUTBOX};
 use crate::memory::events::Events;
 use crate::memory::indexer::{self, Indexer};
@@ -39,8 +40,8 @@ use crate::memory::spaces::Space;
 use crate::memory::switch::{Switch, SwitchError};
 use crate::mesh::{self, Listening, Mesh};
 use crate::models::{Hub, Models, ModelsEnd};
-use crate::rpc::Api;
 use crate::rpc::listen::RpcServer;
+use crate::rpc::{self, Api};
 use crate::sources::{self, Sources};
 use crate::tasks::{Alarm, Tasks};
 
@@ -191,7 +192,9 @@ impl Node {
 
         serving.run("the API", server.run(Api::new(calls.clone()), serving.stopping()));
         if let Some(server) = metrics_server {
-            serving.run("the metrics page", server.run(registry, calls, serving.stopping()));
+            let wire = rpc::listen::within(&calls)?;
+            let doors = mcp::http::routes(wire.clone());
+            serving.run("the metrics page", server.run(registry, calls, wire, doors, serving.stopping()));
         }
         if let Some(tasks) = mesh_tasks {
             serving.run("the mesh", tasks.mesh);

@@ -3,6 +3,7 @@
 
 mod client;
 mod command;
+mod http;
 mod links;
 mod models;
 mod node;
@@ -13,6 +14,7 @@ use std::time::Duration;
 
 pub(crate) use client::{Client, Found, nearest, note};
 pub(crate) use command::{Ran, program, ran, synapsenet};
+pub(crate) use http::{HttpAnswer, ask_http};
 pub(crate) use links::Links;
 pub(crate) use models::{BUILT_IN, PASSAGES, SINES, VARIANTS, passages_model, tiny_model};
 pub(crate) use node::{TestNode, config, ids, join, mesh_config, shared};

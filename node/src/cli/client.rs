@@ -24,6 +24,7 @@ use tonic_health::pb::health_client;
 use super::certificate::{Fingerprint, Named, Pinned};
 use super::failure::{Failure, io_error};
 use crate::data_folder::TOKEN;
+use crate::wire::{Wire, wire};
 
 /// How long a node may take to accept a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -198,6 +199,15 @@ pub(crate) async fn connect_health(target: &Target) -> Result<HealthClient, Fail
 pub(crate) async fn connect_access(target: &Target) -> Result<AccessClient, Failure> {
     let (channel, token) = reach(target).await?;
     Ok(AccessServiceClient::with_interceptor(channel, token))
+}
+
+/// As [`connect`], to all services, whoever the client of them is.
+///
+/// # Errors
+/// As [`connect`].
+pub(crate) async fn connect_wire(target: &Target) -> Result<Wire, Failure> {
+    let (channel, token) = reach(target).await?;
+    Ok(wire(InterceptedService::new(channel, token)))
 }
 
 async fn reach(target: &Target) -> Result<(Channel, Token), Failure> {

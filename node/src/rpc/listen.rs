@@ -37,6 +37,7 @@ use crate::connections::{Guest, Seated, Seats, seats_for};
 use crate::data_folder::SOCKET;
 use crate::metrics::Door;
 use crate::rpc::Api;
+use crate::wire::{Wire, wire};
 
 /// The largest request, also when it is decompressed: a document and what is said about it.
 const MAX_REQUEST_BYTES: usize = MAX_DOCUMENT_BYTES + (64 << 10);
@@ -193,6 +194,16 @@ impl Tcp {
         let tls = Tls::of(data_dir, config, address.ip())?;
         Ok(Self { listener, address, tls })
     }
+}
+
+/// A way to the services for those who came in by another door of this process, and have a token of their own.
+///
+/// # Errors
+/// When the schema in the program is broken.
+pub(crate) fn within(calls: &Calls) -> anyhow::Result<Wire> {
+    let (_, health) = tonic_health::server::health_reporter();
+    let services = routes(Api::new(calls.clone()), &Way::Tcp(calls.keys().clone()), health)?;
+    Ok(wire(Entrance::new(services, &calls.metrics().doors)))
 }
 
 fn seats(door: Door) -> Seats {
