@@ -29,6 +29,7 @@ use synapsenet_storage::{StorageError, Store};
 use tokio::sync::watch;
 
 use crate::memory::admission::Rules;
+use crate::memory::emergence::Scores;
 use crate::memory::heard::Heard;
 use crate::memory::spaces::{Space, Spaces};
 use crate::memory::words::WordIndex;
@@ -43,6 +44,8 @@ pub(crate) struct Memory {
     pub store: Store,
     /// Derived from the store's texts.
     pub words: WordIndex,
+    /// Derived from vectors, links and uses.
+    pub scores: Scores,
     /// Where indexes are saved.
     pub index_dir: PathBuf,
     /// How an index is made.
@@ -69,6 +72,7 @@ impl Memory {
     pub fn new(
         store: Store,
         words: WordIndex,
+        scores: Scores,
         spaces: Spaces,
         index_dir: PathBuf,
         hnsw: HnswOptions,
@@ -78,6 +82,7 @@ impl Memory {
         Self {
             store,
             words,
+            scores,
             index_dir,
             hnsw,
             metrics,

@@ -14,9 +14,11 @@ use tempfile::TempDir;
 use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 
+use crate::config::EmergenceConfig;
 use crate::memory::Memory;
 use crate::memory::admission::Budget;
 use crate::memory::announcer::{Announcer, MAX_OUTBOX, Outgoing};
+use crate::memory::emergence::Scores;
 use crate::memory::events::Events;
 use crate::memory::ingest::{self, Ingest, Limits};
 use crate::memory::spaces::{Fill, Space, Spaces};
@@ -63,7 +65,8 @@ impl Fixture {
         let words = WordIndex::open(&store, &index_dir).unwrap();
         let mut registry = Registry::default();
         let metrics = Metrics::register(&mut registry);
-        let memory = Arc::new(Memory::new(store, words, spaces, index_dir, options, metrics));
+        let scores = Scores::open(&store, &index_dir, &EmergenceConfig::default()).unwrap();
+        let memory = Arc::new(Memory::new(store, words, scores, spaces, index_dir, options, metrics));
         let identity = Arc::new(author(0));
         let (outbox, announced) = mpsc::channel(MAX_OUTBOX);
         let (events, changed) = (Events::new(), Arc::new(Notify::new()));

@@ -155,7 +155,7 @@ tables! {
     /// Authors that were caught, whose unchecked vectors are still to go: author -> (created_ms, slot) of the first grain that
     /// was not looked at.
     purges: &'static [u8; 32] => (u64, u64);
-    /// sequence number -> (slot, [`LOG_ADDED`], [`LOG_REMOVED`] or [`LOG_MOVED`]): what the indexes are still to hear.
+    /// sequence number -> (slot, [`LOG_ADDED`], [`LOG_REMOVED`], [`LOG_MOVED`] or [`LOG_CLAIMED`]): what the indexes are still to hear.
     index_log: u64 => (u64, u8);
 }
 
@@ -218,6 +218,8 @@ pub(crate) const LOG_ADDED: u8 = 1;
 pub(crate) const LOG_REMOVED: u8 = 2;
 /// A note lies elsewhere from now on: the name of its source changed.
 pub(crate) const LOG_MOVED: u8 = 3;
+/// The author of a note that has a vector vouches for one from now on.
+pub(crate) const LOG_CLAIMED: u8 = 4;
 
 /// What is said about a record before its packed grain, so that most filters need not unpack it.
 ///

@@ -12,7 +12,7 @@ use synapsenet_proto::{Grain, GrainId, Kind};
 #[cfg(test)]
 pub(crate) use authors::MAX_FORGOTTEN;
 
-use crate::tables::{self, Header, LOG_MOVED, WriteTables, meta};
+use crate::tables::{self, Header, LOG_CLAIMED, LOG_MOVED, WriteTables, meta};
 use crate::{Change, Origin, Outcome, Slot, StorageError};
 
 /// The changes of one transaction.
@@ -250,6 +250,10 @@ impl<'txn> Writer<'txn> {
             return Ok(Outcome::Unchanged);
         }
         self.tables.claims.insert(slot, claim)?;
+        // Whoever compares what authors vouch for has looked at the note already.
+        if self.tables.waiting.get(slot)?.is_none() {
+            self.log(slot, LOG_CLAIMED)?;
+        }
         Ok(Outcome::Changed)
     }
 

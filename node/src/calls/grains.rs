@@ -15,8 +15,7 @@ use crate::memory::document;
 pub(crate) use crate::memory::document::{
     Added, By, Document, EncodingError, Format, MAX_DOCUMENT_BYTES, Omission, decode, is_label,
 };
-use crate::memory::emergence;
-pub(crate) use crate::memory::emergence::Emergence;
+pub(crate) use crate::memory::emergence::{Emergence, Nothing};
 use crate::memory::ingest::{IngestError, Put, Shared, now_ms};
 
 /// Grains on a page at most, and when a list names no number.
@@ -36,7 +35,7 @@ const MAX_CONTEXT: usize = 50;
 pub(crate) struct Got {
     /// The grain.
     pub record: Record,
-    /// Its score, where it has a vector.
+    /// Its score, where its neighbours were looked at.
     pub emergence: Option<Emergence>,
     /// Parts of its document before it, in the order of the document.
     pub before: Vec<Record>,
@@ -258,7 +257,7 @@ impl Call {
         Ok(retraction)
     }
 
-    /// One grain by its id or a beginning of it, with its score where it has a vector, and what stands
+    /// One grain by its id or a beginning of it, with its score where it has one, and what stands
     /// around it. Who is limited to topics is told no score: it tells whether something like it is known anywhere.
     ///
     /// # Errors
@@ -273,7 +272,7 @@ impl Call {
             let record = find_record(view, &id, &topics)?;
             let emergence = match topics.is_limited() {
                 true => None,
-                false => emergence::score(memory, view, &record)?,
+                false => memory.scores.of(record.slot),
             };
             let (before, after) = neighbours(view, &record, context, &topics)?;
             Ok(Got { record, emergence, before, after, links: GrainLinks::default() })

@@ -130,6 +130,9 @@ impl Model {
             Change::AddClaim { slot, claim } => match self.entries.get_mut(slot) {
                 Some(entry) if entry.grain.kind() == Kind::Note => {
                     entry.claim = Some(claim.clone());
+                    if entry.pending.is_none() {
+                        self.tell(*slot, IndexEventKind::Claimed);
+                    }
                     Outcome::Changed
                 }
                 _ => Outcome::Unchanged,
