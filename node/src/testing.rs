@@ -18,7 +18,7 @@ use crate::config::EmergenceConfig;
 use crate::memory::Memory;
 use crate::memory::admission::Budget;
 use crate::memory::announcer::{Announcer, MAX_OUTBOX, Outgoing};
-use crate::memory::emergence::Scores;
+use crate::memory::emergence::{Scores, Uses};
 use crate::memory::events::Events;
 use crate::memory::ingest::{self, Ingest, Limits};
 use crate::memory::spaces::{Fill, Space, Spaces};
@@ -66,7 +66,8 @@ impl Fixture {
         let mut registry = Registry::default();
         let metrics = Metrics::register(&mut registry);
         let scores = Scores::open(&store, &index_dir, &EmergenceConfig::default()).unwrap();
-        let memory = Arc::new(Memory::new(store, words, scores, spaces, index_dir, options, metrics));
+        let uses = Uses::open(&store, true).unwrap();
+        let memory = Arc::new(Memory::new(store, words, (scores, uses), spaces, index_dir, options, metrics));
         let identity = Arc::new(author(0));
         let (outbox, announced) = mpsc::channel(MAX_OUTBOX);
         let (events, changed) = (Events::new(), Arc::new(Notify::new()));
@@ -124,6 +125,16 @@ impl Fixture {
         self.models.lock().unwrap().push(ModelsEnd(models.clone()));
         models
     }
+}
+
+/// Waits until something is so; not for ever.
+pub(crate) async fn until(mut is_so: impl FnMut() -> bool) {
+    let waiting = async {
+        while !is_so() {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(60), waiting).await.unwrap();
 }
 
 /// Models in this folder, each with one session and one thread, that remember nothing.

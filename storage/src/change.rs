@@ -115,6 +115,24 @@ pub enum Change {
         /// The most that are forgotten in this change.
         limit: usize,
     },
+    /// Counts on how many occasions notes were of use on a day. What is no note is passed over.
+    ///
+    /// [`Outcome::Changed`].
+    CountUses {
+        /// Days since 1970-01-01 UTC.
+        day: u32,
+        /// Where each note lies, and how many occasions there were.
+        uses: Vec<(Slot, u32)>,
+    },
+    /// Forgets on how many occasions the notes of these slots were of use before a day.
+    ///
+    /// [`Outcome::Changed`].
+    DropUses {
+        /// Days since 1970-01-01 UTC.
+        before_day: u32,
+        /// Which notes: its time grows with what they have.
+        slots: std::ops::Range<Slot>,
+    },
     /// Says where the document lies now that these notes were taken from, whatever they say themselves: it was moved. A note
     /// whose own word that is forgets that it was moved. What is no note, and notes without a source, are passed over.
     ///

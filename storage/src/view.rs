@@ -373,6 +373,21 @@ impl View {
         links.take(limit).map(|entry| Ok(entry?.0.value().1)).collect()
     }
 
+    /// Shows on how many occasions each note was of use from a day on (since 1970-01-01 UTC), in the order of slots.
+    ///
+    /// # Errors
+    /// As [`View::counts`].
+    pub fn for_each_use(&self, from_day: u32, visit: &mut dyn FnMut(Slot, u32)) -> Result<(), StorageError> {
+        for entry in self.tables.grain_access.iter()? {
+            let (key, occasions) = entry?;
+            let (slot, day) = key.value();
+            if day >= from_day {
+                visit(slot, occasions.value());
+            }
+        }
+        Ok(())
+    }
+
     /// The record of a slot that some table names.
     pub(crate) fn existing_record(&self, slot: Slot) -> Result<Record, StorageError> {
         self.record(slot)?

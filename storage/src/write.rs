@@ -2,6 +2,7 @@
 
 mod authors;
 mod checks;
+mod uses;
 mod vectors;
 
 use std::collections::BTreeSet;
@@ -93,6 +94,8 @@ impl<'txn> Writer<'txn> {
             Change::TrimStrangers { grains, notes, bytes, limit } => {
                 self.trim_strangers(grains, notes, bytes, limit)
             }
+            Change::CountUses { day, uses } => self.count_uses(day, &uses),
+            Change::DropUses { before_day, slots } => self.drop_uses(before_day, slots),
             Change::MoveSource { slots, uri } => self.move_source(&slots, &uri),
             Change::SetAuthorRule { author, rule } => self.set_author_rule(author, rule),
             Change::SetTopicPolicy { topic, policy } => self.set_topic_policy(&topic, &policy),
@@ -377,6 +380,7 @@ impl<'txn> Writer<'txn> {
         }
         self.tables.by_words.remove((&grain.body().fingerprint(), slot))?;
         self.tables.claims.remove(slot)?;
+        self.tables.grain_access.retain_in((slot, 0)..=(slot, u32::MAX), |_, _| false)?;
         self.end_wait(slot)?;
         self.count_topic(grain, -1)?;
         self.remove_grain(slot, grain)?;

@@ -15,6 +15,7 @@ use crate::memory::document;
 pub(crate) use crate::memory::document::{
     Added, By, Document, EncodingError, Format, MAX_DOCUMENT_BYTES, Omission, decode, is_label,
 };
+use crate::memory::emergence::uses::today;
 pub(crate) use crate::memory::emergence::{Emergence, Nothing};
 use crate::memory::ingest::{IngestError, Put, Shared, now_ms};
 
@@ -267,17 +268,21 @@ impl Call {
         if context > MAX_CONTEXT {
             return Err(invalid(format!("context is {context}; at most {MAX_CONTEXT} are allowed")));
         }
-        let topics = self.topics_of_caller().clone();
+        let (topics, who) = (self.topics_of_caller().clone(), self.caller.who().clone());
         let got = self.read(move |memory, view| {
             let record = find_record(view, &id, &topics)?;
+            memory.uses.note_opened(who, record.slot, today());
             let emergence = match topics.is_limited() {
                 true => None,
-                false => memory.scores.of(record.slot),
+                false => memory.emergence(record.slot),
             };
             let (before, after) = neighbours(view, &record, context, &topics)?;
             Ok(Got { record, emergence, before, after, links: GrainLinks::default() })
         });
         let mut got = got.await?;
+        if self.parts.memory.uses.is_due() {
+            self.parts.ingest.write_uses();
+        }
         if besides.links {
             got.links = self.links_of(&got.record).await?;
         }

@@ -92,6 +92,8 @@ impl Default for AdmissionConfig {
 pub struct EmergenceConfig {
     /// Whether grains are scored.
     pub enabled: bool,
+    /// Whether it is counted how often each grain is of use: a number a day, kept for 90 days, and nothing of who or what for.
+    pub track_access: bool,
     /// How much it counts that a grain is unlike those that are older.
     pub novelty: f64,
     /// How much it counts that others are near it.
@@ -108,6 +110,7 @@ impl Default for EmergenceConfig {
     fn default() -> Self {
         Self {
             enabled: true,
+            track_access: true,
             novelty: 0.5,
             coherence: 0.3,
             reuse: 0.2,

@@ -21,6 +21,7 @@
 //! | What is kept of each grain, and what follows when one comes or goes? | [`column`] |
 //! | Which grains are near one? | [`neighbours`] |
 //! | How far has it come, and when is it at work? | [`scores`] |
+//! | On how many occasions was a grain of use? | [`uses`] |
 //! | How does it get to the disk and back? | [`snapshot`] |
 //!
 //! It is derived, like the graph and the words, and follows the store's log: deleting it is harmless. It knows no peer and no
@@ -31,10 +32,12 @@ mod column;
 mod neighbours;
 mod scores;
 mod snapshot;
+pub(crate) mod uses;
 
 pub(crate) use arithmetic::Millionths;
 pub(crate) use column::{Emergence, Nothing};
 pub(crate) use scores::Scores;
+pub(crate) use uses::Uses;
 
 use crate::config::EmergenceConfig;
 

@@ -151,6 +151,8 @@ enum Command {
     },
     /// Looks whether a disk that was full has room again.
     LookForRoom,
+    /// Writes on how many occasions grains were of use.
+    Uses,
     /// Takes other limits.
     Limit(Limits),
     Stop,
@@ -353,6 +355,11 @@ impl Ingest {
             let (reply, _) = oneshot::channel();
             let _ = self.queue.try_send(Command::Apply { changes, reply });
         }
+    }
+
+    /// Has it written how often grains were of use, as long as nothing else is. A full queue brings it with what it holds.
+    pub fn write_uses(&self) {
+        let _ = self.queue.try_send(Command::Uses);
     }
 
     /// Compacts the database file. Answers its size before and after, in bytes.

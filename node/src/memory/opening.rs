@@ -15,7 +15,7 @@ use crate::data_folder::{DATABASE, INDEX, MODELS, keeps_modes, private_dir};
 use crate::identity;
 use crate::machine;
 use crate::memory::Memory;
-use crate::memory::emergence::Scores;
+use crate::memory::emergence::{Scores, Uses};
 use crate::memory::spaces::{Fill, MAX_FORMER, Space, Spaces};
 use crate::memory::words::WordIndex;
 use crate::metrics::Metrics;
@@ -82,7 +82,8 @@ pub(crate) fn open(data_dir: &Path, config: &Config, alarm: &Alarm) -> anyhow::R
     let spaces = spaces?;
     let words = words?;
     let scores = Scores::open(&store, &index_dir, &config.emergence)?;
-    let memory = Memory::new(store, words, scores, spaces, index_dir, hnsw, metrics);
+    let uses = Uses::open(&store, config.emergence.enabled && config.emergence.track_access)?;
+    let memory = Memory::new(store, words, (scores, uses), spaces, index_dir, hnsw, metrics);
     memory.read_rules()?;
     Ok(Opened { memory, identity, registry, models })
 }

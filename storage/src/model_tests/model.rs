@@ -26,6 +26,8 @@ pub(super) struct Entry {
     pub stranger_bytes: Option<u64>,
     /// Where its document was moved to.
     pub moved_to: Option<String>,
+    /// Days and occasions.
+    pub uses: BTreeMap<u32, u32>,
 }
 
 impl Entry {
@@ -93,6 +95,22 @@ impl Model {
                     self.forget(&[slot], false);
                     count += 1;
                 }
+            }
+            Change::CountUses { day, uses } => {
+                for (slot, occasions) in uses {
+                    if let Some(entry) = self.entries.get_mut(slot)
+                        && entry.grain.kind() == Kind::Note
+                    {
+                        *entry.uses.entry(*day).or_default() += occasions;
+                    }
+                }
+                Outcome::Changed
+            }
+            Change::DropUses { before_day, slots } => {
+                for (_, entry) in self.entries.range_mut(slots.clone()) {
+                    entry.uses.retain(|day, _| day >= before_day);
+                }
+                Outcome::Changed
             }
             Change::MoveSource { slots, uri } => {
                 let mut outcome = Outcome::Unchanged;
@@ -295,6 +313,7 @@ impl Model {
             claim: None,
             stranger_bytes: None,
             moved_to: None,
+            uses: BTreeMap::new(),
         };
         self.entries.insert(self.last_slot, entry);
         Outcome::Added { slot: self.last_slot }

@@ -16,7 +16,7 @@ use synapsenet_storage::{IndexEvent, IndexEventKind, Record, Slot, StorageError,
 use super::arithmetic::Millionths;
 use super::column::{Column, Emergence, Said};
 use super::neighbours::{self, Vectors};
-use super::{Weights, snapshot};
+use super::{Uses, Weights, snapshot};
 use crate::config::EmergenceConfig;
 use crate::data_folder::private_dir;
 use crate::memory::spaces::{Space, SpaceError};
@@ -97,9 +97,9 @@ impl Scores {
         self.weights.is_some()
     }
 
-    /// What a grain adds. None for one that was not looked at yet, and always when nothing is scored.
-    pub fn of(&self, slot: Slot) -> Option<Emergence> {
-        self.reading().emergence(slot, 0, self.weights.as_ref()?)
+    /// What a grain adds that was of use so often. None for one that was not looked at yet, and always when nothing is scored.
+    pub fn of(&self, slot: Slot, uses: &Uses) -> Option<Emergence> {
+        self.reading().emergence(slot, uses.of(slot), self.weights.as_ref()?)
     }
 
     #[cfg(test)]

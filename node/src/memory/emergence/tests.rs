@@ -64,11 +64,12 @@ impl Fixture {
     }
 
     fn emergence(&self, known: &Known) -> Emergence {
-        self.memory.scores.of(self.slot_of(known.grain.id())).unwrap()
+        self.memory.emergence(self.slot_of(known.grain.id())).unwrap()
     }
 
     fn scores_of(&self, notes: &[Known], scores: &Scores) -> BTreeMap<GrainId, Option<Emergence>> {
-        let of = |known: &Known| (known.grain.id(), scores.of(self.slot_of(known.grain.id())));
+        let of =
+            |known: &Known| (known.grain.id(), scores.of(self.slot_of(known.grain.id()), &self.memory.uses));
         notes.iter().map(of).collect()
     }
 
@@ -226,7 +227,7 @@ async fn scores_are_begun_anew_when_another_space_is_used() {
     node.learn(std::slice::from_ref(&note), false).await;
     node.score_all(9);
     let slot = node.slot_of(note.grain.id());
-    assert!(node.memory.scores.of(slot).is_some());
+    assert!(node.memory.emergence(slot).is_some());
     let memory = &node.memory;
     let other = synapsenet_index::Model::known().unwrap().remove(0);
     assert_ne!(other.id(), node.model());
@@ -234,7 +235,7 @@ async fn scores_are_begun_anew_when_another_space_is_used() {
     let spaces = Spaces::one(std::sync::Arc::new(other));
     memory.change_spaces(|_| Some(spaces.clone()));
     node.score_all(9);
-    assert!(memory.scores.of(slot).is_none(), "it has no vector of that one");
+    assert!(memory.emergence(slot).is_none(), "it has no vector of that one");
 }
 
 /// Notes in some topics and clusters, whose vectors have many numbers that no rounding leaves alone.

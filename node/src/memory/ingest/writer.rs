@@ -40,6 +40,8 @@ enum Waiting {
     },
     /// Nobody: room is made for what comes after it.
     Room,
+    /// Nobody: it is counted how often grains were of use.
+    Uses,
     Apply {
         count: usize,
         reply: Reply<Vec<Outcome>>,
@@ -77,14 +79,14 @@ impl Waiting {
     /// How many changes of the commit are its.
     fn changes(&self) -> usize {
         match self {
-            Self::Put { .. } | Self::Room => 1,
+            Self::Put { .. } | Self::Room | Self::Uses => 1,
             Self::Apply { count, .. } => *count,
         }
     }
 
     fn fail(self, error: &Arc<StorageError>) {
         match self {
-            Self::Room => {}
+            Self::Room | Self::Uses => {}
             Self::Put { reply, .. } => answer(reply, Err(IngestError::Storage(error.clone()))),
             Self::Apply { reply, .. } => answer(reply, Err(IngestError::Storage(error.clone()))),
         }
@@ -130,6 +132,7 @@ impl Writer {
         let mut next = Some(first);
         let mut changes = Vec::new();
         let mut waiting = Vec::new();
+        let mut writes_uses = false;
         while let Some(command) = next {
             match command {
                 Command::Put { grain, origin, reply } => match self.admit(&grain, &origin, &mut view, held) {
@@ -150,7 +153,12 @@ impl Writer {
                     waiting.push(Waiting::Apply { count: more.len(), reply });
                     changes.extend(more);
                 }
-                Command::Stop => commands.close(),
+                // The last of what was counted goes with the last of all.
+                Command::Stop => {
+                    writes_uses = true;
+                    commands.close();
+                }
+                Command::Uses => writes_uses = true,
                 Command::Compact { reply } => {
                     // It waits until no view is open.
                     view = None;
@@ -164,6 +172,12 @@ impl Writer {
         }
         // It would keep what is overwritten from being used again.
         drop(view);
+        if (writes_uses || !changes.is_empty())
+            && let Some(uses) = self.memory.uses.take()
+        {
+            waiting.push(Waiting::Uses);
+            changes.push(uses);
+        }
         if held.strangers > 0 && !changes.is_empty() {
             waiting.push(Waiting::Room);
             changes.push(self.admission.trim());
@@ -201,7 +215,7 @@ impl Writer {
             }
             Command::Apply { reply, .. } => answer(reply, Err(IngestError::Storage(full.clone()))),
             Command::Compact { reply } => return self.compact(reply),
-            Command::LookForRoom => {}
+            Command::LookForRoom | Command::Uses => {}
             Command::Limit(limits) => self.admission.limit(limits),
             Command::Stop => commands.close(),
         }
@@ -343,6 +357,7 @@ impl Writer {
                         self.raise_floor();
                     }
                 }
+                Waiting::Uses => drop(outcomes.next()),
                 Waiting::Put { put, reply } => {
                     let outcome = outcomes.next().expect("the store answers every change");
                     answer(reply, self.put_outcome(outcome, *put));
