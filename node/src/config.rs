@@ -326,6 +326,9 @@ impl Settings {
         for (key, budget) in budgets {
             range(key, budget as usize, 1, 1 << 40)?;
         }
+        if !matches!(emergence.retention.as_str(), "score" | "oldest") {
+            return Err(self.bad("emergence.retention", "must be \"score\" or \"oldest\"".into()));
+        }
         let numbers = [
             ("emergence.novelty", emergence.novelty),
             ("emergence.coherence", emergence.coherence),
@@ -526,6 +529,7 @@ mod tests {
         assert!(refusal(Some("[api]\ntls_cert = \"a\"\n"), &[]).contains("both"));
         assert!(refusal(Some("[ai]\nprovider = \"abacus\"\n"), &[]).contains("cpu, cuda"));
         assert!(refusal(Some("[ai]\nhub = \"somewhere\"\n"), &[]).contains("https://"));
+        assert!(refusal(Some("[emergence]\nretention = \"luck\"\n"), &[]).contains("oldest"));
         assert!(refusal(Some("[emergence]\nreuse = 1.5\n"), &[]).contains("from 0.0 to 1.0"));
         assert!(refusal(Some("[emergence]\nreuse = \"much\"\n"), &[]).contains("a number"));
         assert!(refusal(Some("[storage"), &[]).contains("not valid TOML"));

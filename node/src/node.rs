@@ -380,7 +380,8 @@ pub struct Changed {
 
 /// Whether a setting can be changed while the node runs.
 fn is_live(key: &str) -> bool {
-    key.starts_with("admission.") || ["ai.model", "api.max_calls", "log.level"].contains(&key)
+    key.starts_with("admission.")
+        || ["ai.model", "api.max_calls", "emergence.retention", "log.level"].contains(&key)
 }
 
 /// One error for everything that went wrong.

@@ -102,6 +102,12 @@ impl Fixture {
         Vector::new(self.model(), values).unwrap()
     }
 
+    /// Scores everything that the index has, in steps of so many.
+    pub fn score_all(&self, most: usize) {
+        let memory = &self.memory;
+        while memory.scores.step(&self.view(), &memory.current(), &memory.metrics, most).unwrap() {}
+    }
+
     /// How often a model was run.
     pub fn runs(&self) -> u64 {
         let mut page = String::new();

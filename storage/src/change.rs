@@ -101,8 +101,9 @@ pub enum Change {
         /// Whether they are kept out from now on.
         remember: bool,
     },
-    /// Forgets the strangers' grains of the lowest times until the others are within these bounds. Nothing keeps them out
-    /// from then on: whoever makes room so takes nothing that is older than what is left.
+    /// Forgets strangers' grains until the others are within these bounds: those at `first`, in that order, and then those of the
+    /// lowest times. Where the lowest times alone go, nothing need keep them out: whoever makes room so takes nothing that is
+    /// older than what is left.
     ///
     /// [`Outcome::Dropped`].
     TrimStrangers {
@@ -114,6 +115,10 @@ pub enum Change {
         bytes: u64,
         /// The most that are forgotten in this change.
         limit: usize,
+        /// Where those lie that go first. What is no stranger's is passed over.
+        first: Vec<Slot>,
+        /// Whether those that go are kept out from now on.
+        remember: bool,
     },
     /// Counts on how many occasions notes were of use on a day. What is no note is passed over.
     ///

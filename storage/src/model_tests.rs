@@ -28,7 +28,7 @@ enum Op {
     AddClaim { slot: Slot, n: u8 },
     DropClaim { slot: Slot },
     Forget { slots: Vec<Slot>, remember: bool },
-    TrimStrangers { grains: u64, notes: u64, bytes: u64, limit: usize },
+    TrimStrangers { grains: u64, notes: u64, bytes: u64, limit: usize, first: Vec<Slot>, remember: bool },
     MoveSource { slots: Vec<Slot>, to: u8 },
     SetAuthorRule { author: u8, rule: Option<AuthorRule> },
     SetTopicPolicy { topic: u8, policy: TopicPolicy },
@@ -76,8 +76,11 @@ fn op() -> impl Strategy<Value = Op> {
         1 => (0u64..20).prop_map(|slot| Op::DropClaim { slot }),
         2 => (proptest::collection::vec(0u64..20, 0..4), any::<bool>())
             .prop_map(|(slots, remember)| Op::Forget { slots, remember }),
-        1 => (0u64..4, 0u64..12, prop_oneof![Just(u64::MAX), 0u64..9000], 0usize..4)
-            .prop_map(|(grains, notes, bytes, limit)| Op::TrimStrangers { grains, notes, bytes, limit }),
+        1 => ((0u64..4, 0u64..12, prop_oneof![Just(u64::MAX), 0u64..9000], 0usize..4),
+            (proptest::collection::vec(0u64..20, 0..4), any::<bool>()))
+            .prop_map(|((grains, notes, bytes, limit), (first, remember))| {
+                Op::TrimStrangers { grains, notes, bytes, limit, first, remember }
+            }),
         2 => (proptest::collection::vec(0u64..20, 0..4), 0u8..3)
             .prop_map(|(slots, to)| Op::MoveSource { slots, to }),
         1 => (1u8..4, rule()).prop_map(|(author, rule)| Op::SetAuthorRule { author, rule }),
@@ -190,8 +193,8 @@ fn change(op: Op, seen: &mut Vec<Grain>) -> Option<Change> {
             Change::AddClaimed { slot, author: author(n).author(), vector: vector(MODEL, value) }
         }
         Op::Forget { slots, remember } => Change::Forget { slots, remember },
-        Op::TrimStrangers { grains, notes, bytes, limit } => {
-            Change::TrimStrangers { grains, notes, bytes, limit }
+        Op::TrimStrangers { grains, notes, bytes, limit, first, remember } => {
+            Change::TrimStrangers { grains, notes, bytes, limit, first, remember }
         }
         Op::MoveSource { slots, to } => {
             Change::MoveSource { slots, uri: SOURCES[usize::from(to)].to_owned() }

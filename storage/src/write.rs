@@ -91,8 +91,9 @@ impl<'txn> Writer<'txn> {
                 Ok(outcome)
             }
             Change::Forget { slots, remember } => self.forget(&slots, remember),
-            Change::TrimStrangers { grains, notes, bytes, limit } => {
-                self.trim_strangers(grains, notes, bytes, limit)
+            Change::TrimStrangers { grains, notes, bytes, limit, first, remember } => {
+                let goes = self.too_many_strangers(grains, notes, bytes, limit, &first)?;
+                self.forget(&goes, remember)
             }
             Change::CountUses { day, uses } => self.count_uses(day, &uses),
             Change::DropUses { before_day, slots } => self.drop_uses(before_day, slots),

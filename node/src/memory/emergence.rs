@@ -22,6 +22,7 @@
 //! | Which grains are near one? | [`neighbours`] |
 //! | How far has it come, and when is it at work? | [`scores`] |
 //! | On how many occasions was a grain of use? | [`uses`] |
+//! | Which grains of strangers are to go next? | [`lowest`] |
 //! | How does it get to the disk and back? | [`snapshot`] |
 //!
 //! It is derived, like the graph and the words, and follows the store's log: deleting it is harmless. It knows no peer and no
@@ -29,6 +30,7 @@
 
 mod arithmetic;
 mod column;
+mod lowest;
 mod neighbours;
 mod scores;
 mod snapshot;
@@ -36,6 +38,7 @@ pub(crate) mod uses;
 
 pub(crate) use arithmetic::Millionths;
 pub(crate) use column::{Emergence, Nothing};
+pub(crate) use lowest::Lowest;
 pub(crate) use scores::Scores;
 pub(crate) use uses::Uses;
 

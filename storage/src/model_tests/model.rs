@@ -80,8 +80,9 @@ impl Model {
                 outcome
             }
             Change::Forget { slots, remember } => self.forget(slots, *remember),
-            Change::TrimStrangers { grains, notes, bytes, limit } => {
+            Change::TrimStrangers { grains, notes, bytes, limit, first, remember } => {
                 let mut count = 0;
+                let mut first = first.iter();
                 loop {
                     let counts = self.counts();
                     let is_within = counts.strangers <= *grains
@@ -89,10 +90,14 @@ impl Model {
                         && counts.stranger_bytes <= *bytes;
                     let strangers = self.entries.iter().filter(|(_, entry)| entry.stranger_bytes.is_some());
                     let oldest = strangers.map(|(&slot, entry)| (entry.grain.created_ms(), slot)).min();
-                    let Some((_, slot)) = oldest.filter(|_| !is_within && count < *limit) else {
+                    let is_strangers = |slot: &&Slot| {
+                        self.entries.get(slot).is_some_and(|entry| entry.stranger_bytes.is_some())
+                    };
+                    let next = first.find(is_strangers).copied().or(oldest.map(|(_, slot)| slot));
+                    let Some(slot) = next.filter(|_| !is_within && count < *limit) else {
                         return Outcome::Dropped { count: count as u64 };
                     };
-                    self.forget(&[slot], false);
+                    self.forget(&[slot], *remember);
                     count += 1;
                 }
             }

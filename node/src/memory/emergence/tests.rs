@@ -58,11 +58,6 @@ impl Fixture {
         self.memory.current().apply_log(&self.view()).unwrap();
     }
 
-    fn score_all(&self, most: usize) {
-        let memory = &self.memory;
-        while memory.scores.step(&self.view(), &memory.current(), &memory.metrics, most).unwrap() {}
-    }
-
     fn emergence(&self, known: &Known) -> Emergence {
         self.memory.emergence(self.slot_of(known.grain.id())).unwrap()
     }

@@ -5,13 +5,14 @@ use std::time::Instant;
 
 use synapsenet_net::PeerId;
 use synapsenet_proto::{AuthorId, Grain, GrainId, Kind, MAX_CLOCK_SKEW_MS, Refusal, Topic};
-use synapsenet_storage::{Change, Counts, Outcome, StorageError, View};
+use synapsenet_storage::{Change, Counts, Outcome, Slot, StorageError, View};
 use tokio::sync::{Notify, mpsc, watch};
 
 use super::{Command, IngestError, LOOK_FOR_ROOM, MAX_COMMIT, Origin, Put, Reply, Via, now_ms};
 use crate::memory::Memory;
 use crate::memory::admission::{Admission, Brought};
 use crate::memory::announcer::Announcer;
+use crate::memory::emergence::Lowest;
 use crate::memory::events::{Events, Happening};
 use crate::metrics::timed;
 
@@ -21,6 +22,8 @@ pub(super) struct Writer {
     pub announcer: Announcer,
     pub events: Events,
     pub admission: Admission,
+    /// Which grains of strangers are worth least.
+    pub lowest: Lowest,
     pub changed: Arc<Notify>,
     /// Whether the disk is full, for whoever wants to know.
     pub full: watch::Sender<bool>,
@@ -180,9 +183,25 @@ impl Writer {
         }
         if held.strangers > 0 && !changes.is_empty() {
             waiting.push(Waiting::Room);
-            changes.push(self.admission.trim());
+            let first = self.worth_least(held);
+            changes.push(self.admission.trim(first));
         }
         if changes.is_empty() { Ok(()) } else { self.commit(changes, waiting) }
+    }
+
+    /// The grains of strangers that go by their scores after this commit.
+    fn worth_least(&mut self, held: Counts) -> Vec<Slot> {
+        let count = self.admission.goes_by_score(held);
+        if count == 0 {
+            return Vec::new();
+        }
+        let own = self.announcer.author();
+        let view = self.memory.store.view();
+        let next = view.and_then(|view| self.lowest.next(&self.memory, &view, own, count));
+        next.unwrap_or_else(|error| {
+            tracing::warn!(%error, "what is worth least cannot be read; the oldest go");
+            Vec::new()
+        })
     }
 
     fn compact(&mut self, reply: Reply<(u64, u64)>) -> Result<(), Arc<StorageError>> {
@@ -280,7 +299,8 @@ impl Writer {
         }
         let bytes = (grain.as_bytes().len() + claim.as_ref().map_or(0, Vec::len)) as u64;
         let is_own = self.announcer.is_own(grain);
-        let brought = Brought { grain, by: *peer, bytes, is_own };
+        let unscored = held.pending + self.memory.scores.unscored();
+        let brought = Brought { grain, by: *peer, bytes, is_own, unscored };
         let admitted = self.admission.of_peer(&brought, &self.memory.rules(), view, held, Instant::now())?;
         match admitted {
             Err(Refusal::StrangersFull) => {
@@ -353,7 +373,8 @@ impl Writer {
             match waiting {
                 Waiting::Room => {
                     if let Some(Outcome::Dropped { count: count @ 1.. }) = outcomes.next() {
-                        self.memory.metrics.let_go(count);
+                        let reason = if self.admission.is_by_score() { "score" } else { "age" };
+                        self.memory.metrics.let_go(reason, count);
                         self.raise_floor();
                     }
                 }
