@@ -19,7 +19,7 @@ use prometheus_client::registry::{Metric, Registry, Unit};
 pub(crate) use doors::{Door, Doors, UNKNOWN_METHOD};
 pub(crate) use labels::{
     CacheLabels, DirectionLabels, KindLabels, LetGoLabels, OutcomeLabels, PeerLabels, ReceivedLabels,
-    RefusalLabels, SearchLabels, StateLabels, WhoseLabels,
+    RefusalLabels, ScoreLabels, SearchLabels, StateLabels, WhoseLabels,
 };
 pub(crate) use levels::{Levels, TopicLevel};
 pub(crate) use process::memory_bytes;
@@ -102,6 +102,8 @@ pub(crate) struct Metrics {
     pub embedded_anew: Counter,
     /// Grains of strangers that gave way to younger ones.
     pub let_go: Family<LetGoLabels, Counter>,
+    /// Grains whose neighbours were looked at, by what they came to.
+    pub scored: Family<ScoreLabels, Counter>,
     /// Texts whose vectors were looked up among those kept.
     pub cache: Family<CacheLabels, Counter>,
     /// Searches of clients.
@@ -189,6 +191,11 @@ impl Metrics {
         );
         names.plain("let_go_grains", "Grains of strangers that gave way to others, by why these and no others: their score, or their age", &metrics.let_go);
         names.plain(
+            "scored_grains",
+            "Grains whose neighbours were looked at, by what they came to: nothing, below 0.3 (low), below 0.6 (middle), or more (high)",
+            &metrics.scored,
+        );
+        names.plain(
             "embedding_cache",
             "Texts whose vectors were looked up among those kept from earlier",
             &metrics.cache,
@@ -218,6 +225,9 @@ impl Metrics {
         drop(self.received.get_or_create(&ReceivedLabels { via: "gossip", outcome: "dropped" }));
         for outcome in ["believed", "checked", "false", "taken_back"] {
             drop(self.claims.get_or_create(&OutcomeLabels { outcome }));
+        }
+        for score in ["nothing", "low", "middle", "high"] {
+            drop(self.scored.get_or_create(&ScoreLabels { score }));
         }
         for reason in ["score", "age"] {
             drop(self.let_go.get_or_create(&LetGoLabels { reason }));
@@ -287,6 +297,17 @@ impl Metrics {
         self.let_go.get_or_create(&LetGoLabels { reason }).inc_by(count);
     }
 
+    /// Counts a grain whose neighbours were looked at, by its score.
+    pub fn scored(&self, score: f64) {
+        let score = match score {
+            0.0 => "nothing",
+            low if low < 0.3 => "low",
+            middle if middle < 0.6 => "middle",
+            _ => "high",
+        };
+        self.scored.get_or_create(&ScoreLabels { score }).inc();
+    }
+
     /// Counts a grain that a peer brought.
     pub fn received(&self, via: &'static str, outcome: &'static str) {
         self.received.get_or_create(&ReceivedLabels { via, outcome }).inc();
@@ -341,6 +362,7 @@ impl Default for Metrics {
             anew_grains: Gauge::default(),
             embedded_anew: Counter::default(),
             let_go: Family::default(),
+            scored: Family::default(),
             cache: Family::default(),
             searches: Family::default(),
             source_passes: Family::default(),

@@ -105,7 +105,11 @@ impl Fixture {
     /// Scores everything that the index has, in steps of so many.
     pub fn score_all(&self, most: usize) {
         let memory = &self.memory;
-        while memory.scores.step(&self.view(), &memory.current(), &memory.metrics, most).unwrap() {}
+        while memory
+            .scores
+            .step(&self.view(), &memory.current(), (&memory.metrics, &memory.uses), most)
+            .unwrap()
+        {}
     }
 
     /// How often a model was run.

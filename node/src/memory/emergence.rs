@@ -21,6 +21,7 @@
 //! | What is kept of each grain, and what follows when one comes or goes? | [`column`] |
 //! | Which grains are near one? | [`neighbours`] |
 //! | How far has it come, and when is it at work? | [`scores`] |
+//! | What is told of many grains at once? | [`report`] |
 //! | On how many occasions was a grain of use? | [`uses`] |
 //! | Which grains of strangers are to go next? | [`lowest`] |
 //! | How does it get to the disk and back? | [`snapshot`] |
@@ -32,6 +33,7 @@ mod arithmetic;
 mod column;
 mod lowest;
 mod neighbours;
+mod report;
 mod scores;
 mod snapshot;
 pub(crate) mod uses;
@@ -39,6 +41,7 @@ pub(crate) mod uses;
 pub(crate) use arithmetic::Millionths;
 pub(crate) use column::{Emergence, Nothing};
 pub(crate) use lowest::Lowest;
+pub(crate) use report::{Scored, Standing, Wanted};
 pub(crate) use scores::Scores;
 pub(crate) use uses::Uses;
 

@@ -106,6 +106,13 @@ pub(crate) struct LetGoLabels {
     pub reason: &'static str,
 }
 
+/// What grains add.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct ScoreLabels {
+    /// "nothing", "low", "middle" or "high".
+    pub score: &'static str,
+}
+
 /// What waits for a model.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(crate) struct KindLabels {

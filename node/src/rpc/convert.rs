@@ -86,7 +86,7 @@ pub(super) fn share_matching_message(call: &Call, tally: Tally) -> rpc::ShareMat
     }
 }
 
-fn whose_message(whose: Whose) -> rpc::Whose {
+pub(super) fn whose_message(whose: Whose) -> rpc::Whose {
     match whose {
         Whose::Own => rpc::Whose::Own,
         Whose::Followed => rpc::Whose::Followed,

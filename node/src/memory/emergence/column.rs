@@ -132,6 +132,10 @@ impl<T: Hash + Eq + Clone> Numbers<T> {
         }
     }
 
+    pub fn number(&self, name: &T) -> Option<u32> {
+        self.numbers.get(name).copied()
+    }
+
     pub fn name(&self, number: u32) -> Option<&T> {
         self.names.get(number as usize)?.0.as_ref()
     }

@@ -12,7 +12,6 @@ use synapsenet_index::{Column as Snapshot, IndexError, folded_digest};
 use synapsenet_proto::{AuthorId, GrainId, Kind, SpaceId};
 use synapsenet_storage::{IndexEvent, IndexEventKind, Record, Slot, StorageError, Store, View};
 
-#[cfg(test)]
 use super::arithmetic::Millionths;
 use super::column::{Column, Emergence, Said};
 use super::neighbours::{self, Vectors};
@@ -104,7 +103,6 @@ impl Scores {
         self.reading().emergence(slot, uses.of(slot), self.weights.as_ref()?)
     }
 
-    #[cfg(test)]
     /// The grains that made the score of one, the nearest older one first, and the cosines to them.
     pub fn neighbours(&self, slot: Slot) -> Vec<(Slot, Millionths)> {
         let column = self.reading();
@@ -162,7 +160,7 @@ impl Scores {
         &self,
         view: &View,
         space: &Space,
-        metrics: &Metrics,
+        (metrics, uses): (&Metrics, &Uses),
         most: usize,
     ) -> Result<bool, SpaceError> {
         if !self.is_on() {
@@ -183,7 +181,12 @@ impl Scores {
                 neighbours::find(&self.reading(), &mut vectors, space, slot)
             })?;
             match found {
-                Some(found) => self.writing().found(slot, &found),
+                Some(found) => {
+                    self.writing().found(slot, &found);
+                    if let Some(emergence) = self.of(slot, uses) {
+                        metrics.scored(emergence.score.as_f64());
+                    }
+                }
                 // It waits for its vector elsewhere, or is damaged.
                 None => drop(self.writing().waiting.remove(&slot)),
             }
@@ -319,7 +322,12 @@ impl Scores {
         self.place.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn reading(&self) -> RwLockReadGuard<'_, Column> {
+    /// How much each part counts. None when nothing is scored.
+    pub fn weights(&self) -> Option<&Weights> {
+        self.weights.as_ref()
+    }
+
+    pub(super) fn reading(&self) -> RwLockReadGuard<'_, Column> {
         self.column.read().unwrap_or_else(PoisonError::into_inner)
     }
 

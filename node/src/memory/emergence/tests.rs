@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use synapsenet_proto::{Claim, Draft, Encoding, Grain, GrainId, Link, Topic, Vector};
 use synapsenet_storage::{Change, LANE_OWN, Origin, Slot};
 
-use super::{Emergence, Nothing, Scores};
+use super::{Emergence, Nothing, Scores, Wanted};
 use crate::config::EmergenceConfig;
 use crate::memory::VECTOR_ENCODING;
 use crate::memory::spaces::{Fill, Space, Spaces};
@@ -205,6 +205,46 @@ async fn a_note_that_is_shared_later_is_compared_by_what_its_author_vouches_for(
     assert_eq!(here.scores_of(&notes, &here.memory.scores), there.scores_of(&notes, &there.memory.scores));
 }
 
+#[tokio::test]
+async fn what_emerged_is_grouped_by_what_it_is_about_and_told_by_time_topic_and_author() {
+    let node = Fixture::new();
+    let cats = [
+        known(1, "a", 10, "cats sleep", &[1.0, 0.5]),
+        known(2, "a", 20, "cats purr", &[1.0, 0.0, 0.5]),
+        known(1, "a", 30, "cats eat", &[1.0, 0.0, 0.0, 0.5]),
+    ];
+    let alone = known(3, "a", 25, "taxes", &[0.0, 0.0, 0.0, 0.0, 1.0]);
+    let copy = known(3, "b", 40, "Taxes!", &[0.0, 0.0, 0.0, 0.0, 1.0]);
+    let old = known(3, "a", 1, "boats", &[0.0, 0.0, 0.0, 0.0, 0.0, 1.0]);
+    node.learn(&cats, false).await;
+    node.learn(&[alone.clone(), copy.clone(), old.clone()], false).await;
+    node.score_all(9);
+    let (scores, uses) = (&node.memory.scores, &node.memory.uses);
+    uses.note_told(1, &[node.slot_of(old.grain.id())], 7);
+    let slots =
+        |notes: &[&Known]| notes.iter().map(|known| node.slot_of(known.grain.id())).collect::<Vec<_>>();
+    let since = Wanted { since_ms: 10, ..Wanted::default() };
+    let emerged = scores.emerged(uses, &since, 9);
+    assert_eq!(emerged.grains, 5);
+    assert_eq!(emerged.groups.len(), 1, "{emerged:?}");
+    assert_eq!(emerged.groups[0].slots, slots(&[&cats[0], &cats[1], &cats[2]]));
+    let told = |scored: Vec<(Slot, Emergence)>| scored.into_iter().map(|(slot, _)| slot).collect::<Vec<_>>();
+    assert_eq!(told(emerged.novel)[..2], slots(&[&cats[0], &alone]), "the copy is not new");
+    assert_eq!(told(emerged.reused), slots(&[&old]), "it need not be new");
+    assert_eq!(told(scores.top(uses, &since, true, 2)), slots(&[&copy, &cats[2]]));
+    assert_eq!(told(scores.top(uses, &Wanted::default(), false, 1)), slots(&[&old]));
+    let topic = Topic::new("b").unwrap();
+    let of_topic = Wanted { topic: Some(topic.clone()), since_ms: 0 };
+    assert!(scores.top(uses, &of_topic, false, 9).is_empty(), "a copy is worth nothing");
+    let standings = scores.standings(uses, None);
+    let of = |by: u8| standings[&author(by).author()];
+    let sum: u64 = [&cats[0], &cats[2]].iter().map(|known| node.emergence(known).score.0).sum();
+    assert_eq!((of(1).sum.0, of(1).grains, of(1).worthless), (sum, 2, 0));
+    assert_eq!((of(3).grains, of(3).worthless), (3, 1));
+    let there = scores.standings(uses, Some(&topic));
+    assert_eq!((there.len(), there[&author(3).author()].sum.0), (1, 0));
+}
+
 #[test]
 fn who_scores_nothing_has_no_scores_and_keeps_no_log_for_them() {
     let node = Fixture::new();
@@ -212,7 +252,7 @@ fn who_scores_nothing_has_no_scores_and_keeps_no_log_for_them() {
     let scores = Scores::open(&node.memory.store, &node.memory.index_dir, &config).unwrap();
     assert!(!scores.is_on() && scores.saved() == u64::MAX && !scores.save(&node.memory.store).unwrap());
     let memory = &node.memory;
-    assert!(!scores.step(&node.view(), &memory.current(), &memory.metrics, 9).unwrap());
+    assert!(!scores.step(&node.view(), &memory.current(), (&memory.metrics, &memory.uses), 9).unwrap());
 }
 
 #[tokio::test]
@@ -295,7 +335,7 @@ proptest! {
             for part in second.chunks(most) {
                 other.learn(part, true).await;
                 let memory = &other.memory;
-                memory.scores.step(&other.view(), &memory.current(), &memory.metrics, most).unwrap();
+                memory.scores.step(&other.view(), &memory.current(), (&memory.metrics, &memory.uses), most).unwrap();
             }
             for known in &extra[6..] {
                 other.forget(known).await;
@@ -305,14 +345,14 @@ proptest! {
             let config = EmergenceConfig::default();
             let again = Scores::open(&memory.store, &memory.index_dir, &config).unwrap();
             assert_eq!(again.saved(), other.view().last_index_seq().unwrap().min(again.saved()));
-            while again.step(&other.view(), &memory.current(), &memory.metrics, most).unwrap() {}
+            while again.step(&other.view(), &memory.current(), (&memory.metrics, &memory.uses), most).unwrap() {}
             other.score_all(most);
             assert_eq!(other.scores_of(notes, &memory.scores), expected, "seed {seed}");
             assert_eq!(other.scores_of(notes, &again), expected, "opened in the middle, seed {seed}");
 
             std::fs::remove_dir_all(memory.index_dir.join("emergence")).unwrap();
             let anew = Scores::open(&memory.store, &memory.index_dir, &config).unwrap();
-            while anew.step(&other.view(), &memory.current(), &memory.metrics, most).unwrap() {}
+            while anew.step(&other.view(), &memory.current(), (&memory.metrics, &memory.uses), most).unwrap() {}
             assert_eq!(other.scores_of(notes, &anew), expected, "made anew, seed {seed}");
         });
     }

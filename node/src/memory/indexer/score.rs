@@ -30,7 +30,7 @@ impl Indexer {
         let memory = self.memory.clone();
         let step = move || {
             let view = memory.store.view()?;
-            memory.scores.step(&view, &memory.current(), &memory.metrics, most)
+            memory.scores.step(&view, &memory.current(), (&memory.metrics, &memory.uses), most)
         };
         Ok(blocking(step).await?)
     }
