@@ -9,6 +9,7 @@
 //! | Do lists and filters give exactly what they should? | `lists` |
 //! | What becomes of many items at once, good and bad? | `bulk` |
 //! | Are many grains withdrawn or shared at once, and only those that are meant? | `many` |
+//! | What does a grain add to what is known, and who is told? | `emergence` |
 //! | What is a wrong or excessive request told? | `requests` |
 //! | What does each call say to an empty request, and to garbage? | `schema` |
 //! | Is each metric recorded where it happens? | `metrics` |
@@ -46,6 +47,7 @@ mod integration {
     mod convergence;
     mod damage;
     mod documents;
+    mod emergence;
     mod harness;
     mod hostile;
     mod json;

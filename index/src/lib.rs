@@ -13,6 +13,7 @@
 //! Everything is synchronous; keys are `u64`. The crate refuses to know what a grain is, and the network.
 
 mod chunk;
+mod column;
 mod embed;
 mod environment;
 mod error;
@@ -29,6 +30,7 @@ mod weights;
 mod words;
 
 pub use chunk::{Chunk, Section, split};
+pub use column::Column;
 pub use embed::{Embedder, Purpose, Tokenized, Tokenizer, plan_batches};
 pub use environment::{TELEMETRY_OFF, restart_with};
 pub use error::IndexError;
@@ -38,4 +40,4 @@ pub use models::{Arithmetic, DESCRIPTION, Graph, HubFile, Model, Weights};
 pub use onnx::{Runtime, find_runtime};
 pub use processor::is_quick_at_integers;
 pub use provider::{Compute, Provider, Runs};
-pub use words::{Text, WordDigests, WordHit, WordQuestion, Words, WordsFound};
+pub use words::{Text, WordDigests, WordHit, WordQuestion, Words, WordsFound, folded_digest};

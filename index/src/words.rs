@@ -28,6 +28,7 @@ use std::collections::HashSet;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
+pub use folding::folded_digest;
 pub use question::WordQuestion;
 pub use terms::Text;
 

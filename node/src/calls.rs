@@ -10,6 +10,7 @@
 pub(crate) mod access;
 pub(crate) mod authors;
 pub(crate) mod backup;
+pub(crate) mod emergence;
 pub(crate) mod error;
 pub(crate) mod gauges;
 pub(crate) mod grains;

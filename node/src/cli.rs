@@ -14,6 +14,7 @@ mod client;
 mod confirm;
 mod context;
 mod decoded;
+mod emergence;
 mod export_file;
 mod failure;
 mod filter;
@@ -125,6 +126,12 @@ enum Command {
     /// Show who wrote what is here; follow or block authors
     #[command(after_help = EXIT_CODES)]
     Authors(authors::AuthorsArgs),
+    /// Show why a grain counts: what it adds to what is known, and how it was of use; or what adds most
+    #[command(after_help = EXIT_CODES)]
+    Emergence(emergence::EmergenceArgs),
+    /// Show what emerged since a time: what much was said about, what is new, what was of use
+    #[command(after_help = EXIT_CODES)]
+    Digest(emergence::DigestArgs),
     /// Show what the node holds and what it is doing
     #[command(after_help = EXIT_CODES)]
     Status,
@@ -300,6 +307,8 @@ async fn dispatch(cli: Cli) -> Result<Exit, Failure> {
         Command::Retract(args) => grains::retract(args, &mut context).await,
         Command::Forget(args) => forget::run(args, &mut context).await,
         Command::Authors(args) => authors::run(args, &mut context).await,
+        Command::Emergence(args) => emergence::run(args, &mut context).await,
+        Command::Digest(args) => emergence::digest(args, &mut context).await,
         Command::Status => status::status(&mut context).await,
         Command::Health(args) => health::run(args, &mut context).await,
         Command::Id => status::id(&mut context).await,

@@ -24,7 +24,9 @@ mod sections;
 pub(crate) use environment::OF_OPTIONS;
 pub(crate) use network::MAX_TOPICS;
 pub use network::NetworkConfig;
-pub use sections::{AdmissionConfig, AiConfig, ApiConfig, Config, LogConfig, MetricsConfig, StorageConfig};
+pub use sections::{
+    AdmissionConfig, AiConfig, ApiConfig, Config, EmergenceConfig, LogConfig, MetricsConfig, StorageConfig,
+};
 
 /// Why a configuration is refused. Each message names the key, where it stands, and what is expected.
 #[derive(Debug, thiserror::Error)]
@@ -243,6 +245,10 @@ impl Settings {
                 Ok(number) => Value::Integer(number),
                 Err(_) => Value::String(text.to_owned()),
             },
+            Some((Value::Float(_), _)) => match text.trim().parse() {
+                Ok(number) => Value::Float(number),
+                Err(_) => Value::String(text.to_owned()),
+            },
             Some((Value::Boolean(_), _)) => match text.trim().parse() {
                 Ok(flag) => Value::Boolean(flag),
                 Err(_) => Value::String(text.to_owned()),
@@ -264,8 +270,14 @@ impl Settings {
         let expected = match &entry.0 {
             Value::Integer(_) => "a whole number that is not negative",
             Value::Boolean(_) => "true or false",
+            Value::Float(_) => "a number",
             Value::Array(_) => "a list of texts",
             _ => "a text",
+        };
+        let value = match (&entry.0, value) {
+            // Whoever writes 1 means 1.0.
+            (Value::Float(_), Value::Integer(number)) => Value::Float(number as f64),
+            (_, value) => value,
         };
         let fits = match (&entry.0, &value) {
             (Value::Integer(_), Value::Integer(number)) => *number >= 0,
@@ -292,7 +304,7 @@ impl Settings {
 
     /// Refuses values that the node could not run with.
     fn check(&self) -> Result<(), ConfigError> {
-        let Config { storage, ai, api, metrics, log, network, admission } = &self.config;
+        let Config { storage, ai, api, metrics, log, network, admission, emergence } = &self.config;
         let range = |key, value: usize, least: usize, most: usize| {
             if (least..=most).contains(&value) {
                 return Ok(());
@@ -313,6 +325,21 @@ impl Settings {
         ];
         for (key, budget) in budgets {
             range(key, budget as usize, 1, 1 << 40)?;
+        }
+        if !matches!(emergence.retention.as_str(), "score" | "oldest") {
+            return Err(self.bad("emergence.retention", "must be \"score\" or \"oldest\"".into()));
+        }
+        let numbers = [
+            ("emergence.novelty", emergence.novelty),
+            ("emergence.coherence", emergence.coherence),
+            ("emergence.reuse", emergence.reuse),
+            ("emergence.least_novelty", emergence.least_novelty),
+            ("emergence.least_coherence", emergence.least_coherence),
+        ];
+        for (key, number) in numbers {
+            if !(0.0..=1.0).contains(&number) {
+                return Err(self.bad(key, "must be from 0.0 to 1.0".to_owned()));
+            }
         }
         range("ai.device", ai.device, 0, 255)?;
         range("ai.threads", ai.threads, 0, 256)?;
@@ -453,6 +480,13 @@ mod tests {
     fn text_from_the_environment_takes_the_type_of_the_key() {
         let settings = layer(None, &[("SYNAPSENET_AI__ONNXRUNTIME", "123")], vec![]).unwrap();
         assert_eq!(settings.config.ai.onnxruntime, "123");
+        let settings = layer(
+            Some("[emergence]\nnovelty = 1\n"),
+            &[("SYNAPSENET_EMERGENCE__REUSE", " 0.25"), ("SYNAPSENET_EMERGENCE__ENABLED", "false")],
+            vec![],
+        );
+        let emergence = settings.unwrap().config.emergence;
+        assert_eq!((emergence.novelty, emergence.reuse, emergence.enabled), (1.0, 0.25, false));
         let message = refusal(None, &[("SYNAPSENET_STORAGE__HNSW_M", "many")]);
         assert!(
             message.contains("storage.hnsw_m") && message.contains("SYNAPSENET_STORAGE__HNSW_M"),
@@ -495,6 +529,9 @@ mod tests {
         assert!(refusal(Some("[api]\ntls_cert = \"a\"\n"), &[]).contains("both"));
         assert!(refusal(Some("[ai]\nprovider = \"abacus\"\n"), &[]).contains("cpu, cuda"));
         assert!(refusal(Some("[ai]\nhub = \"somewhere\"\n"), &[]).contains("https://"));
+        assert!(refusal(Some("[emergence]\nretention = \"luck\"\n"), &[]).contains("oldest"));
+        assert!(refusal(Some("[emergence]\nreuse = 1.5\n"), &[]).contains("from 0.0 to 1.0"));
+        assert!(refusal(Some("[emergence]\nreuse = \"much\"\n"), &[]).contains("a number"));
         assert!(refusal(Some("[storage"), &[]).contains("not valid TOML"));
     }
 

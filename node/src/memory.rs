@@ -25,10 +25,11 @@ use std::time::{Duration, Instant};
 
 use synapsenet_index::HnswOptions;
 use synapsenet_proto::Encoding;
-use synapsenet_storage::{StorageError, Store};
+use synapsenet_storage::{Slot, StorageError, Store};
 use tokio::sync::watch;
 
 use crate::memory::admission::Rules;
+use crate::memory::emergence::{Emergence, Scores, Uses};
 use crate::memory::heard::Heard;
 use crate::memory::spaces::{Space, Spaces};
 use crate::memory::words::WordIndex;
@@ -43,6 +44,10 @@ pub(crate) struct Memory {
     pub store: Store,
     /// Derived from the store's texts.
     pub words: WordIndex,
+    /// Derived from vectors, links and uses.
+    pub scores: Scores,
+    /// How often each grain was of use.
+    pub uses: Uses,
     /// Where indexes are saved.
     pub index_dir: PathBuf,
     /// How an index is made.
@@ -69,6 +74,7 @@ impl Memory {
     pub fn new(
         store: Store,
         words: WordIndex,
+        (scores, uses): (Scores, Uses),
         spaces: Spaces,
         index_dir: PathBuf,
         hnsw: HnswOptions,
@@ -78,6 +84,8 @@ impl Memory {
         Self {
             store,
             words,
+            scores,
+            uses,
             index_dir,
             hnsw,
             metrics,
@@ -89,6 +97,11 @@ impl Memory {
             questions: watch::Sender::new(0),
             heard: Heard::default(),
         }
+    }
+
+    /// What a grain adds to what is known here. None while that is not known.
+    pub fn emergence(&self, slot: Slot) -> Option<Emergence> {
+        self.scores.of(slot, &self.uses)
     }
 
     /// What the owner says about authors and topics.

@@ -18,8 +18,8 @@ use prometheus_client::registry::{Metric, Registry, Unit};
 
 pub(crate) use doors::{Door, Doors, UNKNOWN_METHOD};
 pub(crate) use labels::{
-    CacheLabels, DirectionLabels, KindLabels, OutcomeLabels, PeerLabels, ReceivedLabels, RefusalLabels,
-    SearchLabels, StateLabels, WhoseLabels,
+    CacheLabels, DirectionLabels, KindLabels, LetGoLabels, OutcomeLabels, PeerLabels, ReceivedLabels,
+    RefusalLabels, ScoreLabels, SearchLabels, StateLabels, WhoseLabels,
 };
 pub(crate) use levels::{Levels, TopicLevel};
 pub(crate) use process::memory_bytes;
@@ -101,7 +101,9 @@ pub(crate) struct Metrics {
     /// Grains embedded anew after the model was changed.
     pub embedded_anew: Counter,
     /// Grains of strangers that gave way to younger ones.
-    pub let_go: Counter,
+    pub let_go: Family<LetGoLabels, Counter>,
+    /// Grains whose neighbours were looked at, by what they came to.
+    pub scored: Family<ScoreLabels, Counter>,
     /// Texts whose vectors were looked up among those kept.
     pub cache: Family<CacheLabels, Counter>,
     /// Searches of clients.
@@ -187,7 +189,12 @@ impl Metrics {
             "Grains embedded anew after the model was changed",
             &metrics.embedded_anew,
         );
-        names.plain("let_go_grains", "Grains of strangers that gave way to younger ones", &metrics.let_go);
+        names.plain("let_go_grains", "Grains of strangers that gave way to others, by why these and no others: their score, or their age", &metrics.let_go);
+        names.plain(
+            "scored_grains",
+            "Grains whose neighbours were looked at, by what they came to: nothing, below 0.3 (low), below 0.6 (middle), or more (high)",
+            &metrics.scored,
+        );
         names.plain(
             "embedding_cache",
             "Texts whose vectors were looked up among those kept from earlier",
@@ -218,6 +225,12 @@ impl Metrics {
         drop(self.received.get_or_create(&ReceivedLabels { via: "gossip", outcome: "dropped" }));
         for outcome in ["believed", "checked", "false", "taken_back"] {
             drop(self.claims.get_or_create(&OutcomeLabels { outcome }));
+        }
+        for score in ["nothing", "low", "middle", "high"] {
+            drop(self.scored.get_or_create(&ScoreLabels { score }));
+        }
+        for reason in ["score", "age"] {
+            drop(self.let_go.get_or_create(&LetGoLabels { reason }));
         }
         for outcome in ["done", "failed", "quota"] {
             drop(self.syncs.get_or_create(&OutcomeLabels { outcome }));
@@ -279,9 +292,20 @@ impl Metrics {
         self.refusals.get_or_create(&RefusalLabels { reason: refusal.label() }).inc();
     }
 
-    /// Counts grains of strangers that gave way to younger ones.
-    pub fn let_go(&self, count: u64) {
-        self.let_go.inc_by(count);
+    /// Counts grains of strangers that gave way to others, by their "score" or their "age".
+    pub fn let_go(&self, reason: &'static str, count: u64) {
+        self.let_go.get_or_create(&LetGoLabels { reason }).inc_by(count);
+    }
+
+    /// Counts a grain whose neighbours were looked at, by its score.
+    pub fn scored(&self, score: f64) {
+        let score = match score {
+            0.0 => "nothing",
+            low if low < 0.3 => "low",
+            middle if middle < 0.6 => "middle",
+            _ => "high",
+        };
+        self.scored.get_or_create(&ScoreLabels { score }).inc();
     }
 
     /// Counts a grain that a peer brought.
@@ -337,7 +361,8 @@ impl Default for Metrics {
             unchecked_grains: Gauge::default(),
             anew_grains: Gauge::default(),
             embedded_anew: Counter::default(),
-            let_go: Counter::default(),
+            let_go: Family::default(),
+            scored: Family::default(),
             cache: Family::default(),
             searches: Family::default(),
             source_passes: Family::default(),

@@ -382,7 +382,7 @@ pub struct Changed {
 }
 
 /// The settings that can be changed while the node runs, beside those of `[admission]`.
-const LIVE: [&str; 10] = [
+const LIVE: [&str; 11] = [
     "ai.model",
     "ai.variant",
     "ai.provider",
@@ -392,6 +392,7 @@ const LIVE: [&str; 10] = [
     "ai.sessions",
     "ai.batch_tokens",
     "api.max_calls",
+    "emergence.retention",
     "log.level",
 ];
 

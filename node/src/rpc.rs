@@ -4,6 +4,7 @@ mod access;
 mod authority;
 mod convert;
 mod counted;
+mod emergence;
 mod entrance;
 mod guard;
 mod large;
@@ -288,6 +289,47 @@ impl NodeService for Api {
         let rule = convert::read_rule(request.rule());
         let dropped = call.set_author_rule(&request.author, rule).await.map_err(status_of)?;
         Ok(Response::new(rpc::SetAuthorRuleResponse { dropped }))
+    }
+
+    async fn explain_emergence(
+        &self,
+        request: Request<rpc::ExplainEmergenceRequest>,
+    ) -> Reply<rpc::ExplainEmergenceResponse> {
+        let call = self.begin(&request)?;
+        let explained = call.explain_emergence(request.into_inner().id).await.map_err(status_of)?;
+        Ok(Response::new(emergence::explained_message(&call, &explained)))
+    }
+
+    async fn top_emergence(
+        &self,
+        request: Request<rpc::TopEmergenceRequest>,
+    ) -> Reply<rpc::TopEmergenceResponse> {
+        let call = self.begin(&request)?;
+        let request = request.into_inner();
+        let by_time = request.order() == rpc::EmergenceOrder::New;
+        let wanted = emergence::read_wanted(request.topic, request.since_ms).map_err(status_of)?;
+        let top = call.top_emergence(wanted, by_time, request.limit as usize).await.map_err(status_of)?;
+        Ok(Response::new(rpc::TopEmergenceResponse { grains: emergence::scored_messages(&call, &top) }))
+    }
+
+    async fn emergence_authors(
+        &self,
+        request: Request<rpc::EmergenceAuthorsRequest>,
+    ) -> Reply<rpc::EmergenceAuthorsResponse> {
+        let call = self.begin(&request)?;
+        let rpc::EmergenceAuthorsRequest { topic, limit } = request.into_inner();
+        let topic = emergence::read_topic(topic).map_err(status_of)?;
+        let authors = call.emergence_authors(topic, limit as usize).await.map_err(status_of)?;
+        let authors = authors.iter().map(emergence::author_message).collect();
+        Ok(Response::new(rpc::EmergenceAuthorsResponse { authors }))
+    }
+
+    async fn digest(&self, request: Request<rpc::DigestRequest>) -> Reply<rpc::DigestResponse> {
+        let call = self.begin(&request)?;
+        let rpc::DigestRequest { since_ms, topic } = request.into_inner();
+        let wanted = emergence::read_wanted(topic, since_ms).map_err(status_of)?;
+        let digest = call.digest(wanted).await.map_err(status_of)?;
+        Ok(Response::new(emergence::digest_message(&call, digest)))
     }
 
     async fn status(&self, request: Request<rpc::StatusRequest>) -> Reply<rpc::StatusResponse> {

@@ -14,9 +14,11 @@ use tempfile::TempDir;
 use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 
+use crate::config::EmergenceConfig;
 use crate::memory::Memory;
 use crate::memory::admission::Budget;
 use crate::memory::announcer::{Announcer, MAX_OUTBOX, Outgoing};
+use crate::memory::emergence::{Scores, Uses};
 use crate::memory::events::Events;
 use crate::memory::ingest::{self, Ingest, Limits};
 use crate::memory::spaces::{Fill, Space, Spaces};
@@ -63,7 +65,9 @@ impl Fixture {
         let words = WordIndex::open(&store, &index_dir).unwrap();
         let mut registry = Registry::default();
         let metrics = Metrics::register(&mut registry);
-        let memory = Arc::new(Memory::new(store, words, spaces, index_dir, options, metrics));
+        let scores = Scores::open(&store, &index_dir, &EmergenceConfig::default()).unwrap();
+        let uses = Uses::open(&store, true).unwrap();
+        let memory = Arc::new(Memory::new(store, words, (scores, uses), spaces, index_dir, options, metrics));
         let identity = Arc::new(author(0));
         let (outbox, announced) = mpsc::channel(MAX_OUTBOX);
         let (events, changed) = (Events::new(), Arc::new(Notify::new()));
@@ -98,6 +102,16 @@ impl Fixture {
         Vector::new(self.model(), values).unwrap()
     }
 
+    /// Scores everything that the index has, in steps of so many.
+    pub fn score_all(&self, most: usize) {
+        let memory = &self.memory;
+        while memory
+            .scores
+            .step(&self.view(), &memory.current(), (&memory.metrics, &memory.uses), most)
+            .unwrap()
+        {}
+    }
+
     /// How often a model was run.
     pub fn runs(&self) -> u64 {
         let mut page = String::new();
@@ -121,6 +135,16 @@ impl Fixture {
         self.models.lock().unwrap().push(ModelsEnd(models.clone()));
         models
     }
+}
+
+/// Waits until something is so; not for ever.
+pub(crate) async fn until(mut is_so: impl FnMut() -> bool) {
+    let waiting = async {
+        while !is_so() {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(60), waiting).await.unwrap();
 }
 
 /// Models in this folder, each with one session and one thread, that remember nothing.

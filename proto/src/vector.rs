@@ -180,6 +180,61 @@ impl EncodedVector {
         };
         Vector::new(self.model, values)
     }
+
+    /// Its components as whole numbers in their proportions, the largest with at most 15 bits. Made of its bytes by whole
+    /// numbers alone, so that every machine gets the same; [`EncodedVector::decode`] rounds as its processor does.
+    ///
+    /// # Errors
+    /// As [`EncodedVector::decode`].
+    pub fn whole_components(&self) -> Result<Vec<i16>, VectorError> {
+        let (&encoding, payload) = self.bytes.split_first().ok_or(VectorError::Malformed)?;
+        if payload.len() > 2 * MAX_DIMENSION {
+            return Err(VectorError::Malformed);
+        }
+        let wide: Vec<i64> = if encoding == Encoding::F16 as u8 {
+            let (halves, rest) = payload.as_chunks::<2>();
+            if !rest.is_empty() {
+                return Err(VectorError::Malformed);
+            }
+            let whole = halves.iter().map(|&half| whole_half(u16::from_le_bytes(half)));
+            whole.collect::<Option<_>>().ok_or(VectorError::NoDirection)?
+        } else if encoding == Encoding::I8 as u8 {
+            let (_, bytes) = payload.split_first_chunk::<4>().ok_or(VectorError::Malformed)?;
+            bytes.iter().map(|&byte| i64::from(byte as i8)).collect()
+        } else {
+            return Err(VectorError::Malformed);
+        };
+        if wide.is_empty() || wide.len() > MAX_DIMENSION {
+            return Err(VectorError::BadDimension(wide.len()));
+        }
+        let largest = wide.iter().map(|value| value.unsigned_abs()).max().unwrap_or(0);
+        if largest == 0 {
+            return Err(VectorError::NoDirection);
+        }
+        let bits = u64::BITS - largest.leading_zeros();
+        let shift = bits.saturating_sub(WHOLE_BITS);
+        let narrow = |value: i64| {
+            let half = if shift == 0 { 0 } else { 1 << (shift - 1) };
+            let size = ((value.unsigned_abs() + half) >> shift).min(i16::MAX as u64);
+            let size = i16::try_from(size).unwrap_or(i16::MAX);
+            if value < 0 { -size } else { size }
+        };
+        Ok(wide.into_iter().map(narrow).collect())
+    }
+}
+
+/// Bits of the largest of [`EncodedVector::whole_components`].
+const WHOLE_BITS: u32 = 15;
+
+/// A half of IEEE 754 in units of 2^-24, of which each finite one is a whole number. None for what is not finite.
+fn whole_half(bits: u16) -> Option<i64> {
+    let (exponent, fraction) = (bits >> 10 & 0x1f, i64::from(bits & 0x3ff));
+    let size = match exponent {
+        0x1f => return None,
+        0 => fraction,
+        exponent => (fraction | 0x400) << (exponent - 1),
+    };
+    Some(if bits >> 15 == 0 { size } else { -size })
 }
 
 #[cfg(test)]
@@ -228,8 +283,25 @@ mod tests {
         }
 
         #[test]
+        fn whole_components_point_where_the_vector_does(values in proptest::collection::vec(-1f32..1.0, 8..500)) {
+            prop_assume!(values.iter().any(|x| x.abs() > 0.01));
+            for encoding in [Encoding::F16, Encoding::I8] {
+                let encoded = vector(&values).encode(encoding);
+                let whole = encoded.whole_components().unwrap();
+                let largest = whole.iter().map(|value| value.unsigned_abs()).max().unwrap();
+                prop_assert!(largest >= 127 && whole.len() == values.len());
+                let whole = vector(&whole.iter().map(|&value| f32::from(value)).collect::<Vec<_>>());
+                prop_assert!(whole.cosine(&encoded.decode().unwrap()).unwrap() > 1.0 - 1e-5);
+            }
+        }
+
+        #[test]
         fn arbitrary_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..900)) {
-            if let Ok(vector) = EncodedVector::from_bytes(MODEL, bytes).decode() {
+            let encoded = EncodedVector::from_bytes(MODEL, bytes);
+            if let Ok(whole) = encoded.whole_components() {
+                prop_assert!(whole.iter().any(|&value| value != 0));
+            }
+            if let Ok(vector) = encoded.decode() {
                 let norm: f32 = vector.values().iter().map(|x| x * x).sum();
                 prop_assert!((norm - 1.0).abs() < 1e-3);
             }

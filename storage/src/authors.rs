@@ -3,8 +3,8 @@
 use redb::{ReadableTable, ReadableTableMetadata};
 use synapsenet_proto::{AuthorId, GrainId, Topic};
 
-use crate::tables::{POLICY_KNOWN, POLICY_LISTED, RULE_BLOCKED, RULE_FOLLOWED};
-use crate::{AuthorRule, StorageError, TopicPolicy, View};
+use crate::tables::{Header, POLICY_KNOWN, POLICY_LISTED, RULE_BLOCKED, RULE_FOLLOWED};
+use crate::{AuthorRule, Slot, StorageError, TopicPolicy, View};
 
 impl View {
     /// The authors of what is stored, with the number of their grains, in the order of their keys: at most `limit` after
@@ -95,6 +95,16 @@ impl View {
     /// As [`View::counts`].
     pub fn oldest_of_strangers(&self) -> Result<Option<u64>, StorageError> {
         Ok(self.tables.strangers.first()?.map(|entry| entry.0.value().0))
+    }
+
+    /// Whether a grain counts as a stranger's.
+    ///
+    /// # Errors
+    /// As [`View::counts`].
+    pub fn is_strangers(&self, slot: Slot) -> Result<bool, StorageError> {
+        let Some(record) = self.tables.records.get(slot)? else { return Ok(false) };
+        let created_ms = Header::split(slot, record.value())?.0.created_ms;
+        Ok(self.tables.strangers.get((created_ms, slot))?.is_some())
     }
 
     /// Whether a grain was forgotten here and is kept out.

@@ -101,8 +101,9 @@ pub enum Change {
         /// Whether they are kept out from now on.
         remember: bool,
     },
-    /// Forgets the strangers' grains of the lowest times until the others are within these bounds. Nothing keeps them out
-    /// from then on: whoever makes room so takes nothing that is older than what is left.
+    /// Forgets strangers' grains until the others are within these bounds: those at `first`, in that order, and then those of the
+    /// lowest times. Where the lowest times alone go, nothing need keep them out: whoever makes room so takes nothing that is
+    /// older than what is left.
     ///
     /// [`Outcome::Dropped`].
     TrimStrangers {
@@ -114,6 +115,28 @@ pub enum Change {
         bytes: u64,
         /// The most that are forgotten in this change.
         limit: usize,
+        /// Where those lie that go first. What is no stranger's is passed over.
+        first: Vec<Slot>,
+        /// Whether those that go are kept out from now on.
+        remember: bool,
+    },
+    /// Counts on how many occasions notes were of use on a day. What is no note is passed over.
+    ///
+    /// [`Outcome::Changed`].
+    CountUses {
+        /// Days since 1970-01-01 UTC.
+        day: u32,
+        /// Where each note lies, and how many occasions there were.
+        uses: Vec<(Slot, u32)>,
+    },
+    /// Forgets on how many occasions the notes of these slots were of use before a day.
+    ///
+    /// [`Outcome::Changed`].
+    DropUses {
+        /// Days since 1970-01-01 UTC.
+        before_day: u32,
+        /// Which notes: its time grows with what they have.
+        slots: std::ops::Range<Slot>,
     },
     /// Says where the document lies now that these notes were taken from, whatever they say themselves: it was moved. A note
     /// whose own word that is forgets that it was moved. What is no note, and notes without a source, are passed over.

@@ -28,7 +28,7 @@ enum Op {
     AddClaim { slot: Slot, n: u8 },
     DropClaim { slot: Slot },
     Forget { slots: Vec<Slot>, remember: bool },
-    TrimStrangers { grains: u64, notes: u64, bytes: u64, limit: usize },
+    TrimStrangers { grains: u64, notes: u64, bytes: u64, limit: usize, first: Vec<Slot>, remember: bool },
     MoveSource { slots: Vec<Slot>, to: u8 },
     SetAuthorRule { author: u8, rule: Option<AuthorRule> },
     SetTopicPolicy { topic: u8, policy: TopicPolicy },
@@ -36,6 +36,8 @@ enum Op {
     Checked { slot: Slot, author: u8 },
     Distrust { author: u8 },
     Purge { limit: usize },
+    CountUse { slot: Slot, day: u32, occasions: u32 },
+    DropUses { before_day: u32, from: Slot },
 }
 
 fn origin() -> impl Strategy<Value = Origin> {
@@ -69,11 +71,16 @@ fn op() -> impl Strategy<Value = Op> {
         2 => (any::<bool>(), 0usize..5).prop_map(|(other, limit)| Op::DropVectors { other, limit }),
         1 => (0u64..20).prop_map(|up_to| Op::Prune { up_to }),
         2 => (0u64..20, any::<u8>()).prop_map(|(slot, n)| Op::AddClaim { slot, n }),
+        2 => (0u64..20, 0u32..4, 1u32..3).prop_map(|(slot, day, occasions)| Op::CountUse { slot, day, occasions }),
+        1 => (0u32..4, 0u64..20).prop_map(|(before_day, from)| Op::DropUses { before_day, from }),
         1 => (0u64..20).prop_map(|slot| Op::DropClaim { slot }),
         2 => (proptest::collection::vec(0u64..20, 0..4), any::<bool>())
             .prop_map(|(slots, remember)| Op::Forget { slots, remember }),
-        1 => (0u64..4, 0u64..12, prop_oneof![Just(u64::MAX), 0u64..9000], 0usize..4)
-            .prop_map(|(grains, notes, bytes, limit)| Op::TrimStrangers { grains, notes, bytes, limit }),
+        1 => ((0u64..4, 0u64..12, prop_oneof![Just(u64::MAX), 0u64..9000], 0usize..4),
+            (proptest::collection::vec(0u64..20, 0..4), any::<bool>()))
+            .prop_map(|((grains, notes, bytes, limit), (first, remember))| {
+                Op::TrimStrangers { grains, notes, bytes, limit, first, remember }
+            }),
         2 => (proptest::collection::vec(0u64..20, 0..4), 0u8..3)
             .prop_map(|(slots, to)| Op::MoveSource { slots, to }),
         1 => (1u8..4, rule()).prop_map(|(author, rule)| Op::SetAuthorRule { author, rule }),
@@ -178,14 +185,16 @@ fn change(op: Op, seen: &mut Vec<Grain>) -> Option<Change> {
         Op::AddVector { slot, other, n } => Change::AddVector { slot, vector: vector(model(other), n) },
         Op::DropVectors { other, limit } => Change::DropVectors { model: model(other), limit },
         Op::Prune { up_to } => Change::PruneIndexLog { up_to },
+        Op::CountUse { slot, day, occasions } => Change::CountUses { day, uses: vec![(slot, occasions)] },
+        Op::DropUses { before_day, from } => Change::DropUses { before_day, slots: from..from + 9 },
         Op::AddClaim { slot, n } => Change::AddClaim { slot, claim: vec![n] },
         Op::DropClaim { slot } => Change::DropClaim { slot },
         Op::AddClaimed { slot, author: n, n: value } => {
             Change::AddClaimed { slot, author: author(n).author(), vector: vector(MODEL, value) }
         }
         Op::Forget { slots, remember } => Change::Forget { slots, remember },
-        Op::TrimStrangers { grains, notes, bytes, limit } => {
-            Change::TrimStrangers { grains, notes, bytes, limit }
+        Op::TrimStrangers { grains, notes, bytes, limit, first, remember } => {
+            Change::TrimStrangers { grains, notes, bytes, limit, first, remember }
         }
         Op::MoveSource { slots, to } => {
             Change::MoveSource { slots, uri: SOURCES[usize::from(to)].to_owned() }
@@ -254,6 +263,12 @@ fn compare(store: &Store, model: &Model, seen: &[Grain]) -> Result<(), TestCaseE
         let expected = model.standings.get(&author).copied().unwrap_or_default();
         prop_assert_eq!(view.author_standing(&author).unwrap(), expected);
     }
+    let mut uses = BTreeMap::new();
+    view.for_each_use(1, &mut |slot, count| *uses.entry(slot).or_insert(0) += count).unwrap();
+    let since = |entry: &Entry| entry.uses.range(1..).map(|(_, count)| count).sum::<u32>();
+    let expected =
+        model.entries.iter().map(|(&slot, entry)| (slot, since(entry))).filter(|(_, uses)| *uses > 0);
+    prop_assert_eq!(uses, expected.collect::<BTreeMap<_, _>>());
     let rules: BTreeMap<_, _> = view.author_rules().unwrap().into_iter().collect();
     prop_assert_eq!(&rules, &model.rules);
     let policies: BTreeMap<_, _> = view.topic_policies().unwrap().into_iter().collect();

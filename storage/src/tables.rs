@@ -13,7 +13,7 @@ use synapsenet_proto::{Claim, Grain, Kind};
 use crate::{LANE_AGAIN, LANE_OWN, Slot, StorageError, compress};
 
 /// The rules by which the file is laid out. It is raised by every change that an older program would misread.
-pub(crate) const FORMAT_VERSION: u64 = 4;
+pub(crate) const FORMAT_VERSION: u64 = 5;
 
 /// Names the tables once, and makes of them the set for a writing and the set for a reading transaction.
 macro_rules! tables {
@@ -155,7 +155,9 @@ tables! {
     /// Authors that were caught, whose unchecked vectors are still to go: author -> (created_ms, slot) of the first grain that
     /// was not looked at.
     purges: &'static [u8; 32] => (u64, u64);
-    /// sequence number -> (slot, [`LOG_ADDED`], [`LOG_REMOVED`] or [`LOG_MOVED`]): what the indexes are still to hear.
+    /// How often a note was of use on a day: (slot, day since 1970-01-01 UTC) -> occasions.
+    grain_access: (u64, u32) => u32;
+    /// sequence number -> (slot, [`LOG_ADDED`], [`LOG_REMOVED`], [`LOG_MOVED`] or [`LOG_CLAIMED`]): what the indexes are still to hear.
     index_log: u64 => (u64, u8);
 }
 
@@ -218,6 +220,8 @@ pub(crate) const LOG_ADDED: u8 = 1;
 pub(crate) const LOG_REMOVED: u8 = 2;
 /// A note lies elsewhere from now on: the name of its source changed.
 pub(crate) const LOG_MOVED: u8 = 3;
+/// The author of a note that has a vector vouches for one from now on.
+pub(crate) const LOG_CLAIMED: u8 = 4;
 
 /// What is said about a record before its packed grain, so that most filters need not unpack it.
 ///
@@ -316,7 +320,7 @@ pub(crate) fn prepare(db: &redb::Database) -> Result<(), StorageError> {
             let found = meta.get(meta::FORMAT)?.map_or(0, |format| format.value());
             match found {
                 FORMAT_VERSION => return Ok(()),
-                1..=3 => {
+                1..=4 => {
                     drop(meta);
                     drop(read);
                     if found == 1 {
@@ -325,7 +329,10 @@ pub(crate) fn prepare(db: &redb::Database) -> Result<(), StorageError> {
                     if found <= 2 {
                         migrate_from_2(db)?;
                     }
-                    return migrate_from_3(db);
+                    if found <= 3 {
+                        migrate_from_3(db)?;
+                    }
+                    return migrate_from_4(db);
                 }
                 _ => {}
             }
@@ -414,6 +421,14 @@ fn migrate_from_2(db: &redb::Database) -> Result<(), StorageError> {
 /// Version 3 knew no documents that were moved: there are none.
 fn migrate_from_3(db: &redb::Database) -> Result<(), StorageError> {
     tracing::info!("bringing the database from format 3 to format 4");
+    let txn = db.begin_write()?;
+    WriteTables::open(&txn)?.meta.insert(meta::FORMAT, 4)?;
+    Ok(txn.commit()?)
+}
+
+/// Version 4 did not count how often a grain was of use: none was.
+fn migrate_from_4(db: &redb::Database) -> Result<(), StorageError> {
+    tracing::info!("bringing the database from format 4 to format 5");
     let txn = db.begin_write()?;
     WriteTables::open(&txn)?.meta.insert(meta::FORMAT, FORMAT_VERSION)?;
     Ok(txn.commit()?)

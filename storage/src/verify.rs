@@ -38,6 +38,7 @@ impl View {
         check.vectors(&mut report)?;
         check.pending()?;
         check.claims()?;
+        check.uses()?;
         check.unchecked()?;
         check.index_log()?;
         check.strangers()?;
@@ -308,6 +309,16 @@ impl Check<'_> {
             let slot = entry?.0.value();
             let is_note = self.is_note(slot)?;
             self.require(is_note, || format!("Slot {slot} has a claim and no note."));
+        }
+        Ok(())
+    }
+
+    fn uses(&mut self) -> Result<(), StorageError> {
+        let view = self.view;
+        for entry in view.tables.grain_access.iter()? {
+            let (slot, _) = entry?.0.value();
+            let is_note = self.is_note(slot)?;
+            self.require(is_note, || format!("Slot {slot} was of use and has no note."));
         }
         Ok(())
     }

@@ -6,7 +6,7 @@ use redb::{ReadableTable, ReadableTableMetadata};
 use synapsenet_proto::{AuthorId, Grain, GrainId, Kind, Topic};
 
 use crate::store::Pass;
-use crate::tables::{self, Header, LOG_ADDED, LOG_MOVED, ReadTables, meta};
+use crate::tables::{self, Header, LOG_ADDED, LOG_CLAIMED, LOG_MOVED, ReadTables, meta};
 use crate::{Slot, Standing, StorageError};
 
 /// How many chunks of one document [`View::chunks_of`] gives: a book of four million characters in chunks of 250.
@@ -86,6 +86,8 @@ pub enum IndexEventKind {
     Removed,
     /// Its document lies elsewhere now: the name of its source, whose words count, changed.
     Moved,
+    /// It has a vector, and its author vouches for one from now on.
+    Claimed,
 }
 
 impl View {
@@ -198,6 +200,7 @@ impl View {
             let kind = match kind {
                 LOG_ADDED => IndexEventKind::Added,
                 LOG_MOVED => IndexEventKind::Moved,
+                LOG_CLAIMED => IndexEventKind::Claimed,
                 _ => IndexEventKind::Removed,
             };
             events.push(IndexEvent { seq: seq.value(), slot, kind });
@@ -359,6 +362,30 @@ impl View {
             count += 1;
         }
         Ok(count)
+    }
+
+    /// The notes that link to a grain, the first that came first, at most `limit`.
+    ///
+    /// # Errors
+    /// As [`View::counts`].
+    pub fn linking_to(&self, id: &GrainId, limit: usize) -> Result<Vec<Slot>, StorageError> {
+        let links = self.tables.links.range((id.as_bytes(), 0)..=(id.as_bytes(), u64::MAX))?;
+        links.take(limit).map(|entry| Ok(entry?.0.value().1)).collect()
+    }
+
+    /// Shows on how many occasions each note was of use from a day on (since 1970-01-01 UTC), in the order of slots.
+    ///
+    /// # Errors
+    /// As [`View::counts`].
+    pub fn for_each_use(&self, from_day: u32, visit: &mut dyn FnMut(Slot, u32)) -> Result<(), StorageError> {
+        for entry in self.tables.grain_access.iter()? {
+            let (key, occasions) = entry?;
+            let (slot, day) = key.value();
+            if day >= from_day {
+                visit(slot, occasions.value());
+            }
+        }
+        Ok(())
     }
 
     /// The record of a slot that some table names.

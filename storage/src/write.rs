@@ -2,6 +2,7 @@
 
 mod authors;
 mod checks;
+mod uses;
 mod vectors;
 
 use std::collections::BTreeSet;
@@ -12,7 +13,7 @@ use synapsenet_proto::{Grain, GrainId, Kind};
 #[cfg(test)]
 pub(crate) use authors::MAX_FORGOTTEN;
 
-use crate::tables::{self, Header, LOG_MOVED, WriteTables, meta};
+use crate::tables::{self, Header, LOG_CLAIMED, LOG_MOVED, WriteTables, meta};
 use crate::{Change, Origin, Outcome, Slot, StorageError};
 
 /// The changes of one transaction.
@@ -90,9 +91,12 @@ impl<'txn> Writer<'txn> {
                 Ok(outcome)
             }
             Change::Forget { slots, remember } => self.forget(&slots, remember),
-            Change::TrimStrangers { grains, notes, bytes, limit } => {
-                self.trim_strangers(grains, notes, bytes, limit)
+            Change::TrimStrangers { grains, notes, bytes, limit, first, remember } => {
+                let goes = self.too_many_strangers(grains, notes, bytes, limit, &first)?;
+                self.forget(&goes, remember)
             }
+            Change::CountUses { day, uses } => self.count_uses(day, &uses),
+            Change::DropUses { before_day, slots } => self.drop_uses(before_day, slots),
             Change::MoveSource { slots, uri } => self.move_source(&slots, &uri),
             Change::SetAuthorRule { author, rule } => self.set_author_rule(author, rule),
             Change::SetTopicPolicy { topic, policy } => self.set_topic_policy(&topic, &policy),
@@ -250,6 +254,10 @@ impl<'txn> Writer<'txn> {
             return Ok(Outcome::Unchanged);
         }
         self.tables.claims.insert(slot, claim)?;
+        // Whoever compares what authors vouch for has looked at the note already.
+        if self.tables.waiting.get(slot)?.is_none() {
+            self.log(slot, LOG_CLAIMED)?;
+        }
         Ok(Outcome::Changed)
     }
 
@@ -373,6 +381,7 @@ impl<'txn> Writer<'txn> {
         }
         self.tables.by_words.remove((&grain.body().fingerprint(), slot))?;
         self.tables.claims.remove(slot)?;
+        self.tables.grain_access.retain_in((slot, 0)..=(slot, u32::MAX), |_, _| false)?;
         self.end_wait(slot)?;
         self.count_topic(grain, -1)?;
         self.remove_grain(slot, grain)?;

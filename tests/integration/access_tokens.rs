@@ -26,7 +26,7 @@ use super::harness::{Client, TestNode, config, folder, mesh_config, note, synaps
 use super::schema::{WATCH, call_raw_by, methods};
 
 /// The calls that only look, and those that also write; all others administer.
-const READS: [&str; 14] = [
+const READS: [&str; 18] = [
     "NodeService/WaitIndexed",
     "NodeService/Get",
     "NodeService/List",
@@ -34,6 +34,10 @@ const READS: [&str; 14] = [
     "NodeService/SearchMany",
     "NodeService/Count",
     "NodeService/ListAuthors",
+    "NodeService/ExplainEmergence",
+    "NodeService/TopEmergence",
+    "NodeService/EmergenceAuthors",
+    "NodeService/Digest",
     "NodeService/Status",
     "MeshService/ListPeers",
     "MeshService/ListTopics",

@@ -206,6 +206,7 @@ async fn texts_are_added_found_shown_and_withdrawn() {
     assert_eq!(filtered.ended_with(0).record()["id"], json!(id));
     assert_eq!(on(&node, &["search", "--json", "plants", "--tag", "none"]).await.ended_with(0).out, "");
 
+    node.emergence_of(&id).await;
     let shown = on(&node, &["get", "--json", &id[..8]]).await.ended_with(0).record();
     assert_eq!((&shown["id"], shown["searchable"].as_bool()), (&json!(id), Some(true)));
     assert!(shown["emergence"]["score"].as_f64().is_some());

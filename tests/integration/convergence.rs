@@ -255,6 +255,7 @@ async fn a_full_node_takes_no_more_from_peers_and_says_so() {
     one.wait_indexed().await;
     let mut small = mesh_config(&one.node.mesh_addresses());
     small.storage.hnsw_max_elements = 100;
+    small.emergence.retention = "oldest".into();
     let two = TestNode::fresh_with(small).await;
     let quota = async || {
         let syncs = two.status().await.mesh.unwrap().syncs;
@@ -280,4 +281,32 @@ async fn a_full_node_takes_no_more_from_peers_and_says_so() {
     .await;
     let two = two.restart_with(mesh_config(&one.node.mesh_addresses())).await;
     wait_for("the rest", async || two.status().await.grains == 600).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_node_lets_go_what_is_worth_least_and_does_not_fetch_it_again() {
+    let one = join(&[]).await;
+    one.bulk_put((0..300).map(|n| shared(format!("Fact {n}."))).collect()).await;
+    one.wait_indexed().await;
+    let mut small = mesh_config(&one.node.mesh_addresses());
+    small.storage.hnsw_max_elements = 100;
+    let two = TestNode::fresh_with(small).await;
+    let share = two.status().await.max_strangers;
+    wait_for("its share to be full", async || two.status().await.strangers >= share).await;
+    let ended = async || {
+        let fetched = fetch_bytes_sent(&one).await;
+        let mut stream =
+            two.mesh.clone().sync_now(rpc::SyncNowRequest::default()).await.unwrap().into_inner();
+        while within("the end of it", stream.message()).await.unwrap().is_some() {}
+        fetch_bytes_sent(&one).await == fetched
+    };
+    wait_for("fetching to end", ended).await;
+    // What is younger than the oldest that it holds is taken still.
+    let newest = one.share("The ferry to the island leaves at noon.").await;
+    wait_for("the newest", async || ids(&two).await.contains(&newest)).await;
+    two.wait_indexed().await;
+    two.emergence_of(&newest).await;
+    wait_for("fetching to end", ended).await;
+    let held = two.status().await;
+    assert!(held.strangers <= share && ids(&two).await.contains(&newest), "{held:?}");
 }

@@ -192,30 +192,29 @@ async fn a_grain_comes_back_as_it_was_said() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_new_near_to_others_and_linked_to_emerges() {
+async fn what_is_new_and_near_to_others_emerges() {
     let node = TestNode::fresh().await;
     let cat = node.put("The cat sleeps on the sofa.").await;
     let same = node.put("A cat is sleeping on the couch.").await;
-    let target = blake3::Hash::from_hex(&cat).unwrap().as_bytes().to_vec();
-    let links = vec![rpc::Link { target, relation: "replies-to".into() }];
-    let tax = node.put_draft(rpc::Draft { links, ..note("The tax return is due in May.") }).await;
-    node.wait_indexed().await;
-    let emergence = async |id: &str| node.try_get(id).await.unwrap().emergence.unwrap();
-    let (cat, same, tax) = (emergence(&cat).await, emergence(&same).await, emergence(&tax).await);
+    let copy = node.put("the cat sleeps: on the SOFA").await;
+    let tax = node.put("The tax return is due in May.").await;
+    let [cat, same, copy, tax] = [
+        node.emergence_of(&cat).await,
+        node.emergence_of(&same).await,
+        node.emergence_of(&copy).await,
+        node.emergence_of(&tax).await,
+    ];
     assert_eq!(cat.novelty, 1.0, "nothing is older");
     assert!(same.novelty < 0.5 && tax.novelty > 0.7, "{same:?} {tax:?}");
     assert!(same.coherence > tax.coherence && cat.coherence > tax.coherence, "{cat:?} {same:?} {tax:?}");
-    assert_eq!(
-        (cat.reuse, same.reuse, tax.reuse),
-        (0.25, 0.0, 0.0),
-        "one link is a quarter of the full score"
-    );
-    for parts in [cat, same, tax] {
-        assert!([parts.score, parts.novelty, parts.coherence].iter().all(|part| (0.0..=1.0).contains(part)));
-        let mean = 0.4 * parts.novelty + 0.3 * parts.coherence + 0.3 * parts.reuse;
-        assert!((parts.score - mean).abs() < 1e-9, "{parts:?}");
+    for parts in [cat, tax] {
+        let sum = 0.5 * parts.novelty + 0.3 * parts.coherence + 0.2 * parts.reuse;
+        assert!((parts.score - sum).abs() < 3e-6, "{parts:?}");
+        assert_eq!((parts.occasions, parts.nothing()), (0, rpc::EmergenceNothing::Unspecified));
     }
-    // What the model has not read yet has none; so has a retraction.
+    assert_eq!((same.score, same.nothing()), (0.0, rpc::EmergenceNothing::TooLittle), "{same:?}");
+    assert_eq!((copy.score, copy.nothing()), (0.0, rpc::EmergenceNothing::SaidBefore));
+    // A retraction has none.
     let retraction = node.try_retract(&node.put("Never mind.").await).await.unwrap();
     assert_eq!(node.try_get(&retraction).await.unwrap().emergence, None);
 }

@@ -105,9 +105,9 @@ async fn each_metric_counts_what_it_names() {
     node.wait_indexed().await;
     node.search("numbers").await;
     node.search("more numbers").await;
-    node.try_get(&ids[0]).await.unwrap();
-    node.try_get(&ids[1]).await.unwrap();
-    node.try_get(&ids[2]).await.unwrap();
+    for id in &ids {
+        node.emergence_of(id).await;
+    }
     for _ in 0..2 {
         node.try_put(note("")).await.unwrap_err();
     }

@@ -509,3 +509,17 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn the_same_words_have_one_digest_whatever_case_accents_and_punctuation_they_have() {
+    let digest = folded_digest("The café is open, at 9!");
+    for same in
+        ["the cafe is open at 9", "THE  CAFÉ —is open: (at) 9...", "\u{201C}The café\u{201D} is\nopen at 9"]
+    {
+        assert_eq!(folded_digest(same), digest, "{same}");
+    }
+    for other in ["the cafe is open at 8", "is the cafe open at 9", "thecafe is open at 9"] {
+        assert_ne!(folded_digest(other), digest, "{other}");
+    }
+    assert_ne!(folded_digest("!!!"), folded_digest("???"), "texts without words are no copies of each other");
+}

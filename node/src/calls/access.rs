@@ -52,7 +52,7 @@ impl fmt::Display for Scope {
 }
 
 /// Who it is.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) enum Who {
     /// Somebody on this machine, with the user id that the system says.
     Socket(Option<u32>),

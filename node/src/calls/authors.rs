@@ -261,7 +261,7 @@ fn query_of(filter: Filter) -> ListQuery {
     ListQuery { filter, limit: FORGOTTEN_AT_ONCE, with_retractions: true, ..ListQuery::default() }
 }
 
-fn whose(author: AuthorId, own: AuthorId, rules: &Rules) -> Whose {
+pub(super) fn whose(author: AuthorId, own: AuthorId, rules: &Rules) -> Whose {
     match author {
         author if author == own => Whose::Own,
         author if rules.follows(&author) => Whose::Followed,

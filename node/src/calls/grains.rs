@@ -15,8 +15,8 @@ use crate::memory::document;
 pub(crate) use crate::memory::document::{
     Added, By, Document, EncodingError, Format, MAX_DOCUMENT_BYTES, Omission, decode, is_label,
 };
-use crate::memory::emergence;
-pub(crate) use crate::memory::emergence::Emergence;
+use crate::memory::emergence::uses::today;
+pub(crate) use crate::memory::emergence::{Emergence, Nothing};
 use crate::memory::ingest::{IngestError, Put, Shared, now_ms};
 
 /// Grains on a page at most, and when a list names no number.
@@ -36,7 +36,7 @@ const MAX_CONTEXT: usize = 50;
 pub(crate) struct Got {
     /// The grain.
     pub record: Record,
-    /// Its score, where it has a vector.
+    /// Its score, where its neighbours were looked at.
     pub emergence: Option<Emergence>,
     /// Parts of its document before it, in the order of the document.
     pub before: Vec<Record>,
@@ -258,7 +258,7 @@ impl Call {
         Ok(retraction)
     }
 
-    /// One grain by its id or a beginning of it, with its score where it has a vector, and what stands
+    /// One grain by its id or a beginning of it, with its score where it has one, and what stands
     /// around it. Who is limited to topics is told no score: it tells whether something like it is known anywhere.
     ///
     /// # Errors
@@ -268,17 +268,21 @@ impl Call {
         if context > MAX_CONTEXT {
             return Err(invalid(format!("context is {context}; at most {MAX_CONTEXT} are allowed")));
         }
-        let topics = self.topics_of_caller().clone();
+        let (topics, who) = (self.topics_of_caller().clone(), self.caller.who().clone());
         let got = self.read(move |memory, view| {
             let record = find_record(view, &id, &topics)?;
+            memory.uses.note_opened(who, record.slot, today());
             let emergence = match topics.is_limited() {
                 true => None,
-                false => emergence::score(memory, view, &record)?,
+                false => memory.emergence(record.slot),
             };
             let (before, after) = neighbours(view, &record, context, &topics)?;
             Ok(Got { record, emergence, before, after, links: GrainLinks::default() })
         });
         let mut got = got.await?;
+        if self.parts.memory.uses.is_due() {
+            self.parts.ingest.write_uses();
+        }
         if besides.links {
             got.links = self.links_of(&got.record).await?;
         }

@@ -14,6 +14,7 @@ use crate::calls::authors::Whose;
 use crate::calls::error::invalid;
 use crate::calls::grains::find_record;
 use crate::calls::{Call, CallError};
+use crate::memory::emergence::uses::today;
 pub(crate) use crate::memory::search::Mode;
 use crate::memory::search::{self, Answer, MAX_HITS, Query, Question};
 use crate::memory::words::Parts;
@@ -219,6 +220,8 @@ impl Call {
         let start = Instant::now();
         let mut found = Found::here(&answer);
         let words = answer.words.clone();
+        let hits = answer.hits.iter().map(|hit| hit.record.slot);
+        self.parts.memory.uses.note_hits(hits, today());
         let Wish { query, offset, mesh } = wish;
         if self.topics_of_caller().is_limited() {
             // What else is held is not for who asks.

@@ -156,11 +156,31 @@ fn show_fields(
     if grain.kind() == rpc::GrainKind::Note && !grain.searchable {
         field("search", "cannot find it yet: the model has not read it")?;
     }
-    if let Some(rpc::Emergence { score, novelty, coherence, reuse }) = emergence {
-        let parts = format!("{score:.3} (novelty {novelty:.3}, coherence {coherence:.3}, reuse {reuse:.3})");
-        field("emergence", &parts)?;
+    if let Some(emergence) = emergence {
+        field("emergence", &emergence_line(emergence))?;
     }
     Ok(())
+}
+
+/// A score with its parts, or why there is nothing.
+pub(crate) fn emergence_line(emergence: &rpc::Emergence) -> String {
+    let rpc::Emergence { score, novelty, coherence, occasions, .. } = emergence;
+    let times = if *occasions == 1 { "once".to_owned() } else { format!("{occasions} times") };
+    let parts = format!("novelty {novelty:.3}, coherence {coherence:.3}, of use {times}");
+    match nothing_word(emergence) {
+        None => format!("{score:.3} ({parts})"),
+        Some(why) => format!("0, {why} ({parts})"),
+    }
+}
+
+/// Why a grain earns nothing, as people read it.
+pub(crate) fn nothing_word(emergence: &rpc::Emergence) -> Option<&'static str> {
+    match emergence.nothing() {
+        rpc::EmergenceNothing::Unspecified => None,
+        rpc::EmergenceNothing::SaidBefore => Some("an older grain says the same"),
+        rpc::EmergenceNothing::Boilerplate => Some("its author says it in very many places"),
+        rpc::EmergenceNothing::TooLittle => Some("it is neither new nor near to others"),
+    }
 }
 
 /// Runs `list`.

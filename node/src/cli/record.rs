@@ -92,11 +92,27 @@ struct LinkedRecord<'a> {
 }
 
 #[derive(Debug, Serialize)]
-struct EmergenceRecord {
+pub(crate) struct EmergenceRecord {
     score: f64,
     novelty: f64,
     coherence: f64,
     reuse: f64,
+    occasions: u64,
+    /// `said-before`, `boilerplate` or `too-little`; null when it earns something.
+    nothing: Option<&'static str>,
+}
+
+impl EmergenceRecord {
+    pub(crate) fn new(emergence: &rpc::Emergence) -> Self {
+        let rpc::Emergence { score, novelty, coherence, reuse, occasions, .. } = *emergence;
+        let nothing = match emergence.nothing() {
+            rpc::EmergenceNothing::Unspecified => None,
+            rpc::EmergenceNothing::SaidBefore => Some("said-before"),
+            rpc::EmergenceNothing::Boilerplate => Some("boilerplate"),
+            rpc::EmergenceNothing::TooLittle => Some("too-little"),
+        };
+        Self { score, novelty, coherence, reuse, occasions, nothing }
+    }
 }
 
 /// A line of an export. Everything but `grain` and `shared` is there for people and other programs: an import believes
@@ -163,12 +179,7 @@ impl<'a> HitRecord<'a> {
 impl<'a> DetailRecord<'a> {
     /// A grain with what it adds to what is known.
     pub(crate) fn new(grain: &'a rpc::Grain, emergence: Option<&rpc::Emergence>) -> Self {
-        let emergence = emergence.map(|e| EmergenceRecord {
-            score: e.score,
-            novelty: e.novelty,
-            coherence: e.coherence,
-            reuse: e.reuse,
-        });
+        let emergence = emergence.map(EmergenceRecord::new);
         Self {
             grain: GrainRecord::new(grain),
             emergence,

@@ -20,6 +20,8 @@ pub struct Config {
     pub network: NetworkConfig,
     /// What others may bring.
     pub admission: AdmissionConfig,
+    /// What grains add, and how they are used.
+    pub emergence: EmergenceConfig,
     /// What is written to the log.
     pub log: LogConfig,
 }
@@ -80,6 +82,43 @@ impl Default for AdmissionConfig {
             author_bytes: 8 << 20,
             peer_grains: 10_000,
             peer_bytes: 64 << 20,
+        }
+    }
+}
+
+/// What grains add to what is known here, and how they are used: `E = novelty * N + coherence * C + reuse * ln(1 + R)`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct EmergenceConfig {
+    /// Whether grains are scored.
+    pub enabled: bool,
+    /// Whether it is counted how often each grain is of use: a number a day, kept for 90 days, and nothing of who or what for.
+    pub track_access: bool,
+    /// Which grains of strangers go when their share is full: those of the lowest "score", or the "oldest".
+    pub retention: String,
+    /// How much it counts that a grain is unlike those that are older.
+    pub novelty: f64,
+    /// How much it counts that others are near it.
+    pub coherence: f64,
+    /// How much it counts that it was of use.
+    pub reuse: f64,
+    /// A grain whose novelty is below this ...
+    pub least_novelty: f64,
+    /// ... and whose coherence is below this earns nothing.
+    pub least_coherence: f64,
+}
+
+impl Default for EmergenceConfig {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            track_access: true,
+            retention: "score".into(),
+            novelty: 0.5,
+            coherence: 0.3,
+            reuse: 0.2,
+            least_novelty: 0.1,
+            least_coherence: 0.1,
         }
     }
 }

@@ -3,8 +3,10 @@
 //!
 //! A *stranger* is an author that is neither this node's own nor followed. Its grains have a share of the room; within
 //! it, what one author and one peer may bring a day hangs on how much room is left, so that a newcomer fills quickly and
-//! nobody fills it alone. When the share is full, the oldest grains give way to younger ones, so that nodes of the same
-//! size keep the same. The owner's grains, and those of authors that it follows, are never let go for a stranger's.
+//! nobody fills it alone. When the share is full, what is worth least gives way ([`crate::memory::emergence`]) and is kept out,
+//! or the oldest grains give way to younger ones, so that nodes of the same size keep the same. In either case nothing is taken
+//! that is older than all that is held. The owner's grains, and those of authors that it follows, are never let go for a
+//! stranger's.
 
 use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
@@ -12,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use synapsenet_net::PeerId;
 use synapsenet_proto::{AuthorId, Grain, Refusal, Topic};
-use synapsenet_storage::{AuthorRule, Change, Counts, Origin, StorageError, TopicPolicy, View};
+use synapsenet_storage::{AuthorRule, Change, Counts, Origin, Slot, StorageError, TopicPolicy, View};
 
 use crate::config::Config;
 
@@ -26,6 +28,10 @@ const AUTHOR_PART: u64 = 4;
 const PEER_TIMES: u64 = 3;
 /// Grains of strangers that go in one commit at most: twice as many as come, so that a share that was made smaller is reached.
 const MAX_TRIMMED: usize = 2048;
+/// While their share is full, so many of all, and at least so many, may wait for their scores: what comes without one takes the
+/// place of what has one, and a flood must not take all places before it is seen to be worth nothing.
+const UNSCORED_PART: u64 = 16;
+const LEAST_UNSCORED: u64 = 64;
 /// When more than this part of their share is free again, what is older than all that is held is worth fetching.
 const ROOMY_PART: u64 = 16;
 
@@ -49,6 +55,8 @@ pub(crate) struct Limits {
     pub author: Budget,
     /// What one peer may bring of strangers in a day at least.
     pub peer: Budget,
+    /// Whether those of the lowest score go when there are too many, or the oldest.
+    pub by_score: bool,
 }
 
 impl Limits {
@@ -58,10 +66,12 @@ impl Limits {
         let author = Budget { grains: admission.author_grains, bytes: admission.author_bytes };
         let peer = Budget { grains: admission.peer_grains, bytes: admission.peer_bytes };
         let max_notes = storage.hnsw_max_elements as u64;
-        Self::new(max_notes, admission.reserved_percent, storage.quota_bytes, author, peer)
+        let by_score = config.emergence.enabled && config.emergence.retention == "score";
+        let limits = Self::new(max_notes, admission.reserved_percent, storage.quota_bytes, author, peer);
+        Self { by_score, ..limits }
     }
 
-    /// Limits of a node that holds so many notes, of which a share in percent is kept for the owner.
+    /// Limits of a node that holds so many notes, of which a share in percent is kept for the owner; the oldest go.
     pub fn new(
         max_notes: u64,
         reserved_percent: u64,
@@ -70,7 +80,7 @@ impl Limits {
         peer: Budget,
     ) -> Self {
         let max_strangers = max_notes - max_notes * reserved_percent.min(100) / 100;
-        Self { max_notes, max_strangers, quota_bytes, author, peer }
+        Self { max_notes, max_strangers, quota_bytes, author, peer, by_score: false }
     }
 
     /// The room that strangers have left: grains and bytes.
@@ -86,14 +96,13 @@ impl Limits {
         if self.quota_bytes == 0 { u64::MAX / 8 } else { self.quota_bytes }
     }
 
-    /// Lets the oldest grains of strangers go that are too many, once more have come in.
-    fn trim(&self) -> Change {
-        Change::TrimStrangers {
-            grains: self.max_strangers,
-            notes: self.max_notes,
-            bytes: self.max_bytes(),
-            limit: MAX_TRIMMED,
-        }
+    /// How many grains of strangers are to go, at a guess: what is counted for bytes has at least two thousand of them.
+    fn surplus(&self, held: Counts) -> usize {
+        const LEAST_COUNTED: u64 = 2048;
+        let grains = held.strangers.saturating_sub(self.max_strangers);
+        let notes = held.notes.saturating_sub(self.max_notes);
+        let bytes = held.stranger_bytes.saturating_sub(self.max_bytes()).div_ceil(LEAST_COUNTED);
+        usize::try_from(grains.max(notes).max(bytes)).map_or(MAX_TRIMMED, |surplus| surplus.min(MAX_TRIMMED))
     }
 }
 
@@ -184,6 +193,8 @@ pub(crate) struct Brought<'a> {
     pub bytes: u64,
     /// Whether this node's own author sealed it.
     pub is_own: bool,
+    /// How many grains have no score yet.
+    pub unscored: u64,
 }
 
 /// Decides, and counts what was brought today.
@@ -217,9 +228,30 @@ impl Admission {
         room.grains > limits.max_strangers / ROOMY_PART && room.bytes > limits.max_bytes() / ROOMY_PART
     }
 
-    /// What lets the oldest grains of strangers go that are too many, after those of a commit.
-    pub fn trim(&self) -> Change {
-        self.limits.trim()
+    /// Whether what is worth least goes first.
+    pub fn is_by_score(&self) -> bool {
+        self.limits.by_score
+    }
+
+    /// How many grains of strangers are to go by their scores, once those of a commit are in. None where that is not how they go:
+    /// retractions have no score, and when most of what is theirs are these, the oldest go.
+    pub fn goes_by_score(&self, held: Counts) -> usize {
+        let is_mostly_notes = held.stranger_notes.saturating_mul(2) >= held.strangers;
+        if self.limits.by_score && is_mostly_notes { self.limits.surplus(held) } else { 0 }
+    }
+
+    /// What lets grains of strangers go that are too many, after those of a commit: those at `first`, then the oldest.
+    pub fn trim(&self, first: Vec<Slot>) -> Change {
+        let Limits { max_strangers, max_notes, by_score, .. } = self.limits;
+        Change::TrimStrangers {
+            grains: max_strangers,
+            notes: max_notes,
+            bytes: self.limits.max_bytes(),
+            limit: MAX_TRIMMED,
+            first,
+            // Younger ones go as well: they would be fetched again and again.
+            remember: by_score,
+        }
     }
 
     /// Whether the owner's grain finds room: strangers' give way to it.
@@ -243,7 +275,7 @@ impl Admission {
         held: Counts,
         now: Instant,
     ) -> Result<Result<Origin, Refusal>, StorageError> {
-        let Brought { grain, by, bytes, is_own } = *brought;
+        let Brought { grain, by, bytes, is_own, unscored } = *brought;
         let author = grain.author();
         if rules.blocks(&author) {
             return Ok(Err(Refusal::Blocked));
@@ -282,7 +314,9 @@ impl Admission {
         }
         let is_full = room.grains == 0 || room.bytes < bytes;
         let is_older = self.oldest_ms.is_none_or(|oldest| grain.created_ms() <= oldest);
-        if is_full && is_older {
+        let most = (self.limits.max_strangers / UNSCORED_PART).max(LEAST_UNSCORED);
+        let is_behind = self.limits.by_score && unscored >= most;
+        if is_full && (is_older || is_behind) {
             return Ok(Err(Refusal::StrangersFull));
         }
         self.oldest_ms =

@@ -1,54 +1,75 @@
-//! Proof of Emergence: what a grain adds to what is known here, computed when it is asked for, from what is here.
+//! Proof of Emergence: what a grain adds to what is known here, and how it is used. Which grain is worth keeping?
+//!
+//! ```text
+//! E = novelty * N + coherence * C + reuse * ln(1 + R)        0 when N and C are both below their least
+//! N = 1 - the highest cosine to an older grain of its topic
+//! C = the mean cosine of its nearest neighbours there, of 0.6 and more, times how many there are of 20
+//! R = the occasions on which it was of use
+//! ```
+//!
+//! The later of two grains that say the same earns nothing, nor does a text that its author repeats in a hundred places. Older is
+//! what has the lower `(created_ms, id)`, as the authors say.
+//!
+//! All of it is whole numbers, in millionths ([`arithmetic`]), made of the bytes that are stored or vouched for: two nodes with the
+//! same grains, the same vectors of them and the same reuse agree to the last digit, in whatever order these came. One thing is
+//! left to the graph: in a topic of more than [`neighbours::COMPARE_ALL`] grains it names the candidates, and a neighbour that it
+//! misses from both sides is missed.
+//!
+//! | question | module |
+//! |---|---|
+//! | How is a number like a cosine or a logarithm the same everywhere? | [`arithmetic`] |
+//! | What is kept of each grain, and what follows when one comes or goes? | [`column`] |
+//! | Which grains are near one? | [`neighbours`] |
+//! | How far has it come, and when is it at work? | [`scores`] |
+//! | What is told of many grains at once? | [`report`] |
+//! | On how many occasions was a grain of use? | [`uses`] |
+//! | Which grains of strangers are to go next? | [`lowest`] |
+//! | How does it get to the disk and back? | [`snapshot`] |
+//!
+//! It is derived, like the graph and the words, and follows the store's log: deleting it is harmless. It knows no peer and no
+//! client, and does not decide what becomes of a grain.
 
-use synapsenet_storage::{Record, View};
+mod arithmetic;
+mod column;
+mod lowest;
+mod neighbours;
+mod report;
+mod scores;
+mod snapshot;
+pub(crate) mod uses;
 
-use crate::memory::Memory;
-use crate::memory::search::SearchError;
-use crate::metrics::timed;
+pub(crate) use arithmetic::Millionths;
+pub(crate) use column::{Emergence, Nothing};
+pub(crate) use lowest::Lowest;
+pub(crate) use report::{Scored, Standing, Wanted};
+pub(crate) use scores::Scores;
+pub(crate) use uses::Uses;
 
-/// Neighbours that are looked at: enough for a mean, few enough to stay near.
-const NEIGHBOURS: usize = 8;
-/// Links that make half of the full score for reuse.
-const LINKS_FOR_HALF: f64 = 3.0;
-/// How much novelty, coherence and reuse count.
-const WEIGHTS: [f64; 3] = [0.4, 0.3, 0.3];
+use crate::config::EmergenceConfig;
 
-/// What a grain adds to what is known here. Each part is in 0..1.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct Emergence {
-    /// Weighted mean of the parts.
-    pub score: f64,
-    /// One minus the highest cosine to a grain that is older.
-    pub novelty: f64,
-    /// Mean cosine to its nearest neighbours.
-    pub coherence: f64,
-    /// Grows with the number of grains that link to it.
-    pub reuse: f64,
+/// How much each part counts, and from when on a grain earns anything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Weights {
+    pub novelty: Millionths,
+    pub coherence: Millionths,
+    pub reuse: Millionths,
+    pub least_novelty: Millionths,
+    pub least_coherence: Millionths,
 }
 
-/// Scores a searchable note. None when it has no vector (yet).
-///
-/// Novelty is one minus the highest cosine to an older grain, coherence the mean cosine to the nearest neighbours,
-/// reuse `links / (links + 3)`. Each is in 0..1.
-///
-/// # Errors
-/// When the store or the index cannot be read.
-pub(crate) fn score(memory: &Memory, view: &View, record: &Record) -> Result<Option<Emergence>, SearchError> {
-    timed(&memory.metrics.poe_calculation, || {
-        let spaces = memory.spaces();
-        let Some(space) = spaces.holding(record.slot) else { return Ok(None) };
-        let Some(vector) = view.vector(record.slot, space.id())? else { return Ok(None) };
-        let Ok(vector) = vector.decode() else { return Ok(None) };
-        let neighbours = space.hnsw.search(&vector, NEIGHBOURS + 1, None)?;
-        let others: Vec<_> = neighbours.iter().filter(|neighbour| neighbour.key != record.slot).collect();
-        let older = others.iter().filter(|neighbour| neighbour.key < record.slot);
-        let nearest_older = older.map(|neighbour| f64::from(neighbour.similarity)).fold(0.0, f64::max);
-        let novelty = (1.0 - nearest_older).clamp(0.0, 1.0);
-        let sum: f64 = others.iter().map(|neighbour| f64::from(neighbour.similarity).clamp(0.0, 1.0)).sum();
-        let coherence = if others.is_empty() { 0.0 } else { sum / others.len() as f64 };
-        let links = view.links_to(&record.grain.id())? as f64;
-        let reuse = links / (links + LINKS_FOR_HALF);
-        let score = WEIGHTS[0] * novelty + WEIGHTS[1] * coherence + WEIGHTS[2] * reuse;
-        Ok(Some(Emergence { score, novelty, coherence, reuse }))
-    })
+impl Weights {
+    /// What a configuration says, rounded to millionths.
+    pub fn of(config: &EmergenceConfig) -> Self {
+        let of = Millionths::from_setting;
+        Self {
+            novelty: of(config.novelty),
+            coherence: of(config.coherence),
+            reuse: of(config.reuse),
+            least_novelty: of(config.least_novelty),
+            least_coherence: of(config.least_coherence),
+        }
+    }
 }
+
+#[cfg(test)]
+mod tests;

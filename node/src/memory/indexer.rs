@@ -5,7 +5,7 @@
 //!         --apply log--> HNSW
 //! ```
 //!
-//! When nothing is pending, grains that only a former model has vectors of are embedded anew; see [`anew`]. Then the vectors
+//! When nothing is pending, what each grain adds is computed; see [`score`]. Then grains that only a former model has vectors of are embedded anew; see [`anew`]. Then the vectors
 //! that authors claim are compared, until none is unchecked; see [`check`].
 //!
 //! A note whose vector its author claims (see [`crate::memory::claims`]) needs no model to be indexed. Of this node's own
@@ -15,6 +15,7 @@
 
 mod anew;
 mod check;
+mod score;
 mod vectors;
 
 use std::collections::HashSet;
@@ -170,7 +171,7 @@ impl Indexer {
             if self.memory.spaces().all().any(|space| space.applied() >= space.saved() + SNAPSHOT_EVERY) {
                 self.save().await?;
             }
-            if !self.embed_anew().await? && !self.check_some().await? {
+            if !self.score_some().await? && !self.embed_anew().await? && !self.check_some().await? {
                 break;
             }
         }
@@ -282,17 +283,21 @@ impl Indexer {
                 }
                 continue;
             };
-            changes.push(Change::AddVector { slot, vector: vector.encode(VECTOR_ENCODING) });
+            let stored = Change::AddVector { slot, vector: vector.encode(VECTOR_ENCODING) };
             if !announcer.is_own(&record.grain) {
+                changes.push(stored);
                 continue;
             }
             let id = record.grain.id();
             let Some(outgoing) = Outgoing::of(record) else {
                 private.push(id);
+                changes.push(stored);
                 continue;
             };
             let claim = announcer.claim(id, &vector);
+            // The claim first: what becomes searchable has it from the beginning, and the log need not tell of it.
             changes.push(Change::AddClaim { slot, claim: claim.to_bytes() });
+            changes.push(stored);
             // With a claim for an earlier model, it was announced long ago.
             if !had_claim {
                 announced.push(outgoing.with_claim(claim));
@@ -356,7 +361,9 @@ impl Indexer {
             let saved: Vec<bool> =
                 spaces.all().map(|space| space.save(&memory.store)).collect::<Result<_, _>>()?;
             memory.words.save(&memory.store)?;
-            let oldest = spaces.all().map(|space| space.saved()).chain([memory.words.saved()]).min();
+            memory.scores.save(&memory.store)?;
+            let derived = [memory.words.saved(), memory.scores.saved()];
+            let oldest = spaces.all().map(|space| space.saved()).chain(derived).min();
             Ok::<_, IndexerError>(oldest.filter(|_| saved.contains(&true)))
         });
         match saved.await {

@@ -31,6 +31,7 @@ use crate::memory::Memory;
 use crate::memory::admission::Admission;
 pub(crate) use crate::memory::admission::Limits;
 use crate::memory::announcer::Announcer;
+use crate::memory::emergence::Lowest;
 use crate::memory::events::Events;
 use crate::tasks::Alarm;
 use writer::Writer;
@@ -151,6 +152,8 @@ enum Command {
     },
     /// Looks whether a disk that was full has room again.
     LookForRoom,
+    /// Writes on how many occasions grains were of use.
+    Uses,
     /// Takes other limits.
     Limit(Limits),
     Stop,
@@ -198,8 +201,9 @@ impl Ingest {
         let ingest = Self { queue, memory: memory.clone(), announcer: announcer.clone(), is_full, has_twin };
         let admission = Admission::new(limits, Instant::now());
         let started_ms = now_ms();
+        let (lowest, failed) = (Lowest::default(), None);
         let writer =
-            Writer { memory, announcer, events, admission, changed, full, failed: None, twin, started_ms };
+            Writer { memory, announcer, events, admission, lowest, changed, full, failed, twin, started_ms };
         let run = move || writer.run(commands).context("the database cannot be written any more");
         (ingest, alarm.thread("ingest", run))
     }
@@ -353,6 +357,11 @@ impl Ingest {
             let (reply, _) = oneshot::channel();
             let _ = self.queue.try_send(Command::Apply { changes, reply });
         }
+    }
+
+    /// Has it written how often grains were of use, as long as nothing else is. A full queue brings it with what it holds.
+    pub fn write_uses(&self) {
+        let _ = self.queue.try_send(Command::Uses);
     }
 
     /// Compacts the database file. Answers its size before and after, in bytes.

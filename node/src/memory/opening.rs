@@ -15,6 +15,7 @@ use crate::data_folder::{DATABASE, INDEX, MODELS, keeps_modes, private_dir};
 use crate::identity;
 use crate::machine;
 use crate::memory::Memory;
+use crate::memory::emergence::{Scores, Uses};
 use crate::memory::spaces::{Fill, MAX_FORMER, Space, Spaces};
 use crate::memory::words::WordIndex;
 use crate::metrics::Metrics;
@@ -80,7 +81,9 @@ pub(crate) fn open(data_dir: &Path, config: &Config, alarm: &Alarm) -> anyhow::R
     checked?;
     let spaces = spaces?;
     let words = words?;
-    let memory = Memory::new(store, words, spaces, index_dir, hnsw, metrics);
+    let scores = Scores::open(&store, &index_dir, &config.emergence)?;
+    let uses = Uses::open(&store, config.emergence.enabled && config.emergence.track_access)?;
+    let memory = Memory::new(store, words, (scores, uses), spaces, index_dir, hnsw, metrics);
     memory.read_rules()?;
     Ok(Opened { memory, identity, registry, models })
 }

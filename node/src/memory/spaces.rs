@@ -12,7 +12,7 @@ mod unchecked;
 use std::sync::Arc;
 
 use synapsenet_proto::SpaceId;
-use synapsenet_storage::{Counts, Slot};
+use synapsenet_storage::Counts;
 
 pub(crate) use anchors::Anchors;
 pub(crate) use backlog::{Backlog, Left};
@@ -64,11 +64,6 @@ impl Spaces {
         let older = self.former.iter().filter(|space| !space.hnsw.is_empty());
         let former = std::iter::once(&self.current).chain(older).filter(|space| space.id() != current.id());
         Self::incomplete(current.clone(), former.cloned().collect())
-    }
-
-    /// The first that holds a slot.
-    pub fn holding(&self, slot: Slot) -> Option<&Arc<Space>> {
-        self.all().find(|space| space.hnsw.contains(slot))
     }
 
     /// How many grains can be found, of a store that has so many.

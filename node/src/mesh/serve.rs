@@ -22,6 +22,7 @@ use crate::blocking::blocking;
 use crate::filter;
 use crate::memory::Memory;
 use crate::memory::announcer::Outgoing;
+use crate::memory::emergence::uses::today;
 use crate::memory::search;
 use crate::mesh::sync::MAX_FETCHED_IDS;
 use crate::mesh::sync::items::Span;
@@ -75,7 +76,7 @@ impl Serve {
             Some(turn) => {
                 blocking(move || {
                     let _turn = turn;
-                    inner.answer(request)
+                    inner.answer(peer, request)
                 })
                 .await
             }
@@ -94,7 +95,7 @@ fn refusal(kind: Kind, reason: Refused) -> Response {
 }
 
 impl Inner {
-    fn answer(&self, request: Request) -> Response {
+    fn answer(&self, peer: PeerId, request: Request) -> Response {
         match request {
             Request::Sync(question) => {
                 self.sync(question).map_or_else(|reason| refusal(Kind::Sync, reason), Response::Sync)
@@ -102,9 +103,9 @@ impl Inner {
             Request::Fetch(question) => {
                 self.fetch(&question).map_or_else(|reason| refusal(Kind::Fetch, reason), Response::Fetch)
             }
-            Request::Search(question) => {
-                self.search(question).map_or_else(|reason| refusal(Kind::Search, reason), Response::Search)
-            }
+            Request::Search(question) => self
+                .search(peer, question)
+                .map_or_else(|reason| refusal(Kind::Search, reason), Response::Search),
         }
     }
 
@@ -166,7 +167,7 @@ impl Inner {
         Ok(rpc::FetchResponse { grains: answer.messages, refused: String::new() })
     }
 
-    fn search(&self, question: rpc::Question) -> Result<rpc::Answer, Refused> {
+    fn search(&self, peer: PeerId, question: rpc::Question) -> Result<rpc::Answer, Refused> {
         let model = read_model(&question.model)?;
         let spaces = self.memory.spaces();
         let Some(space) = spaces.of(model).cloned() else { return Err("another model") };
@@ -183,13 +184,17 @@ impl Inner {
             .map_err(fault)?;
         let view = self.memory.store.view().map_err(fault)?;
         let mut answer = Grains::default();
+        let mut told = Vec::with_capacity(hits.len());
         for hit in hits {
             // The filter let only shared ones through; this is the last door before the network.
             let Some(outgoing) = Outgoing::of(hit.record) else { continue };
+            let slot = outgoing.slot();
             if !answer.add(&view, &outgoing, Some(model)).map_err(fault)? {
                 break;
             }
+            told.push(slot);
         }
+        self.memory.uses.note_told(peer, &told, today());
         Ok(rpc::Answer { grains: answer.messages, refused: String::new() })
     }
 }

@@ -99,6 +99,20 @@ pub(crate) struct WhoseLabels {
     pub whose: &'static str,
 }
 
+/// Why these grains of strangers gave way, and no others.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct LetGoLabels {
+    /// "score" or "age".
+    pub reason: &'static str,
+}
+
+/// What grains add.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct ScoreLabels {
+    /// "nothing", "low", "middle" or "high".
+    pub score: &'static str,
+}
+
 /// What waits for a model.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(crate) struct KindLabels {

@@ -10,7 +10,7 @@ use tokio_stream::wrappers::errors::BroadcastStreamRecvError;
 use crate::calls::authors::{AuthorReport, Whose};
 use crate::calls::backup::Piece;
 use crate::calls::error::invalid;
-use crate::calls::grains::{Added, By, Document, Emergence, Format, Linked, Omission, Stored};
+use crate::calls::grains::{Added, By, Document, Emergence, Format, Linked, Nothing, Omission, Stored};
 use crate::calls::many::Tally;
 use crate::calls::models::Presence;
 use crate::calls::report::{MeshReport, ModelReport, Report, Warning};
@@ -86,7 +86,7 @@ pub(super) fn share_matching_message(call: &Call, tally: Tally) -> rpc::ShareMat
     }
 }
 
-fn whose_message(whose: Whose) -> rpc::Whose {
+pub(super) fn whose_message(whose: Whose) -> rpc::Whose {
     match whose {
         Whose::Own => rpc::Whose::Own,
         Whose::Followed => rpc::Whose::Followed,
@@ -402,8 +402,21 @@ fn micros(time: Duration) -> u64 {
 
 /// What a grain adds, as a client sees it.
 pub(super) fn emergence_message(emergence: Emergence) -> rpc::Emergence {
-    let Emergence { score, novelty, coherence, reuse } = emergence;
-    rpc::Emergence { score, novelty, coherence, reuse }
+    let Emergence { score, novelty, coherence, reuse, occasions, nothing } = emergence;
+    let nothing = match nothing {
+        None => rpc::EmergenceNothing::Unspecified,
+        Some(Nothing::SaidBefore) => rpc::EmergenceNothing::SaidBefore,
+        Some(Nothing::Boilerplate) => rpc::EmergenceNothing::Boilerplate,
+        Some(Nothing::TooLittle) => rpc::EmergenceNothing::TooLittle,
+    };
+    rpc::Emergence {
+        score: score.as_f64(),
+        novelty: novelty.as_f64(),
+        coherence: coherence.as_f64(),
+        reuse: reuse.as_f64(),
+        occasions,
+        nothing: nothing.into(),
+    }
 }
 
 /// How far a check is, as a client sees it.

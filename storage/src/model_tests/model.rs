@@ -26,6 +26,8 @@ pub(super) struct Entry {
     pub stranger_bytes: Option<u64>,
     /// Where its document was moved to.
     pub moved_to: Option<String>,
+    /// Days and occasions.
+    pub uses: BTreeMap<u32, u32>,
 }
 
 impl Entry {
@@ -78,8 +80,9 @@ impl Model {
                 outcome
             }
             Change::Forget { slots, remember } => self.forget(slots, *remember),
-            Change::TrimStrangers { grains, notes, bytes, limit } => {
+            Change::TrimStrangers { grains, notes, bytes, limit, first, remember } => {
                 let mut count = 0;
+                let mut first = first.iter();
                 loop {
                     let counts = self.counts();
                     let is_within = counts.strangers <= *grains
@@ -87,12 +90,32 @@ impl Model {
                         && counts.stranger_bytes <= *bytes;
                     let strangers = self.entries.iter().filter(|(_, entry)| entry.stranger_bytes.is_some());
                     let oldest = strangers.map(|(&slot, entry)| (entry.grain.created_ms(), slot)).min();
-                    let Some((_, slot)) = oldest.filter(|_| !is_within && count < *limit) else {
+                    let is_strangers = |slot: &&Slot| {
+                        self.entries.get(slot).is_some_and(|entry| entry.stranger_bytes.is_some())
+                    };
+                    let next = first.find(is_strangers).copied().or(oldest.map(|(_, slot)| slot));
+                    let Some(slot) = next.filter(|_| !is_within && count < *limit) else {
                         return Outcome::Dropped { count: count as u64 };
                     };
-                    self.forget(&[slot], false);
+                    self.forget(&[slot], *remember);
                     count += 1;
                 }
+            }
+            Change::CountUses { day, uses } => {
+                for (slot, occasions) in uses {
+                    if let Some(entry) = self.entries.get_mut(slot)
+                        && entry.grain.kind() == Kind::Note
+                    {
+                        *entry.uses.entry(*day).or_default() += occasions;
+                    }
+                }
+                Outcome::Changed
+            }
+            Change::DropUses { before_day, slots } => {
+                for (_, entry) in self.entries.range_mut(slots.clone()) {
+                    entry.uses.retain(|day, _| day >= before_day);
+                }
+                Outcome::Changed
             }
             Change::MoveSource { slots, uri } => {
                 let mut outcome = Outcome::Unchanged;
@@ -130,6 +153,9 @@ impl Model {
             Change::AddClaim { slot, claim } => match self.entries.get_mut(slot) {
                 Some(entry) if entry.grain.kind() == Kind::Note => {
                     entry.claim = Some(claim.clone());
+                    if entry.pending.is_none() {
+                        self.tell(*slot, IndexEventKind::Claimed);
+                    }
                     Outcome::Changed
                 }
                 _ => Outcome::Unchanged,
@@ -292,6 +318,7 @@ impl Model {
             claim: None,
             stranger_bytes: None,
             moved_to: None,
+            uses: BTreeMap::new(),
         };
         self.entries.insert(self.last_slot, entry);
         Outcome::Added { slot: self.last_slot }

@@ -84,7 +84,7 @@ fn a_store_of_an_unknown_version_is_refused_with_the_way_out() {
     txn.commit().unwrap();
     drop(db);
     let error = open(&path).unwrap_err();
-    assert!(matches!(error, StorageError::UnknownVersion { found: 99, known: 4 }));
+    assert!(matches!(error, StorageError::UnknownVersion { found: 99, known: 5 }));
     assert!(error.to_string().contains("export"), "{error}");
 }
 
@@ -118,6 +118,7 @@ fn a_store_of_the_first_format_is_brought_to_this_one() {
         txn.delete_table(TableDefinition::<(&str, u64, &[u8; 32]), u64>::new("shared")).unwrap();
         txn.delete_table(TableDefinition::<&[u8; 32], u64>::new("authors")).unwrap();
         txn.delete_table(TableDefinition::<u64, &str>::new("moved")).unwrap();
+        txn.delete_table(TableDefinition::<(u64, u32), u32>::new("grain_access")).unwrap();
         let mut meta = txn.open_table(TableDefinition::<&str, u64>::new("meta")).unwrap();
         meta.insert("format", 1).unwrap();
         for later in ["shared_seq", "stranger_bytes", "stranger_notes", "forgotten_seq"] {
@@ -132,6 +133,33 @@ fn a_store_of_the_first_format_is_brought_to_this_one() {
     assert_eq!(problems(&store.view().unwrap()), Vec::<String>::new());
     drop(store);
     assert_eq!(items(&open(&path).unwrap()), before);
+}
+
+#[test]
+fn a_store_of_the_fourth_format_has_counted_no_uses() {
+    let folder = folder();
+    let path = folder.path().join("grains.redb");
+    let store = open(&path).unwrap();
+    let slot = add(&store, &note("of use", 1));
+    drop(store);
+    let db = Database::create(&path).unwrap();
+    let txn = db.begin_write().unwrap();
+    txn.delete_table(TableDefinition::<(u64, u32), u32>::new("grain_access")).unwrap();
+    txn.open_table(TableDefinition::<&str, u64>::new("meta")).unwrap().insert("format", 4).unwrap();
+    txn.commit().unwrap();
+    drop(db);
+    let store = open(&path).unwrap();
+    let uses = |store: &Store| {
+        let mut uses = Vec::new();
+        store.view().unwrap().for_each_use(0, &mut |slot, count| uses.push((slot, count))).unwrap();
+        uses
+    };
+    assert_eq!(uses(&store), []);
+    store.write(vec![Change::CountUses { day: 3, uses: vec![(slot, 2), (slot + 9, 1)] }]).unwrap();
+    assert_eq!(uses(&store), [(slot, 2)], "an empty slot is of no use");
+    assert_eq!(problems(&store.view().unwrap()), Vec::<String>::new());
+    drop(store);
+    assert_eq!(uses(&open(&path).unwrap()), [(slot, 2)]);
 }
 
 #[test]

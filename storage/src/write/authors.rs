@@ -1,5 +1,7 @@
 //! What the changes about authors do: whose room a grain takes, who is followed or blocked, and what is forgotten.
 
+use std::collections::BTreeSet;
+
 use redb::{ReadableTable, ReadableTableMetadata};
 use synapsenet_proto::{AuthorId, GrainId, Kind, Topic};
 
@@ -123,28 +125,48 @@ impl Writer<'_> {
         Ok(Outcome::Dropped { count })
     }
 
-    pub(super) fn trim_strangers(
-        &mut self,
+    /// The strangers' grains that go so that the others are within bounds.
+    pub(super) fn too_many_strangers(
+        &self,
         grains: u64,
         notes: u64,
         bytes: u64,
         limit: usize,
-    ) -> Result<Outcome, StorageError> {
+        first: &[Slot],
+    ) -> Result<Vec<Slot>, StorageError> {
         let (mut held, mut counted) = (self.tables.strangers.len()?, self.stranger_bytes);
         let mut held_notes = self.tables.records.len()?.saturating_sub(self.retractions);
-        let mut oldest = Vec::new();
-        for entry in self.tables.strangers.iter()?.take(limit) {
-            if held <= grains && held_notes <= notes && counted <= bytes {
+        let mut goes = BTreeSet::new();
+        let mut order = Vec::new();
+        let mut let_go = |slot: Slot, (of_one, is_note): (u64, bool)| {
+            if held <= grains && held_notes <= notes && counted <= bytes || order.len() == limit {
+                return false;
+            }
+            if goes.insert(slot) {
+                order.push(slot);
+                held -= 1;
+                held_notes = held_notes.saturating_sub(u64::from(is_note));
+                counted = counted.saturating_sub(of_one);
+            }
+            true
+        };
+        for &slot in first {
+            let Some(record) = self.record(slot)? else { continue };
+            let created_ms = Header::split(slot, record.value())?.0.created_ms;
+            let Some(of_one) = self.tables.strangers.get((created_ms, slot))?.map(|it| it.value()) else {
+                continue;
+            };
+            if !let_go(slot, of_one) {
+                return Ok(order);
+            }
+        }
+        for entry in self.tables.strangers.iter()? {
+            let (key, value) = entry?;
+            if !let_go(key.value().1, value.value()) {
                 break;
             }
-            let (key, value) = entry?;
-            let (of_one, is_note) = value.value();
-            oldest.push(key.value().1);
-            held -= 1;
-            held_notes = held_notes.saturating_sub(u64::from(is_note));
-            counted = counted.saturating_sub(of_one);
         }
-        self.forget(&oldest, false)
+        Ok(order)
     }
 
     fn remember_forgotten(&mut self, id: &GrainId) -> Result<(), StorageError> {

@@ -11,7 +11,7 @@ use tokio::net::UnixStream;
 use tonic::transport::{Channel, Endpoint, Uri};
 use tonic::{Code, Status};
 
-use super::within;
+use super::{wait_for, within};
 
 /// The largest answer: a page of 1000 signed grains.
 const MAX_ANSWER_BYTES: usize = 64 << 20;
@@ -135,6 +135,13 @@ impl Client {
     ) -> Result<rpc::AddDocumentResponse, Status> {
         let mut rpc = self.rpc.clone();
         within("an answer to add_document", rpc.add_document(request)).await.map(tonic::Response::into_inner)
+    }
+
+    /// What a grain adds, once its neighbours were looked at.
+    pub async fn emergence_of(&self, id: &str) -> rpc::Emergence {
+        let emergence = async || self.try_get(id).await.unwrap().emergence;
+        wait_for("a score", async || emergence().await.is_some()).await;
+        emergence().await.unwrap()
     }
 
     /// Waits until all that was put before can be found.

@@ -27,7 +27,7 @@ const fn need(scope: Scope, within: Within) -> Need {
 
 /// Each call, as the schema names it. Forgetting is no writing: it drops what others said, and keeps it out. Checking every record
 /// looks only, but takes the disk for minutes. A synchronisation is the mesh's own business and costs peers.
-pub(crate) const LEAST: [(&str, Need); 48] = {
+pub(crate) const LEAST: [(&str, Need); 52] = {
     use Scope::{Admin, Owner, Read, Write};
     use Within::{All, Topics};
     [
@@ -48,6 +48,10 @@ pub(crate) const LEAST: [(&str, Need); 48] = {
         ("NodeService/Forget", need(Admin, All)),
         ("NodeService/ListAuthors", need(Read, All)),
         ("NodeService/SetAuthorRule", need(Admin, All)),
+        ("NodeService/ExplainEmergence", need(Read, All)),
+        ("NodeService/TopEmergence", need(Read, All)),
+        ("NodeService/EmergenceAuthors", need(Read, All)),
+        ("NodeService/Digest", need(Read, All)),
         ("NodeService/Status", need(Read, Topics)),
         ("NodeService/Watch", need(Read, Topics)),
         ("NodeService/Verify", need(Admin, All)),

@@ -4,6 +4,7 @@ use synapsenet_proto::{Announcement, Draft, GrainId, Identity};
 use synapsenet_storage::Change;
 
 use super::*;
+use crate::memory::VECTOR_ENCODING;
 use crate::memory::ingest::{IngestError, Put, now_ms};
 use crate::testing::{Fixture, author, note, peer};
 
@@ -22,7 +23,24 @@ fn topic() -> Topic {
     Topic::default()
 }
 
+/// A node where those of the lowest scores go.
+fn scoring(max_notes: u64) -> Fixture {
+    let limits = Limits { by_score: true, ..Limits::new(max_notes, 50, 0, PLENTY, PLENTY) };
+    Fixture::with_limits(limits)
+}
+
 impl Fixture {
+    /// A peer brings a grain, whose vector points there, and which is scored.
+    async fn brings_scored(&self, grain: Grain, towards: usize) -> Grain {
+        self.brings(9, grain.clone()).await.unwrap();
+        let slot = self.slot_of(grain.id());
+        let vector = self.vector(towards).encode(VECTOR_ENCODING);
+        self.ingest.apply(vec![Change::AddVector { slot, vector }]).await.unwrap();
+        self.memory.current().apply_log(&self.view()).unwrap();
+        self.score_all(9);
+        grain
+    }
+
     async fn brings(&self, by: u8, grain: Grain) -> Result<Put, Refusal> {
         match self.ingest.receive(Announcement { grain, claim: None }, peer(by)).await {
             Ok(put) => Ok(put),
@@ -60,6 +78,86 @@ async fn strangers_fill_their_share_and_never_the_owners() {
     let held = node.view().counts().unwrap();
     assert!(held.notes <= 20 && held.strangers == 0, "theirs gave way: {held:?}");
     assert!(matches!(node.says("one more").await, Err(IngestError::Refused(Refusal::NodeFull(20)))));
+}
+
+#[tokio::test]
+async fn when_scores_decide_what_is_worth_least_goes_and_does_not_come_back() {
+    let node = scoring(20);
+    let mut held = Vec::new();
+    for n in 0..9 {
+        held.push(node.brings_scored(dated(&author(1), &format!("old {n}"), 10_000 - n), n as usize).await);
+    }
+    let copy = node.brings_scored(dated(&author(2), "old 3!", 5000), 3).await;
+    let newest = node.brings_scored(dated(&author(3), "young", 10), 20).await;
+    assert!(!node.holds(copy.id()), "neither the oldest nor the newest, but a copy");
+    assert!(node.holds(newest.id()) && held.iter().all(|grain| node.holds(grain.id())));
+    assert_eq!(node.view().forgotten().unwrap(), 1);
+    assert_eq!(node.brings(8, copy).await, Err(Refusal::Forgotten));
+    assert_eq!(node.view().counts().unwrap().strangers, 10);
+    // Older than all that is held is not taken, so that nobody fetches what was there before.
+    assert_eq!(node.brings(9, dated(&author(2), "older", 20_000)).await, Err(Refusal::StrangersFull));
+}
+
+#[tokio::test]
+async fn what_has_no_score_yet_outlives_what_has_one_and_whom_the_owner_follows_outlives_both() {
+    let node = scoring(20);
+    node.rule(7, Some(AuthorRule::Followed)).await;
+    let followed = node.brings_scored(dated(&author(7), "followed", 20_000), 0).await;
+    let echo = node.brings_scored(dated(&author(7), "followed!", 10_001), 0).await;
+    let mut scored = Vec::new();
+    for n in 1..4 {
+        scored.push(
+            node.brings_scored(dated(&author(1), &format!("scored {n}"), 10_000 - n), n as usize).await,
+        );
+    }
+    for n in 0..10 {
+        node.brings(9, dated(&author(2), &format!("new {n}"), 100 - n)).await.unwrap();
+    }
+    assert!(scored.iter().all(|grain| !node.holds(grain.id())), "they go first");
+    assert!(node.holds(followed.id()) && node.holds(echo.id()), "a copy, and followed");
+    assert_eq!(node.view().counts().unwrap().strangers, 10);
+    // When nothing else is left, the oldest of those go.
+    node.brings(9, dated(&author(2), "the newest", 1)).await.unwrap();
+    let first = dated(&author(2), "new 0", 100);
+    assert_eq!(node.view().counts().unwrap().strangers, 10);
+    assert!(!node.holds(first.id()));
+}
+
+#[tokio::test]
+async fn a_flood_waits_while_too_many_have_no_score_and_the_share_is_full() {
+    let node = scoring(2 * LEAST_UNSCORED);
+    for n in 0..LEAST_UNSCORED {
+        node.brings(9, dated(&author(1), &format!("flood {n}"), 10_000 - n)).await.unwrap();
+    }
+    let more = dated(&author(2), "more", 10);
+    assert_eq!(node.brings(9, more.clone()).await, Err(Refusal::StrangersFull));
+    // Once one of them has a score, another may come.
+    let slot = node.view().first_pending(None, &|_| false).unwrap().unwrap();
+    let vector = node.vector(1).encode(VECTOR_ENCODING);
+    node.ingest.apply(vec![Change::AddVector { slot, vector }]).await.unwrap();
+    node.memory.current().apply_log(&node.view()).unwrap();
+    node.score_all(9);
+    assert_eq!(node.brings(9, more).await, Ok(Put::Added));
+}
+
+#[tokio::test]
+async fn retractions_have_no_score_and_do_not_fill_the_share_for_ever() {
+    let node = scoring(20);
+    let mut last = None;
+    for n in 0..40 {
+        let grain =
+            node.brings_scored(dated(&author(1), &format!("said {n}"), 10_000 - 100 * n), n as usize).await;
+        let retraction =
+            Grain::retract(grain.id(), grain.topic().clone(), &author(1), grain.created_ms() + 1).unwrap();
+        node.brings(9, retraction).await.unwrap();
+        last = Some(
+            node.brings_scored(dated(&author(2), &format!("kept {n}"), 9_950 - 100 * n), 50 + n as usize)
+                .await,
+        );
+    }
+    let held = node.view().counts().unwrap();
+    assert!(held.strangers <= 10 && held.stranger_notes * 2 + 2 >= held.strangers, "{held:?}");
+    assert!(node.holds(last.unwrap().id()));
 }
 
 #[tokio::test]

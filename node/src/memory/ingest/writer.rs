@@ -5,13 +5,14 @@ use std::time::Instant;
 
 use synapsenet_net::PeerId;
 use synapsenet_proto::{AuthorId, Grain, GrainId, Kind, MAX_CLOCK_SKEW_MS, Refusal, Topic};
-use synapsenet_storage::{Change, Counts, Outcome, StorageError, View};
+use synapsenet_storage::{Change, Counts, Outcome, Slot, StorageError, View};
 use tokio::sync::{Notify, mpsc, watch};
 
 use super::{Command, IngestError, LOOK_FOR_ROOM, MAX_COMMIT, Origin, Put, Reply, Via, now_ms};
 use crate::memory::Memory;
 use crate::memory::admission::{Admission, Brought};
 use crate::memory::announcer::Announcer;
+use crate::memory::emergence::Lowest;
 use crate::memory::events::{Events, Happening};
 use crate::metrics::timed;
 
@@ -21,6 +22,8 @@ pub(super) struct Writer {
     pub announcer: Announcer,
     pub events: Events,
     pub admission: Admission,
+    /// Which grains of strangers are worth least.
+    pub lowest: Lowest,
     pub changed: Arc<Notify>,
     /// Whether the disk is full, for whoever wants to know.
     pub full: watch::Sender<bool>,
@@ -40,6 +43,8 @@ enum Waiting {
     },
     /// Nobody: room is made for what comes after it.
     Room,
+    /// Nobody: it is counted how often grains were of use.
+    Uses,
     Apply {
         count: usize,
         reply: Reply<Vec<Outcome>>,
@@ -77,14 +82,14 @@ impl Waiting {
     /// How many changes of the commit are its.
     fn changes(&self) -> usize {
         match self {
-            Self::Put { .. } | Self::Room => 1,
+            Self::Put { .. } | Self::Room | Self::Uses => 1,
             Self::Apply { count, .. } => *count,
         }
     }
 
     fn fail(self, error: &Arc<StorageError>) {
         match self {
-            Self::Room => {}
+            Self::Room | Self::Uses => {}
             Self::Put { reply, .. } => answer(reply, Err(IngestError::Storage(error.clone()))),
             Self::Apply { reply, .. } => answer(reply, Err(IngestError::Storage(error.clone()))),
         }
@@ -130,6 +135,7 @@ impl Writer {
         let mut next = Some(first);
         let mut changes = Vec::new();
         let mut waiting = Vec::new();
+        let mut writes_uses = false;
         while let Some(command) = next {
             match command {
                 Command::Put { grain, origin, reply } => match self.admit(&grain, &origin, &mut view, held) {
@@ -150,7 +156,12 @@ impl Writer {
                     waiting.push(Waiting::Apply { count: more.len(), reply });
                     changes.extend(more);
                 }
-                Command::Stop => commands.close(),
+                // The last of what was counted goes with the last of all.
+                Command::Stop => {
+                    writes_uses = true;
+                    commands.close();
+                }
+                Command::Uses => writes_uses = true,
                 Command::Compact { reply } => {
                     // It waits until no view is open.
                     view = None;
@@ -164,11 +175,33 @@ impl Writer {
         }
         // It would keep what is overwritten from being used again.
         drop(view);
+        if (writes_uses || !changes.is_empty())
+            && let Some(uses) = self.memory.uses.take()
+        {
+            waiting.push(Waiting::Uses);
+            changes.push(uses);
+        }
         if held.strangers > 0 && !changes.is_empty() {
             waiting.push(Waiting::Room);
-            changes.push(self.admission.trim());
+            let first = self.worth_least(held);
+            changes.push(self.admission.trim(first));
         }
         if changes.is_empty() { Ok(()) } else { self.commit(changes, waiting) }
+    }
+
+    /// The grains of strangers that go by their scores after this commit.
+    fn worth_least(&mut self, held: Counts) -> Vec<Slot> {
+        let count = self.admission.goes_by_score(held);
+        if count == 0 {
+            return Vec::new();
+        }
+        let own = self.announcer.author();
+        let view = self.memory.store.view();
+        let next = view.and_then(|view| self.lowest.next(&self.memory, &view, own, count));
+        next.unwrap_or_else(|error| {
+            tracing::warn!(%error, "what is worth least cannot be read; the oldest go");
+            Vec::new()
+        })
     }
 
     fn compact(&mut self, reply: Reply<(u64, u64)>) -> Result<(), Arc<StorageError>> {
@@ -201,7 +234,7 @@ impl Writer {
             }
             Command::Apply { reply, .. } => answer(reply, Err(IngestError::Storage(full.clone()))),
             Command::Compact { reply } => return self.compact(reply),
-            Command::LookForRoom => {}
+            Command::LookForRoom | Command::Uses => {}
             Command::Limit(limits) => self.admission.limit(limits),
             Command::Stop => commands.close(),
         }
@@ -266,7 +299,8 @@ impl Writer {
         }
         let bytes = (grain.as_bytes().len() + claim.as_ref().map_or(0, Vec::len)) as u64;
         let is_own = self.announcer.is_own(grain);
-        let brought = Brought { grain, by: *peer, bytes, is_own };
+        let unscored = held.pending + self.memory.scores.unscored();
+        let brought = Brought { grain, by: *peer, bytes, is_own, unscored };
         let admitted = self.admission.of_peer(&brought, &self.memory.rules(), view, held, Instant::now())?;
         match admitted {
             Err(Refusal::StrangersFull) => {
@@ -339,10 +373,12 @@ impl Writer {
             match waiting {
                 Waiting::Room => {
                     if let Some(Outcome::Dropped { count: count @ 1.. }) = outcomes.next() {
-                        self.memory.metrics.let_go(count);
+                        let reason = if self.admission.is_by_score() { "score" } else { "age" };
+                        self.memory.metrics.let_go(reason, count);
                         self.raise_floor();
                     }
                 }
+                Waiting::Uses => drop(outcomes.next()),
                 Waiting::Put { put, reply } => {
                     let outcome = outcomes.next().expect("the store answers every change");
                     answer(reply, self.put_outcome(outcome, *put));

@@ -158,7 +158,7 @@ impl Space {
                     self.unchecked.remove(event.slot);
                     added.extend(self.stored(view, event.slot)?);
                 }
-                (IndexEventKind::Added, true) | (IndexEventKind::Moved, _) => {}
+                (IndexEventKind::Added, true) | (IndexEventKind::Moved | IndexEventKind::Claimed, _) => {}
             }
         }
         Ok(self.add(&added)?)

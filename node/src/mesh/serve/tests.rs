@@ -60,7 +60,7 @@ async fn a_private_grain_never_leaves() {
     assert!(answer.message.windows(32).any(|bytes| bytes == shared.id().as_bytes()));
     let fetched = fetch(&serve, &[private.id(), shared.id()], &[]).unwrap();
     assert_eq!(fetched.iter().map(|found| found.grain.id()).collect::<Vec<_>>(), [shared.id()]);
-    let found = serve.inner.search(question(&node, 1, 64)).unwrap().grains;
+    let found = serve.inner.search(peer(7), question(&node, 1, 64)).unwrap().grains;
     let found: Vec<_> = found.into_iter().map(|grain| Announcement::from_message(grain).unwrap()).collect();
     assert_eq!(found.iter().map(|found| found.grain.id()).collect::<Vec<_>>(), [shared.id()]);
 }
@@ -77,7 +77,7 @@ async fn a_peer_that_asks_is_given_only_what_was_checked() {
     node.memory.current().apply_log(&node.memory.store.view().unwrap()).unwrap();
     let serve = serve(&node);
     let found = async || {
-        let found = serve.inner.search(question(&node, 1, 64)).unwrap().grains;
+        let found = serve.inner.search(peer(7), question(&node, 1, 64)).unwrap().grains;
         found
             .into_iter()
             .map(|grain| Announcement::from_message(grain).unwrap().grain.id())
@@ -127,7 +127,7 @@ async fn a_claim_of_another_rule_is_given_to_nobody_and_makes_room_for_one_of_th
     node.ingest.apply(vec![stored]).await.unwrap();
     let serve = serve(&node);
     assert_eq!(fetch(&serve, &[id], node.model().as_bytes()).unwrap()[0].claim, None);
-    let found = serve.inner.search(question(&node, 1, 1)).unwrap().grains;
+    let found = serve.inner.search(peer(7), question(&node, 1, 1)).unwrap().grains;
     assert_eq!((found.len(), found[0].claim.as_ref()), (1, None));
 
     // Whoever shares it once more vouches for it by this rule.
@@ -185,7 +185,7 @@ async fn wrong_questions_are_refused() {
         assert!(serve.inner.fetch(&question).is_err());
     }
     let good = question(&node, 1, 1);
-    assert!(serve.inner.search(good.clone()).is_ok());
+    assert!(serve.inner.search(peer(7), good.clone()).is_ok());
     let short = node.vector(1).encode(Encoding::I8).as_bytes()[..100].to_vec();
     let with_filter = |filter| rpc::Question { filter: Some(filter), ..good.clone() };
     let refused_search = [
@@ -201,7 +201,12 @@ async fn wrong_questions_are_refused() {
         with_filter(rpc::QuestionFilter { tags: vec!["t".into(); 17], ..Default::default() }),
     ];
     for question in refused_search {
-        assert!(serve.inner.search(question.clone()).is_err(), "{:?} {}", question.filter, question.k);
+        assert!(
+            serve.inner.search(peer(7), question.clone()).is_err(),
+            "{:?} {}",
+            question.filter,
+            question.k
+        );
     }
 }
 
@@ -216,6 +221,22 @@ fn the_page_for_implementers_says_what_an_answer_holds() {
         ],
     );
     assert_eq!(crate::mesh::ask::MAX_PEER_HITS, MAX_HITS as usize, "what is asked for is given");
+}
+
+#[tokio::test]
+async fn what_a_peer_is_told_was_of_use_once_a_day_for_each_peer() {
+    let node = Fixture::new();
+    let (told, private) = (note(&author(1), "told"), note(&author(1), "private"));
+    put_searchable(&node, &told, 1, true).await;
+    put_searchable(&node, &private, 1, false).await;
+    let serve = serve(&node);
+    for by in [1, 2, 1] {
+        let asked = Request::Search(question(&node, 1, 9));
+        let Response::Search(answer) = serve.answer(peer(by), asked).await else { panic!() };
+        assert_eq!(answer.grains.len(), 1);
+    }
+    let uses = [told, private].map(|grain| node.memory.uses.of(node.slot_of(grain.id())));
+    assert_eq!(uses, [2, 0]);
 }
 
 #[tokio::test]

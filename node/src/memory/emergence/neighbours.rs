@@ -1,0 +1,120 @@
+//! Which grains are near one: the graph names candidates, and their cosines are computed of the vectors that are stored.
+
+use std::collections::HashMap;
+
+use synapsenet_proto::{Claim, EncodedVector, Encoding, SpaceId};
+use synapsenet_storage::{Slot, StorageError, View};
+
+use super::arithmetic::{Millionths, Whole};
+use super::column::Column;
+use crate::memory::spaces::{Space, SpaceError};
+
+/// In a topic of at most so many grains all are compared, by the graph's own vectors of one byte a component; that takes less than
+/// half a millisecond. In a larger one the graph is walked.
+pub(super) const COMPARE_ALL: usize = 2048;
+/// The nearest of these whose cosines are computed: three times as many as count, as the graph's order is only roughly right.
+const MAX_CANDIDATES: usize = 64;
+/// Older ones whose cosines are computed, where none is among the nearest.
+const MAX_OLDER: usize = 8;
+/// Vectors that are kept from one grain of a step to the next, as neighbours of one are neighbours of the other.
+const MAX_KEPT: usize = 1024;
+
+/// The vectors of one view, as whole numbers.
+pub(super) struct Vectors<'a> {
+    view: &'a View,
+    space: SpaceId,
+    dimension: usize,
+    kept: HashMap<Slot, Option<Whole>>,
+}
+
+impl<'a> Vectors<'a> {
+    pub fn new(view: &'a View, space: &Space) -> Self {
+        Self { view, space: space.id(), dimension: space.model.dimension(), kept: HashMap::new() }
+    }
+
+    /// The vector of a grain; none when it has none of this space.
+    fn of(&mut self, slot: Slot) -> Result<Option<&Whole>, StorageError> {
+        if !self.kept.contains_key(&slot) {
+            if self.kept.len() >= MAX_KEPT {
+                self.kept.clear();
+            }
+            let vector = self.read(slot)?;
+            self.kept.insert(slot, vector);
+        }
+        Ok(self.kept.get(&slot).and_then(Option::as_ref))
+    }
+
+    fn read(&self, slot: Slot) -> Result<Option<Whole>, StorageError> {
+        let Some(stored) = self.view.vector(slot, self.space)? else { return Ok(None) };
+        let claimed = if is_from_here(&stored) { self.claimed(slot)? } else { None };
+        let vector = claimed.unwrap_or(stored);
+        Ok(Whole::of(&vector).ok())
+    }
+
+    /// What the author of a grain vouches for: others have that of it, and not what was computed here.
+    fn claimed(&self, slot: Slot) -> Result<Option<EncodedVector>, StorageError> {
+        let claim = self.view.claim(slot)?.and_then(|claim| Claim::reopen(&claim).ok());
+        let vector = claim.map(|claim| claim.vector().clone()).filter(|vector| vector.model() == self.space);
+        Ok(vector.filter(|vector| vector.decode().is_ok_and(|it| it.values().len() == self.dimension)))
+    }
+}
+
+/// Whether a vector was computed here. One that was claimed came in a byte a component.
+fn is_from_here(vector: &EncodedVector) -> bool {
+    vector.as_bytes().first() == Some(&(Encoding::F16 as u8))
+}
+
+/// The grains of its topic that are nearest to one, and the cosines to them, beside those that it is known to be near. None when it has
+/// no vector.
+///
+/// # Errors
+/// When the store or the graph cannot be read.
+pub(super) fn find(
+    column: &Column,
+    vectors: &mut Vectors<'_>,
+    space: &Space,
+    slot: Slot,
+) -> Result<Option<Vec<(Slot, Millionths)>>, SpaceError> {
+    let Some(entry) = column.entries.get(&slot) else { return Ok(None) };
+    let Some(members) = column.members(entry.topic) else { return Ok(None) };
+    let stored = vectors.view.vector(slot, vectors.space)?;
+    let Some(question) = stored.and_then(|vector| vector.decode().ok()) else { return Ok(None) };
+    let Some(whole) = vectors.of(slot)?.cloned() else { return Ok(None) };
+    let neighbours = if members.len() <= COMPARE_ALL {
+        let keys: Vec<Slot> = members.iter().copied().collect();
+        space.hnsw.search_among(&question, MAX_CANDIDATES, &keys)?
+    } else if members.len() == column.entries.len() {
+        space.hnsw.search(&question, MAX_CANDIDATES, None)?
+    } else {
+        space.hnsw.search_filtered(&question, MAX_CANDIDATES, &|key| members.contains(&key), None)?
+    };
+    let is_older = |key: Slot| column.entries.get(&key).is_some_and(|other| other.order < entry.order);
+    let mut neighbours = neighbours;
+    if !neighbours.iter().any(|neighbour| is_older(neighbour.key)) {
+        // Later ones, be they copies made for that, do not hide what is older.
+        let older: Vec<Slot> = members.iter().copied().filter(|&key| is_older(key)).collect();
+        neighbours.extend(match older.len() {
+            0..=COMPARE_ALL => space.hnsw.search_among(&question, MAX_OLDER, &older)?,
+            _ => space.hnsw.search_filtered(
+                &question,
+                MAX_OLDER,
+                &|key| members.contains(&key) && is_older(key),
+                None,
+            )?,
+        });
+    }
+    let known = entry.near.iter().chain(&entry.older).map(|near| near.slot());
+    let mut others: Vec<Slot> = neighbours.iter().map(|neighbour| neighbour.key).chain(known).collect();
+    others.sort_unstable();
+    others.dedup();
+    let mut found = Vec::with_capacity(others.len());
+    for other in others {
+        if other != slot
+            && members.contains(&other)
+            && let Some(vector) = vectors.of(other)?
+        {
+            found.push((other, whole.cosine(vector)));
+        }
+    }
+    Ok(Some(found))
+}

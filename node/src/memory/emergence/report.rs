@@ -1,0 +1,191 @@
+//! What is told of many scores: the highest, the newest, by author, and what emerged since a time. Each looks at all grains that are
+//! meant, a tenth of a second for a million, and answers no more than is asked for.
+
+use std::cmp::Reverse;
+use std::collections::HashMap;
+
+use synapsenet_proto::{AuthorId, Topic};
+use synapsenet_storage::Slot;
+
+use super::arithmetic::Millionths;
+use super::column::{Column, Emergence, Entry};
+use super::scores::Scores;
+use super::{Uses, Weights};
+
+/// New grains that are put into groups: of more, the newest.
+const MAX_GROUPED: usize = 20_000;
+/// From this cosine on, two new grains are of one group: above that of neighbours, so that few lead on to each other.
+const LEAST_TOGETHER: Millionths = Millionths(700_000);
+
+/// Which grains are meant.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Wanted {
+    /// None is any.
+    pub topic: Option<Topic>,
+    /// Sealed from this time on, in milliseconds since 1970-01-01 UTC.
+    pub since_ms: u64,
+}
+
+/// A grain and what it adds.
+pub(crate) type Scored = (Slot, Emergence);
+
+/// What the grains of an author add.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Standing {
+    /// The sum.
+    pub sum: Millionths,
+    /// Grains that have a score ...
+    pub grains: u64,
+    /// ... and those of them that earn nothing.
+    pub worthless: u64,
+}
+
+/// New grains that are near to each other.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Group {
+    /// The one that is nearest to the others.
+    pub central: Slot,
+    /// All of them, by their slots.
+    pub slots: Vec<Slot>,
+}
+
+/// What emerged.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Emerged {
+    /// New grains that have a score.
+    pub grains: u64,
+    /// The largest first.
+    pub groups: Vec<Group>,
+    /// Those that are least like what was there.
+    pub novel: Vec<Scored>,
+    /// What was of use most often.
+    pub reused: Vec<Scored>,
+}
+
+impl Scores {
+    /// The highest scores, or the newest grains that have one.
+    pub fn top(&self, uses: &Uses, wanted: &Wanted, by_time: bool, most: usize) -> Vec<Scored> {
+        let Some(weights) = self.weights() else { return Vec::new() };
+        let column = self.reading();
+        let scored = scored(&column, uses, weights, wanted);
+        match by_time {
+            true => best(scored, most, |entry, _| Some(entry.order)),
+            false => best(scored, most, |entry, emergence| {
+                (emergence.score.0 > 0).then_some((emergence.score, entry.order))
+            }),
+        }
+    }
+
+    /// What the grains of each author add on a topic, or in all.
+    pub fn standings(&self, uses: &Uses, topic: Option<&Topic>) -> HashMap<AuthorId, Standing> {
+        let Some(weights) = self.weights() else { return HashMap::new() };
+        let column = self.reading();
+        let wanted = Wanted { topic: topic.cloned(), since_ms: 0 };
+        let mut numbers: HashMap<u32, Standing> = HashMap::new();
+        for (_, entry, emergence) in scored(&column, uses, weights, &wanted) {
+            let standing = numbers.entry(entry.author).or_default();
+            standing.sum = standing.sum.plus(emergence.score);
+            standing.grains += 1;
+            standing.worthless += u64::from(emergence.nothing.is_some());
+        }
+        let named = |(number, standing)| Some((*column.authors.name(number)?, standing));
+        numbers.into_iter().filter_map(named).collect()
+    }
+
+    /// What emerged, at most so many of each.
+    pub fn emerged(&self, uses: &Uses, wanted: &Wanted, most: usize) -> Emerged {
+        let Some(weights) = self.weights() else { return Emerged::default() };
+        let column = self.reading();
+        let anytime = Wanted { since_ms: 0, ..wanted.clone() };
+        let new = || scored(&column, uses, weights, wanted);
+        let grouped =
+            best(new(), MAX_GROUPED, |entry, emergence| emergence.nothing.is_none().then_some(entry.order));
+        Emerged {
+            grains: new().count() as u64,
+            groups: groups(&column, &grouped, most),
+            novel: best(new(), most, |entry, emergence| {
+                emergence.nothing.is_none().then_some((emergence.novelty, Reverse(entry.order)))
+            }),
+            reused: best(scored(&column, uses, weights, &anytime), most, |entry, emergence| {
+                (emergence.occasions > 0).then_some((emergence.occasions, entry.order))
+            }),
+        }
+    }
+}
+
+fn scored<'a>(
+    column: &'a Column,
+    uses: &'a Uses,
+    weights: &'a Weights,
+    wanted: &Wanted,
+) -> impl Iterator<Item = (Slot, &'a Entry, Emergence)> + use<'a> {
+    let (since_ms, is_any) = (wanted.since_ms, wanted.topic.is_none());
+    let topic = wanted.topic.as_ref().and_then(|topic| column.topics.number(topic));
+    let meant = column
+        .entries
+        .iter()
+        .filter(move |(_, entry)| (is_any || topic == Some(entry.topic)) && entry.order.0 >= since_ms);
+    meant.filter_map(|(&slot, entry)| Some((slot, entry, column.emergence(slot, uses.of(slot), weights)?)))
+}
+
+/// Those of the highest keys, the highest first; what has none is left out.
+fn best<'a, K: Ord>(
+    scored: impl Iterator<Item = (Slot, &'a Entry, Emergence)>,
+    most: usize,
+    key: impl Fn(&Entry, &Emergence) -> Option<K>,
+) -> Vec<Scored> {
+    let keyed =
+        scored.filter_map(|(slot, entry, emergence)| Some((key(entry, &emergence)?, slot, emergence)));
+    let mut keyed: Vec<(K, Slot, Emergence)> = keyed.collect();
+    keyed.sort_unstable_by(|a, b| (&b.0, b.1).cmp(&(&a.0, a.1)));
+    keyed.truncate(most);
+    keyed.into_iter().map(|(_, slot, emergence)| (slot, emergence)).collect()
+}
+
+/// Puts grains that are near to each other together; one that is near to none is in no group.
+fn groups(column: &Column, new: &[Scored], most: usize) -> Vec<Group> {
+    let mut leader: HashMap<Slot, Slot> = new.iter().map(|&(slot, _)| (slot, slot)).collect();
+    let mut pairs = Vec::new();
+    for &(slot, _) in new {
+        for near in column.entries.get(&slot).map_or(&[][..], |entry| &entry.near) {
+            if near.cosine() >= LEAST_TOGETHER && leader.contains_key(&near.slot()) {
+                pairs.push((slot, near.slot(), near.cosine()));
+                let (a, b) = (find(&mut leader, slot), find(&mut leader, near.slot()));
+                leader.insert(a.max(b), a.min(b));
+            }
+        }
+    }
+    let mut weight: HashMap<Slot, u64> = HashMap::new();
+    for (a, b, cosine) in pairs {
+        *weight.entry(a).or_default() += cosine.0;
+        *weight.entry(b).or_default() += cosine.0;
+    }
+    let mut members: HashMap<Slot, Vec<Slot>> = HashMap::new();
+    for slot in weight.keys() {
+        members.entry(find(&mut leader, *slot)).or_default().push(*slot);
+    }
+    let mut groups: Vec<Group> = members
+        .into_values()
+        .filter_map(|mut slots| {
+            slots.sort_unstable();
+            let central = slots.iter().copied().max_by_key(|slot| (weight.get(slot), Reverse(*slot)))?;
+            Some(Group { central, slots })
+        })
+        .collect();
+    groups.sort_unstable_by_key(|group| (Reverse(group.slots.len()), group.central));
+    groups.truncate(most);
+    groups
+}
+
+/// Who leads a grain's group; the way there is made shorter.
+fn find(leader: &mut HashMap<Slot, Slot>, slot: Slot) -> Slot {
+    let mut at = slot;
+    while let Some(&next) = leader.get(&at)
+        && next != at
+    {
+        let over = leader.get(&next).copied().unwrap_or(next);
+        leader.insert(at, over);
+        at = over;
+    }
+    at
+}

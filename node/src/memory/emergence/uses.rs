@@ -1,0 +1,287 @@
+//! On how many distinct occasions was a grain of use? A hit that somebody opens, once a day for each who does; and what a peer is
+//! told, once a day for each peer.
+//!
+//! It knows who asks as a number that it forgets with the day, and never what was asked. Peers cost nothing to make, so that a grain
+//! is of use to no more than [`MAX_PEERS`] of them a day.
+//!
+//! Kept in memory, and written with the next commit of others: what was counted in the minute before a crash is lost.
+
+use std::collections::{HashMap, HashSet};
+use std::hash::{BuildHasher, Hash, RandomState};
+use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::{Duration, Instant};
+
+use synapsenet_storage::{Change, Slot, StorageError, Store, View};
+
+use crate::memory::ingest::now_ms;
+
+/// How long it is remembered that a grain was of use.
+pub(crate) const DAYS: u32 = 90;
+/// Peers to whom one grain is of use in a day.
+const MAX_PEERS: u8 = 3;
+/// Hits that are remembered, and occasions that are counted, in a day: some megabytes. More are not.
+const MAX_A_DAY: usize = 1 << 16;
+/// What was counted is written once it is so old, and something else is written or somebody opens a grain ...
+const MAX_AGE: Duration = Duration::from_secs(60);
+const DAY_MS: u64 = 24 * 3600 * 1000;
+
+/// How often each grain was of use.
+pub(crate) struct Uses {
+    is_on: bool,
+    today: Mutex<Today>,
+    /// By slot, the occasions of [`DAYS`] days.
+    totals: RwLock<HashMap<Slot, u32>>,
+    /// Makes numbers of who asks, others with each start.
+    names: RandomState,
+}
+
+#[derive(Default)]
+struct Today {
+    day: u32,
+    /// Grains that were hits.
+    hits: HashSet<Slot>,
+    /// Who had which.
+    had: HashSet<(u64, Slot)>,
+    peers: HashMap<Slot, u8>,
+    /// What is to be written.
+    unwritten: HashMap<Slot, u32>,
+    since: Option<Instant>,
+    /// The day that the totals were read on.
+    read: u32,
+}
+
+/// The day by this machine's clock, counted from 1970-01-01 UTC.
+pub(crate) fn today() -> u32 {
+    u32::try_from(now_ms() / DAY_MS).unwrap_or(u32::MAX)
+}
+
+impl Uses {
+    /// Reads what was counted. Nothing is, and nothing comes of what was, when `is_on` is false.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn open(store: &Store, is_on: bool) -> Result<Self, StorageError> {
+        let (totals, names) = (RwLock::default(), RandomState::new());
+        let uses = Self { is_on, today: Mutex::default(), totals, names };
+        if is_on {
+            uses.begin(&store.view()?, today())?;
+        }
+        Ok(uses)
+    }
+
+    /// Whether a day began since the totals were read.
+    pub fn is_stale(&self, day: u32) -> bool {
+        self.is_on && self.lock(day).read != day
+    }
+
+    /// Begins a day: reads what counts on it.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn begin(&self, view: &View, day: u32) -> Result<(), StorageError> {
+        let mut totals: HashMap<Slot, u32> = HashMap::new();
+        view.for_each_use(day.saturating_sub(DAYS), &mut |slot, occasions| {
+            let total = totals.entry(slot).or_default();
+            *total = total.saturating_add(occasions);
+        })?;
+        let mut today = self.lock(day);
+        today.read = day;
+        for (&slot, &occasions) in &today.unwritten {
+            let total = totals.entry(slot).or_default();
+            *total = total.saturating_add(occasions);
+        }
+        *self.totals.write().unwrap_or_else(PoisonError::into_inner) = totals;
+        Ok(())
+    }
+
+    /// Remembers that these were hits, for when one is opened.
+    pub fn note_hits(&self, slots: impl Iterator<Item = Slot>, day: u32) {
+        if self.is_on {
+            let mut today = self.lock(day);
+            let room = MAX_A_DAY.saturating_sub(today.hits.len());
+            today.hits.extend(slots.take(room));
+        }
+    }
+
+    /// Somebody at this node opens a grain.
+    pub fn note_opened(&self, who: impl Hash, slot: Slot, day: u32) {
+        if self.is_on {
+            let mut today = self.lock(day);
+            if today.hits.contains(&slot) {
+                let who = self.names.hash_one(("opens", who));
+                self.count(&mut today, who, slot);
+            }
+        }
+    }
+
+    /// A peer is told grains.
+    pub fn note_told(&self, peer: impl Hash, slots: &[Slot], day: u32) {
+        if !self.is_on || slots.is_empty() {
+            return;
+        }
+        let who = self.names.hash_one(("is told", peer));
+        let mut today = self.lock(day);
+        for &slot in slots {
+            if today.peers.get(&slot).is_none_or(|peers| *peers < MAX_PEERS)
+                && self.count(&mut today, who, slot)
+            {
+                *today.peers.entry(slot).or_default() += 1;
+            }
+        }
+    }
+
+    /// True when it is one more occasion.
+    fn count(&self, today: &mut Today, who: u64, slot: Slot) -> bool {
+        if today.had.len() >= MAX_A_DAY || !today.had.insert((who, slot)) {
+            return false;
+        }
+        *today.unwritten.entry(slot).or_default() += 1;
+        today.since.get_or_insert_with(Instant::now);
+        let mut totals = self.totals.write().unwrap_or_else(PoisonError::into_inner);
+        *totals.entry(slot).or_default() += 1;
+        true
+    }
+
+    /// On how many occasions a grain was of use.
+    pub fn of(&self, slot: Slot) -> u64 {
+        let totals = self.totals.read().unwrap_or_else(PoisonError::into_inner);
+        totals.get(&slot).copied().unwrap_or(0).into()
+    }
+
+    /// Whether what was counted is so old that it is to be written though nothing else is.
+    pub fn is_due(&self) -> bool {
+        let today = self.today.lock().unwrap_or_else(PoisonError::into_inner);
+        today.since.is_some_and(|since| since.elapsed() >= MAX_AGE)
+    }
+
+    /// What was counted and not written yet, to be written now.
+    pub fn take(&self) -> Option<Change> {
+        let mut today = self.today.lock().unwrap_or_else(PoisonError::into_inner);
+        today.since = None;
+        let uses: Vec<(Slot, u32)> = today.unwritten.drain().collect();
+        (!uses.is_empty()).then_some(Change::CountUses { day: today.day, uses })
+    }
+
+    /// What is counted today. With the first of a day, who had what the day before is forgotten; what is still to be written is
+    /// written as of today.
+    fn lock(&self, day: u32) -> MutexGuard<'_, Today> {
+        let mut today = self.today.lock().unwrap_or_else(PoisonError::into_inner);
+        if today.day != day {
+            today.day = day;
+            today.hits.clear();
+            today.had.clear();
+            today.peers.clear();
+        }
+        today
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{Fixture, author, note};
+
+    async fn two_notes(node: &Fixture) -> (Slot, Slot) {
+        let notes = ["one", "two"].map(|text| note(&author(0), text));
+        for grain in &notes {
+            node.ingest.put(grain.clone(), false).await.unwrap();
+        }
+        (node.slot_of(notes[0].id()), node.slot_of(notes[1].id()))
+    }
+
+    #[tokio::test]
+    async fn a_hit_that_is_opened_counts_once_a_day_for_each_who_does() {
+        let node = Fixture::new();
+        let (one, two) = two_notes(&node).await;
+        let uses = Uses::open(&node.memory.store, true).unwrap();
+        uses.note_opened("owner", one, 7);
+        assert_eq!(uses.of(one), 0, "it was no hit");
+        uses.note_hits([one].into_iter(), 7);
+        for who in ["owner", "owner", "token", "owner"] {
+            uses.note_opened(who, one, 7);
+        }
+        assert_eq!((uses.of(one), uses.of(two)), (2, 0));
+        uses.note_opened("owner", one, 8);
+        assert_eq!(uses.of(one), 2, "on another day it was no hit");
+        uses.note_hits([one].into_iter(), 8);
+        uses.note_opened("owner", one, 8);
+        assert_eq!(uses.of(one), 3);
+        let off = Uses::open(&node.memory.store, false).unwrap();
+        off.note_hits([one].into_iter(), 7);
+        off.note_opened("owner", one, 7);
+        assert!(off.of(one) == 0 && off.take().is_none() && !off.is_stale(9));
+    }
+
+    #[tokio::test]
+    async fn a_peer_counts_once_a_day_and_a_crowd_of_them_no_more_than_three() {
+        let node = Fixture::new();
+        let (one, two) = two_notes(&node).await;
+        let uses = Uses::open(&node.memory.store, true).unwrap();
+        uses.note_told(1, &[one, two, one], 7);
+        uses.note_told(1, &[one], 7);
+        assert_eq!((uses.of(one), uses.of(two)), (1, 1));
+        for peer in 0..50 {
+            uses.note_told(peer, &[one], 7);
+        }
+        assert_eq!((uses.of(one), uses.of(two)), (u64::from(MAX_PEERS), 1));
+        uses.note_told(1, &[one], 8);
+        assert_eq!(uses.of(one), u64::from(MAX_PEERS) + 1);
+    }
+
+    #[tokio::test]
+    async fn what_was_counted_is_written_once_and_counts_for_ninety_days() {
+        let node = Fixture::new();
+        let (one, _) = two_notes(&node).await;
+        let uses = Uses::open(&node.memory.store, true).unwrap();
+        let day = 1000;
+        uses.note_told(1, &[one], day);
+        uses.note_told(2, &[one], day);
+        let change = uses.take().unwrap();
+        assert!(uses.take().is_none());
+        node.ingest.apply(vec![change]).await.unwrap();
+        for (later, expected) in [(0, 2), (DAYS, 2), (DAYS + 1, 0)] {
+            assert!(uses.is_stale(day + later) || later == 0);
+            uses.begin(&node.view(), day + later).unwrap();
+            assert_eq!(uses.of(one), expected, "{later} days later");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_counted_goes_with_the_next_commit_and_with_the_end() {
+        let node = Fixture::new();
+        let (one, two) = two_notes(&node).await;
+        let stored = || {
+            let mut sum = 0;
+            node.view().for_each_use(0, &mut |_, occasions| sum += occasions).unwrap();
+            sum
+        };
+        node.memory.uses.note_told(1, &[one, two], today());
+        assert_eq!(stored(), 0);
+        node.ingest.put(note(&author(0), "three"), false).await.unwrap();
+        assert_eq!(stored(), 2);
+        node.memory.uses.note_told(2, &[one], today());
+        node.ingest.write_uses();
+        // It stands before this one in the queue.
+        node.ingest.apply(vec![Change::PruneIndexLog { up_to: 0 }]).await.unwrap();
+        assert_eq!(stored(), 3);
+        node.memory.uses.note_told(3, &[one], today());
+        node.ingest.stop().await;
+        // Whoever comes later is told so once the queue is empty.
+        while node.ingest.apply(vec![Change::PruneIndexLog { up_to: 0 }]).await.is_ok() {}
+        crate::testing::until(|| stored() == 4).await;
+    }
+
+    #[test]
+    fn no_more_is_remembered_of_a_day_than_fits() {
+        let node = Fixture::new();
+        let uses = Uses::open(&node.memory.store, true).unwrap();
+        uses.note_hits(0..(MAX_A_DAY as u64 + 9), 7);
+        for slot in 0..(MAX_A_DAY as u64 + 9) {
+            uses.note_told(1, &[slot], 7);
+        }
+        assert_eq!(uses.of(MAX_A_DAY as u64 - 1), 1);
+        assert_eq!(uses.of(MAX_A_DAY as u64 + 1), 0);
+        let today = uses.lock(7);
+        assert!(today.hits.len() <= MAX_A_DAY && today.had.len() == MAX_A_DAY);
+    }
+}
