@@ -84,7 +84,7 @@ async fn a_configuration_that_is_read_anew_changes_what_computes_the_model() {
     let node = TestProcess::start(&data).await;
     node.put("The ladder stands in the shed.").await;
     node.wait_indexed().await;
-    let (other, variant) = match *BUILT_IN {
+    let (other, variant) = match BUILT_IN.as_str() {
         name if name == VARIANTS[0] => (VARIANTS[1], "row8"),
         _ => (VARIANTS[0], "w8"),
     };
