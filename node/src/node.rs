@@ -290,8 +290,8 @@ impl Node {
     }
 
     /// Takes over from a configuration that was read anew what can be changed while the node runs: the model, which is loaded before
-    /// it takes its place, what strangers may bring, and how many calls are served at the same time. The level of the log is for who
-    /// writes it.
+    /// it takes its place, what strangers may bring, how many calls are served at the same time, and how much of everything the mesh
+    /// may have. The level of the log is for who writes it.
     ///
     /// # Errors
     /// When the model cannot be used; then everything is as before.
@@ -303,6 +303,9 @@ impl Node {
         self.ingest.limit(limits).await;
         self.limits.send_replace(limits);
         self.places.resize(settings.config.api.max_calls);
+        if let Some(mesh) = &self.mesh {
+            mesh.cap(settings.config.network.caps()).await?;
+        }
         let mut reloaded = Reloaded::default();
         for (now, before) in settings.entries().iter().zip(self.settings.entries()) {
             if now.value == before.value {
@@ -378,9 +381,20 @@ pub struct Changed {
     pub now: String,
 }
 
+/// The caps of the mesh, which can be changed while the node runs.
+const LIVE_CAPS: [&str; 5] = [
+    "network.max_peers",
+    "network.max_per_address",
+    "network.max_upload",
+    "network.max_download",
+    "network.max_memory",
+];
+
 /// Whether a setting can be changed while the node runs.
 fn is_live(key: &str) -> bool {
-    key.starts_with("admission.") || ["ai.model", "api.max_calls", "log.level"].contains(&key)
+    key.starts_with("admission.")
+        || LIVE_CAPS.contains(&key)
+        || ["ai.model", "api.max_calls", "log.level"].contains(&key)
 }
 
 /// One error for everything that went wrong.
