@@ -34,6 +34,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast, watch};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use crate::blocking::blocking;
+use crate::log;
 use crate::memory::Memory;
 use crate::memory::events::Events;
 use crate::memory::indexer::Progress;
@@ -215,6 +216,20 @@ impl Call {
     /// Waits until the node stops.
     pub fn stopping(&self) -> WaitForCancellationFutureOwned {
         self.parts.stopping.clone().cancelled_owned()
+    }
+
+    /// Lets another filter say what is written to the log, until the configuration is read anew or the node starts again. Answers the
+    /// one before.
+    ///
+    /// # Errors
+    /// [`CallError::Invalid`] when the filter cannot be used.
+    pub fn set_log_level(&self, level: &str) -> Result<String, CallError> {
+        self.note_about(level);
+        log::check(level).map_err(|reason| error::invalid(format!("{reason}: {}", log::LEVELS)))?;
+        // Told by the rules that held until now: who reads the log learns why it says more, or less.
+        let (who, before) = (self.caller.who(), log::level());
+        tracing::warn!(%who, before, now = level, "the level of the log is changed until the next start");
+        log::set_level(level).map_err(error::invalid)
     }
 
     /// Compacts the database file. Answers its size before and after, in bytes.

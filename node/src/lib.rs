@@ -17,6 +17,7 @@ mod files;
 mod filter;
 mod http;
 mod identity;
+mod log;
 mod machine;
 mod memory;
 mod mesh;

@@ -311,6 +311,15 @@ impl NodeService for Api {
         Ok(Response::new(rpc::CompactResponse { bytes_before, bytes_after }))
     }
 
+    async fn set_log_level(
+        &self,
+        request: Request<rpc::SetLogLevelRequest>,
+    ) -> Reply<rpc::SetLogLevelResponse> {
+        let call = self.begin(&request)?;
+        let before = call.set_log_level(&request.into_inner().level).map_err(status_of)?;
+        Ok(Response::new(rpc::SetLogLevelResponse { before }))
+    }
+
     type BackupStream = ReplyStream<rpc::BackupResponse>;
 
     async fn backup(&self, request: Request<rpc::BackupRequest>) -> Reply<Self::BackupStream> {

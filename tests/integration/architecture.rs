@@ -140,7 +140,7 @@ const ROOMS: [(&str, &[&str]); 8] = [
     ("models", &[]),
 ];
 /// What every room may use, and what uses none of them.
-const BASE: [&str; 13] = [
+const BASE: [&str; 14] = [
     "backup",
     "blocking",
     "composed",
@@ -150,6 +150,7 @@ const BASE: [&str; 13] = [
     "files",
     "filter",
     "identity",
+    "log",
     "machine",
     "metrics",
     "tasks",
