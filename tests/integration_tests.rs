@@ -14,6 +14,7 @@
 //! | Is each metric recorded where it happens? | `metrics` |
 //! | Who is let in, and by which door? | `access` |
 //! | What may the holder of a token do, see and change, and for how long? | `access_tokens` |
+//! | What may those cost who may do little? | `access_bounds` |
 //! | Is a node reached from elsewhere by a token and a fingerprint, and does it say what it does? | `access_settings` |
 //! | Do real processes start, stop and die without losing anything? | `processes` |
 //! | Does a part that fails stop the node, and say what it was? | `supervision` |
@@ -34,6 +35,7 @@
 #[cfg(test)]
 mod integration {
     mod access;
+    mod access_bounds;
     mod access_settings;
     mod access_tokens;
     mod architecture;

@@ -20,7 +20,7 @@ use super::status::status_of;
 use crate::calls::CallError;
 use crate::calls::access::audit::{Audit, Record};
 use crate::calls::access::{Caller, Keys, recorded};
-use crate::connections::Guest;
+use crate::connections::{Guest, Right};
 
 /// What the names of calls begin with in a path; what does not is of others, as reflection is, and for everybody who is let in.
 const OURS: &str = "/synapsenet.v1.";
@@ -56,7 +56,7 @@ impl Way {
             Self::Socket => {
                 let neighbour = extensions.get::<Neighbour>();
                 if let Some(neighbour) = neighbour {
-                    neighbour.guest.is_known();
+                    neighbour.guest.is_known(Right::Lasting);
                 }
                 Ok(Caller::on_socket(neighbour.and_then(|neighbour| neighbour.uid)))
             }
@@ -64,7 +64,7 @@ impl Way {
                 let caller = keys.check(authorization(request.headers())?)?;
                 let behind_tls = extensions.get::<TlsConnectInfo<Guest>>().map(TlsConnectInfo::get_ref);
                 if let Some(guest) = extensions.get::<Guest>().or(behind_tls) {
-                    guest.is_known();
+                    guest.is_known(caller.right());
                 }
                 Ok(caller)
             }
