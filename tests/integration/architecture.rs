@@ -23,7 +23,7 @@ const ARROWS: [(&str, &[&str]); 7] = [
 ];
 
 /// What belongs to some crates only. The tests and benches may use everything.
-const OWNERS: [(&str, &[&str]); 14] = [
+const OWNERS: [(&str, &[&str]); 16] = [
     ("tonic", &["synapsenet-proto", "synapsenet"]),
     ("anyhow", &["synapsenet"]),
     ("clap", &["synapsenet"]),
@@ -32,6 +32,8 @@ const OWNERS: [(&str, &[&str]); 14] = [
     ("tonic-health", &["synapsenet"]),
     ("tonic-reflection", &["synapsenet"]),
     ("tokio", &["synapsenet", "synapsenet-net"]),
+    ("landlock", &["synapsenet"]),
+    ("seccompiler", &["synapsenet"]),
     ("redb", &["synapsenet-storage"]),
     // Grains, and backups.
     ("zstd", &["synapsenet-storage", "synapsenet"]),

@@ -1,7 +1,10 @@
 //! How is another program run on what a stranger wrote? With nothing of this process's surroundings, at a low priority, within bounds of
-//! time, memory and output that it cannot pass, and never waited for beyond its time.
+//! time, memory and output that it cannot pass, confined by the kernel where that can (`confined`), and never waited for beyond its time.
 //!
 //! The limits of the system are set by a shell that then becomes the program: there is no safe call that sets them between fork and exec.
+
+#[cfg(all(target_os = "linux", target_endian = "little"))]
+mod confined;
 
 use std::ffi::OsStr;
 use std::io::{self, ErrorKind, Read, Write};
@@ -12,6 +15,9 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::{Errno, ioctl_fionbio};
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
+
+#[cfg(all(target_os = "linux", target_endian = "little"))]
+use confined::spawn;
 
 /// Between two looks whether a program that says no more has ended.
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
@@ -78,7 +84,7 @@ pub(super) fn run(program: &[&str], path: &OsStr, input: &[u8], bounds: &Bounds)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
-    let mut child = command.spawn()?;
+    let mut child = spawn(&mut command, path)?;
     let talked = Pipes::of(&mut child, input).and_then(|mut pipes| {
         let ending = pipes.talk(&child, bounds)?;
         Ok((ending, pipes))
@@ -97,6 +103,12 @@ pub(super) fn run(program: &[&str], path: &OsStr, input: &[u8], bounds: &Bounds)
             }
         },
     })
+}
+
+/// Elsewhere, a program may what this process may.
+#[cfg(not(all(target_os = "linux", target_endian = "little")))]
+fn spawn(command: &mut Command, _path: &OsStr) -> io::Result<Child> {
+    command.spawn()
 }
 
 /// How the talk with a program ended.
