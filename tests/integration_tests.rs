@@ -5,6 +5,7 @@
 //! | Is what was said found by its meaning, and does it stay? | `memory` |
 //! | Is what was withdrawn gone, and can only its author withdraw it? | `retractions` |
 //! | Are documents split, updated and read as what they are? | `documents` |
+//! | Does a document that nobody waits for keep its turn until it has been read? | `turns` |
 //! | Does what is known of a remembered folder follow its files? | `sources` |
 //! | Do lists and filters give exactly what they should? | `lists` |
 //! | What becomes of many items at once, good and bad? | `bulk` |
@@ -64,5 +65,6 @@ mod integration {
     mod sources;
     mod supervision;
     mod transfer;
+    mod turns;
     mod variants;
 }
