@@ -20,6 +20,7 @@
 //! | Do real processes start, stop and die without losing anything? | `processes` |
 //! | Does a part that fails stop the node, and say what it was? | `supervision` |
 //! | What if the disk, the index, the model or the library is not as it should be? | `damage` |
+//! | Does a store that an earlier version left open as a whole? | `formats` |
 //! | Which models are there, and is nothing lost or mixed when they change? | `models` |
 //! | Do the commands, the configuration and the hub decide about models as they should? | `model_commands` |
 //! | Is a backup the whole node, and of one moment? | `backup` |
@@ -47,6 +48,7 @@ mod integration {
     mod convergence;
     mod damage;
     mod documents;
+    mod formats;
     mod harness;
     mod hostile;
     mod lists;
