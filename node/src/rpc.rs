@@ -1,6 +1,7 @@
 //! The gRPC door: translates between the messages of the schema and the calls of the node, and nothing else.
 
 mod access;
+mod answer;
 mod authority;
 mod convert;
 mod counted;

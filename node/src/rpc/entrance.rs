@@ -11,6 +11,7 @@ use tonic::codegen::http::{HeaderMap, Request, Response};
 use tonic::service::Routes;
 use tower::Service;
 
+use super::answer::follow;
 use super::counted::Counting;
 use super::methods::methods;
 use super::status::status_of;
@@ -47,7 +48,7 @@ impl Service<Request<Body>> for Entrance {
     }
 
     fn call(&mut self, mut request: Request<Body>) -> Self::Future {
-        let counting = Counting::begin(self.doors.clone(), request.uri().path());
+        let mut counting = Counting::begin(self.doors.clone(), request.uri().path());
         keep_plain(request.headers_mut());
         let time =
             time_given(request.headers()).map_or(MAX_CALL, |time| time.saturating_sub(LEAD).min(MAX_CALL));
@@ -59,7 +60,7 @@ impl Service<Request<Body>> for Entrance {
                 time => tokio::time::timeout(time, answer).await.ok(),
             };
             let answer = answer.unwrap_or_else(|| Ok(status_of(CallError::DeadlinePassed).into_http()));
-            answer.map(|answer| counting.follow(answer))
+            answer.map(|answer| follow(answer, move |code| counting.end(code)))
         })
     }
 }
