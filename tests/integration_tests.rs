@@ -13,6 +13,7 @@
 //! | What is a wrong or excessive request told? | `requests` |
 //! | What does each call say to an empty request, and to garbage? | `schema` |
 //! | Is each metric recorded where it happens? | `metrics` |
+//! | Do traces tell where the time of a call goes, and nothing else? | `traces` |
 //! | Who is let in, and by which door? | `access` |
 //! | What may the holder of a token do, see and change, and for how long? | `access_tokens` |
 //! | What may those cost who may do little? | `access_bounds` |
@@ -66,6 +67,7 @@ mod integration {
     mod schema;
     mod sources;
     mod supervision;
+    mod traces;
     mod transfer;
     mod turns;
     mod variants;

@@ -46,6 +46,7 @@ use crate::mesh::Mesh;
 use crate::metrics::Metrics;
 use crate::models::{Hub, Models};
 use crate::sources::Sources;
+use crate::traces::{self, Traces};
 use access::audit::Audit;
 use access::{Caller, Keys};
 pub(crate) use error::{CallError, Reason};
@@ -74,6 +75,8 @@ pub(crate) struct Parts {
     pub keys: Keys,
     /// Who records what is changed; None when nobody does.
     pub audit: Option<Audit>,
+    /// Who records where the time of calls goes.
+    pub traces: Traces,
     pub progress: watch::Receiver<Progress>,
     pub started: Instant,
     pub data_dir: PathBuf,
@@ -149,6 +152,11 @@ impl Calls {
         self.parts.audit.as_ref()
     }
 
+    /// Who records where the time of calls goes.
+    pub fn traces(&self) -> &Traces {
+        &self.parts.traces
+    }
+
     /// Takes a place among the calls being served, for somebody who may make this call.
     ///
     /// # Errors
@@ -182,7 +190,7 @@ impl Call {
         // Reading goes on when nobody waits for it any more, and keeps the place of the call for as long.
         let (memory, place) = (self.parts.memory.clone(), self.place.clone());
         blocking(move || {
-            let _place = place;
+            let (_place, _part) = (place, traces::part("store"));
             let view = memory.store.view()?;
             read(&memory, &view)
         })

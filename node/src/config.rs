@@ -15,6 +15,7 @@ use toml::{Table, Value};
 
 use crate::data_folder::CONFIG;
 use crate::log;
+use crate::traces;
 use environment::Variable;
 
 mod environment;
@@ -336,6 +337,7 @@ impl Settings {
         }
         log::check(&log.level)
             .map_err(|reason| self.bad("log.level", format!("{reason}: {}", log::LEVELS)))?;
+        traces::check(&log.otlp).map_err(|reason| self.bad("log.otlp", reason))?;
         if !matches!(api.tls.as_str(), "auto" | "always") {
             return Err(self.bad("api.tls", "must be \"auto\" or \"always\"".into()));
         }

@@ -29,6 +29,7 @@ mod sources;
 mod tasks;
 #[cfg(test)]
 mod testing;
+mod traces;
 
 pub use config::{Config, ConfigError, Settings};
 pub use data_folder::SOCKET;

@@ -43,6 +43,7 @@ use crate::rpc::Api;
 use crate::rpc::listen::RpcServer;
 use crate::sources::{self, Sources};
 use crate::tasks::{Alarm, Tasks};
+use crate::traces;
 
 /// How long a node may take to stop: a little less than the minute after which its service manager kills it. Calls have five
 /// seconds to end, a run of the model takes some seconds at most, and saving the index of a million grains about ten.
@@ -104,6 +105,7 @@ impl Node {
         let opened = blocking(move || open(&dir, &open_config, &hearing)).await?;
         let Opened { memory, identity, mut registry, models } = opened;
         let net_metrics = synapsenet_net::Metrics::register(&mut registry);
+        let (traces, traces_sent) = traces::start(&config.log.otlp, &mut registry)?;
         let (memory, identity) = (Arc::new(memory), Arc::new(identity));
 
         // Whatever can be refused comes before the first thread, so that a failed start leaves nothing running.
@@ -175,6 +177,7 @@ impl Node {
             sources: sources.clone(),
             keys: keys.clone(),
             audit,
+            traces,
             identity: identity.clone(),
             progress,
             started,
@@ -218,6 +221,14 @@ impl Node {
             let stop = indexing.stopping();
             indexing.run("the audit log", async {
                 log.run(stop).await;
+                Ok(())
+            });
+        }
+        if let Some(sending) = traces_sent {
+            // As above.
+            let stop = indexing.stopping();
+            indexing.run("the traces", async {
+                sending.run(stop).await;
                 Ok(())
             });
         }

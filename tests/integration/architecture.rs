@@ -23,7 +23,7 @@ const ARROWS: [(&str, &[&str]); 7] = [
 ];
 
 /// What belongs to some crates only. The tests and benches may use everything.
-const OWNERS: [(&str, &[&str]); 16] = [
+const OWNERS: [(&str, &[&str]); 17] = [
     ("tonic", &["synapsenet-proto", "synapsenet"]),
     ("anyhow", &["synapsenet"]),
     ("clap", &["synapsenet"]),
@@ -33,6 +33,7 @@ const OWNERS: [(&str, &[&str]); 16] = [
     ("tonic-reflection", &["synapsenet"]),
     ("tokio", &["synapsenet", "synapsenet-net"]),
     ("landlock", &["synapsenet"]),
+    ("opentelemetry", &["synapsenet"]),
     ("seccompiler", &["synapsenet"]),
     ("redb", &["synapsenet-storage"]),
     // Grains, and backups.
@@ -142,7 +143,7 @@ const ROOMS: [(&str, &[&str]); 8] = [
     ("models", &[]),
 ];
 /// What every room may use, and what uses none of them.
-const BASE: [&str; 14] = [
+const BASE: [&str; 15] = [
     "backup",
     "blocking",
     "composed",
@@ -157,6 +158,7 @@ const BASE: [&str; 14] = [
     "metrics",
     "tasks",
     "testing",
+    "traces",
 ];
 /// Joins the rooms, so it may name all.
 const COMPOSITION: [&str; 3] = ["node", "lib", "main"];

@@ -33,6 +33,7 @@ pub(crate) use crate::memory::admission::Limits;
 use crate::memory::announcer::Announcer;
 use crate::memory::events::Events;
 use crate::tasks::Alarm;
+use crate::traces;
 use writer::Writer;
 
 /// Changes that may wait: at 36 KiB a grain with its claim at most 36 MiB.
@@ -364,6 +365,7 @@ impl Ingest {
     }
 
     async fn ask<T>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Result<T, IngestError> {
+        let _part = traces::part("store");
         let (reply, answer) = oneshot::channel();
         self.queue.send(command(reply)).await.map_err(|_| IngestError::Stopped)?;
         answer.await.map_err(|_| IngestError::Stopped)?

@@ -126,7 +126,8 @@ impl RpcServer {
         let (reporter, health) = tonic_health::server::health_reporter();
         let telling = tell_health(reporter, api.calls().clone());
         let doors = api.calls().metrics().doors.clone();
-        let for_socket = Entrance::new(routes(api.clone(), &Way::Socket, health.clone())?, &doors);
+        let calls = api.calls().clone();
+        let for_socket = Entrance::new(routes(api.clone(), &Way::Socket, health.clone())?, &calls);
         let socket = async {
             let stopped = stop.clone().cancelled_owned();
             let incoming = seats(doors.of("socket")).fill(self.socket).map(|stream| stream.map(neighbour));
@@ -140,7 +141,7 @@ impl RpcServer {
                     builder.tls_config(tls.config).context("the TLS certificate or key cannot be used")?;
             }
             let way = Way::Tcp(api.calls().keys().clone());
-            let services = Entrance::new(routes(api, &way, health)?, &doors);
+            let services = Entrance::new(routes(api, &way, health)?, &calls);
             let seats = seats(doors.of("tcp"));
             let stopped = stop.clone().cancelled_owned();
             Ok(builder.serve_with_incoming_shutdown(services, seats.fill(tcp.listener), stopped).await?)
