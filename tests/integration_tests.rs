@@ -5,6 +5,7 @@
 //! | Is what was said found by its meaning, and does it stay? | `memory` |
 //! | Is what was withdrawn gone, and can only its author withdraw it? | `retractions` |
 //! | Are documents split, updated and read as what they are? | `documents` |
+//! | Does a document that nobody waits for keep its turn until it has been read? | `turns` |
 //! | Does what is known of a remembered folder follow its files? | `sources` |
 //! | Do lists and filters give exactly what they should? | `lists` |
 //! | What becomes of many items at once, good and bad? | `bulk` |
@@ -13,12 +14,15 @@
 //! | What is a wrong or excessive request told? | `requests` |
 //! | What does each call say to an empty request, and to garbage? | `schema` |
 //! | Is each metric recorded where it happens? | `metrics` |
+//! | Do traces tell where the time of a call goes, and nothing else? | `traces` |
 //! | Who is let in, and by which door? | `access` |
 //! | What may the holder of a token do, see and change, and for how long? | `access_tokens` |
+//! | What may those cost who may do little? | `access_bounds` |
 //! | Is a node reached from elsewhere by a token and a fingerprint, and does it say what it does? | `access_settings` |
 //! | Do real processes start, stop and die without losing anything? | `processes` |
 //! | Does a part that fails stop the node, and say what it was? | `supervision` |
 //! | What if the disk, the index, the model or the library is not as it should be? | `damage` |
+//! | Does a store that an earlier version left open as a whole? | `formats` |
 //! | Which models are there, and is nothing lost or mixed when they change? | `models` |
 //! | Do the commands, the configuration and the hub decide about models as they should? | `model_commands` |
 //! | Are the calls the same as JSON over HTTP, with the same rights? | `json` |
@@ -37,6 +41,7 @@
 #[cfg(test)]
 mod integration {
     mod access;
+    mod access_bounds;
     mod access_settings;
     mod access_tokens;
     mod architecture;
@@ -48,6 +53,7 @@ mod integration {
     mod damage;
     mod documents;
     mod emergence;
+    mod formats;
     mod harness;
     mod hostile;
     mod json;
@@ -67,6 +73,8 @@ mod integration {
     mod schema;
     mod sources;
     mod supervision;
+    mod traces;
     mod transfer;
+    mod turns;
     mod variants;
 }

@@ -121,7 +121,7 @@ impl Behaviour {
         Ok(Self {
             gate,
             limits: connection_limits::Behaviour::new(limits),
-            memory: config.max_memory.map(memory_connection_limits::Behaviour::with_max_bytes).into(),
+            memory: memory_limit(config.max_memory),
             identify: identify::Behaviour::new(identify),
             ping: ping::Behaviour::new(ping::Config::new().with_timeout(MAX_PING_TIME)),
             kademlia: kademlia(me),
@@ -141,6 +141,16 @@ impl Behaviour {
             dcutr: has_relay.then(|| dcutr::Behaviour::new(me)).into(),
         })
     }
+
+    /// Another bound for the memory of the process. The protocol keeps nothing of connections that there are.
+    pub(crate) fn set_max_memory(&mut self, max_memory: Option<usize>) {
+        self.memory = memory_limit(max_memory);
+    }
+}
+
+/// Refuses connections while the process has more memory than this.
+fn memory_limit(max_memory: Option<usize>) -> Toggle<memory_connection_limits::Behaviour> {
+    max_memory.map(memory_connection_limits::Behaviour::with_max_bytes).into()
 }
 
 fn questions<Q, A>(name: &'static str, question: u64, answer: u64, streams: usize) -> Questions<Q, A>

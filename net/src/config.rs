@@ -54,6 +54,21 @@ pub struct Config {
     pub layer: Option<Layer>,
 }
 
+/// How much of everything there may be: what of the settings can be changed while the swarm runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Caps {
+    /// Peers connected at the same time, at least 1.
+    pub max_peers: usize,
+    /// Peers connected from one IP address, loopback apart, at least 1.
+    pub max_per_address: usize,
+    /// Bytes a second sent at most; none means without limit.
+    pub max_upload: Option<u64>,
+    /// Bytes a second received at most; none means without limit.
+    pub max_download: Option<u64>,
+    /// Resident memory of the process in bytes above which no new connection is made; none means without limit.
+    pub max_memory: Option<usize>,
+}
+
 impl Default for Config {
     fn default() -> Self {
         Self {

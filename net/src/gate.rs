@@ -6,6 +6,8 @@
 //! one of the most crowded group. Else it is a visitor for some seconds, long enough to find others through this node, and
 //! is then asked to leave. The gate is the first behaviour that is asked about a connection.
 
+mod fewer;
+
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::convert::Infallible;
 use std::net::IpAddr;
@@ -298,9 +300,12 @@ impl Gate {
         let count = |is_near: &dyn Fn(IpAddr) -> bool| {
             self.seats.values().filter_map(|seat| seat.address).filter(|other| is_near(*other)).count()
         };
-        let max_per_group = self.max_per_address.max(self.max_peers / GROUP_SEAT_OF);
         count(&|other| host_of(other) == host) >= self.max_per_address
-            || count(&|other| group_of(other) == group) >= max_per_group
+            || count(&|other| group_of(other) == group) >= self.max_per_group()
+    }
+
+    fn max_per_group(&self) -> usize {
+        self.max_per_address.max(self.max_peers / GROUP_SEAT_OF)
     }
 
     /// The peer whose place a newcomer of this group may take: of the most crowded group of those who came from outside, as
@@ -333,6 +338,11 @@ impl Gate {
 
     fn dismiss(&mut self, peer: PeerId) {
         tracing::debug!(%peer, "a peer of a crowded group gives its place to a newcomer");
+        self.show_out(peer);
+    }
+
+    /// Has the connections of a peer closed.
+    fn show_out(&mut self, peer: PeerId) {
         if let Some(seat) = self.seats.get_mut(&peer) {
             seat.is_leaving = true;
             self.leaving.push_back(peer);
@@ -423,7 +433,7 @@ impl NetworkBehaviour for Gate {
         match event {}
     }
 
-    /// The swarm asks again after each connection that it tells of, so nobody has to wake it.
+    /// The swarm asks again after each connection that it tells of and after each command, so nobody has to wake it.
     fn poll(&mut self, _: &mut Context<'_>) -> Poll<ToSwarm<Infallible, THandlerInEvent<Self>>> {
         match self.leaving.pop_front() {
             Some(peer_id) => {
@@ -440,11 +450,11 @@ mod tests {
 
     use super::*;
 
-    fn gate(max_peers: usize, reserved: &[PeerId]) -> Gate {
+    pub(super) fn gate(max_peers: usize, reserved: &[PeerId]) -> Gate {
         Gate::new(max_peers, 2, HashSet::new(), HashSet::new(), reserved.iter().copied().collect())
     }
 
-    fn arrival(peer: PeerId, number: usize, address: Option<&str>, is_outbound: bool) -> Arrival {
+    pub(super) fn arrival(peer: PeerId, number: usize, address: Option<&str>, is_outbound: bool) -> Arrival {
         let address = address.map(|address| address.parse().unwrap());
         let connection = ConnectionId::new_unchecked(number);
         Arrival { peer, connection, address, is_outbound, is_relayed: false }
@@ -455,13 +465,18 @@ mod tests {
     }
 
     /// Somebody new from this address.
-    fn come_from(gate: &mut Gate, address: &str, number: usize, now: Instant) -> Result<PeerId, Refused> {
+    pub(super) fn come_from(
+        gate: &mut Gate,
+        address: &str,
+        number: usize,
+        now: Instant,
+    ) -> Result<PeerId, Refused> {
         let peer = PeerId::random();
         gate.admit(arrival(peer, number, Some(address), false), now).map(|()| peer)
     }
 
     /// Closes what the gate wants closed, as the swarm does, and says whose connections these were.
-    fn close_leaving(gate: &mut Gate) -> Vec<PeerId> {
+    pub(super) fn close_leaving(gate: &mut Gate) -> Vec<PeerId> {
         let mut gone = Vec::new();
         while let Poll::Ready(ToSwarm::CloseConnection { peer_id, .. }) =
             gate.poll(&mut Context::from_waker(std::task::Waker::noop()))

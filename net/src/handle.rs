@@ -13,7 +13,7 @@ use crate::dial::{KnownPeer, Saved};
 use crate::score::{Ban, Offence};
 use crate::task::{self, Command};
 use crate::{
-    AskError, Config, DialError, Event, Metrics, NetError, NetStatus, PeerStatus, Request, Response,
+    AskError, Caps, Config, DialError, Event, Metrics, NetError, NetStatus, PeerStatus, Request, Response,
 };
 
 /// Commands that may wait for the swarm: it takes them in microseconds.
@@ -198,6 +198,14 @@ impl Net {
     pub async fn block_authors(&self, authors: HashSet<AuthorId>) {
         // As above.
         let _ = self.commands.send(Command::BlockAuthors { authors }).await;
+    }
+
+    /// Takes over other caps. Answers how many peers are asked to leave, because they have no seat any more.
+    ///
+    /// # Errors
+    /// [`NetError::Stopped`].
+    pub async fn set_caps(&self, caps: Caps) -> Result<usize, NetError> {
+        self.command(|reply| Command::SetCaps { caps, reply }).await
     }
 
     /// Tells that another machine runs with this node's identity, found out by whoever uses the swarm.

@@ -56,7 +56,7 @@ mod verdict;
 mod window;
 
 pub use bucket::Bucket;
-pub use config::{Config, Layer};
+pub use config::{Caps, Config, Layer};
 pub use dial::{KnownPeer, Saved};
 pub use error::{AskError, DialError, NetError};
 pub use event::{Event, Reply, Request, Response};

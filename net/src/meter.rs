@@ -40,6 +40,8 @@ const MIN_BURST: u64 = 16 << 10;
 const MAX_CLOSE: Duration = Duration::from_secs(2);
 /// The shortest wait for a cap: more often a timer is not worth while.
 const MIN_WAIT: Duration = Duration::from_millis(5);
+/// And the longest: a cap may be raised meanwhile.
+const MAX_WAIT: Duration = Duration::from_secs(1);
 
 /// Bytes in both directions.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -81,38 +83,53 @@ impl Count {
 #[derive(Debug)]
 pub(crate) struct Meter {
     pub(crate) all: Count,
-    upload: Option<Mutex<Cap>>,
-    download: Option<Mutex<Cap>>,
+    upload: Mutex<Option<Cap>>,
+    download: Mutex<Option<Cap>>,
 }
 
 impl Meter {
     /// Caps in bytes a second.
     pub(crate) fn new(upload: Option<u64>, download: Option<u64>) -> Arc<Self> {
-        let cap = |rate: Option<u64>| rate.map(|rate| Mutex::new(Cap::new(rate, Instant::now())));
-        Arc::new(Self { all: Count::default(), upload: cap(upload), download: cap(download) })
+        let meter = Self { all: Count::default(), upload: Mutex::default(), download: Mutex::default() };
+        meter.set_caps(upload, download);
+        Arc::new(meter)
+    }
+
+    /// Other caps from now on. What waits for one goes on by the new one when its wait is over.
+    pub(crate) fn set_caps(&self, upload: Option<u64>, download: Option<u64>) {
+        for (cap, rate) in [(&self.upload, upload), (&self.download, download)] {
+            let mut cap = lock(cap);
+            // One that stays is not filled anew.
+            if cap.as_ref().map(|cap| cap.rate) != rate {
+                *cap = rate.map(|rate| Cap::new(rate, Instant::now()));
+            }
+        }
     }
 }
 
 /// A cap on bytes: so many a second, in bursts of a quarter of that.
 #[derive(Debug)]
-struct Cap(Bucket);
+struct Cap {
+    rate: u64,
+    bucket: Bucket,
+}
 
 impl Cap {
     fn new(rate: u64, now: Instant) -> Self {
-        Self(Bucket::new(rate.max(1) as f64, (rate / 4).max(MIN_BURST) as f64, now))
+        Self { rate, bucket: Bucket::new(rate.max(1) as f64, (rate / 4).max(MIN_BURST) as f64, now) }
     }
 
     /// Takes up to `wanted` bytes; when there are none, says how long to wait.
     fn take(&mut self, wanted: u64, now: Instant) -> Result<u64, Duration> {
-        match self.0.take_up_to(wanted, now) {
-            0 => Err(self.0.time_for(wanted.min(1 << 10) as f64).max(MIN_WAIT)),
+        match self.bucket.take_up_to(wanted, now) {
+            0 => Err(self.bucket.time_for(wanted.min(1 << 10) as f64).clamp(MIN_WAIT, MAX_WAIT)),
             taken => Ok(taken),
         }
     }
 
     /// Gives back what was taken and not used.
     fn give_back(&mut self, bytes: u64) {
-        self.0.give_back(bytes);
+        self.bucket.give_back(bytes);
     }
 }
 
@@ -231,32 +248,32 @@ fn protocol_in(head: &[u8]) -> Option<usize> {
 
 /// Takes bytes from a cap, waiting for them when there are none.
 fn poll_take(
-    cap: Option<&Mutex<Cap>>,
+    cap: &Mutex<Option<Cap>>,
     wait: &mut Option<Pin<Box<tokio::time::Sleep>>>,
     wanted: usize,
     cx: &mut Context<'_>,
 ) -> Poll<usize> {
-    let Some(cap) = cap else { return Poll::Ready(wanted) };
     loop {
         if let Some(sleep) = wait {
             ready!(sleep.as_mut().poll(cx));
             *wait = None;
         }
-        let taken = lock(cap).take(wanted as u64, Instant::now());
+        let taken = lock(cap).as_mut().map(|cap| cap.take(wanted as u64, Instant::now()));
         match taken {
-            Ok(bytes) => return Poll::Ready(bytes as usize),
-            Err(time) => *wait = Some(Box::pin(tokio::time::sleep(time))),
+            None => return Poll::Ready(wanted),
+            Some(Ok(bytes)) => return Poll::Ready(bytes as usize),
+            Some(Err(time)) => *wait = Some(Box::pin(tokio::time::sleep(time))),
         }
     }
 }
 
-fn give_back(cap: Option<&Mutex<Cap>>, bytes: usize) {
-    if let Some(cap) = cap {
-        lock(cap).give_back(bytes as u64);
+fn give_back(cap: &Mutex<Option<Cap>>, bytes: usize) {
+    if let Some(cap) = lock(cap).as_mut() {
+        cap.give_back(bytes as u64);
     }
 }
 
-fn lock(cap: &Mutex<Cap>) -> std::sync::MutexGuard<'_, Cap> {
+fn lock(cap: &Mutex<Option<Cap>>) -> std::sync::MutexGuard<'_, Option<Cap>> {
     // A cap is whole between any two of its lines.
     cap.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -267,7 +284,7 @@ impl AsyncRead for Substream {
         if buf.is_empty() {
             return Pin::new(&mut this.inner).poll_read(cx, buf);
         }
-        let cap = this.meter.download.as_ref();
+        let cap = &this.meter.download;
         let room = ready!(poll_take(cap, &mut this.download_wait, buf.len(), cx));
         let read = Pin::new(&mut this.inner).poll_read(cx, &mut buf[..room]);
         let used = if let Poll::Ready(Ok(read)) = &read { *read } else { 0 };
@@ -283,7 +300,7 @@ impl AsyncWrite for Substream {
         if buf.is_empty() {
             return Pin::new(&mut this.inner).poll_write(cx, buf);
         }
-        let cap = this.meter.upload.as_ref();
+        let cap = &this.meter.upload;
         let room = ready!(poll_take(cap, &mut this.upload_wait, buf.len(), cx));
         let written = Pin::new(&mut this.inner).poll_write(cx, &buf[..room]);
         let used = if let Poll::Ready(Ok(written)) = &written { *written } else { 0 };
@@ -313,6 +330,23 @@ mod tests {
         assert_eq!(protocol_in(head).map(|at| PROTOCOLS[at]), Some("sync"));
         assert_eq!(protocol_in(b"\x13/multistream/1.0.0\n"), None);
         assert_eq!(protocol_in(&[0; MAX_HEAD]).map(|at| PROTOCOLS[at]), Some("other"));
+    }
+
+    #[tokio::test]
+    async fn a_cap_that_is_lifted_holds_nothing_back_and_a_new_one_does() {
+        let meter = Meter::new(Some(1), None);
+        let mut wait = None;
+        let mut take = async |wanted| {
+            std::future::poll_fn(|cx| poll_take(&meter.upload, &mut wait, wanted, cx)).await as u64
+        };
+        assert_eq!(take(1 << 20).await, MIN_BURST);
+        // A cap that stays is not filled anew.
+        meter.set_caps(Some(1), Some(1));
+        assert!(take(1 << 20).await < MIN_BURST);
+        meter.set_caps(None, None);
+        assert_eq!(take(1 << 20).await, 1 << 20);
+        meter.set_caps(Some(1 << 20), None);
+        assert_eq!(take(1 << 20).await, 1 << 18);
     }
 
     proptest! {

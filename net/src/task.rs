@@ -1,6 +1,7 @@
 //! The task that owns the swarm: commands come in, events go out, and nothing in here waits for anybody.
 
 mod asked;
+mod caps;
 mod connections;
 mod peers;
 mod swarm_events;
@@ -35,7 +36,7 @@ use crate::transport::{self, PeerCounts};
 use crate::twin::SharedEnds;
 use crate::verdict::Judge;
 use crate::{
-    AskError, Config, DialError, Event, Metrics, NetError, NetStatus, PeerStatus, Request, Response,
+    AskError, Caps, Config, DialError, Event, Metrics, NetError, NetStatus, PeerStatus, Request, Response,
 };
 use asked::Answering;
 use connections::Peer;
@@ -71,6 +72,7 @@ pub(crate) enum Command {
     Bans { reply: oneshot::Sender<Vec<Ban>> },
     Report { peer: PeerId, offence: Offence },
     BlockAuthors { authors: HashSet<AuthorId> },
+    SetCaps { caps: Caps, reply: oneshot::Sender<usize> },
     ReportTwin,
     Praise { peer: PeerId, grains: usize },
     Saved { reply: oneshot::Sender<Saved> },
@@ -296,6 +298,7 @@ impl Task {
             }
             Command::Report { peer, offence } => self.offended(peer, offence),
             Command::BlockAuthors { authors } => self.judge.block_authors(authors),
+            Command::SetCaps { caps, reply } => drop(reply.send(self.set_caps(caps))),
             Command::ReportTwin => self.note_twin(),
             Command::Praise { peer, grains } => self.praise(&peer, grains),
             Command::Saved { reply } => {

@@ -35,6 +35,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast, watch};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use crate::blocking::blocking;
+use crate::log;
 use crate::memory::Memory;
 use crate::memory::events::Events;
 use crate::memory::indexer::Progress;
@@ -46,6 +47,7 @@ use crate::mesh::Mesh;
 use crate::metrics::Metrics;
 use crate::models::{Hub, Models};
 use crate::sources::Sources;
+use crate::traces::{self, Traces};
 use access::audit::Audit;
 use access::{Caller, Keys};
 pub(crate) use error::{CallError, Reason};
@@ -74,6 +76,8 @@ pub(crate) struct Parts {
     pub keys: Keys,
     /// Who records what is changed; None when nobody does.
     pub audit: Option<Audit>,
+    /// Who records where the time of calls goes.
+    pub traces: Traces,
     pub progress: watch::Receiver<Progress>,
     pub started: Instant,
     pub data_dir: PathBuf,
@@ -149,6 +153,11 @@ impl Calls {
         self.parts.audit.as_ref()
     }
 
+    /// Who records where the time of calls goes.
+    pub fn traces(&self) -> &Traces {
+        &self.parts.traces
+    }
+
     /// Takes a place among the calls being served, for somebody who may make this call.
     ///
     /// # Errors
@@ -182,7 +191,7 @@ impl Call {
         // Reading goes on when nobody waits for it any more, and keeps the place of the call for as long.
         let (memory, place) = (self.parts.memory.clone(), self.place.clone());
         blocking(move || {
-            let _place = place;
+            let (_place, _part) = (place, traces::part("store"));
             let view = memory.store.view()?;
             read(&memory, &view)
         })
@@ -216,6 +225,20 @@ impl Call {
     /// Waits until the node stops.
     pub fn stopping(&self) -> WaitForCancellationFutureOwned {
         self.parts.stopping.clone().cancelled_owned()
+    }
+
+    /// Lets another filter say what is written to the log, until the configuration is read anew or the node starts again. Answers the
+    /// one before.
+    ///
+    /// # Errors
+    /// [`CallError::Invalid`] when the filter cannot be used.
+    pub fn set_log_level(&self, level: &str) -> Result<String, CallError> {
+        self.note_about(level);
+        log::check(level).map_err(|reason| error::invalid(format!("{reason}: {}", log::LEVELS)))?;
+        // Told by the rules that held until now: who reads the log learns why it says more, or less.
+        let (who, before) = (self.caller.who(), log::level());
+        tracing::warn!(%who, before, now = level, "the level of the log is changed until the next start");
+        log::set_level(level).map_err(error::invalid)
     }
 
     /// Compacts the database file. Answers its size before and after, in bytes.

@@ -162,6 +162,9 @@ enum Command {
     /// Say who else may call this node: make, show and revoke tokens
     #[command(after_help = EXIT_CODES)]
     Token(token::TokenArgs),
+    /// Show what a running node writes to its log, or have it write more or less until it starts again
+    #[command(after_help = EXIT_CODES)]
+    Log(log::LogArgs),
     /// Show what happens on the node, as it happens
     #[command(after_help = EXIT_CODES)]
     Watch,
@@ -244,7 +247,7 @@ pub fn main() -> ExitCode {
     match ended {
         Ok(exit) => ExitCode::from(exit as u8),
         Err(failure) => {
-            tell_failure(&failure, json || log::is_json());
+            tell_failure(&failure, json || crate::log::is_json());
             ExitCode::from(failure.exit() as u8)
         }
     }
@@ -319,6 +322,7 @@ async fn dispatch(cli: Cli) -> Result<Exit, Failure> {
         Command::Net(net::NetCommand::Status) => net::status(&mut context).await,
         Command::Models(args) => models::run(args, &mut context).await,
         Command::Token(args) => token::run(args, &mut context).await,
+        Command::Log(args) => log::run(args, &mut context).await,
         Command::Watch => watch::run(&mut context).await,
         Command::Verify => maintenance::verify(&mut context).await,
         Command::Compact => maintenance::compact(&mut context).await,

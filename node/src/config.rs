@@ -14,6 +14,8 @@ use synapsenet_index::Provider;
 use toml::{Table, Value};
 
 use crate::data_folder::CONFIG;
+use crate::log;
+use crate::traces;
 use environment::Variable;
 
 mod environment;
@@ -360,6 +362,9 @@ impl Settings {
         if !matches!(log.format.as_str(), "text" | "json") {
             return Err(self.bad("log.format", "must be \"text\" or \"json\"".into()));
         }
+        log::check(&log.level)
+            .map_err(|reason| self.bad("log.level", format!("{reason}: {}", log::LEVELS)))?;
+        traces::check(&log.otlp).map_err(|reason| self.bad("log.otlp", reason))?;
         if !matches!(api.tls.as_str(), "auto" | "always") {
             return Err(self.bad("api.tls", "must be \"auto\" or \"always\"".into()));
         }

@@ -3,7 +3,8 @@
 //! Each connection costs a descriptor, and when those are gone a node can neither accept nor open a file. So a listener has as
 //! many seats as its share of the descriptors allows. Whoever says nothing goes after some seconds. When all seats are
 //! taken, a newcomer takes that of the oldest stranger, one who has asked nothing yet that only those may ask whom the node
-//! knows; where there are none left, the newcomer is turned away. So silent sockets push each other out, and never a client.
+//! knows, or else that of a client who may ask no more, because its token ended; where there are none left, the newcomer is
+//! turned away. So silent sockets push each other out, and never a client.
 
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind, IoSlice};
@@ -12,7 +13,7 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::Stream;
 use futures::task::AtomicWaker;
@@ -20,6 +21,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::time::Sleep;
+use tokio_util::sync::CancellationToken;
 
 use crate::metrics::Door;
 
@@ -65,6 +67,44 @@ struct State {
     next: u64,
     /// Those who are not known, by when they came.
     strangers: BTreeMap<u64, Arc<Dismissal>>,
+    /// Those who are, by when they came.
+    known: BTreeMap<u64, (Arc<Dismissal>, Right)>,
+}
+
+impl State {
+    /// Who gives way to a newcomer: the oldest stranger, else the oldest of those who may ask no more.
+    fn take_dispensable(&mut self) -> Option<Arc<Dismissal>> {
+        if let Some((_, oldest)) = self.strangers.pop_first() {
+            return Some(oldest);
+        }
+        let now = Instant::now();
+        let is_over = |(_, (_, right)): &(&u64, &(Arc<Dismissal>, Right))| right.is_over(now);
+        let number = self.known.iter().find(is_over).map(|(number, _)| *number)?;
+        self.known.remove(&number).map(|(dismissal, _)| dismissal)
+    }
+}
+
+/// For how long somebody may ask.
+#[derive(Debug, Clone)]
+pub(crate) enum Right {
+    /// As long as the node runs.
+    Lasting,
+    /// Until it is taken back, or until then.
+    Until {
+        /// Cancelled when it is taken back.
+        revoked: CancellationToken,
+        /// None where no time is set.
+        end: Option<Instant>,
+    },
+}
+
+impl Right {
+    fn is_over(&self, now: Instant) -> bool {
+        match self {
+            Self::Lasting => false,
+            Self::Until { revoked, end } => revoked.is_cancelled() || end.is_some_and(|end| end <= now),
+        }
+    }
 }
 
 /// How a connection hears that it has lost its seat.
@@ -84,9 +124,9 @@ impl Seats {
     fn seat<S>(&self, stream: S) -> Option<Seated<S>> {
         let mut state = self.lock();
         if state.taken >= self.max {
-            let (_, oldest) = state.strangers.pop_first()?;
-            oldest.told.store(true, Relaxed);
-            oldest.waker.wake();
+            let dispensable = state.take_dispensable()?;
+            dispensable.told.store(true, Relaxed);
+            dispensable.waker.wake();
             state.taken -= 1;
             self.door.gave_way.inc();
         }
@@ -183,9 +223,17 @@ pub(crate) struct Guest {
 }
 
 impl Guest {
-    /// It showed that it may ask: it does not give way to others any more.
-    pub fn is_known(&self) {
-        self.seats.lock().strangers.remove(&self.number);
+    /// It showed that it may ask: as long as that holds, it does not give way to others any more. Where several come over one
+    /// connection, the right counts that was shown first, until it is over.
+    pub fn is_known(&self, right: Right) {
+        let mut state = self.seats.lock();
+        if let Some(dismissal) = state.strangers.remove(&self.number) {
+            state.known.insert(self.number, (dismissal, right));
+        } else if let Some((_, known)) = state.known.get_mut(&self.number)
+            && known.is_over(Instant::now())
+        {
+            *known = right;
+        }
     }
 }
 
@@ -203,6 +251,7 @@ impl<S> Drop for Seated<S> {
     fn drop(&mut self) {
         let mut state = self.guest.seats.lock();
         state.strangers.remove(&self.guest.number);
+        state.known.remove(&self.guest.number);
         // Who was dismissed has left already.
         if !self.dismissal.told.load(Relaxed) {
             state.taken -= 1;
@@ -313,7 +362,7 @@ mod tests {
         assert_eq!(seated[1].read(&mut byte).await.unwrap(), 1, "its seat is its own");
 
         for seated in &seated[1..] {
-            seated.guest().is_known();
+            seated.guest().is_known(Right::Lasting);
         }
         let mut turned_away = TcpStream::connect(address).await.unwrap();
         let gone = tokio::select! {
@@ -325,6 +374,36 @@ mod tests {
         clients.push(TcpStream::connect(address).await.unwrap());
         assert!(incoming.next().await.unwrap().is_ok(), "who leaves makes room");
         assert_eq!((seats.door.gave_way.get(), seats.door.full.get(), seats.door.silent.get()), (1, 1, 0));
+    }
+
+    #[tokio::test]
+    async fn whose_right_is_over_gives_way_and_nobody_whose_right_holds() {
+        let seats = Seats::new(2, Door::default());
+        let seat = || seats.seat(tokio::io::duplex(16).0);
+        let until = |revoked: &CancellationToken, end| Right::Until { revoked: revoked.clone(), end };
+        let (lasting, revoked) = (seat().unwrap(), CancellationToken::new());
+        lasting.guest().is_known(Right::Lasting);
+        let ending = seat().unwrap();
+        let later = Instant::now() + Duration::from_secs(3600);
+        ending.guest().is_known(until(&revoked, Some(later)));
+        assert!(seat().is_none(), "both may ask");
+
+        revoked.cancel();
+        let expired = seat().expect("a token was revoked");
+        assert!(ending.dismissal.told.load(Relaxed) && !lasting.dismissal.told.load(Relaxed));
+        ending.guest().is_known(Right::Lasting);
+        assert!(expired.guest.seats.lock().known.len() == 1, "who has lost its seat does not get it back");
+        drop(ending);
+        expired.guest().is_known(until(&CancellationToken::new(), Some(Instant::now())));
+        let renewed = seat().expect("another has expired");
+        drop(expired);
+        // Who shows another token in time stays.
+        renewed.guest().is_known(until(&revoked, None));
+        renewed.guest().is_known(Right::Lasting);
+        assert!(seat().is_none());
+        drop((lasting, renewed));
+        let state = seats.lock();
+        assert_eq!((state.taken, state.known.len(), state.strangers.len()), (0, 0, 0));
     }
 
     #[tokio::test]

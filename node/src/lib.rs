@@ -17,6 +17,7 @@ mod files;
 mod filter;
 mod http;
 mod identity;
+mod log;
 mod machine;
 mod mcp;
 mod memory;
@@ -29,6 +30,7 @@ mod sources;
 mod tasks;
 #[cfg(test)]
 mod testing;
+mod traces;
 mod wire;
 
 pub use config::{Config, ConfigError, Settings};

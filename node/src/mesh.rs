@@ -19,7 +19,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context;
-use synapsenet_net::{Config, Event, Layer, Metrics, Multiaddr, Net, NetError, Request, Response};
+use synapsenet_net::{Caps, Config, Event, Layer, Metrics, Multiaddr, Net, NetError, Request, Response};
 use synapsenet_proto::{Identity, Topic, rpc};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
@@ -213,6 +213,18 @@ impl Mesh {
         let was_in = self.topics.send_if_modified(|topics| topics.remove(&topic));
         self.net.unsubscribe(topic).await?;
         Ok(was_in)
+    }
+
+    /// Takes over other caps. Where there are fewer seats than peers, some have to leave.
+    ///
+    /// # Errors
+    /// When the node is stopping.
+    pub async fn cap(&self, caps: Caps) -> Result<(), NetError> {
+        let leaving = self.net.set_caps(caps).await?;
+        if leaving > 0 {
+            tracing::info!(leaving, max_peers = caps.max_peers, "peers leave, as there are fewer seats");
+        }
+        Ok(())
     }
 
     /// Where other nodes reach this one: each address with `/p2p/` and its id, those known to be reachable from outside

@@ -44,6 +44,7 @@ use crate::rpc::listen::RpcServer;
 use crate::rpc::{self, Api};
 use crate::sources::{self, Sources};
 use crate::tasks::{Alarm, Tasks};
+use crate::traces;
 
 /// How long a node may take to stop: a little less than the minute after which its service manager kills it. Calls have five
 /// seconds to end, a run of the model takes some seconds at most, and saving the index of a million grains about ten.
@@ -105,6 +106,7 @@ impl Node {
         let opened = blocking(move || open(&dir, &open_config, &hearing)).await?;
         let Opened { memory, identity, mut registry, models } = opened;
         let net_metrics = synapsenet_net::Metrics::register(&mut registry);
+        let (traces, traces_sent) = traces::start(&config.log.otlp, &mut registry)?;
         let (memory, identity) = (Arc::new(memory), Arc::new(identity));
 
         // Whatever can be refused comes before the first thread, so that a failed start leaves nothing running.
@@ -176,6 +178,7 @@ impl Node {
             sources: sources.clone(),
             keys: keys.clone(),
             audit,
+            traces,
             identity: identity.clone(),
             progress,
             started,
@@ -221,6 +224,14 @@ impl Node {
             let stop = indexing.stopping();
             indexing.run("the audit log", async {
                 log.run(stop).await;
+                Ok(())
+            });
+        }
+        if let Some(sending) = traces_sent {
+            // As above.
+            let stop = indexing.stopping();
+            indexing.run("the traces", async {
+                sending.run(stop).await;
                 Ok(())
             });
         }
@@ -293,8 +304,8 @@ impl Node {
     }
 
     /// Takes over from a configuration that was read anew what can be changed while the node runs: the model and what computes it, which
-    /// is loaded before it takes its place, what strangers may bring, and how many calls are served at the same time. The level of the log is for who
-    /// writes it.
+    /// is loaded before it takes its place, what strangers may bring, how many calls are served at the same time, and how much of
+    /// everything the mesh may have. The level of the log is for who writes it.
     ///
     /// # Errors
     /// When the model cannot be used; then everything is as before.
@@ -306,6 +317,9 @@ impl Node {
         self.ingest.limit(limits).await;
         self.limits.send_replace(limits);
         self.places.resize(settings.config.api.max_calls);
+        if let Some(mesh) = &self.mesh {
+            mesh.cap(settings.config.network.caps()).await?;
+        }
         let mut reloaded = Reloaded::default();
         for (now, before) in settings.entries().iter().zip(self.settings.entries()) {
             if now.value == before.value {
@@ -382,7 +396,7 @@ pub struct Changed {
 }
 
 /// The settings that can be changed while the node runs, beside those of `[admission]`.
-const LIVE: [&str; 11] = [
+const LIVE: [&str; 16] = [
     "ai.model",
     "ai.variant",
     "ai.provider",
@@ -394,6 +408,11 @@ const LIVE: [&str; 11] = [
     "api.max_calls",
     "emergence.retention",
     "log.level",
+    "network.max_peers",
+    "network.max_per_address",
+    "network.max_upload",
+    "network.max_download",
+    "network.max_memory",
 ];
 
 fn is_live(key: &str) -> bool {

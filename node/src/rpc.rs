@@ -1,6 +1,7 @@
 //! The gRPC door: translates between the messages of the schema and the calls of the node, and nothing else.
 
 mod access;
+mod answer;
 mod authority;
 mod convert;
 mod counted;
@@ -351,6 +352,15 @@ impl NodeService for Api {
     async fn compact(&self, request: Request<rpc::CompactRequest>) -> Reply<rpc::CompactResponse> {
         let (bytes_before, bytes_after) = self.begin(&request)?.compact().await.map_err(status_of)?;
         Ok(Response::new(rpc::CompactResponse { bytes_before, bytes_after }))
+    }
+
+    async fn set_log_level(
+        &self,
+        request: Request<rpc::SetLogLevelRequest>,
+    ) -> Reply<rpc::SetLogLevelResponse> {
+        let call = self.begin(&request)?;
+        let before = call.set_log_level(&request.into_inner().level).map_err(status_of)?;
+        Ok(Response::new(rpc::SetLogLevelResponse { before }))
     }
 
     type BackupStream = ReplyStream<rpc::BackupResponse>;

@@ -123,6 +123,50 @@ async fn what_can_be_changed_while_it_runs_is_and_what_cannot_is_said() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_node_is_told_to_write_more_to_its_log_until_its_configuration_is_read_anew() {
+    let dir = folder();
+    std::fs::write(dir.path().join("config.toml"), "[log]\nlevel = \"error\"\n").unwrap();
+    let node = TestProcess::start(dir.path()).await;
+    let level = async |arguments: &[&str]| {
+        synapsenet(dir.path(), &[&["log", "--json"], arguments].concat()).await.ended_with(0).record()
+    };
+    assert_eq!(level(&[]).await["level"], "error");
+    for wrong in ["inof", "synapsenet=loud", ""] {
+        synapsenet(dir.path(), &["log", wrong]).await.ended_with(2).assert_told("level", "");
+    }
+    let more = "warn,synapsenet=info";
+    let set = level(&[more]).await;
+    assert_eq!((&set["level"], &set["before"]), (&Value::from(more), &Value::from("error")));
+    assert_eq!(level(&[]).await["level"], more);
+    assert_eq!(node.status().await.log_level, more);
+    let shown = synapsenet(dir.path(), &["status"]).await.ended_with(0);
+    assert!(shown.out.contains(more), "{}", shown.out);
+
+    // It is written by the new filter, and then by the configuration again.
+    synapsenet(dir.path(), &["token", "create", "gone"]).await.ended_with(0);
+    std::fs::write(dir.path().join("tokens.json"), "[]").unwrap();
+    node.signal(Signal::HUP);
+    node.logged("the tokens were read anew").await;
+    wait_for("the level of the configuration", async || level(&[]).await["level"] == "error").await;
+    let (_, log) = node.stop().await;
+    assert!(!log.contains("stopping"), "only errors are told any more: {log}");
+    let audit = std::fs::read_to_string(dir.path().join("audit.log")).unwrap();
+    let lines = audit.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let set: Vec<Value> = lines.filter(|line| line["call"] == "NodeService/SetLogLevel").collect();
+    assert!(set.iter().any(|line| line["about"] == more && line["outcome"] == "OK"), "{audit}");
+    assert!(
+        set.iter().any(|line| line["about"] == "inof" && line["outcome"] == "INVALID_ARGUMENT"),
+        "{audit}"
+    );
+
+    // What is no level in the configuration is told before the node starts.
+    std::fs::write(dir.path().join("config.toml"), "[log]\nlevel = \"inof\"\n").unwrap();
+    let refused = synapsenet(dir.path(), &["run", "--offline"]).await.ended_with(2);
+    refused.assert_told("log.level", "");
+    assert!(refused.err.contains("\"inof\" is no level"), "{}", refused.err);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_log_in_json_is_json_from_the_first_line_to_the_last() {
     let dir = folder();
     let environment = [("SYNAPSENET_LOG__FORMAT", "json"), ("SYNAPSENET_LOG__LEVEL", "debug")];

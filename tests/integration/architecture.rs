@@ -23,7 +23,7 @@ const ARROWS: [(&str, &[&str]); 7] = [
 ];
 
 /// What belongs to some crates only. The tests and benches may use everything.
-const OWNERS: [(&str, &[&str]); 16] = [
+const OWNERS: [(&str, &[&str]); 19] = [
     ("tonic", &["synapsenet-proto", "synapsenet"]),
     ("anyhow", &["synapsenet"]),
     ("clap", &["synapsenet"]),
@@ -34,6 +34,9 @@ const OWNERS: [(&str, &[&str]); 16] = [
     ("tonic-health", &["synapsenet"]),
     ("tonic-reflection", &["synapsenet"]),
     ("tokio", &["synapsenet", "synapsenet-net"]),
+    ("landlock", &["synapsenet"]),
+    ("opentelemetry", &["synapsenet"]),
+    ("seccompiler", &["synapsenet"]),
     ("redb", &["synapsenet-storage"]),
     // Grains, and backups.
     ("zstd", &["synapsenet-storage", "synapsenet"]),
@@ -144,7 +147,7 @@ const ROOMS: [(&str, &[&str]); 9] = [
     ("models", &[]),
 ];
 /// What every room may use, and what uses none of them.
-const BASE: [&str; 14] = [
+const BASE: [&str; 16] = [
     "backup",
     "blocking",
     "composed",
@@ -154,10 +157,12 @@ const BASE: [&str; 14] = [
     "files",
     "filter",
     "identity",
+    "log",
     "machine",
     "metrics",
     "tasks",
     "testing",
+    "traces",
     "wire",
 ];
 /// Joins the rooms, so it may name all.

@@ -11,7 +11,9 @@ use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 
-use super::harness::{Client, TestNode, config, folder, noise, note, program, ran, synapsenet, wait_for};
+use super::harness::{
+    Client, TestNode, config, folder, noise, note, program, ran, synapsenet, wait_for, within,
+};
 use super::metrics::{get, scrape};
 
 /// The name under which health tells whether something can be changed.
@@ -449,6 +451,26 @@ async fn a_node_on_a_full_disk_is_read_only_says_so_and_takes_up_again_by_itself
     let status = node.status().await;
     assert_eq!((status.searchable, status.pending), (status.grains, 0));
     node.verify_sound().await;
+    node.stop().await;
+}
+
+/// Otherwise it would fill the disk, and find out when the node can write nothing any more.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_that_there_is_no_room_for_is_not_begun() {
+    let dir = folder();
+    let Some(disk) = SmallDisk::mount(&dir.path().join("disk"), "48m") else { return };
+    let node = TestNode::on(&disk.at.join("data"), config()).await;
+    node.put("The spare key hangs behind the clock in the hall.").await;
+    node.wait_indexed().await;
+    let mut pieces = node.rpc.clone().backup(rpc::BackupRequest::default()).await.unwrap().into_inner();
+    let refused = within("an answer", pieces.message()).await;
+    Client::assert_refused(refused, Code::ResourceExhausted, "on the disk of the data folder");
+    let file = dir.path().join("node.backup");
+    let told =
+        synapsenet(node.dir(), &["backup", file.to_str().unwrap(), "--without-identity"]).await.ended_with(4);
+    told.assert_told("there are", "");
+    assert!(!file.exists(), "nothing is left of it");
+    node.put("It goes on.").await;
     node.stop().await;
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use synapsenet::Settings;
 use synapsenet_net::{Config, Metrics, Net, Saved};
 use synapsenet_proto::{Identity, rpc};
 
@@ -186,6 +187,41 @@ async fn a_node_with_eight_seats_never_has_more_than_eight_peers() {
     for (net, ..) in &nets {
         net.stop().await;
     }
+}
+
+/// The configuration is read anew: what was closed for it is closed in order, and what is raised again fills again.
+#[tokio::test(flavor = "multi_thread")]
+async fn fewer_seats_hold_at_once_and_who_is_reserved_keeps_its_own() {
+    let friend = join(&[]).await;
+    let mut config = mesh_config(&[]);
+    config.network.reserved = friend.node.mesh_addresses();
+    let mut one = TestNode::fresh_with(config.clone()).await;
+    let mut others = Vec::new();
+    for _ in 0..4 {
+        others.push(join(&one.node.mesh_addresses()).await);
+    }
+    wait_for("all to be there", async || one.peers().await.len() == 5).await;
+
+    config.network.max_peers = 2;
+    config.network.max_upload = 1 << 20;
+    config.storage.hnsw_ef_search = 97;
+    let reloaded = one.node.reload(Settings::from(config.clone())).await.unwrap();
+    let changed: Vec<&str> = reloaded.changed.iter().map(|changed| changed.key.as_str()).collect();
+    assert_eq!(changed, ["network.max_peers", "network.max_upload"]);
+    assert_eq!(reloaded.waiting, ["storage.hnsw_ef_search"]);
+    wait_for("the others to be gone", async || one.peers().await.len() <= 2).await;
+    let friend_id = friend.node.peer_id().unwrap();
+    assert!(one.peers().await.iter().any(|peer| peer.peer_id == friend_id), "the reserved one is here");
+    let status = one.status().await.mesh.unwrap();
+    assert_eq!(status.max_peers, 2);
+    // Those who were sent away come again and again, and find no seat.
+    let page = one.node.metrics_address().unwrap();
+    let refused = async || scrape(page).await.value("syn_refused_connections_total");
+    wait_for("them to be refused", async || refused().await >= 2.0 && one.peers().await.len() <= 2).await;
+
+    config.network.max_peers = 50;
+    one.node.reload(Settings::from(config)).await.unwrap();
+    wait_for("all to be there again", async || one.peers().await.len() == 5).await;
 }
 
 /// Names of topics spread by Kademlia: who takes part in a rare one finds the others without being told where they are.

@@ -10,13 +10,14 @@ mod topics;
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
 use crate::blocking::blocking;
 use crate::calls::{Call, CallError};
+use crate::connections::Right;
 use audit::{Deeds, Record};
 pub(crate) use keys::{Key, Keys, Wanted};
 #[cfg(test)]
@@ -139,6 +140,17 @@ impl Caller {
     /// The same with the record of the call, whose deeds are noted there.
     pub fn recorded(self, record: &Record) -> Self {
         Self { deeds: Some(record.deeds()), ..self }
+    }
+
+    /// For how long it may ask.
+    pub fn right(&self) -> Right {
+        match &self.end {
+            None => Right::Lasting,
+            Some(End { revoked, left }) => {
+                let end = left.and_then(|left| Instant::now().checked_add(left));
+                Right::Until { revoked: revoked.clone(), end }
+            }
+        }
     }
 
     /// Whether something can end it.

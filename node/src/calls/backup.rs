@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 use crate::backup::{ALWAYS, MAX_FILES, SECRETS, is_name_of_backup};
 pub(crate) use crate::backup::{Plan, PlannedFile};
@@ -99,33 +100,43 @@ impl Call {
             files: planned,
             ..Plan::default()
         };
-        if !tell(told, Piece::Plan(plan))? {
+        if !tell(told, Piece::Plan(plan), MAX_PAUSE)? {
             return Ok(());
         }
-        for (number, file) in (0..).zip(files) {
-            let mut left = file.planned.size_bytes;
-            let mut from = file.content.take(left);
-            while left > 0 {
-                if stopping.is_cancelled() {
-                    return Err(CallError::Stopping);
-                }
-                let mut bytes = vec![0; PIECE.min(usize::try_from(left).unwrap_or(PIECE))];
-                from.read_exact(&mut bytes)
-                    .with_context(|| format!("{} changed while it was read", file.planned.name))
-                    .map_err(CallError::Broken)?;
-                left -= bytes.len() as u64;
-                if !tell(told, Piece::Content { file: number, bytes })? {
-                    return Ok(());
-                }
-            }
-        }
-        Ok(())
+        tell_files(told, files, stopping, MAX_PAUSE)
     }
 }
 
+/// Hands on what is in the files, one after the other, for as long as somebody takes it.
+fn tell_files(
+    told: &Told,
+    files: Vec<Opened>,
+    stopping: &CancellationToken,
+    patience: Duration,
+) -> Result<(), CallError> {
+    for (number, file) in (0..).zip(files) {
+        let mut left = file.planned.size_bytes;
+        let mut from = file.content.take(left);
+        while left > 0 {
+            if stopping.is_cancelled() {
+                return Err(CallError::Stopping);
+            }
+            let mut bytes = vec![0; PIECE.min(usize::try_from(left).unwrap_or(PIECE))];
+            from.read_exact(&mut bytes)
+                .with_context(|| format!("{} changed while it was read", file.planned.name))
+                .map_err(CallError::Broken)?;
+            left -= bytes.len() as u64;
+            if !tell(told, Piece::Content { file: number, bytes }, patience)? {
+                return Ok(());
+            }
+        }
+    }
+    Ok(())
+}
+
 /// Hands a piece on. Answers whether somebody still waits for it.
-fn tell(told: &Told, piece: Piece) -> Result<bool, CallError> {
-    let sending = tokio::time::timeout(MAX_PAUSE, told.send(Ok(piece)));
+fn tell(told: &Told, piece: Piece, patience: Duration) -> Result<bool, CallError> {
+    let sending = tokio::time::timeout(patience, told.send(Ok(piece)));
     match tokio::runtime::Handle::current().block_on(sending) {
         Ok(sent) => Ok(sent.is_ok()),
         Err(_) => Err(CallError::DeadlinePassed),
@@ -218,4 +229,52 @@ fn add_models(dir: &Path, below: &Path, depth: usize, files: &mut Vec<Opened>) -
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+    use crate::blocking::blocking;
+
+    /// A file of some pieces more than wait for a slow client.
+    fn file() -> Opened {
+        let mut content = tempfile::tempfile().unwrap();
+        content.write_all(&vec![7; PIECE * (QUEUE + 3)]).unwrap();
+        Opened::of("grains.redb", content).unwrap()
+    }
+
+    async fn told(patience: Duration, stopping: CancellationToken) -> (Result<(), CallError>, usize) {
+        let (told, mut pieces) = mpsc::channel(QUEUE);
+        let ended = blocking(move || tell_files(&told, vec![file()], &stopping, patience)).await;
+        let mut count = 0;
+        while let Some(Ok(_)) = pieces.recv().await {
+            count += 1;
+        }
+        (ended, count)
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn who_takes_nothing_any_more_ends_a_backup() {
+        let (ended, count) = told(Duration::from_millis(1), CancellationToken::new()).await;
+        assert!(matches!(ended, Err(CallError::DeadlinePassed)), "{ended:?}");
+        assert_eq!(count, QUEUE, "no more was read than waits");
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_node_that_stops_ends_a_backup() {
+        let stopping = CancellationToken::new();
+        stopping.cancel();
+        let (ended, count) = told(MAX_PAUSE, stopping).await;
+        assert!(matches!(ended, Err(CallError::Stopping)) && count == 0, "{ended:?}");
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn who_hangs_up_ends_a_backup_at_once() {
+        let (told, pieces) = mpsc::channel(QUEUE);
+        drop(pieces);
+        let ended = blocking(move || tell_files(&told, vec![file()], &CancellationToken::new(), MAX_PAUSE));
+        assert!(ended.await.is_ok());
+    }
 }

@@ -10,6 +10,7 @@ use synapsenet_storage::Counts;
 
 use crate::calls::access::Topics;
 use crate::calls::{Call, CallError, SyncProgress};
+use crate::log;
 use crate::memory::ingest::Limits;
 use crate::mesh::Mesh;
 use crate::metrics::memory_bytes;
@@ -54,6 +55,8 @@ pub(crate) struct Report {
     pub read_only_reason: Option<&'static str>,
     /// None when the node takes no part in a mesh.
     pub mesh: Option<MeshReport>,
+    /// What is written to the log; empty where this program writes none.
+    pub log_level: String,
 }
 
 /// The folders that are remembered.
@@ -131,6 +134,7 @@ impl Call {
             limits: *parts.limits.borrow(),
             read_only_reason: parts.ingest.is_disk_full().then_some(DISK_FULL),
             mesh,
+            log_level: log::level(),
         };
         Ok(report.within(self.topics_of_caller()))
     }
@@ -160,6 +164,7 @@ impl Report {
             sources: SourcesReport::default(),
             mesh: None,
             metrics_address: String::new(),
+            log_level: String::new(),
             ..self
         }
     }

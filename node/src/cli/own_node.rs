@@ -4,8 +4,8 @@
 use super::client::{Address, Client, Target, connect, is_answering};
 use super::context::Context;
 use super::failure::{Exit, Failure};
-use super::log::log_to_stderr;
 use super::output::Output;
+use super::run::begin_log;
 use super::run::start_failure;
 use crate::config::{Flag, Settings};
 use crate::node::Node;
@@ -57,7 +57,7 @@ async fn with_own_node(
     let alone = Flag { key: "network.enabled", value: false.into() };
     let flags = vec![nowhere("api.listen"), nowhere("metrics.listen"), alone];
     let settings = Settings::load(context.config.as_deref(), data_dir, flags)?;
-    log_to_stderr("warn", &settings.config.log.format)?;
+    begin_log("warn", &settings.config.log.format)?;
     let node = Node::start(settings, data_dir).await.map_err(|error| start_failure(&error))?;
     let result = work_and_watch(target, &mut context.out, work).await;
     let stopped = node.stop().await;

@@ -15,11 +15,11 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use super::client::is_answering;
 use super::context::Context;
 use super::failure::{Exit, Failure};
-use super::log::{self, Log, log_to_stderr};
 use super::output::{FAINT, STRONG};
 use crate::config::{ConfigError, Flag, Settings};
 use crate::connections::raise_descriptors;
 use crate::data_folder::SOCKET;
+use crate::log;
 use crate::node::{Changed, Node, Reloaded};
 
 /// What to do about a failure where nothing more is known ...
@@ -84,7 +84,7 @@ pub(crate) async fn run(args: RunArgs, context: &mut Context) -> Result<Exit, Fa
     let data_dir = context.target.data_dir.clone();
     let flags: Vec<Flag> = flags.into_iter().flatten().collect();
     let settings = Settings::load(context.config.as_deref(), &data_dir, flags.clone())?;
-    let log = log_to_stderr(&settings.config.log.level, &settings.config.log.format)?;
+    begin_log(&settings.config.log.level, &settings.config.log.format)?;
 
     raise_descriptors();
     let mut signals = StopSignals::new()?;
@@ -106,7 +106,7 @@ pub(crate) async fn run(args: RunArgs, context: &mut Context) -> Result<Exit, Fa
                 let settings = Settings::load(context.config.as_deref(), &data_dir, flags.clone());
                 // Loading a model takes a moment, and a node that is told to stop must not wait for it.
                 tokio::select! {
-                    () = reconfigure(&mut node, &log, settings) => {}
+                    () = reconfigure(&mut node, settings) => {}
                     () = signals.next() => break None,
                 }
             }
@@ -125,6 +125,12 @@ pub(crate) async fn run(args: RunArgs, context: &mut Context) -> Result<Exit, Fa
     }
     tracing::info!("stopped");
     Ok(Exit::Done)
+}
+
+/// Begins the log of this process.
+pub(super) fn begin_log(level: &str, format: &str) -> Result<(), Failure> {
+    let wrong = |error| Failure::usage(format!("log.level is {level:?}: {error}"), log::LEVELS);
+    log::write_to_stderr(level, format).map_err(wrong)
 }
 
 /// The signals that ask a program to end: Ctrl-C and what a service manager sends.
@@ -155,7 +161,7 @@ fn listen_for(kind: SignalKind) -> Result<Signal, Failure> {
 
 /// Takes over what can be changed while the node runs, and says what that is and what has to wait. A configuration that cannot be
 /// read, or a model that cannot be used, changes nothing.
-async fn reconfigure(node: &mut Node, log: &Log, settings: Result<Settings, ConfigError>) {
+async fn reconfigure(node: &mut Node, settings: Result<Settings, ConfigError>) {
     // A token that is to open no more does not wait for a configuration that is right.
     match node.reload_tokens().await {
         Ok((0, 0)) => {}
@@ -173,8 +179,9 @@ async fn reconfigure(node: &mut Node, log: &Log, settings: Result<Settings, Conf
                 let Changed { key, before, now } = change;
                 tracing::info!(key, before, now, "a setting was changed");
             }
-            if changed.iter().any(|change| change.key == "log.level")
-                && let Err(error) = log.change(&level)
+            // It may have been changed by a call, which holds until now.
+            if log::level() != level
+                && let Err(error) = log::set_level(&level)
             {
                 tracing::error!(error, "the log goes on as it was");
             }

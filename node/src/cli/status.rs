@@ -43,6 +43,7 @@ struct StatusRecord<'a> {
     api_fingerprint: Option<&'a str>,
     metrics_address: Option<&'a str>,
     topics: Vec<TopicRecord<'a>>,
+    log_level: Option<&'a str>,
     mesh: Option<MeshRecord<'a>>,
 }
 
@@ -133,6 +134,7 @@ impl<'a> StatusRecord<'a> {
             api_fingerprint: fingerprint_of(status),
             metrics_address: Some(status.metrics_address.as_str()).filter(|address| !address.is_empty()),
             topics: status.topics.iter().map(topic).collect(),
+            log_level: Some(status.log_level.as_str()).filter(|level| !level.is_empty()),
             mesh: status.mesh.as_ref().map(|mesh| MeshRecord {
                 peer_id: &mesh.peer_id,
                 addresses: &mesh.addresses,
@@ -228,6 +230,9 @@ fn show_status(
     match status.metrics_address.as_str() {
         "" => field("metrics", "off")?,
         address => field("metrics", &format!("http://{address}/metrics"))?,
+    }
+    if !status.log_level.is_empty() {
+        field("log", &status.log_level)?;
     }
     if !status.topics.is_empty() {
         field("topics", &describe_topics(&status.topics))?;

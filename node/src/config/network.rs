@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
-use synapsenet_net::{Multiaddr, PeerId};
+use synapsenet_net::{Caps, Multiaddr, PeerId};
 use synapsenet_proto::Topic;
 use toml::Value;
 
@@ -170,7 +170,7 @@ impl NetworkConfig {
     /// # Errors
     /// When the file with the key of a private mesh cannot be used.
     pub(crate) fn to_swarm(&self) -> anyhow::Result<synapsenet_net::Config> {
-        let cap = |bytes: u64| (bytes > 0).then_some(bytes);
+        let Caps { max_peers, max_per_address, max_upload, max_download, max_memory } = self.caps();
         let pre_shared_key = match self.pre_shared_key_file.as_str() {
             "" => None,
             path => Some(read_key(Path::new(path))?),
@@ -181,8 +181,8 @@ impl NetworkConfig {
             external: parse(&self.external),
             bootstrap: parse(&self.bootstrap),
             reserved: parse(&self.reserved),
-            max_peers: self.max_peers,
-            max_per_address: self.max_per_address,
+            max_peers,
+            max_per_address,
             allow: parse(&self.allow),
             block: parse(&self.block),
             pre_shared_key,
@@ -191,11 +191,23 @@ impl NetworkConfig {
             autonat: self.autonat,
             relay_client: self.relay_client,
             relay_server: self.relay_server,
+            max_upload,
+            max_download,
+            max_memory,
+            layer: None,
+        })
+    }
+
+    /// What of the settings of the swarm can be changed while it runs.
+    pub(crate) fn caps(&self) -> Caps {
+        let cap = |bytes: u64| (bytes > 0).then_some(bytes);
+        Caps {
+            max_peers: self.max_peers,
+            max_per_address: self.max_per_address,
             max_upload: cap(self.max_upload),
             max_download: cap(self.max_download),
             max_memory: (self.max_memory > 0).then_some(self.max_memory),
-            layer: None,
-        })
+        }
     }
 }
 

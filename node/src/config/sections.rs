@@ -231,10 +231,13 @@ pub struct LogConfig {
     pub level: String,
     /// "text" or "json".
     pub format: String,
+    /// Address of a collector of OpenTelemetry that traces of calls are sent to, by OTLP over gRPC: "http://HOST:4317". Empty means
+    /// that none are recorded.
+    pub otlp: String,
 }
 
 impl Default for LogConfig {
     fn default() -> Self {
-        Self { level: "info".into(), format: "text".into() }
+        Self { level: "info".into(), format: "text".into(), otlp: String::new() }
     }
 }

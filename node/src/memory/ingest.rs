@@ -34,6 +34,7 @@ use crate::memory::announcer::Announcer;
 use crate::memory::emergence::Lowest;
 use crate::memory::events::Events;
 use crate::tasks::Alarm;
+use crate::traces;
 use writer::Writer;
 
 /// Changes that may wait: at 36 KiB a grain with its claim at most 36 MiB.
@@ -373,6 +374,7 @@ impl Ingest {
     }
 
     async fn ask<T>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Result<T, IngestError> {
+        let _part = traces::part("store");
         let (reply, answer) = oneshot::channel();
         self.queue.send(command(reply)).await.map_err(|_| IngestError::Stopped)?;
         answer.await.map_err(|_| IngestError::Stopped)?

@@ -30,6 +30,7 @@ use crate::memory::spaces::{Space, Spaces};
 use crate::memory::words::{Parts, WordIndex};
 use crate::models::Models;
 use crate::models::embedder::EmbedError;
+use crate::traces;
 use check::Picked;
 #[cfg(test)]
 pub(crate) use check::{MAX_CHECKED, MAX_CHECKED_TOKENS};
@@ -171,7 +172,9 @@ pub(crate) async fn search_many(
     let start = Instant::now();
     let _asking = memory.note_question();
     let spaces = memory.spaces();
+    let part = traces::part("model");
     let read = question::read(&memory, &spaces, models, &queries).await?;
+    drop(part);
     let embed = start.elapsed();
     let mut answers = Vec::with_capacity(queries.len());
     for (query, read) in queries.into_iter().zip(read) {
@@ -275,6 +278,7 @@ impl Looking {
     /// The best candidates of all.
     fn pick(&self) -> Result<Picked, SearchError> {
         let ranked = self.rank(Among::All)?;
+        let _part = traces::part("store");
         Ok(Picked::pick(&self.memory.store.view()?, ranked, (self.k, self.measure))?)
     }
 
@@ -301,7 +305,10 @@ impl Looking {
         let k = if conditions { (self.k * FOR_CONDITIONS).min(MAX_HITS) } else { self.k };
         let near = match asked.is_empty() {
             true => Vec::new(),
-            false => near(LIMITS, &memory.store, spaces, asked, (k, filter, among))?,
+            false => {
+                let _part = traces::part("graph");
+                near(LIMITS, &memory.store, spaces, asked, (k, filter, among))?
+            }
         };
         let view = memory.store.view()?;
         let is_meant = |slot| fits(&view, slot, words);

@@ -478,6 +478,7 @@ pub(super) fn report_message(report: Report) -> rpc::StatusResponse {
         quota_bytes: report.limits.quota_bytes,
         read_only_reason: report.read_only_reason.unwrap_or_default().to_owned(),
         mesh: report.mesh.map(mesh_status),
+        log_level: report.log_level,
     }
 }
 

@@ -1,4 +1,4 @@
-//! What holds for each call before it reaches its service: that it is counted, how long it may take, and how its answer may be written.
+//! What holds for each call before it reaches its service: that it is counted and recorded, how long it may take, and how its answer may be written.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -11,11 +11,13 @@ use tonic::codegen::http::{HeaderMap, Request, Response};
 use tonic::service::Routes;
 use tower::Service;
 
+use super::answer::follow;
 use super::counted::Counting;
-use super::methods::methods;
+use super::methods::{method_of, methods};
 use super::status::status_of;
-use crate::calls::CallError;
+use crate::calls::{CallError, Calls};
 use crate::metrics::Doors;
+use crate::traces::Traces;
 
 /// The longest that a call may take before its first answer, whatever deadline the client sets.
 const MAX_CALL: Duration = Duration::from_secs(300);
@@ -28,12 +30,14 @@ const LEAD: Duration = Duration::from_millis(1);
 pub(super) struct Entrance {
     services: Routes,
     doors: Doors,
+    traces: Traces,
 }
 
 impl Entrance {
-    pub(super) fn new(services: Routes, doors: &Doors) -> Self {
+    pub(super) fn new(services: Routes, calls: &Calls) -> Self {
+        let (doors, traces) = (calls.metrics().doors.clone(), calls.traces().clone());
         doors.expect(methods());
-        Self { services: services.prepare(), doors: doors.clone() }
+        Self { services: services.prepare(), doors, traces }
     }
 }
 
@@ -47,11 +51,14 @@ impl Service<Request<Body>> for Entrance {
     }
 
     fn call(&mut self, mut request: Request<Body>) -> Self::Future {
-        let counting = Counting::begin(self.doors.clone(), request.uri().path());
+        let path = request.uri().path();
+        let mut counting = Counting::begin(self.doors.clone(), path);
+        let header = |name: &'static str| request.headers().get(name)?.to_str().ok().map(str::to_owned);
+        let mut span = self.traces.call(method_of(path), header);
         keep_plain(request.headers_mut());
         let time =
             time_given(request.headers()).map_or(MAX_CALL, |time| time.saturating_sub(LEAD).min(MAX_CALL));
-        let answer = self.services.call(request);
+        let answer = span.around(self.services.call(request));
         Box::pin(async move {
             // A timer for no time at all would fire at the next tick, and tonic's with it.
             let answer = match time {
@@ -59,7 +66,13 @@ impl Service<Request<Body>> for Entrance {
                 time => tokio::time::timeout(time, answer).await.ok(),
             };
             let answer = answer.unwrap_or_else(|| Ok(status_of(CallError::DeadlinePassed).into_http()));
-            answer.map(|answer| counting.follow(answer))
+            answer.map(|answer| {
+                let on_end = move |code| {
+                    counting.end(code);
+                    span.end(code as i32);
+                };
+                follow(answer, on_end)
+            })
         })
     }
 }

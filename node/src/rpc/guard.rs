@@ -3,12 +3,10 @@
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
-use http_body::Frame;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 use tonic::body::Body;
-use tonic::codegen::Bytes;
 use tonic::codegen::http::header::AUTHORIZATION;
 use tonic::codegen::http::{HeaderMap, Request, Response};
 use tonic::server::NamedService;
@@ -16,11 +14,12 @@ use tonic::transport::server::TlsConnectInfo;
 use tonic::{Code, Status};
 use tower::Service;
 
+use super::answer::{Ended, follow, follow_until, name_of};
 use super::status::status_of;
 use crate::calls::CallError;
 use crate::calls::access::audit::{Audit, Record};
 use crate::calls::access::{Caller, Keys, recorded};
-use crate::connections::Guest;
+use crate::connections::{Guest, Right};
 
 /// What the names of calls begin with in a path; what does not is of others, as reflection is, and for everybody who is let in.
 const OURS: &str = "/synapsenet.v1.";
@@ -56,7 +55,7 @@ impl Way {
             Self::Socket => {
                 let neighbour = extensions.get::<Neighbour>();
                 if let Some(neighbour) = neighbour {
-                    neighbour.guest.is_known();
+                    neighbour.guest.is_known(Right::Lasting);
                 }
                 Ok(Caller::on_socket(neighbour.and_then(|neighbour| neighbour.uid)))
             }
@@ -64,7 +63,7 @@ impl Way {
                 let caller = keys.check(authorization(request.headers())?)?;
                 let behind_tls = extensions.get::<TlsConnectInfo<Guest>>().map(TlsConnectInfo::get_ref);
                 if let Some(guest) = extensions.get::<Guest>().or(behind_tls) {
-                    guest.is_known();
+                    guest.is_known(caller.right());
                 }
                 Ok(caller)
             }
@@ -153,93 +152,19 @@ where
                 error = &mut ended => status_of(error).into_http(),
                 answer = answer => answer?,
             };
-            // Where it is an error, its head has the status and nothing follows.
-            let record = match (record, answer.headers().get(GRPC_STATUS)) {
-                (Some(record), Some(status)) => {
-                    record.end(outcome(Code::from_bytes(status.as_bytes())));
-                    None
+            let on_end = move |code| {
+                if let Some(record) = record {
+                    record.end(outcome(code));
                 }
-                (record, _) => record,
             };
-            Ok(answer.map(|body| Body::new(Watched { body, ended: Some(ended), record })))
+            Ok(follow_until(answer, Some(ended), on_end))
         })
     }
 }
 
-type Ended = Pin<Box<dyn Future<Output = CallError> + Send>>;
-
-/// An answer that ends when its reader may read no more.
-struct Watched {
-    body: Body,
-    /// None once it has.
-    ended: Option<Ended>,
-    /// Ended with the status that the answer ends with.
-    record: Option<Record>,
-}
-
-impl Watched {
-    fn record(&mut self, trailers: &HeaderMap) {
-        if let (Some(record), Some(status)) = (self.record.take(), trailers.get(GRPC_STATUS)) {
-            record.end(outcome(Code::from_bytes(status.as_bytes())));
-        }
-    }
-}
-
-/// Where an answer says how it ended.
-const GRPC_STATUS: &str = "grpc-status";
-
 /// The name of a code as gRPC writes it.
 fn outcome(code: Code) -> String {
-    let mut name = String::new();
-    for letter in format!("{code:?}").chars() {
-        if letter.is_uppercase() && !name.is_empty() {
-            name.push('_');
-        }
-        name.push(letter.to_ascii_uppercase());
-    }
-    name
-}
-
-impl http_body::Body for Watched {
-    type Data = Bytes;
-    type Error = Status;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        let Some(ended) = &mut self.ended else { return Poll::Ready(None) };
-        if let Poll::Ready(error) = ended.as_mut().poll(cx) {
-            // With it goes what the service still does.
-            (self.body, self.ended) = (Body::empty(), None);
-            let trailers = trailers(&status_of(error));
-            self.record(&trailers);
-            return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
-        }
-        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
-        if let Some(Ok(frame)) = &frame
-            && let Some(trailers) = frame.trailers_ref()
-        {
-            self.record(trailers);
-        }
-        if frame.is_none() {
-            self.ended = None;
-        }
-        Poll::Ready(frame)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.ended.is_none() || self.body.is_end_stream()
-    }
-}
-
-/// What ends an answer that has begun: its status.
-fn trailers(status: &Status) -> HeaderMap {
-    let mut trailers = HeaderMap::new();
-    if let Err(status) = status.add_header(&mut trailers) {
-        tracing::debug!(%status, "a status has no form");
-    }
-    trailers
+    name_of(code).to_ascii_uppercase()
 }
 
 /// Health, for everybody. Looking at it costs nothing; watching it, which lasts, has so many places.
@@ -282,29 +207,7 @@ where
             return Box::pin(std::future::ready(Ok(refused.into_http())));
         };
         let answer = self.service.call(request);
-        Box::pin(async move { Ok(answer.await?.map(|body| Body::new(Held { body, _place: place }))) })
-    }
-}
-
-/// An answer with its place.
-struct Held {
-    body: Body,
-    _place: OwnedSemaphorePermit,
-}
-
-impl http_body::Body for Held {
-    type Data = Bytes;
-    type Error = Status;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        Box::pin(async move { Ok(follow(answer.await?, move |_| drop(place))) })
     }
 }
 

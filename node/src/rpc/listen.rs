@@ -127,7 +127,8 @@ impl RpcServer {
         let (reporter, health) = tonic_health::server::health_reporter();
         let telling = tell_health(reporter, api.calls().clone());
         let doors = api.calls().metrics().doors.clone();
-        let for_socket = Entrance::new(routes(api.clone(), &Way::Socket, health.clone())?, &doors);
+        let calls = api.calls().clone();
+        let for_socket = Entrance::new(routes(api.clone(), &Way::Socket, health.clone())?, &calls);
         let socket = async {
             let stopped = stop.clone().cancelled_owned();
             let incoming = seats(doors.of("socket")).fill(self.socket).map(|stream| stream.map(neighbour));
@@ -141,7 +142,7 @@ impl RpcServer {
                     builder.tls_config(tls.config).context("the TLS certificate or key cannot be used")?;
             }
             let way = Way::Tcp(api.calls().keys().clone());
-            let services = Entrance::new(routes(api, &way, health)?, &doors);
+            let services = Entrance::new(routes(api, &way, health)?, &calls);
             let seats = seats(doors.of("tcp"));
             let stopped = stop.clone().cancelled_owned();
             Ok(builder.serve_with_incoming_shutdown(services, seats.fill(tcp.listener), stopped).await?)
@@ -203,7 +204,7 @@ impl Tcp {
 pub(crate) fn within(calls: &Calls) -> anyhow::Result<Wire> {
     let (_, health) = tonic_health::server::health_reporter();
     let services = routes(Api::new(calls.clone()), &Way::Tcp(calls.keys().clone()), health)?;
-    Ok(wire(Entrance::new(services, &calls.metrics().doors)))
+    Ok(wire(Entrance::new(services, calls)))
 }
 
 fn seats(door: Door) -> Seats {

@@ -1,9 +1,11 @@
 //! Who changed what: a line of JSON in `audit.log` for each call that writes or administers, with how it ended. It tells ids, numbers
-//! and names, and no texts.
+//! and names, and no texts. What is refused again and again to the same caller is counted (`refusals`).
 //!
 //! ```text
 //!  a call ends --Record--> queue, never waited for --> a task --> audit.log, then audit.log.1
 //! ```
+
+mod refusals;
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -11,6 +13,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -22,6 +25,7 @@ use super::Who;
 use crate::blocking::blocking;
 use crate::calls::Call;
 use crate::data_folder::{AUDIT, AUDIT_BEFORE};
+use refusals::{Refusals, Refused};
 
 /// Lines that may wait for the disk: of some two hundred bytes each, at most two kilobytes, and so 8 MiB.
 const QUEUE: usize = 4096;
@@ -33,6 +37,10 @@ const MAX_BYTES: u64 = 16 << 20;
 const MAX_IDS: usize = 16;
 /// Topics that are told of a call.
 const MAX_TOPICS: usize = 8;
+/// How often it is looked which refusals have been counted for long enough.
+const LOOK_AT_REFUSALS: Duration = Duration::from_secs(10);
+/// How a call ends that its caller may not make.
+const REFUSED: &str = "PERMISSION_DENIED";
 /// Characters of a name that is told: a path or an address.
 const MAX_ABOUT: usize = 256;
 
@@ -108,6 +116,7 @@ impl Call {
 pub(crate) struct Audit {
     lines: mpsc::Sender<String>,
     dropped: Arc<AtomicU64>,
+    refusals: Refusals,
 }
 
 /// A call that is to be recorded once it ends. One that is dropped before has no end of its own: its client has gone.
@@ -145,6 +154,11 @@ impl Record {
 impl Drop for Record {
     fn drop(&mut self) {
         let done = self.deeds.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // What was done before it was refused is told in any case.
+        let is_refused = self.outcome == REFUSED && done.grains == 0;
+        if is_refused && !self.audit.refusals.begin(&self.who, self.call, Instant::now()) {
+            return;
+        }
         let (who, call, outcome) = (self.who.to_string(), self.call, self.outcome.as_str());
         self.audit.write(&Line { time: now(), who, call, outcome, done: &done });
     }
@@ -159,8 +173,9 @@ impl Audit {
     pub fn new(data_dir: &Path) -> (Self, Log) {
         let (lines, queue) = mpsc::channel(QUEUE);
         let dropped = Arc::new(AtomicU64::new(0));
-        let log = Log { queue, dropped: dropped.clone(), pages: Pages::new(data_dir, MAX_BYTES) };
-        (Self { lines, dropped }, log)
+        let (refusals, pages) = (Refusals::default(), Pages::new(data_dir, MAX_BYTES));
+        let log = Log { queue, dropped: dropped.clone(), refusals: refusals.clone(), pages };
+        (Self { lines, dropped, refusals }, log)
     }
 
     /// Begins the record of a call.
@@ -184,6 +199,7 @@ impl Audit {
 pub(crate) struct Log {
     queue: mpsc::Receiver<String>,
     dropped: Arc<AtomicU64>,
+    refusals: Refusals,
     pages: Pages,
 }
 
@@ -193,10 +209,29 @@ struct DroppedLine {
     dropped: u64,
 }
 
+/// Refusals that have no lines of their own.
+#[derive(Serialize)]
+struct RefusedLine {
+    time: String,
+    who: String,
+    /// The one that came last.
+    call: &'static str,
+    outcome: &'static str,
+    times: u64,
+}
+
+impl From<Refused> for RefusedLine {
+    fn from(refused: Refused) -> Self {
+        let Refused { who, call, times } = refused;
+        Self { time: now(), who: who.to_string(), call, outcome: REFUSED, times }
+    }
+}
+
 impl Log {
     /// Writes until `stop`, and then what still waits.
     pub async fn run(mut self, stop: CancellationToken) {
         let mut is_over = false;
+        let mut look = tokio::time::interval(LOOK_AT_REFUSALS);
         while !is_over {
             let mut lines = Vec::new();
             tokio::select! {
@@ -205,8 +240,13 @@ impl Log {
                     stop.cancelled().await;
                     is_over = true;
                 },
+                _ = look.tick() => {}
                 () = stop.cancelled() => is_over = true,
             }
+            let refused =
+                if is_over { self.refusals.take_all() } else { self.refusals.take_due(Instant::now()) };
+            let told = refused.into_iter().map(RefusedLine::from);
+            lines.extend(told.filter_map(|line| serde_json::to_string(&line).ok()));
             while let Ok(line) = self.queue.try_recv() {
                 lines.push(line);
             }

@@ -27,7 +27,7 @@ const fn need(scope: Scope, within: Within) -> Need {
 
 /// Each call, as the schema names it. Forgetting is no writing: it drops what others said, and keeps it out. Checking every record
 /// looks only, but takes the disk for minutes. A synchronisation is the mesh's own business and costs peers.
-pub(crate) const LEAST: [(&str, Need); 52] = {
+pub(crate) const LEAST: [(&str, Need); 53] = {
     use Scope::{Admin, Owner, Read, Write};
     use Within::{All, Topics};
     [
@@ -56,6 +56,7 @@ pub(crate) const LEAST: [(&str, Need); 52] = {
         ("NodeService/Watch", need(Read, Topics)),
         ("NodeService/Verify", need(Admin, All)),
         ("NodeService/Compact", need(Admin, All)),
+        ("NodeService/SetLogLevel", need(Admin, All)),
         ("NodeService/Backup", need(Owner, All)),
         ("MeshService/ListPeers", need(Read, All)),
         ("MeshService/AddPeer", need(Admin, All)),
