@@ -79,6 +79,18 @@ class DocumentFormat(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     DOCUMENT_FORMAT_EPUB: _ClassVar[DocumentFormat]
     DOCUMENT_FORMAT_PDF: _ClassVar[DocumentFormat]
 
+class EmergenceNothing(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    EMERGENCE_NOTHING_UNSPECIFIED: _ClassVar[EmergenceNothing]
+    EMERGENCE_NOTHING_SAID_BEFORE: _ClassVar[EmergenceNothing]
+    EMERGENCE_NOTHING_BOILERPLATE: _ClassVar[EmergenceNothing]
+    EMERGENCE_NOTHING_TOO_LITTLE: _ClassVar[EmergenceNothing]
+
+class EmergenceOrder(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    EMERGENCE_ORDER_UNSPECIFIED: _ClassVar[EmergenceOrder]
+    EMERGENCE_ORDER_NEW: _ClassVar[EmergenceOrder]
+
 class SearchMode(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     SEARCH_MODE_UNSPECIFIED: _ClassVar[SearchMode]
@@ -155,6 +167,12 @@ DOCUMENT_FORMAT_DOCX: DocumentFormat
 DOCUMENT_FORMAT_ODT: DocumentFormat
 DOCUMENT_FORMAT_EPUB: DocumentFormat
 DOCUMENT_FORMAT_PDF: DocumentFormat
+EMERGENCE_NOTHING_UNSPECIFIED: EmergenceNothing
+EMERGENCE_NOTHING_SAID_BEFORE: EmergenceNothing
+EMERGENCE_NOTHING_BOILERPLATE: EmergenceNothing
+EMERGENCE_NOTHING_TOO_LITTLE: EmergenceNothing
+EMERGENCE_ORDER_UNSPECIFIED: EmergenceOrder
+EMERGENCE_ORDER_NEW: EmergenceOrder
 SEARCH_MODE_UNSPECIFIED: SearchMode
 SEARCH_MODE_HYBRID: SearchMode
 SEARCH_MODE_MEANING: SearchMode
@@ -389,16 +407,148 @@ class LinkedNote(_message.Message):
     def __init__(self, id: _Optional[str] = ..., title: _Optional[str] = ..., file_uri: _Optional[str] = ..., shown: _Optional[str] = ...) -> None: ...
 
 class Emergence(_message.Message):
-    __slots__ = ("score", "novelty", "coherence", "reuse")
+    __slots__ = ("score", "novelty", "coherence", "reuse", "occasions", "nothing")
     SCORE_FIELD_NUMBER: _ClassVar[int]
     NOVELTY_FIELD_NUMBER: _ClassVar[int]
     COHERENCE_FIELD_NUMBER: _ClassVar[int]
     REUSE_FIELD_NUMBER: _ClassVar[int]
+    OCCASIONS_FIELD_NUMBER: _ClassVar[int]
+    NOTHING_FIELD_NUMBER: _ClassVar[int]
     score: float
     novelty: float
     coherence: float
     reuse: float
-    def __init__(self, score: _Optional[float] = ..., novelty: _Optional[float] = ..., coherence: _Optional[float] = ..., reuse: _Optional[float] = ...) -> None: ...
+    occasions: int
+    nothing: EmergenceNothing
+    def __init__(self, score: _Optional[float] = ..., novelty: _Optional[float] = ..., coherence: _Optional[float] = ..., reuse: _Optional[float] = ..., occasions: _Optional[int] = ..., nothing: _Optional[_Union[EmergenceNothing, str]] = ...) -> None: ...
+
+class ExplainEmergenceRequest(_message.Message):
+    __slots__ = ("id",)
+    ID_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    def __init__(self, id: _Optional[str] = ...) -> None: ...
+
+class ExplainEmergenceResponse(_message.Message):
+    __slots__ = ("grain", "emergence", "weights", "neighbours")
+    GRAIN_FIELD_NUMBER: _ClassVar[int]
+    EMERGENCE_FIELD_NUMBER: _ClassVar[int]
+    WEIGHTS_FIELD_NUMBER: _ClassVar[int]
+    NEIGHBOURS_FIELD_NUMBER: _ClassVar[int]
+    grain: Grain
+    emergence: Emergence
+    weights: EmergenceWeights
+    neighbours: _containers.RepeatedCompositeFieldContainer[EmergenceNeighbour]
+    def __init__(self, grain: _Optional[_Union[Grain, _Mapping]] = ..., emergence: _Optional[_Union[Emergence, _Mapping]] = ..., weights: _Optional[_Union[EmergenceWeights, _Mapping]] = ..., neighbours: _Optional[_Iterable[_Union[EmergenceNeighbour, _Mapping]]] = ...) -> None: ...
+
+class EmergenceWeights(_message.Message):
+    __slots__ = ("novelty", "coherence", "reuse", "least_novelty", "least_coherence")
+    NOVELTY_FIELD_NUMBER: _ClassVar[int]
+    COHERENCE_FIELD_NUMBER: _ClassVar[int]
+    REUSE_FIELD_NUMBER: _ClassVar[int]
+    LEAST_NOVELTY_FIELD_NUMBER: _ClassVar[int]
+    LEAST_COHERENCE_FIELD_NUMBER: _ClassVar[int]
+    novelty: float
+    coherence: float
+    reuse: float
+    least_novelty: float
+    least_coherence: float
+    def __init__(self, novelty: _Optional[float] = ..., coherence: _Optional[float] = ..., reuse: _Optional[float] = ..., least_novelty: _Optional[float] = ..., least_coherence: _Optional[float] = ...) -> None: ...
+
+class EmergenceNeighbour(_message.Message):
+    __slots__ = ("grain", "cosine", "older")
+    GRAIN_FIELD_NUMBER: _ClassVar[int]
+    COSINE_FIELD_NUMBER: _ClassVar[int]
+    OLDER_FIELD_NUMBER: _ClassVar[int]
+    grain: Grain
+    cosine: float
+    older: bool
+    def __init__(self, grain: _Optional[_Union[Grain, _Mapping]] = ..., cosine: _Optional[float] = ..., older: bool = ...) -> None: ...
+
+class TopEmergenceRequest(_message.Message):
+    __slots__ = ("order", "topic", "since_ms", "limit")
+    ORDER_FIELD_NUMBER: _ClassVar[int]
+    TOPIC_FIELD_NUMBER: _ClassVar[int]
+    SINCE_MS_FIELD_NUMBER: _ClassVar[int]
+    LIMIT_FIELD_NUMBER: _ClassVar[int]
+    order: EmergenceOrder
+    topic: str
+    since_ms: int
+    limit: int
+    def __init__(self, order: _Optional[_Union[EmergenceOrder, str]] = ..., topic: _Optional[str] = ..., since_ms: _Optional[int] = ..., limit: _Optional[int] = ...) -> None: ...
+
+class TopEmergenceResponse(_message.Message):
+    __slots__ = ("grains",)
+    GRAINS_FIELD_NUMBER: _ClassVar[int]
+    grains: _containers.RepeatedCompositeFieldContainer[ScoredGrain]
+    def __init__(self, grains: _Optional[_Iterable[_Union[ScoredGrain, _Mapping]]] = ...) -> None: ...
+
+class ScoredGrain(_message.Message):
+    __slots__ = ("grain", "emergence")
+    GRAIN_FIELD_NUMBER: _ClassVar[int]
+    EMERGENCE_FIELD_NUMBER: _ClassVar[int]
+    grain: Grain
+    emergence: Emergence
+    def __init__(self, grain: _Optional[_Union[Grain, _Mapping]] = ..., emergence: _Optional[_Union[Emergence, _Mapping]] = ...) -> None: ...
+
+class EmergenceAuthorsRequest(_message.Message):
+    __slots__ = ("topic", "limit")
+    TOPIC_FIELD_NUMBER: _ClassVar[int]
+    LIMIT_FIELD_NUMBER: _ClassVar[int]
+    topic: str
+    limit: int
+    def __init__(self, topic: _Optional[str] = ..., limit: _Optional[int] = ...) -> None: ...
+
+class EmergenceAuthorsResponse(_message.Message):
+    __slots__ = ("authors",)
+    AUTHORS_FIELD_NUMBER: _ClassVar[int]
+    authors: _containers.RepeatedCompositeFieldContainer[EmergenceAuthor]
+    def __init__(self, authors: _Optional[_Iterable[_Union[EmergenceAuthor, _Mapping]]] = ...) -> None: ...
+
+class EmergenceAuthor(_message.Message):
+    __slots__ = ("author", "whose", "standing", "grains", "worthless", "distrusted")
+    AUTHOR_FIELD_NUMBER: _ClassVar[int]
+    WHOSE_FIELD_NUMBER: _ClassVar[int]
+    STANDING_FIELD_NUMBER: _ClassVar[int]
+    GRAINS_FIELD_NUMBER: _ClassVar[int]
+    WORTHLESS_FIELD_NUMBER: _ClassVar[int]
+    DISTRUSTED_FIELD_NUMBER: _ClassVar[int]
+    author: str
+    whose: Whose
+    standing: float
+    grains: int
+    worthless: int
+    distrusted: bool
+    def __init__(self, author: _Optional[str] = ..., whose: _Optional[_Union[Whose, str]] = ..., standing: _Optional[float] = ..., grains: _Optional[int] = ..., worthless: _Optional[int] = ..., distrusted: bool = ...) -> None: ...
+
+class DigestRequest(_message.Message):
+    __slots__ = ("since_ms", "topic")
+    SINCE_MS_FIELD_NUMBER: _ClassVar[int]
+    TOPIC_FIELD_NUMBER: _ClassVar[int]
+    since_ms: int
+    topic: str
+    def __init__(self, since_ms: _Optional[int] = ..., topic: _Optional[str] = ...) -> None: ...
+
+class DigestResponse(_message.Message):
+    __slots__ = ("grains", "clusters", "novel", "reused")
+    GRAINS_FIELD_NUMBER: _ClassVar[int]
+    CLUSTERS_FIELD_NUMBER: _ClassVar[int]
+    NOVEL_FIELD_NUMBER: _ClassVar[int]
+    REUSED_FIELD_NUMBER: _ClassVar[int]
+    grains: int
+    clusters: _containers.RepeatedCompositeFieldContainer[DigestCluster]
+    novel: _containers.RepeatedCompositeFieldContainer[ScoredGrain]
+    reused: _containers.RepeatedCompositeFieldContainer[ScoredGrain]
+    def __init__(self, grains: _Optional[int] = ..., clusters: _Optional[_Iterable[_Union[DigestCluster, _Mapping]]] = ..., novel: _Optional[_Iterable[_Union[ScoredGrain, _Mapping]]] = ..., reused: _Optional[_Iterable[_Union[ScoredGrain, _Mapping]]] = ...) -> None: ...
+
+class DigestCluster(_message.Message):
+    __slots__ = ("central", "ids", "size")
+    CENTRAL_FIELD_NUMBER: _ClassVar[int]
+    IDS_FIELD_NUMBER: _ClassVar[int]
+    SIZE_FIELD_NUMBER: _ClassVar[int]
+    central: ScoredGrain
+    ids: _containers.RepeatedScalarFieldContainer[str]
+    size: int
+    def __init__(self, central: _Optional[_Union[ScoredGrain, _Mapping]] = ..., ids: _Optional[_Iterable[str]] = ..., size: _Optional[int] = ...) -> None: ...
 
 class Filter(_message.Message):
     __slots__ = ("topic", "tags", "author", "created_from_ms", "created_before_ms", "lang", "source_prefix")
@@ -801,7 +951,7 @@ class StatusRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class StatusResponse(_message.Message):
-    __slots__ = ("version", "author", "data_dir", "uptime_ms", "grains", "retractions", "pending", "searchable", "storage_bytes", "index_bytes", "memory_bytes", "model", "api_addresses", "metrics_address", "topics", "max_grains", "mesh", "read_only_reason", "strangers", "max_strangers", "stranger_bytes", "quota_bytes", "unreadable", "sources", "paused_sources", "source_problems", "api_fingerprint")
+    __slots__ = ("version", "author", "data_dir", "uptime_ms", "grains", "retractions", "pending", "searchable", "storage_bytes", "index_bytes", "memory_bytes", "model", "api_addresses", "metrics_address", "topics", "max_grains", "mesh", "read_only_reason", "strangers", "max_strangers", "stranger_bytes", "quota_bytes", "unreadable", "sources", "paused_sources", "source_problems", "api_fingerprint", "log_level")
     VERSION_FIELD_NUMBER: _ClassVar[int]
     AUTHOR_FIELD_NUMBER: _ClassVar[int]
     DATA_DIR_FIELD_NUMBER: _ClassVar[int]
@@ -829,6 +979,7 @@ class StatusResponse(_message.Message):
     PAUSED_SOURCES_FIELD_NUMBER: _ClassVar[int]
     SOURCE_PROBLEMS_FIELD_NUMBER: _ClassVar[int]
     API_FINGERPRINT_FIELD_NUMBER: _ClassVar[int]
+    LOG_LEVEL_FIELD_NUMBER: _ClassVar[int]
     version: str
     author: str
     data_dir: str
@@ -856,7 +1007,8 @@ class StatusResponse(_message.Message):
     paused_sources: int
     source_problems: _containers.RepeatedScalarFieldContainer[str]
     api_fingerprint: str
-    def __init__(self, version: _Optional[str] = ..., author: _Optional[str] = ..., data_dir: _Optional[str] = ..., uptime_ms: _Optional[int] = ..., grains: _Optional[int] = ..., retractions: _Optional[int] = ..., pending: _Optional[int] = ..., searchable: _Optional[int] = ..., storage_bytes: _Optional[int] = ..., index_bytes: _Optional[int] = ..., memory_bytes: _Optional[int] = ..., model: _Optional[_Union[ModelStatus, _Mapping]] = ..., api_addresses: _Optional[_Iterable[str]] = ..., metrics_address: _Optional[str] = ..., topics: _Optional[_Iterable[_Union[TopicStatus, _Mapping]]] = ..., max_grains: _Optional[int] = ..., mesh: _Optional[_Union[MeshStatus, _Mapping]] = ..., read_only_reason: _Optional[str] = ..., strangers: _Optional[int] = ..., max_strangers: _Optional[int] = ..., stranger_bytes: _Optional[int] = ..., quota_bytes: _Optional[int] = ..., unreadable: _Optional[int] = ..., sources: _Optional[int] = ..., paused_sources: _Optional[int] = ..., source_problems: _Optional[_Iterable[str]] = ..., api_fingerprint: _Optional[str] = ...) -> None: ...
+    log_level: str
+    def __init__(self, version: _Optional[str] = ..., author: _Optional[str] = ..., data_dir: _Optional[str] = ..., uptime_ms: _Optional[int] = ..., grains: _Optional[int] = ..., retractions: _Optional[int] = ..., pending: _Optional[int] = ..., searchable: _Optional[int] = ..., storage_bytes: _Optional[int] = ..., index_bytes: _Optional[int] = ..., memory_bytes: _Optional[int] = ..., model: _Optional[_Union[ModelStatus, _Mapping]] = ..., api_addresses: _Optional[_Iterable[str]] = ..., metrics_address: _Optional[str] = ..., topics: _Optional[_Iterable[_Union[TopicStatus, _Mapping]]] = ..., max_grains: _Optional[int] = ..., mesh: _Optional[_Union[MeshStatus, _Mapping]] = ..., read_only_reason: _Optional[str] = ..., strangers: _Optional[int] = ..., max_strangers: _Optional[int] = ..., stranger_bytes: _Optional[int] = ..., quota_bytes: _Optional[int] = ..., unreadable: _Optional[int] = ..., sources: _Optional[int] = ..., paused_sources: _Optional[int] = ..., source_problems: _Optional[_Iterable[str]] = ..., api_fingerprint: _Optional[str] = ..., log_level: _Optional[str] = ...) -> None: ...
 
 class MeshStatus(_message.Message):
     __slots__ = ("peer_id", "addresses", "peers", "max_peers", "topics", "syncs", "warnings")
@@ -939,6 +1091,18 @@ class CompactResponse(_message.Message):
     bytes_before: int
     bytes_after: int
     def __init__(self, bytes_before: _Optional[int] = ..., bytes_after: _Optional[int] = ...) -> None: ...
+
+class SetLogLevelRequest(_message.Message):
+    __slots__ = ("level",)
+    LEVEL_FIELD_NUMBER: _ClassVar[int]
+    level: str
+    def __init__(self, level: _Optional[str] = ...) -> None: ...
+
+class SetLogLevelResponse(_message.Message):
+    __slots__ = ("before",)
+    BEFORE_FIELD_NUMBER: _ClassVar[int]
+    before: str
+    def __init__(self, before: _Optional[str] = ...) -> None: ...
 
 class BackupRequest(_message.Message):
     __slots__ = ("with_identity", "without_models")

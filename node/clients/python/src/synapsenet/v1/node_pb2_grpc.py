@@ -130,6 +130,26 @@ class NodeServiceStub(object):
                 request_serializer=synapsenet_dot_v1_dot_node__pb2.SetAuthorRuleRequest.SerializeToString,
                 response_deserializer=synapsenet_dot_v1_dot_node__pb2.SetAuthorRuleResponse.FromString,
                 _registered_method=True)
+        self.ExplainEmergence = channel.unary_unary(
+                '/synapsenet.v1.NodeService/ExplainEmergence',
+                request_serializer=synapsenet_dot_v1_dot_node__pb2.ExplainEmergenceRequest.SerializeToString,
+                response_deserializer=synapsenet_dot_v1_dot_node__pb2.ExplainEmergenceResponse.FromString,
+                _registered_method=True)
+        self.TopEmergence = channel.unary_unary(
+                '/synapsenet.v1.NodeService/TopEmergence',
+                request_serializer=synapsenet_dot_v1_dot_node__pb2.TopEmergenceRequest.SerializeToString,
+                response_deserializer=synapsenet_dot_v1_dot_node__pb2.TopEmergenceResponse.FromString,
+                _registered_method=True)
+        self.EmergenceAuthors = channel.unary_unary(
+                '/synapsenet.v1.NodeService/EmergenceAuthors',
+                request_serializer=synapsenet_dot_v1_dot_node__pb2.EmergenceAuthorsRequest.SerializeToString,
+                response_deserializer=synapsenet_dot_v1_dot_node__pb2.EmergenceAuthorsResponse.FromString,
+                _registered_method=True)
+        self.Digest = channel.unary_unary(
+                '/synapsenet.v1.NodeService/Digest',
+                request_serializer=synapsenet_dot_v1_dot_node__pb2.DigestRequest.SerializeToString,
+                response_deserializer=synapsenet_dot_v1_dot_node__pb2.DigestResponse.FromString,
+                _registered_method=True)
         self.Status = channel.unary_unary(
                 '/synapsenet.v1.NodeService/Status',
                 request_serializer=synapsenet_dot_v1_dot_node__pb2.StatusRequest.SerializeToString,
@@ -149,6 +169,11 @@ class NodeServiceStub(object):
                 '/synapsenet.v1.NodeService/Compact',
                 request_serializer=synapsenet_dot_v1_dot_node__pb2.CompactRequest.SerializeToString,
                 response_deserializer=synapsenet_dot_v1_dot_node__pb2.CompactResponse.FromString,
+                _registered_method=True)
+        self.SetLogLevel = channel.unary_unary(
+                '/synapsenet.v1.NodeService/SetLogLevel',
+                request_serializer=synapsenet_dot_v1_dot_node__pb2.SetLogLevelRequest.SerializeToString,
+                response_deserializer=synapsenet_dot_v1_dot_node__pb2.SetLogLevelResponse.FromString,
                 _registered_method=True)
         self.Backup = channel.unary_stream(
                 '/synapsenet.v1.NodeService/Backup',
@@ -295,6 +320,35 @@ class NodeServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ExplainEmergence(self, request, context):
+        """What a grain adds to what is known here, term by term, with the grains that made it. Like the three that follow, not for a token
+        that is limited to topics: a score tells what else is known.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def TopEmergence(self, request, context):
+        """The grains that add most, or the newest, with their scores.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def EmergenceAuthors(self, request, context):
+        """The authors by what their grains add in all.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Digest(self, request, context):
+        """What emerged since a time: what new grains are about, which of them are unlike what was there, and what was of use.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Status(self, request, context):
         """What the node holds and what it is doing.
         """
@@ -318,6 +372,13 @@ class NodeServiceServicer(object):
 
     def Compact(self, request, context):
         """Gives unused space of the database file back to the file system.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetLogLevel(self, request, context):
+        """Lets another filter say what is written to the log, until the node reads its configuration anew or starts again.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -419,6 +480,26 @@ def add_NodeServiceServicer_to_server(servicer, server):
                     request_deserializer=synapsenet_dot_v1_dot_node__pb2.SetAuthorRuleRequest.FromString,
                     response_serializer=synapsenet_dot_v1_dot_node__pb2.SetAuthorRuleResponse.SerializeToString,
             ),
+            'ExplainEmergence': grpc.unary_unary_rpc_method_handler(
+                    servicer.ExplainEmergence,
+                    request_deserializer=synapsenet_dot_v1_dot_node__pb2.ExplainEmergenceRequest.FromString,
+                    response_serializer=synapsenet_dot_v1_dot_node__pb2.ExplainEmergenceResponse.SerializeToString,
+            ),
+            'TopEmergence': grpc.unary_unary_rpc_method_handler(
+                    servicer.TopEmergence,
+                    request_deserializer=synapsenet_dot_v1_dot_node__pb2.TopEmergenceRequest.FromString,
+                    response_serializer=synapsenet_dot_v1_dot_node__pb2.TopEmergenceResponse.SerializeToString,
+            ),
+            'EmergenceAuthors': grpc.unary_unary_rpc_method_handler(
+                    servicer.EmergenceAuthors,
+                    request_deserializer=synapsenet_dot_v1_dot_node__pb2.EmergenceAuthorsRequest.FromString,
+                    response_serializer=synapsenet_dot_v1_dot_node__pb2.EmergenceAuthorsResponse.SerializeToString,
+            ),
+            'Digest': grpc.unary_unary_rpc_method_handler(
+                    servicer.Digest,
+                    request_deserializer=synapsenet_dot_v1_dot_node__pb2.DigestRequest.FromString,
+                    response_serializer=synapsenet_dot_v1_dot_node__pb2.DigestResponse.SerializeToString,
+            ),
             'Status': grpc.unary_unary_rpc_method_handler(
                     servicer.Status,
                     request_deserializer=synapsenet_dot_v1_dot_node__pb2.StatusRequest.FromString,
@@ -438,6 +519,11 @@ def add_NodeServiceServicer_to_server(servicer, server):
                     servicer.Compact,
                     request_deserializer=synapsenet_dot_v1_dot_node__pb2.CompactRequest.FromString,
                     response_serializer=synapsenet_dot_v1_dot_node__pb2.CompactResponse.SerializeToString,
+            ),
+            'SetLogLevel': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetLogLevel,
+                    request_deserializer=synapsenet_dot_v1_dot_node__pb2.SetLogLevelRequest.FromString,
+                    response_serializer=synapsenet_dot_v1_dot_node__pb2.SetLogLevelResponse.SerializeToString,
             ),
             'Backup': grpc.unary_stream_rpc_method_handler(
                     servicer.Backup,
@@ -926,6 +1012,114 @@ class NodeService(object):
             _registered_method=True)
 
     @staticmethod
+    def ExplainEmergence(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/synapsenet.v1.NodeService/ExplainEmergence',
+            synapsenet_dot_v1_dot_node__pb2.ExplainEmergenceRequest.SerializeToString,
+            synapsenet_dot_v1_dot_node__pb2.ExplainEmergenceResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def TopEmergence(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/synapsenet.v1.NodeService/TopEmergence',
+            synapsenet_dot_v1_dot_node__pb2.TopEmergenceRequest.SerializeToString,
+            synapsenet_dot_v1_dot_node__pb2.TopEmergenceResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def EmergenceAuthors(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/synapsenet.v1.NodeService/EmergenceAuthors',
+            synapsenet_dot_v1_dot_node__pb2.EmergenceAuthorsRequest.SerializeToString,
+            synapsenet_dot_v1_dot_node__pb2.EmergenceAuthorsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Digest(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/synapsenet.v1.NodeService/Digest',
+            synapsenet_dot_v1_dot_node__pb2.DigestRequest.SerializeToString,
+            synapsenet_dot_v1_dot_node__pb2.DigestResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def Status(request,
             target,
             options=(),
@@ -1023,6 +1217,33 @@ class NodeService(object):
             '/synapsenet.v1.NodeService/Compact',
             synapsenet_dot_v1_dot_node__pb2.CompactRequest.SerializeToString,
             synapsenet_dot_v1_dot_node__pb2.CompactResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetLogLevel(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/synapsenet.v1.NodeService/SetLogLevel',
+            synapsenet_dot_v1_dot_node__pb2.SetLogLevelRequest.SerializeToString,
+            synapsenet_dot_v1_dot_node__pb2.SetLogLevelResponse.FromString,
             options,
             channel_credentials,
             insecure,
