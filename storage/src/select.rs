@@ -55,17 +55,33 @@ impl View {
     /// # Errors
     /// As [`View::counts`].
     pub fn select(&self, filter: &Filter, limit: usize) -> Result<Selection, StorageError> {
+        self.select_among(filter, limit, !self.tables.waiting.is_empty()?)
+    }
+
+    /// As [`View::select`], of all notes, searchable or not: those that wait for a vector have their words already.
+    ///
+    /// # Errors
+    /// As [`View::counts`].
+    pub fn select_stored(&self, filter: &Filter, limit: usize) -> Result<Selection, StorageError> {
+        self.select_among(filter, limit, false)
+    }
+
+    fn select_among(
+        &self,
+        filter: &Filter,
+        limit: usize,
+        without_pending: bool,
+    ) -> Result<Selection, StorageError> {
         if filter.is_empty() {
             return Ok(Selection::All);
         }
         let order = self.narrowest(filter, limit)?;
         let rest = without(filter, order);
-        let any_pending = !self.tables.waiting.is_empty()?;
         let most_checks = limit.saturating_mul(CHECKS_A_SLOT);
         let mut slots = Vec::new();
         for (checked, place) in self.ascending(filter, order)?.enumerate() {
             let (_, slot) = place?;
-            let is_meant = self.matches(slot, &rest)? && !(any_pending && self.is_pending(slot)?);
+            let is_meant = self.matches(slot, &rest)? && !(without_pending && self.is_pending(slot)?);
             if is_meant && slots.len() == limit || checked >= most_checks {
                 return Ok(Selection::Many);
             }

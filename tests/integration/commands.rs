@@ -85,6 +85,9 @@ async fn what_the_model_cannot_read_is_told_when_it_is_added_and_by_status() {
     assert_eq!((&status["unreadable"], &status["searchable"]), (&json!(1), &json!(1)));
     let shown = on(&node, &["status"]).await.ended_with(0);
     assert!(shown.out.contains("1 grain by words only") && shown.out.contains("0 wait"), "{}", shown.out);
+    // It has no vector, and is found among what a filter leaves all the same.
+    let found = on(&node, &["search", "--json", "--topic", "commons", "เครื่องซักผ้า"]).await.ended_with(0);
+    assert!(found.out.contains("วาล์วน้ำหลัก"), "{}", found.out);
     let again = on(&node, &["add", "Another one that it can read."]).await.ended_with(0);
     assert!(!again.err.contains("cannot read"), "{}", again.err);
 }

@@ -375,7 +375,7 @@ fn by_words(
     };
     let fits = |slot: Slot| fits(view, slot, question);
     let is_let_through = |slot: Slot| view.matches(slot, filter).unwrap_or(false) && fits(slot);
-    Ok(match view.select(filter, LIMITS.brute_force)? {
+    Ok(match view.select_stored(filter, LIMITS.brute_force)? {
         Selection::All if !question.has_conditions() => {
             index.words().search(question, wanted, &|_| true, also)
         }

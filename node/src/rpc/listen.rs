@@ -124,7 +124,7 @@ impl RpcServer {
     /// # Errors
     /// When a listener breaks.
     pub async fn run(self, api: Api, stop: CancellationToken) -> anyhow::Result<()> {
-        let (reporter, health) = tonic_health::server::health_reporter();
+        let (reporter, health) = unready().await;
         let telling = tell_health(reporter, api.calls().clone());
         let doors = api.calls().metrics().doors.clone();
         let calls = api.calls().clone();
@@ -248,6 +248,13 @@ macro_rules! served {
     };
 }
 
+/// Health that says of the node as a whole that it is not ready, until somebody has looked; tonic's own beginning is that it is.
+async fn unready() -> (HealthReporter, HealthServer<impl Health>) {
+    let (reporter, health) = tonic_health::server::health_reporter();
+    reporter.set_service_status(ALL, ServingStatus::NotServing).await;
+    (reporter, health)
+}
+
 /// The services, and reflection, for those whom the guard lets in; health for everybody.
 fn routes(api: Api, way: &Way, health: HealthServer<impl Health>) -> anyhow::Result<Routes> {
     let reflection = || {
@@ -298,7 +305,17 @@ async fn tell_health(health: HealthReporter, calls: Calls) {
 
 #[cfg(test)]
 mod tests {
+    use tonic_health::pb::HealthCheckRequest;
+    use tonic_health::pb::health_client::HealthClient;
+
     use super::*;
+
+    #[tokio::test]
+    async fn a_node_is_not_ready_before_somebody_has_looked() {
+        let (_reporter, health) = unready().await;
+        let answer = HealthClient::new(health).check(HealthCheckRequest { service: ALL.into() }).await;
+        assert_eq!(answer.unwrap().into_inner().status, tonic_health::ServingStatus::NotServing as i32);
+    }
 
     #[test]
     fn a_socket_that_cannot_be_made_is_told_with_its_reason() {

@@ -204,6 +204,7 @@ fn a_vector_makes_a_note_searchable() {
     assert_eq!(pending(&store.view().unwrap()), [slot]);
     let filter = Filter { author: Some(author(1).author()), ..Filter::default() };
     assert_eq!(store.view().unwrap().select(&filter, 10).unwrap(), Selection::Few(vec![]));
+    assert_eq!(store.view().unwrap().select_stored(&filter, 10).unwrap(), Selection::Few(vec![slot]));
     assert_eq!(write_one(&store, Change::AddVector { slot, vector: vector(MODEL, 1) }), Outcome::Changed);
     let view = store.view().unwrap();
     assert!(pending(&view).is_empty());
