@@ -59,8 +59,8 @@ type Damage = fn(&mut Vec<u8>);
 async fn a_damaged_index_is_made_again_from_the_store() {
     let dir = folder();
     let ids = stopped_node(dir.path()).await;
-    // One folder for each model, and one for the words.
-    let indexes = <[PathBuf; 2]>::try_from(files(&dir.path().join("index"))).unwrap();
+    // One folder for each model, one for the words, and one for the scores.
+    let indexes = <[PathBuf; 3]>::try_from(files(&dir.path().join("index"))).unwrap();
     for index in indexes {
         damage_and_compare(dir.path(), &ids, &index).await;
     }
