@@ -151,6 +151,34 @@ pub(super) struct Said {
     pub cites: Vec<GrainId>,
 }
 
+/// Grains that say the same words.
+#[derive(Debug, Clone, Default)]
+struct Group {
+    /// The oldest first.
+    members: BTreeSet<(Order, Slot)>,
+    /// How many are of each author.
+    by_author: HashMap<u32, usize>,
+}
+
+impl Group {
+    fn insert(&mut self, slot: Slot, entry: &Entry) {
+        if self.members.insert((entry.order, slot)) {
+            *self.by_author.entry(entry.author).or_default() += 1;
+        }
+    }
+
+    fn remove(&mut self, slot: Slot, entry: &Entry) {
+        if self.members.remove(&(entry.order, slot))
+            && let Some(count) = self.by_author.get_mut(&entry.author)
+        {
+            *count -= 1;
+            if *count == 0 {
+                self.by_author.remove(&entry.author);
+            }
+        }
+    }
+}
+
 /// Every grain that has a vector.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Column {
@@ -161,7 +189,7 @@ pub(super) struct Column {
     members: HashMap<u32, BTreeSet<Slot>>,
     /// By their words, the grains; most are alone, and stand in the first.
     alone: HashMap<u64, Slot>,
-    together: HashMap<u64, BTreeSet<Slot>>,
+    together: HashMap<u64, Group>,
     /// Those whose neighbours are to be looked for.
     pub waiting: BTreeSet<Slot>,
 }
@@ -194,10 +222,13 @@ impl Column {
     pub fn put(&mut self, slot: Slot, entry: Entry) {
         self.members.entry(entry.topic).or_default().insert(slot);
         if let Some(group) = self.together.get_mut(&entry.words) {
-            group.insert(slot);
-        } else if let Some(&other) = self.alone.get(&entry.words) {
-            self.alone.remove(&entry.words);
-            self.together.insert(entry.words, BTreeSet::from([slot, other]));
+            group.insert(slot, &entry);
+        } else if let Some(other) = self.alone.remove(&entry.words) {
+            let group = self.together.entry(entry.words).or_default();
+            group.insert(slot, &entry);
+            if let Some(known) = self.entries.get(&other) {
+                group.insert(other, known);
+            }
         } else {
             self.alone.insert(entry.words, slot);
         }
@@ -222,9 +253,9 @@ impl Column {
         if self.alone.get(&entry.words) == Some(&slot) {
             self.alone.remove(&entry.words);
         } else if let Some(group) = self.together.get_mut(&entry.words) {
-            group.remove(&slot);
-            if group.len() == 1
-                && let Some(last) = group.pop_first()
+            group.remove(slot, &entry);
+            if group.members.len() == 1
+                && let Some((_, last)) = group.members.pop_first()
             {
                 self.together.remove(&entry.words);
                 self.alone.insert(entry.words, last);
@@ -326,7 +357,7 @@ impl Column {
         let coherence = Millionths(sum / MAX_NEAR as u64);
         let occasions = accesses.saturating_add(u64::from(entry.citations));
         let reuse = ln_1p(occasions);
-        let nothing = self.nothing(slot, entry).or_else(|| {
+        let nothing = self.nothing(entry).or_else(|| {
             let is_little = novelty < weights.least_novelty && coherence < weights.least_coherence;
             is_little.then_some(Nothing::TooLittle)
         });
@@ -338,18 +369,50 @@ impl Column {
         Some(Emergence { score, novelty, coherence, reuse, occasions, nothing })
     }
 
-    fn nothing(&self, slot: Slot, entry: &Entry) -> Option<Nothing> {
+    fn nothing(&self, entry: &Entry) -> Option<Nothing> {
         if entry.older.is_some_and(|older| older.cosine() >= SAME) {
             return Some(Nothing::SaidBefore);
         }
         let group = self.together.get(&entry.words)?;
-        let others =
-            || group.iter().filter(|other| **other != slot).filter_map(|other| self.entries.get(other));
-        if others().any(|other| other.order < entry.order) {
+        if group.members.first().is_some_and(|(first, _)| *first < entry.order) {
             return Some(Nothing::SaidBefore);
         }
         // Of its own author alone: nobody else makes boilerplate of what somebody says.
-        let repeated = others().filter(|other| other.author == entry.author).count() + 1;
+        let repeated = group.by_author.get(&entry.author).copied().unwrap_or(0);
         (repeated >= BOILERPLATE).then_some(Nothing::Boilerplate)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(by: u8, created_ms: u64, words: u64) -> Said {
+        let author = AuthorId::from_bytes([by; 32]);
+        let topic = Topic::new("a").unwrap();
+        Said { order: (created_ms, [0; 16]), topic, author, words, cites: Vec::new() }
+    }
+
+    fn nothing(column: &Column, slot: Slot) -> Option<Nothing> {
+        column.nothing(&column.entries[&slot])
+    }
+
+    #[test]
+    fn many_that_say_the_same_words_are_each_looked_at_without_the_others() {
+        const MANY: u64 = 20_000;
+        let mut column = Column::default();
+        for slot in 0..MANY {
+            column.insert(slot, said(1, MANY - slot, 7));
+        }
+        let group = &column.together[&7];
+        assert_eq!((group.members.len() as u64, group.by_author[&0]), (MANY, MANY as usize));
+        // Comparing each with all would take minutes here.
+        assert!((0..MANY - 1).all(|slot| nothing(&column, slot) == Some(Nothing::SaidBefore)));
+        assert_eq!(nothing(&column, MANY - 1), Some(Nothing::Boilerplate));
+        for slot in 0..MANY - 1 {
+            column.remove(slot);
+        }
+        assert_eq!(nothing(&column, MANY - 1), None);
+        assert!(column.together.is_empty() && column.alone[&7] == MANY - 1);
     }
 }
