@@ -352,34 +352,80 @@ impl Column {
     /// What a grain adds. None for one that has no vector, or whose neighbours were not looked for yet.
     pub fn emergence(&self, slot: Slot, accesses: u64, weights: &Weights) -> Option<Emergence> {
         let entry = self.entries.get(&slot).filter(|entry| entry.is_scored)?;
-        let novelty = Millionths::ONE.less(entry.older.map_or(Millionths(0), Near::cosine));
+        let group = self.together.get(&entry.words);
+        let is_echo =
+            group.and_then(|group| group.members.first()).is_some_and(|(first, _)| *first < entry.order);
+        Some(self.sum(entry, entry.older, is_echo, accesses, weights))
+    }
+
+    /// What a grain is worth keeping for. A date is no more than what an author says: what somebody else says and what came here later
+    /// takes nothing from it, whatever its date. `echoes` is what [`Column::echoes`] says.
+    pub fn worth(
+        &self,
+        slot: Slot,
+        accesses: u64,
+        weights: &Weights,
+        echoes: &HashSet<Slot>,
+    ) -> Option<Millionths> {
+        let entry = self.entries.get(&slot).filter(|entry| entry.is_scored)?;
+        let is_of_another =
+            |other: Slot| self.entries.get(&other).is_some_and(|other| other.author != entry.author);
+        let older = entry.older.filter(|older| older.slot() < slot || !is_of_another(older.slot()));
+        Some(self.sum(entry, older, echoes.contains(&slot), accesses, weights).score)
+    }
+
+    /// Grains whose words an older one says too that came before them, or is of the same author.
+    pub fn echoes(&self) -> HashSet<Slot> {
+        let mut echoes = HashSet::new();
+        for group in self.together.values() {
+            let (mut first, mut authors) = (Slot::MAX, HashSet::new());
+            for &(_, slot) in &group.members {
+                let is_of_known = self.entries.get(&slot).is_some_and(|entry| !authors.insert(entry.author));
+                if first < slot || is_of_known {
+                    echoes.insert(slot);
+                }
+                first = first.min(slot);
+            }
+        }
+        echoes
+    }
+
+    /// What a grain adds, when this is the nearest older one, and when its words were said before or not.
+    fn sum(
+        &self,
+        entry: &Entry,
+        older: Option<Near>,
+        is_echo: bool,
+        accesses: u64,
+        weights: &Weights,
+    ) -> Emergence {
+        let novelty = Millionths::ONE.less(older.map_or(Millionths(0), Near::cosine));
         let sum: u64 = entry.near.iter().map(|near| near.cosine().0).sum();
         let coherence = Millionths(sum / MAX_NEAR as u64);
         let occasions = accesses.saturating_add(u64::from(entry.citations));
         let reuse = ln_1p(occasions);
-        let nothing = self.nothing(entry).or_else(|| {
+        let nothing = if is_echo || older.is_some_and(|older| older.cosine() >= SAME) {
+            Some(Nothing::SaidBefore)
+        } else if self.is_boilerplate(entry) {
+            Some(Nothing::Boilerplate)
+        } else {
             let is_little = novelty < weights.least_novelty && coherence < weights.least_coherence;
             is_little.then_some(Nothing::TooLittle)
-        });
+        };
         let sum = weights.novelty.times(novelty).plus(weights.coherence.times(coherence));
         let score = match nothing {
             Some(_) => Millionths(0),
             None => sum.plus(weights.reuse.times(reuse)),
         };
-        Some(Emergence { score, novelty, coherence, reuse, occasions, nothing })
+        Emergence { score, novelty, coherence, reuse, occasions, nothing }
     }
 
-    fn nothing(&self, entry: &Entry) -> Option<Nothing> {
-        if entry.older.is_some_and(|older| older.cosine() >= SAME) {
-            return Some(Nothing::SaidBefore);
-        }
-        let group = self.together.get(&entry.words)?;
-        if group.members.first().is_some_and(|(first, _)| *first < entry.order) {
-            return Some(Nothing::SaidBefore);
-        }
-        // Of its own author alone: nobody else makes boilerplate of what somebody says.
-        let repeated = group.by_author.get(&entry.author).copied().unwrap_or(0);
-        (repeated >= BOILERPLATE).then_some(Nothing::Boilerplate)
+    /// Of its own author alone: nobody else makes boilerplate of what somebody says.
+    fn is_boilerplate(&self, entry: &Entry) -> bool {
+        let group = self.together.get(&entry.words);
+        group
+            .and_then(|group| group.by_author.get(&entry.author))
+            .is_some_and(|&repeated| repeated >= BOILERPLATE)
     }
 }
 
@@ -393,8 +439,12 @@ mod tests {
         Said { order: (created_ms, [0; 16]), topic, author, words, cites: Vec::new() }
     }
 
+    fn weights() -> Weights {
+        Weights::of(&crate::config::EmergenceConfig::default())
+    }
+
     fn nothing(column: &Column, slot: Slot) -> Option<Nothing> {
-        column.nothing(&column.entries[&slot])
+        column.emergence(slot, 0, &weights()).unwrap().nothing
     }
 
     #[test]
@@ -403,16 +453,46 @@ mod tests {
         let mut column = Column::default();
         for slot in 0..MANY {
             column.insert(slot, said(1, MANY - slot, 7));
+            column.found(slot, &[]);
         }
         let group = &column.together[&7];
         assert_eq!((group.members.len() as u64, group.by_author[&0]), (MANY, MANY as usize));
         // Comparing each with all would take minutes here.
         assert!((0..MANY - 1).all(|slot| nothing(&column, slot) == Some(Nothing::SaidBefore)));
         assert_eq!(nothing(&column, MANY - 1), Some(Nothing::Boilerplate));
+        assert_eq!(column.echoes().len() as u64, MANY - 1);
         for slot in 0..MANY - 1 {
             column.remove(slot);
         }
         assert_eq!(nothing(&column, MANY - 1), None);
         assert!(column.together.is_empty() && column.alone[&7] == MANY - 1);
+    }
+
+    #[test]
+    fn what_others_bring_later_with_an_earlier_date_takes_nothing_from_what_is_kept() {
+        let mut column = Column::default();
+        // The same words, words that are nearly the same, and the author's own earlier ones.
+        for (slot, by, created_ms, words) in
+            [(1, 1, 100, 7), (2, 1, 100, 8), (3, 1, 100, 9), (4, 2, 99, 7), (5, 2, 99, 10), (6, 1, 99, 9)]
+        {
+            column.insert(slot, said(by, created_ms, words));
+        }
+        let same = Millionths(999_000);
+        for (slot, others) in
+            [(1, vec![]), (2, vec![(5, same)]), (3, vec![]), (4, vec![]), (5, vec![]), (6, vec![])]
+        {
+            column.found(slot, &others);
+        }
+        let echoes = column.echoes();
+        let worth = |slot| column.worth(slot, 0, &weights(), &echoes).unwrap().0;
+        for slot in 1..=3 {
+            assert_eq!(nothing(&column, slot), Some(Nothing::SaidBefore), "{slot} is shown as all see it");
+        }
+        assert!(worth(1) > 0 && worth(2) > 0 && worth(4) > 0 && worth(5) > 0 && worth(6) > 0);
+        assert_eq!(worth(3), 0, "its own author said it before");
+        // What came before it counts, whoever says it.
+        column.insert(7, said(3, 200, 7));
+        column.found(7, &[]);
+        assert_eq!(column.worth(7, 0, &weights(), &column.echoes()), Some(Millionths(0)));
     }
 }

@@ -129,18 +129,20 @@ impl Scores {
     }
 
     /// Those of the lowest scores, the lowest first and of the same ones the oldest, but for authors whose grains are kept; at most
-    /// `most`. It looks at all: a tenth of a second for a million.
+    /// `most`; by what [`Column::worth`] says, so that no date costs another's grain its place. It looks at all: a tenth of a second
+    /// for a million.
     pub fn lowest(&self, uses: &Uses, is_kept: &dyn Fn(&AuthorId) -> bool, most: usize) -> Vec<Slot> {
         let Some(weights) = &self.weights else { return Vec::new() };
         let column = self.reading();
+        let echoes = column.echoes();
         let mut kept = HashMap::new();
         let mut lowest = Vec::new();
         for (&slot, entry) in &column.entries {
             let is_kept = *kept
                 .entry(entry.author)
                 .or_insert_with(|| column.authors.name(entry.author).is_none_or(is_kept));
-            if !is_kept && let Some(emergence) = column.emergence(slot, uses.of(slot), weights) {
-                lowest.push((emergence.score, entry.order, slot));
+            if !is_kept && let Some(worth) = column.worth(slot, uses.of(slot), weights, &echoes) {
+                lowest.push((worth, entry.order, slot));
             }
         }
         if lowest.len() > most && most > 0 {
