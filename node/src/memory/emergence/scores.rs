@@ -29,6 +29,8 @@ const MAX_LINKS: usize = 256;
 const LARGE: usize = 100_000;
 /// ... those that counted what went are gone through no more often than this, as all have to be: a tenth of a second.
 const PARTING_EVERY: Duration = Duration::from_secs(10);
+/// A step ends after so long, and leaves the rest to the next: new notes are not to wait for it.
+const STEP_TIME: Duration = Duration::from_millis(50);
 
 /// The scores of all grains that have a vector.
 pub(crate) struct Scores {
@@ -153,8 +155,8 @@ impl Scores {
         lowest.into_iter().map(|(_, _, slot)| slot).collect()
     }
 
-    /// Takes in what changed, as far as the index of `space` has it, and looks for the neighbours of at most `most` grains. True when
-    /// there may be more to do. Only the indexer calls this.
+    /// Takes in what changed, as far as the index of `space` has it, and looks for the neighbours of at most `most` grains, or of fewer
+    /// where that takes long. True when there may be more to do. Only the indexer calls this.
     ///
     /// # Errors
     /// When the store or the graph cannot be read.
@@ -162,19 +164,34 @@ impl Scores {
         &self,
         view: &View,
         space: &Space,
-        (metrics, uses): (&Metrics, &Uses),
+        observed: (&Metrics, &Uses),
         most: usize,
+    ) -> Result<bool, SpaceError> {
+        self.step_within(view, space, observed, (most, STEP_TIME))
+    }
+
+    /// As [`Scores::step`], in about so much time: one grain is read and one is compared however little it is.
+    pub(super) fn step_within(
+        &self,
+        view: &View,
+        space: &Space,
+        (metrics, uses): (&Metrics, &Uses),
+        (most, time): (usize, Duration),
     ) -> Result<bool, SpaceError> {
         if !self.is_on() {
             return Ok(false);
         }
         let mut place = self.place();
         self.follow(view, space, &mut place)?;
+        let began = Instant::now();
         let ready = place.unread.iter().filter(|slot| !place.gone.contains(slot)).take(most);
         let ready: Vec<Slot> = ready.copied().collect();
         for &slot in &ready {
             self.take(view, space, slot)?;
             place.unread.remove(&slot);
+            if began.elapsed() >= time {
+                break;
+            }
         }
         let waiting: Vec<Slot> = self.reading().waiting.iter().take(most).copied().collect();
         let mut vectors = Vectors::new(view, space);
@@ -191,6 +208,9 @@ impl Scores {
                 }
                 // It waits for its vector elsewhere, or is damaged.
                 None => drop(self.writing().waiting.remove(&slot)),
+            }
+            if began.elapsed() >= time {
+                break;
             }
         }
         let is_busy = !ready.is_empty() || !waiting.is_empty() || self.part(&mut place);

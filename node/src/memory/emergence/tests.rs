@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use proptest::prelude::*;
 use synapsenet_proto::{Claim, Draft, Encoding, Grain, GrainId, Link, Topic, Vector};
@@ -117,6 +118,26 @@ async fn whoever_says_the_same_later_earns_nothing_whether_in_other_words_or_in_
     node.score_all(9);
     assert_eq!(node.emergence(&all[1]).nothing, None);
     assert_eq!((node.emergence(&all[2]).nothing, node.emergence(&all[2]).novelty.0), (None, 1_000_000));
+}
+
+#[tokio::test]
+async fn a_step_that_has_no_time_gets_on_and_ends() {
+    let node = Fixture::new();
+    let notes: Vec<Known> =
+        (0..9).map(|n| known(1, "a", n, &format!("note {n}"), &[1.0, 0.2 * n as f32])).collect();
+    node.learn(&notes, false).await;
+    let memory = &node.memory;
+    let step = || {
+        let observed = (&memory.metrics, &memory.uses);
+        memory.scores.step_within(&node.view(), &memory.current(), observed, (100, Duration::ZERO)).unwrap()
+    };
+    let scored = || node.scores_of(&notes, &memory.scores).values().flatten().count();
+    for done in 1..=9 {
+        assert!(step());
+        assert_eq!(scored(), done);
+    }
+    while step() {}
+    assert_eq!(scored(), 9);
 }
 
 #[tokio::test]
