@@ -86,7 +86,7 @@ pub(super) struct Entry {
     pub older: Option<Near>,
     /// The nearest of all, the nearest first, at most [`MAX_NEAR`]; what says the same is not among them.
     pub near: Vec<Near>,
-    /// Authors other than its own that link to it.
+    /// Authors other than its own that link to it, few of them strangers.
     pub citations: u32,
     /// What it links to itself.
     pub cites: Vec<GrainId>,

@@ -23,8 +23,10 @@ use crate::metrics::{Metrics, timed};
 
 /// The folder of the snapshot, below that of all indexes.
 const FOLDER: &str = "emergence";
-/// Links to a grain that are looked at for who made them.
-const MAX_LINKS: usize = 256;
+/// Links to a grain that are looked at for who made them, the first that came first.
+const MAX_LINKS: usize = 1024;
+/// Strangers whose links count: keys cost nothing to make.
+const MAX_STRANGERS: usize = 3;
 /// In a column of more than so many grains ...
 const LARGE: usize = 100_000;
 /// ... those that counted what went are gone through no more often than this, as all have to be: a tenth of a second.
@@ -287,14 +289,28 @@ impl Scores {
         Ok(())
     }
 
-    /// Counts who links to a grain: each author once, and not its own.
+    /// Counts who links to a grain: each author once, and not its own; of strangers, as they are when it is counted, no more than
+    /// [`MAX_STRANGERS`].
     fn count_citations(&self, view: &View, slot: Slot, id: &GrainId) -> Result<(), StorageError> {
         let linking = view.linking_to(id, MAX_LINKS)?;
+        let (mut counted, mut strangers) = (HashSet::new(), HashSet::new());
+        {
+            let column = self.reading();
+            let author_of = |slot| column.entries.get(&slot).map(|entry| entry.author);
+            let Some(own) = author_of(slot) else { return Ok(()) };
+            for slot in linking {
+                let Some(author) = author_of(slot).filter(|author| *author != own) else { continue };
+                if counted.contains(&author) || strangers.contains(&author) {
+                    continue;
+                }
+                match view.is_strangers(slot)? {
+                    true => strangers.insert(author),
+                    false => counted.insert(author),
+                };
+            }
+        }
+        let citations = counted.len() + strangers.len().min(MAX_STRANGERS);
         let mut column = self.writing();
-        let author_of = |column: &Column, slot| column.entries.get(&slot).map(|entry| entry.author);
-        let Some(own) = author_of(&column, slot) else { return Ok(()) };
-        let authors: HashSet<u32> = linking.into_iter().filter_map(|slot| author_of(&column, slot)).collect();
-        let citations = authors.into_iter().filter(|author| *author != own).count();
         if let Some(entry) = column.entries.get_mut(&slot) {
             entry.citations = citations as u32;
         }
