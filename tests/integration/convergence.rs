@@ -255,7 +255,6 @@ async fn a_full_node_takes_no_more_from_peers_and_says_so() {
     one.wait_indexed().await;
     let mut small = mesh_config(&one.node.mesh_addresses());
     small.storage.hnsw_max_elements = 100;
-    small.emergence.retention = "oldest".into();
     let two = TestNode::fresh_with(small).await;
     let quota = async || {
         let syncs = two.status().await.mesh.unwrap().syncs;
@@ -290,6 +289,7 @@ async fn a_full_node_lets_go_what_is_worth_least_and_does_not_fetch_it_again() {
     one.wait_indexed().await;
     let mut small = mesh_config(&one.node.mesh_addresses());
     small.storage.hnsw_max_elements = 100;
+    small.emergence.retention = "score".into();
     let two = TestNode::fresh_with(small).await;
     let share = two.status().await.max_strangers;
     wait_for("its share to be full", async || two.status().await.strangers >= share).await;

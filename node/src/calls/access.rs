@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use crate::blocking::blocking;
 use crate::calls::{Call, CallError};
 use crate::connections::Right;
+use crate::memory::emergence::uses::Asker;
 use audit::{Deeds, Record};
 pub(crate) use keys::{Key, Keys, Wanted};
 #[cfg(test)]
@@ -102,6 +103,12 @@ impl Caller {
     /// Who it is.
     pub fn who(&self) -> &Who {
         &self.who
+    }
+
+    /// Whose use of a grain it is.
+    pub fn asker(&self) -> Asker<Who> {
+        let who = self.who.clone();
+        if self.scope == Scope::Owner { Asker::Owner(who) } else { Asker::Other(who) }
     }
 
     /// Whether it may make this call, named as the schema has it: SERVICE/METHOD. What no one knows is for those who may

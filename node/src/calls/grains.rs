@@ -268,7 +268,7 @@ impl Call {
         if context > MAX_CONTEXT {
             return Err(invalid(format!("context is {context}; at most {MAX_CONTEXT} are allowed")));
         }
-        let (topics, who) = (self.topics_of_caller().clone(), self.caller.who().clone());
+        let (topics, who) = (self.topics_of_caller().clone(), self.caller.asker());
         let got = self.read(move |memory, view| {
             let record = find_record(view, &id, &topics)?;
             memory.uses.note_opened(who, record.slot, today());

@@ -221,7 +221,7 @@ impl Call {
         let mut found = Found::here(&answer);
         let words = answer.words.clone();
         let hits = answer.hits.iter().map(|hit| hit.record.slot);
-        self.parts.memory.uses.note_hits(hits, today());
+        self.parts.memory.uses.note_hits(self.caller.asker(), hits, today());
         let Wish { query, offset, mesh } = wish;
         if self.topics_of_caller().is_limited() {
             // What else is held is not for who asks.

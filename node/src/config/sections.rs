@@ -94,7 +94,8 @@ pub struct EmergenceConfig {
     pub enabled: bool,
     /// Whether it is counted how often each grain is of use: a number a day, kept for 90 days, and nothing of who or what for.
     pub track_access: bool,
-    /// Which grains of strangers go when their share is full: those of the lowest "score", or the "oldest".
+    /// Which grains of strangers go when their share is full: the "oldest", or those of the lowest "score". Attacks on the latter have
+    /// not been simulated yet.
     pub retention: String,
     /// How much it counts that a grain is unlike those that are older.
     pub novelty: f64,
@@ -113,7 +114,7 @@ impl Default for EmergenceConfig {
         Self {
             enabled: true,
             track_access: true,
-            retention: "score".into(),
+            retention: "oldest".into(),
             novelty: 0.5,
             coherence: 0.3,
             reuse: 0.2,

@@ -3,9 +3,9 @@
 //!
 //! A *stranger* is an author that is neither this node's own nor followed. Its grains have a share of the room; within
 //! it, what one author and one peer may bring a day hangs on how much room is left, so that a newcomer fills quickly and
-//! nobody fills it alone. When the share is full, what is worth least gives way ([`crate::memory::emergence`]) and is kept out,
-//! or the oldest grains give way to younger ones, so that nodes of the same size keep the same. In either case nothing is taken
-//! that is older than all that is held. The owner's grains, and those of authors that it follows, are never let go for a
+//! nobody fills it alone. When the share is full, the oldest grains give way to younger ones, so that nodes of the same size keep
+//! the same; or, where the owner chose that, what is worth least gives way ([`crate::memory::emergence`]) and is kept out. In either
+//! case nothing is taken that is older than all that is held. The owner's grains, and those of authors that it follows, are never let go for a
 //! stranger's.
 
 use std::collections::{HashMap, HashSet};

@@ -10,6 +10,9 @@
 //! The later of two grains that say the same earns nothing, nor does a text that its author repeats in a hundred places. Older is
 //! what has the lower `(created_ms, id)`, as the authors say.
 //!
+//! Reuse is local: who opened what here, and who of those that link to a grain are strangers *here*, of whom no more than three
+//! count. Two nodes agree on novelty and coherence, and on the score only where they agree on that.
+//!
 //! All of it is whole numbers, in millionths ([`arithmetic`]), made of the bytes that are stored or vouched for: two nodes with the
 //! same grains, the same vectors of them and the same reuse agree to the last digit, in whatever order these came. One thing is
 //! left to the graph: in a topic of more than [`neighbours::COMPARE_ALL`] grains it names the candidates, and a neighbour that it

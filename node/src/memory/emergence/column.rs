@@ -86,7 +86,7 @@ pub(super) struct Entry {
     pub older: Option<Near>,
     /// The nearest of all, the nearest first, at most [`MAX_NEAR`]; what says the same is not among them.
     pub near: Vec<Near>,
-    /// Authors other than its own that link to it.
+    /// Authors other than its own that link to it, few of them strangers.
     pub citations: u32,
     /// What it links to itself.
     pub cites: Vec<GrainId>,
@@ -151,6 +151,34 @@ pub(super) struct Said {
     pub cites: Vec<GrainId>,
 }
 
+/// Grains that say the same words.
+#[derive(Debug, Clone, Default)]
+struct Group {
+    /// The oldest first.
+    members: BTreeSet<(Order, Slot)>,
+    /// How many are of each author.
+    by_author: HashMap<u32, usize>,
+}
+
+impl Group {
+    fn insert(&mut self, slot: Slot, entry: &Entry) {
+        if self.members.insert((entry.order, slot)) {
+            *self.by_author.entry(entry.author).or_default() += 1;
+        }
+    }
+
+    fn remove(&mut self, slot: Slot, entry: &Entry) {
+        if self.members.remove(&(entry.order, slot))
+            && let Some(count) = self.by_author.get_mut(&entry.author)
+        {
+            *count -= 1;
+            if *count == 0 {
+                self.by_author.remove(&entry.author);
+            }
+        }
+    }
+}
+
 /// Every grain that has a vector.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Column {
@@ -161,7 +189,7 @@ pub(super) struct Column {
     members: HashMap<u32, BTreeSet<Slot>>,
     /// By their words, the grains; most are alone, and stand in the first.
     alone: HashMap<u64, Slot>,
-    together: HashMap<u64, BTreeSet<Slot>>,
+    together: HashMap<u64, Group>,
     /// Those whose neighbours are to be looked for.
     pub waiting: BTreeSet<Slot>,
 }
@@ -194,10 +222,13 @@ impl Column {
     pub fn put(&mut self, slot: Slot, entry: Entry) {
         self.members.entry(entry.topic).or_default().insert(slot);
         if let Some(group) = self.together.get_mut(&entry.words) {
-            group.insert(slot);
-        } else if let Some(&other) = self.alone.get(&entry.words) {
-            self.alone.remove(&entry.words);
-            self.together.insert(entry.words, BTreeSet::from([slot, other]));
+            group.insert(slot, &entry);
+        } else if let Some(other) = self.alone.remove(&entry.words) {
+            let group = self.together.entry(entry.words).or_default();
+            group.insert(slot, &entry);
+            if let Some(known) = self.entries.get(&other) {
+                group.insert(other, known);
+            }
         } else {
             self.alone.insert(entry.words, slot);
         }
@@ -222,9 +253,9 @@ impl Column {
         if self.alone.get(&entry.words) == Some(&slot) {
             self.alone.remove(&entry.words);
         } else if let Some(group) = self.together.get_mut(&entry.words) {
-            group.remove(&slot);
-            if group.len() == 1
-                && let Some(last) = group.pop_first()
+            group.remove(slot, &entry);
+            if group.members.len() == 1
+                && let Some((_, last)) = group.members.pop_first()
             {
                 self.together.remove(&entry.words);
                 self.alone.insert(entry.words, last);
@@ -321,35 +352,147 @@ impl Column {
     /// What a grain adds. None for one that has no vector, or whose neighbours were not looked for yet.
     pub fn emergence(&self, slot: Slot, accesses: u64, weights: &Weights) -> Option<Emergence> {
         let entry = self.entries.get(&slot).filter(|entry| entry.is_scored)?;
-        let novelty = Millionths::ONE.less(entry.older.map_or(Millionths(0), Near::cosine));
+        let group = self.together.get(&entry.words);
+        let is_echo =
+            group.and_then(|group| group.members.first()).is_some_and(|(first, _)| *first < entry.order);
+        Some(self.sum(entry, entry.older, is_echo, accesses, weights))
+    }
+
+    /// What a grain is worth keeping for. A date is no more than what an author says: what somebody else says and what came here later
+    /// takes nothing from it, whatever its date. `echoes` is what [`Column::echoes`] says.
+    pub fn worth(
+        &self,
+        slot: Slot,
+        accesses: u64,
+        weights: &Weights,
+        echoes: &HashSet<Slot>,
+    ) -> Option<Millionths> {
+        let entry = self.entries.get(&slot).filter(|entry| entry.is_scored)?;
+        let is_of_another =
+            |other: Slot| self.entries.get(&other).is_some_and(|other| other.author != entry.author);
+        let older = entry.older.filter(|older| older.slot() < slot || !is_of_another(older.slot()));
+        Some(self.sum(entry, older, echoes.contains(&slot), accesses, weights).score)
+    }
+
+    /// Grains whose words an older one says too that came before them, or is of the same author.
+    pub fn echoes(&self) -> HashSet<Slot> {
+        let mut echoes = HashSet::new();
+        for group in self.together.values() {
+            let (mut first, mut authors) = (Slot::MAX, HashSet::new());
+            for &(_, slot) in &group.members {
+                let is_of_known = self.entries.get(&slot).is_some_and(|entry| !authors.insert(entry.author));
+                if first < slot || is_of_known {
+                    echoes.insert(slot);
+                }
+                first = first.min(slot);
+            }
+        }
+        echoes
+    }
+
+    /// What a grain adds, when this is the nearest older one, and when its words were said before or not.
+    fn sum(
+        &self,
+        entry: &Entry,
+        older: Option<Near>,
+        is_echo: bool,
+        accesses: u64,
+        weights: &Weights,
+    ) -> Emergence {
+        let novelty = Millionths::ONE.less(older.map_or(Millionths(0), Near::cosine));
         let sum: u64 = entry.near.iter().map(|near| near.cosine().0).sum();
         let coherence = Millionths(sum / MAX_NEAR as u64);
         let occasions = accesses.saturating_add(u64::from(entry.citations));
         let reuse = ln_1p(occasions);
-        let nothing = self.nothing(slot, entry).or_else(|| {
+        let nothing = if is_echo || older.is_some_and(|older| older.cosine() >= SAME) {
+            Some(Nothing::SaidBefore)
+        } else if self.is_boilerplate(entry) {
+            Some(Nothing::Boilerplate)
+        } else {
             let is_little = novelty < weights.least_novelty && coherence < weights.least_coherence;
             is_little.then_some(Nothing::TooLittle)
-        });
+        };
         let sum = weights.novelty.times(novelty).plus(weights.coherence.times(coherence));
         let score = match nothing {
             Some(_) => Millionths(0),
             None => sum.plus(weights.reuse.times(reuse)),
         };
-        Some(Emergence { score, novelty, coherence, reuse, occasions, nothing })
+        Emergence { score, novelty, coherence, reuse, occasions, nothing }
     }
 
-    fn nothing(&self, slot: Slot, entry: &Entry) -> Option<Nothing> {
-        if entry.older.is_some_and(|older| older.cosine() >= SAME) {
-            return Some(Nothing::SaidBefore);
+    /// Of its own author alone: nobody else makes boilerplate of what somebody says.
+    fn is_boilerplate(&self, entry: &Entry) -> bool {
+        let group = self.together.get(&entry.words);
+        group
+            .and_then(|group| group.by_author.get(&entry.author))
+            .is_some_and(|&repeated| repeated >= BOILERPLATE)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(by: u8, created_ms: u64, words: u64) -> Said {
+        let author = AuthorId::from_bytes([by; 32]);
+        let topic = Topic::new("a").unwrap();
+        Said { order: (created_ms, [0; 16]), topic, author, words, cites: Vec::new() }
+    }
+
+    fn weights() -> Weights {
+        Weights::of(&crate::config::EmergenceConfig::default())
+    }
+
+    fn nothing(column: &Column, slot: Slot) -> Option<Nothing> {
+        column.emergence(slot, 0, &weights()).unwrap().nothing
+    }
+
+    #[test]
+    fn many_that_say_the_same_words_are_each_looked_at_without_the_others() {
+        const MANY: u64 = 20_000;
+        let mut column = Column::default();
+        for slot in 0..MANY {
+            column.insert(slot, said(1, MANY - slot, 7));
+            column.found(slot, &[]);
         }
-        let group = self.together.get(&entry.words)?;
-        let others =
-            || group.iter().filter(|other| **other != slot).filter_map(|other| self.entries.get(other));
-        if others().any(|other| other.order < entry.order) {
-            return Some(Nothing::SaidBefore);
+        let group = &column.together[&7];
+        assert_eq!((group.members.len() as u64, group.by_author[&0]), (MANY, MANY as usize));
+        // Comparing each with all would take minutes here.
+        assert!((0..MANY - 1).all(|slot| nothing(&column, slot) == Some(Nothing::SaidBefore)));
+        assert_eq!(nothing(&column, MANY - 1), Some(Nothing::Boilerplate));
+        assert_eq!(column.echoes().len() as u64, MANY - 1);
+        for slot in 0..MANY - 1 {
+            column.remove(slot);
         }
-        // Of its own author alone: nobody else makes boilerplate of what somebody says.
-        let repeated = others().filter(|other| other.author == entry.author).count() + 1;
-        (repeated >= BOILERPLATE).then_some(Nothing::Boilerplate)
+        assert_eq!(nothing(&column, MANY - 1), None);
+        assert!(column.together.is_empty() && column.alone[&7] == MANY - 1);
+    }
+
+    #[test]
+    fn what_others_bring_later_with_an_earlier_date_takes_nothing_from_what_is_kept() {
+        let mut column = Column::default();
+        // The same words, words that are nearly the same, and the author's own earlier ones.
+        for (slot, by, created_ms, words) in
+            [(1, 1, 100, 7), (2, 1, 100, 8), (3, 1, 100, 9), (4, 2, 99, 7), (5, 2, 99, 10), (6, 1, 99, 9)]
+        {
+            column.insert(slot, said(by, created_ms, words));
+        }
+        let same = Millionths(999_000);
+        for (slot, others) in
+            [(1, vec![]), (2, vec![(5, same)]), (3, vec![]), (4, vec![]), (5, vec![]), (6, vec![])]
+        {
+            column.found(slot, &others);
+        }
+        let echoes = column.echoes();
+        let worth = |slot| column.worth(slot, 0, &weights(), &echoes).unwrap().0;
+        for slot in 1..=3 {
+            assert_eq!(nothing(&column, slot), Some(Nothing::SaidBefore), "{slot} is shown as all see it");
+        }
+        assert!(worth(1) > 0 && worth(2) > 0 && worth(4) > 0 && worth(5) > 0 && worth(6) > 0);
+        assert_eq!(worth(3), 0, "its own author said it before");
+        // What came before it counts, whoever says it.
+        column.insert(7, said(3, 200, 7));
+        column.found(7, &[]);
+        assert_eq!(column.worth(7, 0, &weights(), &column.echoes()), Some(Millionths(0)));
     }
 }

@@ -1,8 +1,10 @@
 //! Which grains are near one: the graph names candidates, and their cosines are computed of the vectors that are stored.
 
-use std::collections::HashMap;
+use std::cell::Cell;
+use std::collections::{BTreeSet, HashMap};
 
-use synapsenet_proto::{Claim, EncodedVector, Encoding, SpaceId};
+use synapsenet_index::Neighbour;
+use synapsenet_proto::{Claim, EncodedVector, Encoding, SpaceId, Vector};
 use synapsenet_storage::{Slot, StorageError, View};
 
 use super::arithmetic::{Millionths, Whole};
@@ -16,6 +18,11 @@ pub(super) const COMPARE_ALL: usize = 2048;
 const MAX_CANDIDATES: usize = 64;
 /// Older ones whose cosines are computed, where none is among the nearest.
 const MAX_OLDER: usize = 8;
+/// Grains that a walk of the graph asks about before it takes what it has: those that are nearest it meets first, and where few of
+/// those around are of the topic it would go through all there are.
+const MAX_WALKED: usize = 4096;
+/// Of the topic's grains, so many of the nearest are looked at for an older one.
+const LOOKED_FOR_OLDER: usize = 512;
 /// Vectors that are kept from one grain of a step to the next, as neighbours of one are neighbours of the other.
 const MAX_KEPT: usize = 1024;
 
@@ -86,21 +93,20 @@ pub(super) fn find(
     } else if members.len() == column.entries.len() {
         space.hnsw.search(&question, MAX_CANDIDATES, None)?
     } else {
-        space.hnsw.search_filtered(&question, MAX_CANDIDATES, &|key| members.contains(&key), None)?
+        walk(space, &question, MAX_CANDIDATES, members)?
     };
     let is_older = |key: Slot| column.entries.get(&key).is_some_and(|other| other.order < entry.order);
     let mut neighbours = neighbours;
     if !neighbours.iter().any(|neighbour| is_older(neighbour.key)) {
         // Later ones, be they copies made for that, do not hide what is older.
-        let older: Vec<Slot> = members.iter().copied().filter(|&key| is_older(key)).collect();
-        neighbours.extend(match older.len() {
-            0..=COMPARE_ALL => space.hnsw.search_among(&question, MAX_OLDER, &older)?,
-            _ => space.hnsw.search_filtered(
-                &question,
-                MAX_OLDER,
-                &|key| members.contains(&key) && is_older(key),
-                None,
-            )?,
+        neighbours.extend(if members.len() <= COMPARE_ALL {
+            let older: Vec<Slot> = members.iter().copied().filter(|&key| is_older(key)).collect();
+            space.hnsw.search_among(&question, MAX_OLDER, &older)?
+        } else {
+            let mut nearest = walk(space, &question, LOOKED_FOR_OLDER, members)?;
+            nearest.retain(|neighbour| is_older(neighbour.key));
+            nearest.truncate(MAX_OLDER);
+            nearest
         });
     }
     let known = entry.near.iter().chain(&entry.older).map(|near| near.slot());
@@ -117,4 +123,22 @@ pub(super) fn find(
         }
     }
     Ok(Some(found))
+}
+
+/// The nearest of these that a walk of the graph finds before it has asked about [`MAX_WALKED`].
+fn walk(
+    space: &Space,
+    question: &Vector,
+    count: usize,
+    members: &BTreeSet<Slot>,
+) -> Result<Vec<Neighbour>, SpaceError> {
+    let asked = Cell::new(0);
+    // What is let through so that it ends is left out again.
+    let is_wanted = |key: Slot| {
+        asked.set(asked.get() + 1);
+        asked.get() > MAX_WALKED || members.contains(&key)
+    };
+    let mut found = space.hnsw.search_filtered(question, count, &is_wanted, None)?;
+    found.retain(|neighbour| members.contains(&neighbour.key));
+    Ok(found)
 }

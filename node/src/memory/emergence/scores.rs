@@ -23,12 +23,16 @@ use crate::metrics::{Metrics, timed};
 
 /// The folder of the snapshot, below that of all indexes.
 const FOLDER: &str = "emergence";
-/// Links to a grain that are looked at for who made them.
-const MAX_LINKS: usize = 256;
+/// Links to a grain that are looked at for who made them, the first that came first.
+const MAX_LINKS: usize = 1024;
+/// Strangers whose links count: keys cost nothing to make.
+const MAX_STRANGERS: usize = 3;
 /// In a column of more than so many grains ...
 const LARGE: usize = 100_000;
 /// ... those that counted what went are gone through no more often than this, as all have to be: a tenth of a second.
 const PARTING_EVERY: Duration = Duration::from_secs(10);
+/// A step ends after so long, and leaves the rest to the next: new notes are not to wait for it.
+const STEP_TIME: Duration = Duration::from_millis(50);
 
 /// The scores of all grains that have a vector.
 pub(crate) struct Scores {
@@ -129,18 +133,20 @@ impl Scores {
     }
 
     /// Those of the lowest scores, the lowest first and of the same ones the oldest, but for authors whose grains are kept; at most
-    /// `most`. It looks at all: a tenth of a second for a million.
+    /// `most`; by what [`Column::worth`] says, so that no date costs another's grain its place. It looks at all: a tenth of a second
+    /// for a million.
     pub fn lowest(&self, uses: &Uses, is_kept: &dyn Fn(&AuthorId) -> bool, most: usize) -> Vec<Slot> {
         let Some(weights) = &self.weights else { return Vec::new() };
         let column = self.reading();
+        let echoes = column.echoes();
         let mut kept = HashMap::new();
         let mut lowest = Vec::new();
         for (&slot, entry) in &column.entries {
             let is_kept = *kept
                 .entry(entry.author)
                 .or_insert_with(|| column.authors.name(entry.author).is_none_or(is_kept));
-            if !is_kept && let Some(emergence) = column.emergence(slot, uses.of(slot), weights) {
-                lowest.push((emergence.score, entry.order, slot));
+            if !is_kept && let Some(worth) = column.worth(slot, uses.of(slot), weights, &echoes) {
+                lowest.push((worth, entry.order, slot));
             }
         }
         if lowest.len() > most && most > 0 {
@@ -151,8 +157,8 @@ impl Scores {
         lowest.into_iter().map(|(_, _, slot)| slot).collect()
     }
 
-    /// Takes in what changed, as far as the index of `space` has it, and looks for the neighbours of at most `most` grains. True when
-    /// there may be more to do. Only the indexer calls this.
+    /// Takes in what changed, as far as the index of `space` has it, and looks for the neighbours of at most `most` grains, or of fewer
+    /// where that takes long. True when there may be more to do. Only the indexer calls this.
     ///
     /// # Errors
     /// When the store or the graph cannot be read.
@@ -160,19 +166,34 @@ impl Scores {
         &self,
         view: &View,
         space: &Space,
-        (metrics, uses): (&Metrics, &Uses),
+        observed: (&Metrics, &Uses),
         most: usize,
+    ) -> Result<bool, SpaceError> {
+        self.step_within(view, space, observed, (most, STEP_TIME))
+    }
+
+    /// As [`Scores::step`], in about so much time: one grain is read and one is compared however little it is.
+    pub(super) fn step_within(
+        &self,
+        view: &View,
+        space: &Space,
+        (metrics, uses): (&Metrics, &Uses),
+        (most, time): (usize, Duration),
     ) -> Result<bool, SpaceError> {
         if !self.is_on() {
             return Ok(false);
         }
         let mut place = self.place();
         self.follow(view, space, &mut place)?;
+        let began = Instant::now();
         let ready = place.unread.iter().filter(|slot| !place.gone.contains(slot)).take(most);
         let ready: Vec<Slot> = ready.copied().collect();
         for &slot in &ready {
             self.take(view, space, slot)?;
             place.unread.remove(&slot);
+            if began.elapsed() >= time {
+                break;
+            }
         }
         let waiting: Vec<Slot> = self.reading().waiting.iter().take(most).copied().collect();
         let mut vectors = Vectors::new(view, space);
@@ -189,6 +210,9 @@ impl Scores {
                 }
                 // It waits for its vector elsewhere, or is damaged.
                 None => drop(self.writing().waiting.remove(&slot)),
+            }
+            if began.elapsed() >= time {
+                break;
             }
         }
         let is_busy = !ready.is_empty() || !waiting.is_empty() || self.part(&mut place);
@@ -265,14 +289,28 @@ impl Scores {
         Ok(())
     }
 
-    /// Counts who links to a grain: each author once, and not its own.
+    /// Counts who links to a grain: each author once, and not its own; of strangers, as they are when it is counted, no more than
+    /// [`MAX_STRANGERS`].
     fn count_citations(&self, view: &View, slot: Slot, id: &GrainId) -> Result<(), StorageError> {
         let linking = view.linking_to(id, MAX_LINKS)?;
+        let (mut counted, mut strangers) = (HashSet::new(), HashSet::new());
+        {
+            let column = self.reading();
+            let author_of = |slot| column.entries.get(&slot).map(|entry| entry.author);
+            let Some(own) = author_of(slot) else { return Ok(()) };
+            for slot in linking {
+                let Some(author) = author_of(slot).filter(|author| *author != own) else { continue };
+                if counted.contains(&author) || strangers.contains(&author) {
+                    continue;
+                }
+                match view.is_strangers(slot)? {
+                    true => strangers.insert(author),
+                    false => counted.insert(author),
+                };
+            }
+        }
+        let citations = counted.len() + strangers.len().min(MAX_STRANGERS);
         let mut column = self.writing();
-        let author_of = |column: &Column, slot| column.entries.get(&slot).map(|entry| entry.author);
-        let Some(own) = author_of(&column, slot) else { return Ok(()) };
-        let authors: HashSet<u32> = linking.into_iter().filter_map(|slot| author_of(&column, slot)).collect();
-        let citations = authors.into_iter().filter(|author| *author != own).count();
         if let Some(entry) = column.entries.get_mut(&slot) {
             entry.citations = citations as u32;
         }

@@ -11,7 +11,7 @@ use super::column::{Column, Entry, MAX_NEAR, Near};
 use super::scores::Place;
 
 /// The version of what is on disk, and of how scores are made; another one is not read.
-pub(super) const FORMAT: u32 = 1;
+pub(super) const FORMAT: u32 = 2;
 
 const SCORED: u8 = 1;
 const HAS_OLDER: u8 = 2;

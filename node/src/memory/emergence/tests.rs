@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use proptest::prelude::*;
 use synapsenet_proto::{Claim, Draft, Encoding, Grain, GrainId, Link, Topic, Vector};
@@ -37,6 +38,10 @@ impl Fixture {
 
     /// Stores notes with their vectors, as they are computed here, or as their authors claim them.
     async fn learn(&self, notes: &[Known], claimed: bool) {
+        self.learn_from(notes, claimed, Origin::Known).await;
+    }
+
+    async fn learn_from(&self, notes: &[Known], claimed: bool, origin: Origin) {
         for known in notes {
             let Known { grain, .. } = known;
             let vector = Vector::new(self.model(), known.vector.clone()).unwrap();
@@ -46,7 +51,7 @@ impl Fixture {
                 shared: true,
                 received_ms: 1,
                 claim: Some(Claim::seal(grain.id(), &vector, &author).to_bytes()),
-                origin: Origin::Known,
+                origin,
                 lane: LANE_OWN,
             };
             self.ingest.apply(vec![put]).await.unwrap();
@@ -120,6 +125,26 @@ async fn whoever_says_the_same_later_earns_nothing_whether_in_other_words_or_in_
 }
 
 #[tokio::test]
+async fn a_step_that_has_no_time_gets_on_and_ends() {
+    let node = Fixture::new();
+    let notes: Vec<Known> =
+        (0..9).map(|n| known(1, "a", n, &format!("note {n}"), &[1.0, 0.2 * n as f32])).collect();
+    node.learn(&notes, false).await;
+    let memory = &node.memory;
+    let step = || {
+        let observed = (&memory.metrics, &memory.uses);
+        memory.scores.step_within(&node.view(), &memory.current(), observed, (100, Duration::ZERO)).unwrap()
+    };
+    let scored = || node.scores_of(&notes, &memory.scores).values().flatten().count();
+    for done in 1..=9 {
+        assert!(step());
+        assert_eq!(scored(), done);
+    }
+    while step() {}
+    assert_eq!(scored(), 9);
+}
+
+#[tokio::test]
 async fn a_crowd_of_later_copies_does_not_hide_what_is_older() {
     let node = Fixture::new();
     let older = known(1, "a", 1, "said first", &[1.0, 0.7]);
@@ -170,6 +195,29 @@ async fn each_other_author_that_links_to_a_grain_counts_once_whichever_came_firs
     node.forget(&later[2]).await;
     node.score_all(9);
     assert_eq!(node.emergence(&target).occasions, 1);
+}
+
+#[tokio::test]
+async fn of_strangers_that_link_to_a_grain_no_more_than_three_count_beside_whom_the_owner_knows() {
+    let node = Fixture::new();
+    let target = known(1, "a", 1, "a fact", &[1.0]);
+    let id = [target.grain.id()];
+    node.learn(std::slice::from_ref(&target), false).await;
+    let links = |by: u8, n: u64| {
+        let mut vector = vec![0.0; 20];
+        vector[n as usize] = 1.0;
+        linking(by, "a", n, &format!("as was said {n}"), &vector, &id)
+    };
+    for n in 2..8 {
+        node.learn_from(&[links(n as u8, n)], false, Origin::Stranger).await;
+    }
+    // One of them says it twice, and one that is known comes after all of them.
+    node.learn_from(&[links(2, 9)], false, Origin::Stranger).await;
+    node.score_all(9);
+    assert_eq!(node.emergence(&target).occasions, 3);
+    node.learn(&[links(8, 10)], false).await;
+    node.score_all(9);
+    assert_eq!(node.emergence(&target).occasions, 4);
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 //! told, once a day for each peer.
 //!
 //! It knows who asks as a number that it forgets with the day, and never what was asked. Peers cost nothing to make, so that a grain
-//! is of use to no more than [`MAX_PEERS`] of them a day.
+//! is of use to no more than [`MAX_PEERS`] of them a day. Nobody but the owner uses up what is counted in a day.
 //!
 //! Kept in memory, and written with the next commit of others: what was counted in the minute before a crash is lost.
 
@@ -21,6 +21,10 @@ pub(crate) const DAYS: u32 = 90;
 const MAX_PEERS: u8 = 3;
 /// Hits that are remembered, and occasions that are counted, in a day: some megabytes. More are not.
 const MAX_A_DAY: usize = 1 << 16;
+/// Of these, so many at most for others than the owner, so that they never use up its own ...
+const MAX_OF_OTHERS: usize = MAX_A_DAY / 4 * 3;
+/// ... and for each of them, so that one does not use up all of theirs.
+const MAX_OF_ONE: usize = MAX_A_DAY / 16;
 /// What was counted is written once it is so old, and something else is written or somebody opens a grain ...
 const MAX_AGE: Duration = Duration::from_secs(60);
 const DAY_MS: u64 = 24 * 3600 * 1000;
@@ -35,13 +39,46 @@ pub(crate) struct Uses {
     names: RandomState,
 }
 
+/// Who asks: the owner, or one of the others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Asker<T> {
+    Owner(T),
+    Other(T),
+}
+
+/// How much of a day each of the others used up, and all of them together.
+#[derive(Default)]
+struct Spent {
+    by_one: HashMap<u64, usize>,
+    by_others: usize,
+}
+
+impl Spent {
+    /// How much one of the others may use up still.
+    fn left(&self, who: u64) -> usize {
+        let one = MAX_OF_ONE.saturating_sub(self.by_one.get(&who).copied().unwrap_or(0));
+        one.min(MAX_OF_OTHERS.saturating_sub(self.by_others))
+    }
+
+    fn spend(&mut self, who: u64, count: usize) {
+        if count > 0 {
+            *self.by_one.entry(who).or_default() += count;
+            self.by_others += count;
+        }
+    }
+}
+
 #[derive(Default)]
 struct Today {
     day: u32,
     /// Grains that were hits.
     hits: HashSet<Slot>,
+    /// What of these others than the owner used up.
+    hits_spent: Spent,
     /// Who had which.
     had: HashSet<(u64, Slot)>,
+    /// What of these others than the owner used up.
+    had_spent: Spent,
     peers: HashMap<Slot, u8>,
     /// What is to be written.
     unwritten: HashMap<Slot, u32>,
@@ -95,21 +132,44 @@ impl Uses {
     }
 
     /// Remembers that these were hits, for when one is opened.
-    pub fn note_hits(&self, slots: impl Iterator<Item = Slot>, day: u32) {
-        if self.is_on {
-            let mut today = self.lock(day);
-            let room = MAX_A_DAY.saturating_sub(today.hits.len());
-            today.hits.extend(slots.take(room));
+    pub fn note_hits(&self, asker: Asker<impl Hash>, slots: impl Iterator<Item = Slot>, day: u32) {
+        if !self.is_on {
+            return;
+        }
+        let other = self.number("opens", &asker);
+        let mut today = self.lock(day);
+        let today = &mut *today;
+        let before = today.hits.len();
+        let room = MAX_A_DAY.saturating_sub(before);
+        let room = other.map_or(room, |who| room.min(today.hits_spent.left(who)));
+        for slot in slots {
+            if today.hits.len() - before >= room {
+                break;
+            }
+            today.hits.insert(slot);
+        }
+        if let Some(who) = other {
+            today.hits_spent.spend(who, today.hits.len() - before);
+        }
+    }
+
+    /// The number of one of the others; the owner has none.
+    fn number(&self, does: &str, asker: &Asker<impl Hash>) -> Option<u64> {
+        match asker {
+            Asker::Owner(_) => None,
+            Asker::Other(who) => Some(self.names.hash_one((does, who))),
         }
     }
 
     /// Somebody at this node opens a grain.
-    pub fn note_opened(&self, who: impl Hash, slot: Slot, day: u32) {
+    pub fn note_opened(&self, asker: Asker<impl Hash>, slot: Slot, day: u32) {
         if self.is_on {
+            let other = self.number("opens", &asker);
+            let (Asker::Owner(who) | Asker::Other(who)) = asker;
+            let who = self.names.hash_one(("opens", who));
             let mut today = self.lock(day);
             if today.hits.contains(&slot) {
-                let who = self.names.hash_one(("opens", who));
-                self.count(&mut today, who, slot);
+                self.count(&mut today, who, other.is_some(), slot);
             }
         }
     }
@@ -123,7 +183,7 @@ impl Uses {
         let mut today = self.lock(day);
         for &slot in slots {
             if today.peers.get(&slot).is_none_or(|peers| *peers < MAX_PEERS)
-                && self.count(&mut today, who, slot)
+                && self.count(&mut today, who, true, slot)
             {
                 *today.peers.entry(slot).or_default() += 1;
             }
@@ -131,9 +191,13 @@ impl Uses {
     }
 
     /// True when it is one more occasion.
-    fn count(&self, today: &mut Today, who: u64, slot: Slot) -> bool {
-        if today.had.len() >= MAX_A_DAY || !today.had.insert((who, slot)) {
+    fn count(&self, today: &mut Today, who: u64, is_other: bool, slot: Slot) -> bool {
+        let is_full = today.had.len() >= MAX_A_DAY || is_other && today.had_spent.left(who) == 0;
+        if is_full || !today.had.insert((who, slot)) {
             return false;
+        }
+        if is_other {
+            today.had_spent.spend(who, 1);
         }
         *today.unwritten.entry(slot).or_default() += 1;
         today.since.get_or_insert_with(Instant::now);
@@ -170,6 +234,7 @@ impl Uses {
             today.day = day;
             today.hits.clear();
             today.had.clear();
+            (today.hits_spent, today.had_spent) = (Spent::default(), Spent::default());
             today.peers.clear();
         }
         today
@@ -194,21 +259,23 @@ mod tests {
         let node = Fixture::new();
         let (one, two) = two_notes(&node).await;
         let uses = Uses::open(&node.memory.store, true).unwrap();
-        uses.note_opened("owner", one, 7);
+        uses.note_opened(Asker::Owner("owner"), one, 7);
         assert_eq!(uses.of(one), 0, "it was no hit");
-        uses.note_hits([one].into_iter(), 7);
-        for who in ["owner", "owner", "token", "owner"] {
+        uses.note_hits(Asker::Owner(0), [one].into_iter(), 7);
+        for who in
+            [Asker::Owner("owner"), Asker::Owner("owner"), Asker::Other("token"), Asker::Owner("owner")]
+        {
             uses.note_opened(who, one, 7);
         }
         assert_eq!((uses.of(one), uses.of(two)), (2, 0));
-        uses.note_opened("owner", one, 8);
+        uses.note_opened(Asker::Owner("owner"), one, 8);
         assert_eq!(uses.of(one), 2, "on another day it was no hit");
-        uses.note_hits([one].into_iter(), 8);
-        uses.note_opened("owner", one, 8);
+        uses.note_hits(Asker::Owner(0), [one].into_iter(), 8);
+        uses.note_opened(Asker::Owner("owner"), one, 8);
         assert_eq!(uses.of(one), 3);
         let off = Uses::open(&node.memory.store, false).unwrap();
-        off.note_hits([one].into_iter(), 7);
-        off.note_opened("owner", one, 7);
+        off.note_hits(Asker::Owner(0), [one].into_iter(), 7);
+        off.note_opened(Asker::Owner("owner"), one, 7);
         assert!(off.of(one) == 0 && off.take().is_none() && !off.is_stale(9));
     }
 
@@ -272,16 +339,33 @@ mod tests {
     }
 
     #[test]
-    fn no_more_is_remembered_of_a_day_than_fits() {
+    fn no_more_is_remembered_of_a_day_than_fits_and_others_never_use_up_the_owners_part() {
         let node = Fixture::new();
         let uses = Uses::open(&node.memory.store, true).unwrap();
-        uses.note_hits(0..(MAX_A_DAY as u64 + 9), 7);
-        for slot in 0..(MAX_A_DAY as u64 + 9) {
+        let all = MAX_A_DAY as u64 + 9;
+        uses.note_hits(Asker::Other("token"), 0..all, 7);
+        assert_eq!(uses.lock(7).hits.len(), MAX_OF_ONE);
+        for slot in 0..all {
             uses.note_told(1, &[slot], 7);
         }
-        assert_eq!(uses.of(MAX_A_DAY as u64 - 1), 1);
-        assert_eq!(uses.of(MAX_A_DAY as u64 + 1), 0);
-        let today = uses.lock(7);
-        assert!(today.hits.len() <= MAX_A_DAY && today.had.len() == MAX_A_DAY);
+        assert_eq!((uses.of(MAX_OF_ONE as u64 - 1), uses.of(MAX_OF_ONE as u64)), (1, 0));
+        for peer in 2..30 {
+            for n in 0..MAX_OF_ONE as u64 {
+                uses.note_told(peer, &[peer * 100_000 + n], 7);
+            }
+        }
+        assert_eq!(uses.lock(7).had.len(), MAX_OF_OTHERS, "all peers together");
+        // The owner has its part, and no more than that.
+        uses.note_hits(Asker::Owner("owner"), 0..all, 7);
+        assert_eq!(uses.lock(7).hits.len(), MAX_A_DAY);
+        for slot in 0..all {
+            uses.note_opened(Asker::Owner("owner"), slot, 7);
+        }
+        assert_eq!(uses.lock(7).had.len(), MAX_A_DAY);
+        assert_eq!(uses.of(MAX_OF_ONE as u64), 1);
+        uses.note_hits(Asker::Other("token"), [1].into_iter(), 8);
+        uses.note_told(1, &[1], 8);
+        let today = uses.lock(8);
+        assert_eq!((today.hits.len(), today.had.len()), (1, 1), "another day");
     }
 }
