@@ -9,13 +9,14 @@ use std::ffi::OsStr;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
-use std::sync::Once;
+use std::sync::{Once, PoisonError};
 use std::thread;
 
 use landlock::{
-    ABI, Access, AccessFs, AccessNet, Ruleset, RulesetAttr, RulesetCreatedAttr, RulesetError, RulesetStatus,
-    Scope, path_beneath_rules,
+    ABI, Access as _, AccessFs, AccessNet, Ruleset, RulesetAttr, RulesetCreatedAttr, RulesetError,
+    RulesetStatus, Scope, path_beneath_rules,
 };
+use rustix::fs::{Access, access};
 use seccompiler::{BpfProgram, SeccompAction, SeccompFilter};
 
 /// What this was written for: Linux 6.12. An older kernel keeps as much of it as it can.
@@ -37,8 +38,8 @@ const READ: [&str; 14] = [
     "/etc/localtime",
     "/dev/null",
 ];
-/// What lies beside a folder of programs that is elsewhere.
-const BESIDE: [&str; 4] = ["", "../lib", "../lib64", "../share"];
+/// What a program is made of that lies elsewhere: its folder, its libraries beside that, and Poppler's data.
+const BESIDE: [&str; 4] = ["", "../lib", "../lib64", "../share/poppler"];
 /// Sockets, and the ways around a filter or into another process.
 const FORBIDDEN: [i64; 14] = [
     libc::SYS_socket,
@@ -57,14 +58,14 @@ const FORBIDDEN: [i64; 14] = [
     libc::SYS_userfaultfd,
 ];
 
-/// Starts a program that finds others in `path`, as confined as this system can.
+/// Starts a program that runs another one, `program` of those in `path`, as confined as this system can.
 ///
 /// # Errors
 /// When it cannot be started.
-pub(super) fn spawn(command: &mut Command, path: &OsStr) -> io::Result<Child> {
+pub(super) fn spawn(command: &mut Command, program: &str, path: &OsStr) -> io::Result<Child> {
     thread::scope(|scope| {
         let starting = thread::Builder::new().name("confined".into()).spawn_scoped(scope, || {
-            if let Err(reason) = confine(path) {
+            if let Err(reason) = confine(program, path) {
                 tell_once(&reason);
             }
             command.spawn()
@@ -74,8 +75,8 @@ pub(super) fn spawn(command: &mut Command, path: &OsStr) -> io::Result<Child> {
 }
 
 /// Confines this thread and what it starts.
-fn confine(path: &OsStr) -> Result<(), String> {
-    let files = confine_files(path).map_err(|error| error.to_string());
+fn confine(program: &str, path: &OsStr) -> Result<(), String> {
+    let files = confine_files(program, path).map_err(|error| error.to_string());
     let calls = confine_calls();
     match files {
         Ok(RulesetStatus::NotEnforced) => Err("the kernel has no Landlock (Linux 5.13)".to_owned()),
@@ -85,9 +86,8 @@ fn confine(path: &OsStr) -> Result<(), String> {
 }
 
 /// Asking for more than the kernel has is no error: it is left out.
-fn confine_files(path: &OsStr) -> Result<RulesetStatus, RulesetError> {
-    let beside = std::env::split_paths(path).flat_map(|folder| BESIDE.map(|beside| folder.join(beside)));
-    let read = READ.iter().map(PathBuf::from).chain(beside.filter(|folder| is_of_programs(folder)));
+fn confine_files(program: &str, path: &OsStr) -> Result<RulesetStatus, RulesetError> {
+    let read = readable(program, path, &private(), std::env::home_dir().as_deref());
     let status = Ruleset::default()
         .handle_access(AccessFs::from_all(KERNEL))?
         .handle_access(AccessNet::from_all(KERNEL))?
@@ -99,9 +99,37 @@ fn confine_files(path: &OsStr) -> Result<RulesetStatus, RulesetError> {
     Ok(status.ruleset)
 }
 
-/// Whether a folder of the path is one that programs would lie in: no more than what is named may be read for its sake.
+/// What may be read: the system's programs, and the one that is run where it is none of them. Never anything of a `private` folder,
+/// and for the sake of a program never the home folder: other folders of the path are none of its business.
+fn readable(program: &str, path: &OsStr, private: &[PathBuf], home: Option<&Path>) -> Vec<PathBuf> {
+    let home = home.map(|home| home.canonicalize().unwrap_or_else(|_| home.to_owned()));
+    let holds_home = |folder: &Path| home.as_deref().is_some_and(|home| home.starts_with(folder));
+    let beside = folder_of(program, path)
+        .into_iter()
+        .flat_map(|folder| BESIDE.map(|beside| folder.join(beside)))
+        .filter_map(|folder| folder.canonicalize().ok())
+        .filter(|folder| is_of_programs(folder) && !holds_home(folder));
+    let system = READ.iter().filter_map(|folder| Path::new(folder).canonicalize().ok());
+    let is_private =
+        |folder: &Path| private.iter().any(|own| own.starts_with(folder) || folder.starts_with(own));
+    system.chain(beside).filter(|folder| !is_private(folder)).collect()
+}
+
+/// The folders that nobody may read who is run here, as they lie now.
+fn private() -> Vec<PathBuf> {
+    let folders = super::PRIVATE.lock().unwrap_or_else(PoisonError::into_inner);
+    folders.iter().map(|folder| folder.canonicalize().unwrap_or_else(|_| folder.clone())).collect()
+}
+
+/// The folder of the path that a program is found in, as a shell finds it.
+fn folder_of(program: &str, path: &OsStr) -> Option<PathBuf> {
+    let is_program = |file: &Path| access(file, Access::EXEC_OK).is_ok() && file.is_file();
+    std::env::split_paths(path).find(|folder| folder.is_absolute() && is_program(&folder.join(program)))
+}
+
+/// Whether a folder is one that programs would lie in, and not one that has everything.
 fn is_of_programs(folder: &Path) -> bool {
-    folder.is_absolute() && folder.components().count() > 2
+    folder.components().count() > 2
 }
 
 fn confine_calls() -> Result<(), String> {
@@ -137,7 +165,7 @@ mod tests {
     /// confine a program.
     fn confined(script: &str, argument: &str) -> Option<(bool, String, String)> {
         let (_dir, path) = fake("confined", script);
-        let can = thread::scope(|scope| scope.spawn(|| confine(&path)).join().unwrap());
+        let can = thread::scope(|scope| scope.spawn(|| confine("confined", &path)).join().unwrap());
         if let Err(reason) = can {
             eprintln!("not tried: {reason}");
             return None;
@@ -183,6 +211,48 @@ mod tests {
         if !is_well {
             assert!(complaint.contains("ermitted"), "{complaint}");
         }
+    }
+
+    /// The data folder lies in `~/.local/share`, and many have `~/.local/bin` in their path.
+    #[test]
+    fn no_folder_of_the_path_opens_the_data_folder_or_the_home() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = dir.path().canonicalize().unwrap();
+        let of_home = |folder: &str| home.join(folder);
+        let data = of_home(".local/share/synapsenet");
+        for folder in
+            [".local/bin", ".local/lib", ".local/share/poppler", ".local/share/synapsenet/bin", "other/bin"]
+        {
+            std::fs::create_dir_all(of_home(folder)).unwrap();
+        }
+        let tool = |folder: &str| {
+            let file = of_home(folder).join("tool");
+            std::fs::write(&file, "").unwrap();
+            std::fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        };
+        let read = |folders: &[&str]| {
+            let path = std::env::join_paths(folders.iter().map(|folder| of_home(folder))).unwrap();
+            let mut read = readable("tool", &path, std::slice::from_ref(&data), Some(&home));
+            read.retain(|folder| folder.starts_with(&home) || home.starts_with(folder));
+            read
+        };
+        assert_eq!(read(&[".local/bin", "other/bin"]), Vec::<PathBuf>::new(), "there is no such program");
+        tool(".local/bin");
+        let opened = [".local/bin", ".local/lib", ".local/share/poppler"].map(of_home);
+        assert_eq!(read(&["other/bin", ".local/bin"]), opened, "what it is made of, and no other folder");
+        tool(".local/share/synapsenet/bin");
+        assert_eq!(
+            read(&[".local/share/synapsenet/bin"]),
+            Vec::<PathBuf>::new(),
+            "it lies in the data folder"
+        );
+        tool("");
+        assert_eq!(read(&[""]), Vec::<PathBuf>::new(), "it lies in the home folder");
+        tool(".local");
+        assert_eq!(read(&[".local"]), Vec::<PathBuf>::new(), "the data folder lies beneath it");
+        let system = readable("cat", OsStr::new("/usr/bin:/bin"), &[PathBuf::from("/usr/lib/data")], None);
+        let opens = |folder: &str| system.iter().any(|read| Path::new(folder).starts_with(read));
+        assert!(!opens("/usr/lib/data"), "not even for the system's own: {system:?}");
     }
 
     #[test]
