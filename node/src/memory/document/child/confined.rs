@@ -17,7 +17,9 @@ use landlock::{
     RulesetStatus, Scope, path_beneath_rules,
 };
 use rustix::fs::{Access, access};
-use seccompiler::{BpfProgram, SeccompAction, SeccompFilter};
+use seccompiler::{
+    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
+};
 
 /// What this was written for: Linux 6.12. An older kernel keeps as much of it as it can.
 const KERNEL: ABI = ABI::V6;
@@ -56,6 +58,22 @@ const FORBIDDEN: [i64; 14] = [
     libc::SYS_unshare,
     libc::SYS_setns,
     libc::SYS_userfaultfd,
+];
+/// x86_64 takes each call by a second number too, which has this bit, and some by one that is only there (x32).
+#[cfg(target_arch = "x86_64")]
+const X32: i64 = 0x4000_0000;
+/// `ptrace`, `process_vm_readv` and `process_vm_writev` there.
+#[cfg(target_arch = "x86_64")]
+const FORBIDDEN_X32: [i64; 3] = [521, 539, 540];
+/// What a new process may not have of its own: with namespaces it would be root in them, and reach what the kernel guards less well.
+const NAMESPACES: [i32; 7] = [
+    libc::CLONE_NEWNS,
+    libc::CLONE_NEWCGROUP,
+    libc::CLONE_NEWUTS,
+    libc::CLONE_NEWIPC,
+    libc::CLONE_NEWUSER,
+    libc::CLONE_NEWPID,
+    libc::CLONE_NEWNET,
 ];
 
 /// Starts a program that runs another one, `program` of those in `path`, as confined as this system can.
@@ -132,15 +150,50 @@ fn is_of_programs(folder: &Path) -> bool {
     folder.components().count() > 2
 }
 
+/// The numbers that a call is taken by.
+fn numbers(call: i64) -> impl Iterator<Item = i64> {
+    #[cfg(target_arch = "x86_64")]
+    let numbers = [call, call | X32];
+    #[cfg(not(target_arch = "x86_64"))]
+    let numbers = [call];
+    numbers.into_iter()
+}
+
 fn confine_calls() -> Result<(), String> {
-    let told = |error: &dyn std::fmt::Display| format!("system calls cannot be filtered: {error}");
-    let architecture = std::env::consts::ARCH.try_into().map_err(|error| told(&error))?;
-    // A call without conditions is refused whatever it asks for.
-    let rules: BTreeMap<_, _> = FORBIDDEN.iter().map(|call| (*call, Vec::new())).collect();
-    let refused = SeccompAction::Errno(libc::EPERM.cast_unsigned());
+    refuse(forbidden()?, libc::EPERM)?;
+    // A filter does not see what clone3 is asked for. As if it were not there: whoever wants it then takes clone.
+    refuse(numbers(libc::SYS_clone3).map(|call| (call, Vec::new())).collect(), libc::ENOSYS)
+}
+
+/// What is refused. A call without conditions is, whatever it asks for.
+fn forbidden() -> Result<BTreeMap<i64, Vec<SeccompRule>>, String> {
+    #[cfg(target_arch = "x86_64")]
+    let calls = FORBIDDEN.into_iter().chain(FORBIDDEN_X32);
+    #[cfg(not(target_arch = "x86_64"))]
+    let calls = FORBIDDEN.into_iter();
+    let mut rules: BTreeMap<_, _> = calls.flat_map(numbers).map(|call| (call, Vec::new())).collect();
+    let asks_for = |flag: i32| {
+        let flag = u64::from(flag.cast_unsigned());
+        let is_set = SeccompCondition::new(0, SeccompCmpArgLen::Dword, SeccompCmpOp::MaskedEq(flag), flag);
+        is_set.and_then(|is_set| SeccompRule::new(vec![is_set])).map_err(|error| unfiltered(&error))
+    };
+    for call in numbers(libc::SYS_clone) {
+        rules.insert(call, NAMESPACES.into_iter().map(asks_for).collect::<Result<_, _>>()?);
+    }
+    Ok(rules)
+}
+
+/// Has the kernel answer these calls with an error.
+fn refuse(rules: BTreeMap<i64, Vec<SeccompRule>>, error: i32) -> Result<(), String> {
+    let architecture = std::env::consts::ARCH.try_into().map_err(|error| unfiltered(&error))?;
+    let refused = SeccompAction::Errno(error.cast_unsigned());
     let filter = SeccompFilter::new(rules, SeccompAction::Allow, refused, architecture);
-    let program: BpfProgram = filter.and_then(TryInto::try_into).map_err(|error| told(&error))?;
-    seccompiler::apply_filter(&program).map_err(|error| told(&error))
+    let program: BpfProgram = filter.and_then(TryInto::try_into).map_err(|error| unfiltered(&error))?;
+    seccompiler::apply_filter(&program).map_err(|error| unfiltered(&error))
+}
+
+fn unfiltered(error: &dyn std::fmt::Display) -> String {
+    format!("system calls cannot be filtered: {error}")
 }
 
 fn tell_once(reason: &str) {
@@ -201,6 +254,29 @@ mod tests {
         let Some((is_well, said, complaint)) = confined(script, &port) else { return };
         assert!(!is_well && said.is_empty(), "{said}");
         assert!(complaint.contains("not permitted"), "no socket is opened at all: {complaint}");
+    }
+
+    #[test]
+    fn a_program_makes_itself_no_namespace() {
+        let Some((is_well, said, complaint)) = confined("unshare -r true && echo made", "") else { return };
+        assert!(!is_well && said.is_empty(), "{said}");
+        assert!(complaint.contains("not permitted"), "{complaint}");
+    }
+
+    /// By which numbers a call is refused is looked at, and not tried: trying needs a call that is not safe.
+    #[test]
+    fn a_call_is_refused_by_each_of_its_numbers() {
+        let rules = forbidden().unwrap();
+        for call in FORBIDDEN.into_iter().flat_map(numbers) {
+            assert!(rules[&call].is_empty(), "{call} is refused whatever it asks for");
+        }
+        for call in numbers(libc::SYS_clone) {
+            assert_eq!(rules[&call].len(), NAMESPACES.len(), "{call} is refused for what it asks for");
+        }
+        #[cfg(target_arch = "x86_64")]
+        for call in [libc::SYS_socket | X32, 521 | X32, 540 | X32] {
+            assert!(rules.contains_key(&call), "{call:#x}");
+        }
     }
 
     #[test]
