@@ -81,7 +81,11 @@ fn read(level: &str) -> Result<EnvFilter, String> {
     if let Some(word) = words.find(is_mistaken) {
         return Err(format!("{word:?} is no level"));
     }
-    EnvFilter::builder().parse(format!("ort=warn,libp2p=error,{level}")).map_err(|error| error.to_string())
+    // A value is taken as it is written: an expression could become larger than the memory.
+    EnvFilter::builder()
+        .with_regex(false)
+        .parse(format!("ort=warn,libp2p=error,{level}"))
+        .map_err(|error| error.to_string())
 }
 
 /// Writes the log to standard error. `level` is a filter such as "info,synapsenet::memory::ingest=debug".
@@ -121,6 +125,8 @@ pub(crate) fn write_to_stderr(level: &str, format: &str) -> Result<(), String> {
 
 #[cfg(test)]
 mod tests {
+    use tracing_subscriber::layer::SubscriberExt;
+
     use super::*;
 
     #[test]
@@ -136,6 +142,21 @@ mod tests {
         ] {
             assert_eq!(check(level), Ok(()), "{level}");
         }
+    }
+
+    #[test]
+    fn a_value_is_no_expression() {
+        // No expression begins so.
+        assert_eq!(check("info,[embed{model=*a}]=debug"), Ok(()));
+        let filter = read("off,[embed{model=a.*}]=debug").unwrap();
+        let log = tracing_subscriber::registry().with(filter);
+        tracing::subscriber::with_default(log, || {
+            for (model, is_written) in [("a.*", true), ("abc", false)] {
+                let span =
+                    tracing::info_span!("embed", model = tracing::field::debug(format_args!("{model}")));
+                span.in_scope(|| assert_eq!(tracing::enabled!(tracing::Level::DEBUG), is_written, "{model}"));
+            }
+        });
     }
 
     #[test]

@@ -30,6 +30,7 @@ use crate::config::{Config, Origin, Settings};
 use crate::http::MetricsServer;
 use crate::mcp;
 use crate::memory::announcer::{Announcer, MAX_OUTBOX};
+use crate::memory::document::keep_private;
 use crate::memory::events::Events;
 use crate::memory::indexer::{self, Indexer};
 use crate::memory::ingest::{self, Ingest, Limits};
@@ -102,6 +103,7 @@ impl Node {
         let may_move = settings.origin("network.listen") == Some(&Origin::Default);
         let config = settings.config.clone();
         let (alarm, failures) = Alarm::new();
+        keep_private(data_dir);
         let (dir, open_config, hearing) = (data_dir.to_owned(), config.clone(), alarm.clone());
         let opened = blocking(move || open(&dir, &open_config, &hearing)).await?;
         let Opened { memory, identity, mut registry, models } = opened;

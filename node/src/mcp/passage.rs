@@ -133,11 +133,15 @@ impl Page {
     }
 }
 
-/// Characters that no reader sees and a model may: in what others wrote they have no honest use.
+/// Characters that no reader sees and a model may: in what others wrote they have no honest use, or none that is missed. Scripts
+/// and emoji are written with joiners and U+FE0F.
 fn is_hidden(c: char) -> bool {
     let is_control = c.is_control() && c != '\n' && c != '\t';
     let is_of_direction = matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    is_control || is_of_direction || matches!(c, '\u{e0000}'..='\u{e007f}')
+    let is_mark = matches!(c, '\u{61c}' | '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{2028}' | '\u{2029}');
+    let is_invisible = matches!(c, '\u{2060}'..='\u{2064}' | '\u{feff}' | '\u{e0000}'..='\u{e007f}');
+    let is_variation = matches!(c, '\u{fe00}'..='\u{fe0e}' | '\u{e0100}'..='\u{e01ef}');
+    is_control || is_of_direction || is_mark || is_invisible || is_variation
 }
 
 /// The first digits of an id.
@@ -220,6 +224,12 @@ mod tests {
         let shown = show(&Page::new(0).unwrap(), grain(rpc::Whose::Stranger, hidden));
         assert!(shown.text.contains("\nab\u{200d}c\n"), "{:?}", shown.text);
         assert_eq!(show(&Page::new(0).unwrap(), grain(rpc::Whose::Own, hidden)).text, hidden);
+        let hidden = "a\u{fe00}\u{fe0e}\u{e0100}\u{e01ef}\u{200b}\u{200e}\u{200f}\u{2060}\u{2064}\u{61c}\u{feff}\u{2028}\u{2029}b";
+        let shown = show(&Page::new(0).unwrap(), grain(rpc::Whose::Stranger, hidden));
+        assert!(shown.text.contains("\nab\n"), "{:?}", shown.text);
+        let seen = "\u{2764}\u{fe0f}\u{200d}\u{1f525} \u{6cc}\u{200c}\u{6cc}";
+        let shown = show(&Page::new(0).unwrap(), grain(rpc::Whose::Stranger, seen));
+        assert!(shown.text.contains(seen), "what emoji and scripts are written with stays: {:?}", shown.text);
     }
 
     #[test]

@@ -42,6 +42,7 @@ use crate::blocking::blocking;
 use crate::memory::Memory;
 use crate::memory::ingest::{Ingest, IngestError, Put, now_ms};
 use crate::models::embedder::EmbedError;
+pub(crate) use child::keep_private;
 pub(crate) use encoding::{EncodingError, decode, is_label};
 pub(crate) use format::Format;
 use left_out::LeftOut;

@@ -9,7 +9,9 @@ mod confined;
 use std::ffi::OsStr;
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -27,6 +29,18 @@ const CHUNK: usize = 16 << 10;
 const MAX_COMPLAINT_BYTES: usize = 4096;
 /// What the shell says where there is no program of the name.
 const NOT_THERE: i32 = 127;
+
+/// Folders with secrets, such as the data folder of each node in this process.
+static PRIVATE: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
+
+/// Keeps a folder from all programs that are run from now on, wherever it lies.
+pub(crate) fn keep_private(folder: &Path) {
+    let folder = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
+    let mut folders = PRIVATE.lock().unwrap_or_else(PoisonError::into_inner);
+    if !folders.contains(&folder) {
+        folders.push(folder);
+    }
+}
 
 /// What a program may take.
 #[derive(Debug, Clone, Copy)]
@@ -84,7 +98,7 @@ pub(super) fn run(program: &[&str], path: &OsStr, input: &[u8], bounds: &Bounds)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
-    let mut child = spawn(&mut command, path)?;
+    let mut child = spawn(&mut command, program.first().copied().unwrap_or_default(), path)?;
     let talked = Pipes::of(&mut child, input).and_then(|mut pipes| {
         let ending = pipes.talk(&child, bounds)?;
         Ok((ending, pipes))
@@ -107,7 +121,7 @@ pub(super) fn run(program: &[&str], path: &OsStr, input: &[u8], bounds: &Bounds)
 
 /// Elsewhere, a program may what this process may.
 #[cfg(not(all(target_os = "linux", target_endian = "little")))]
-fn spawn(command: &mut Command, _path: &OsStr) -> io::Result<Child> {
+fn spawn(command: &mut Command, _program: &str, _path: &OsStr) -> io::Result<Child> {
     command.spawn()
 }
 
