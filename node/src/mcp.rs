@@ -38,7 +38,7 @@ use deeds::Refused;
 pub(crate) use namespace::Namespace;
 
 /// Bytes of one message of an agent: 32 texts of 16 KiB, with room for what JSON adds to them.
-pub(crate) const MAX_MESSAGE_BYTES: usize = 2 << 20;
+const MAX_MESSAGE_BYTES: usize = 2 << 20;
 /// Bytes of an answer of the node: 50 grains, each with what its author signed at most.
 const MAX_ANSWER_BYTES: usize = 8 << 20;
 /// Tools that one agent has at work at the same time: it waits for most of them itself.

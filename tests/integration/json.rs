@@ -160,6 +160,8 @@ async fn a_token_opens_here_what_it_opens_there() {
         assert_eq!(ask_http(reader.address, request, &[], "").await.status, 401, "{request}");
     }
     reader.refused("POST /v1/grains", r#"{"draft": {"text": "x"}}"#, 403, "SCOPE_NEEDED").await;
+    // Nothing of the body is read of who may not make the call.
+    reader.refused("POST /v1/documents", "{", 403, "SCOPE_NEEDED").await;
     reader.refused("POST /v1/call/NodeService/Backup", "", 403, "SOCKET_NEEDED").await;
     limited.refused(&format!("GET /v1/grains/{secret}"), "", 404, "GRAIN_NOT_FOUND").await;
     limited.refused("POST /v1/grains", r#"{"draft": {"text": "x"}}"#, 403, "TOPIC_FORBIDDEN").await;
@@ -196,6 +198,8 @@ async fn a_wrong_request_is_told_what_is_wrong_with_it() {
     }
     let large = format!(r#"{{"content": "{}"}}"#, "A".repeat(6 << 20));
     assert_eq!(program.ask("POST /v1/documents", &large).await.status, 413);
+    let large = format!(r#"{{"text": "{}"}}"#, "A".repeat(1 << 20));
+    assert_eq!(program.ask("POST /v1/search", &large).await.status, 413, "only documents are so large");
     let described = program.done("GET /v1/openapi.json", Value::Null).await;
     assert!(described["openapi"] == "3.1.0" && described["paths"]["/v1/search"]["post"].is_object());
 }

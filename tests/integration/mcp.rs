@@ -401,7 +401,7 @@ async fn over_http_an_agent_is_let_in_by_its_token_alone() {
     })
     .await;
 
-    let too_much = json!({"texts": ["x".repeat(3 << 20)]});
+    let too_much = json!({"texts": ["x".repeat(1 << 20)]});
     let params = json!({"name": "remember", "arguments": too_much});
     let answer = post(address, "", &[("Authorization", &writer)], "tools/call", params).await;
     assert_eq!(answer.status, 413);

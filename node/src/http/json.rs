@@ -2,6 +2,7 @@
 //! translated by its descriptor, and a call goes the way of gRPC (see `wire`): what is allowed, how much, and what is counted and
 //! recorded is decided there.
 
+mod bodies;
 mod messages;
 #[cfg(test)]
 mod openapi;
@@ -21,25 +22,28 @@ use axum::routing::{any, get};
 use futures::{Stream, StreamExt};
 use prost_reflect::{DynamicMessage, MethodDescriptor};
 use serde_json::{Map, Value, json};
-use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tonic::Streaming;
 
+use crate::calls::CallError;
 use crate::calls::access::Caller;
 use crate::calls::grains::MAX_DOCUMENT_BYTES;
 use crate::wire::{Wire, on_behalf_of};
+use bodies::{Bodies, Place, only};
 pub(super) use problem::Problem;
 use problem::invalid;
 use repeats::{Begun, Repeats};
 
 /// The paths and messages, for programs that read such (OpenAPI 3.1). A test makes it and holds it against this.
 const OPENAPI: &str = include_str!("../../../proto/openapi.json");
-/// Bytes of a body that is one message: a document in base64, and what is said about it.
-const MAX_BODY_BYTES: usize = MAX_DOCUMENT_BYTES / 3 * 4 + (64 << 10);
+/// The call whose message may be as large as a document.
+const OF_A_DOCUMENT: &str = "NodeService/AddDocument";
+/// Bytes of its body: a document in base64, and what is said about it.
+const MAX_DOCUMENT_BODY_BYTES: usize = MAX_DOCUMENT_BYTES / 3 * 4 + (64 << 10);
+/// Bytes of a body that is any other message.
+const MAX_BODY_BYTES: usize = 1 << 20;
 /// Bytes of one of many messages: a text of 16 KiB, however JSON writes it, or a piece of a document.
 const MAX_LINE_BYTES: usize = 1 << 20;
-/// Bodies that are read at the same time; others wait, as many as there are connections.
-const MAX_BODIES: usize = 16;
 /// How long a body may take, and each part of one that has many messages.
 const MAX_PAUSE: Duration = Duration::from_secs(30);
 /// The media type of many messages, one a line.
@@ -48,12 +52,12 @@ const LINES: &str = "application/x-ndjson";
 struct Door {
     wire: Wire,
     repeats: Repeats,
-    bodies: Semaphore,
+    bodies: Bodies,
 }
 
 /// The door, for those whom somebody let in: their requests have an authorization and a caller.
 pub(super) fn routes(wire: Wire) -> Router {
-    let door = Door { wire, repeats: Repeats::default(), bodies: Semaphore::new(MAX_BODIES) };
+    let door = Door { wire, repeats: Repeats::default(), bodies: Bodies::default() };
     Router::new()
         .route("/v1/openapi.json", get(async || ([(header::CONTENT_TYPE, "application/json")], OPENAPI)))
         .route("/v1/{*path}", any(serve))
@@ -75,12 +79,21 @@ impl Door {
     async fn answer(&self, caller: &Caller, request: Request) -> Result<Response, Problem> {
         let (call, named) = table::find(request.method().as_str(), request.uri().path())?;
         let wire = on_behalf_of(self.wire.clone(), request.headers(), request.extensions());
+        let name = format!("{}/{}", call.parent_service().name(), call.name());
+        // Before anything of the body is read.
+        if let Err(error) = caller.check(&name) {
+            return Err(refused(wire, &call, &error).await);
+        }
         if call.is_client_streaming() {
             return lines_for_lines(wire, call, request.into_body().into_data_stream()).await;
         }
         let (parts, body) = request.into_parts();
         let has_body = !matches!(parts.method, Method::GET | Method::DELETE);
-        let bytes = if has_body { self.read(body).await? } else { Bytes::new() };
+        let most = if name == OF_A_DOCUMENT { MAX_DOCUMENT_BODY_BYTES } else { MAX_BODY_BYTES };
+        let (bytes, place) = match has_body {
+            true => self.read(caller, body, most).await.map(|(bytes, place)| (bytes, Some(place)))?,
+            false => (Bytes::new(), None),
+        };
         let mut message = match bytes.is_empty() {
             true => Map::new(),
             false => serde_json::from_slice(&bytes)
@@ -95,36 +108,51 @@ impl Door {
         let key = parts.headers.get("idempotency-key").filter(|_| has_body || parts.method == Method::DELETE);
         let repeat = match key {
             None => None,
-            Some(key) => match self.repeats.begin(caller.who(), key, &call, &message)? {
+            Some(key) => match self.repeats.begin(&parts.headers, key, &call, &message)? {
                 Begun::Again(answer) => return Ok(answer.into_response()),
                 Begun::First(repeat) => Some(repeat),
             },
         };
-        let message = futures::stream::iter([message]);
-        let answers = messages::call(wire, &call, message).await.map_err(Problem::of)?;
+        let message = only(message, place);
         if call.is_server_streaming() && !wants_one(&call, &parts.headers) {
+            let answers = messages::call(wire, &call, message).await.map_err(Problem::of)?;
             return Ok(lines(answers, Arc::default()));
         }
-        let value = if call.is_server_streaming() { hits(answers).await } else { one(answers).await }?;
-        let body = value.to_string();
-        if let Some(repeat) = repeat {
-            repeat.keep(&body);
-        }
-        Ok(json_of(body))
+        let doing = async move {
+            let answers = messages::call(wire, &call, message).await.map_err(Problem::of)?;
+            let value = if call.is_server_streaming() { hits(answers).await } else { one(answers).await };
+            Ok(value?.to_string())
+        };
+        let body = match repeat {
+            Some(repeat) => repeat.finish(doing).await,
+            None => doing.await,
+        };
+        body.map(json_of)
     }
 
-    /// The whole of a body that is one message.
-    async fn read(&self, body: Body) -> Result<Bytes, Problem> {
+    /// The whole of a body that is one message, of so many bytes at most, and its place.
+    async fn read(&self, caller: &Caller, body: Body, most: usize) -> Result<(Bytes, Place), Problem> {
         let slow = || Problem::new(StatusCode::REQUEST_TIMEOUT, "DEADLINE_PASSED", "the body took too long");
         let reading = async {
-            let _place = self.bodies.acquire().await;
-            to_bytes(body, MAX_BODY_BYTES).await.map_err(|_| {
-                let words =
-                    format!("the body could not be read, or has more than {MAX_BODY_BYTES} bytes: split it");
+            let place = self.bodies.place(caller.who()).await;
+            let bytes = to_bytes(body, most).await.map_err(|_| {
+                let words = format!("the body could not be read, or has more than {most} bytes: split it");
                 Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "INVALID_REQUEST", words)
-            })
+            })?;
+            Ok((bytes, place))
         };
         timeout(MAX_PAUSE, reading).await.map_err(|_| slow())?
+    }
+}
+
+/// What is said to a caller who may not make a call: the node says it, and records it, without any message.
+async fn refused(wire: Wire, call: &MethodDescriptor, error: &CallError) -> Problem {
+    match messages::call(wire, call, futures::stream::empty()).await {
+        Err(status) => Problem::of(status),
+        Ok(_) => {
+            let reason = error.reason();
+            Problem::new(StatusCode::FORBIDDEN, reason.name(), error.to_string()).with_hint(reason.hint())
+        }
     }
 }
 

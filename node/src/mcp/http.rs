@@ -13,7 +13,7 @@ use rmcp::transport::streamable_http_server::session::never::NeverSessionManager
 use rmcp::transport::streamable_http_server::{StreamableHttpServerConfig, StreamableHttpService};
 use synapsenet_proto::Topic;
 
-use super::{Agent, MAX_MESSAGE_BYTES, Namespace, Settings};
+use super::{Agent, Namespace, Settings};
 use crate::calls::access::Caller;
 use crate::wire::{Wire, on_behalf_of};
 
@@ -22,6 +22,8 @@ use crate::wire::{Wire, on_behalf_of};
 const PATH: &str = "/mcp";
 /// A call that stands for all that write.
 const A_WRITE: &str = "NodeService/BulkPut";
+/// Bytes of one message: 32 texts of 16 KiB, with as much again for what JSON adds to them.
+const MAX_BODY_BYTES: usize = 1 << 20;
 
 /// The door, for those whom somebody let in: their requests have an authorization and a caller.
 pub(crate) fn routes(wire: Wire) -> Router {
@@ -38,7 +40,7 @@ async fn serve(State(wire): State<Wire>, Extension(caller): Extension<Caller>, r
     let config = StreamableHttpServerConfig::default()
         .with_legacy_session_mode(false)
         .with_json_response(true)
-        .with_max_request_body_bytes(MAX_MESSAGE_BYTES)
+        .with_max_request_body_bytes(MAX_BODY_BYTES)
         // Whoever serves this looked at the names already: all of them, and at those alone that are configured.
         .disable_allowed_hosts();
     let service = StreamableHttpService::new(
