@@ -99,7 +99,7 @@ impl From<ConfigError> for Failure {
     fn from(error: ConfigError) -> Self {
         let hint = match error {
             ConfigError::Unreadable { .. } => "let this user read it, or name another with --config FILE",
-            ConfigError::NotToml { .. } => "correct it there; README.md lists the sections and keys",
+            ConfigError::NotToml { .. } => "correct it there; deploy/SETTINGS.md lists the sections and keys",
             ConfigError::BadVariable { .. } => "unset it, or set the one that is meant",
             ConfigError::NoDataDir => "--data-dir goes before or after the command",
             _ => "set it right where it was set; `synapsenet config show` lists all values",
