@@ -35,6 +35,7 @@
 //! | What do hostile peers cost? | `hostile` |
 //! | Do the crates keep to the arrows of the design? | `architecture` |
 //! | Does the page for other implementers say what the program does? | `protocol` |
+//! | Do the pages lead somewhere, and do they name what there is? | `pages` |
 //!
 //! Nodes run in this process wherever that is enough; `harness` starts them. Nothing sleeps: tests wait for conditions.
 
@@ -66,6 +67,7 @@ mod integration {
     mod metrics;
     mod model_commands;
     mod models;
+    mod pages;
     mod processes;
     mod protocol;
     mod requests;
