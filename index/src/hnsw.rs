@@ -1,8 +1,9 @@
 //! Vectors to neighbours: a hierarchical navigable small world graph (Malkov and Yashunin, 2016, arXiv:1603.09320).
 //!
-//! The graph holds each vector in 8 bits a component, scaled so that its largest component is 127; the angle between two
-//! vectors does not depend on their scales. That is a quarter of the memory of f32 and finds nearly the same
-//! neighbours, but their order is only roughly right: ask for more than you need, and rank them by the exact vectors.
+//! The graph holds each vector in 8 bits a component, all by one scale, so that the product of two is as good as their cosine: for a
+//! cosine the graph library computes both lengths anew with each pair (benches/README.md has what that costs). That is a quarter of
+//! the memory of f32 and finds nearly the same neighbours, but their order is only roughly right: ask for more than you need, and
+//! rank them by the exact vectors.
 
 mod snapshot;
 
@@ -16,7 +17,7 @@ use usearch::{Index, IndexOptions, MetricKind, ScalarKind};
 
 use crate::IndexError;
 use crate::gate::Gate;
-use crate::quantised::{cosine, quantise};
+use crate::quantised::{cosine, quantise_asked, quantise_held, unit};
 
 /// Room for vectors that a new graph starts with; it doubles whenever it is full.
 const FIRST_CAPACITY: usize = 1024;
@@ -55,7 +56,8 @@ impl Default for HnswOptions {
 pub struct Neighbour {
     /// The key it was added with.
     pub key: u64,
-    /// The approximate cosine of its angle to the question, off by less than 0.01.
+    /// The approximate cosine of its angle to the question, off by less than 0.01; less than that where the vector has a component
+    /// beyond `quantised::reach`.
     pub similarity: f32,
 }
 
@@ -89,7 +91,7 @@ impl Hnsw {
         check_options(dimension, &options)?;
         let index = Index::new(&IndexOptions {
             dimensions: dimension,
-            metric: MetricKind::Cos,
+            metric: MetricKind::IP,
             quantization: ScalarKind::I8,
             connectivity: options.m,
             expansion_add: options.ef_construction,
@@ -205,7 +207,8 @@ impl Hnsw {
     /// Adds a few vectors while searches wait.
     fn add_slice(&self, slice: &[(u64, &Vector)], writer: &mut Writer) -> Result<(), IndexError> {
         const DOING: &str = "adding a vector";
-        let ready: Vec<(u64, Vec<i8>)> = slice.iter().map(|(key, vector)| (*key, quantise(vector))).collect();
+        let ready: Vec<(u64, Vec<i8>)> =
+            slice.iter().map(|(key, vector)| (*key, quantise_held(vector))).collect();
         let add = |part: &[(u64, Vec<i8>)]| {
             part.iter().try_for_each(|(key, values)| self.index.add(*key, values)).map_err(graph(DOING))
         };
@@ -251,11 +254,11 @@ impl Hnsw {
         ef: Option<usize>,
     ) -> Result<Vec<Neighbour>, IndexError> {
         self.check(question)?;
-        let values = quantise(question);
+        let values = quantise_asked(question);
         let _pass = self.gate.shared();
         let wanted = self.wanted(k, ef);
         let found = self.index.search(&values, wanted).map_err(graph("searching"))?;
-        Ok(neighbours(&found.keys, &found.distances, k))
+        Ok(neighbours(&found.keys, &found.distances, unit(&values), k))
     }
 
     /// As [`Hnsw::search`], but only among the keys that `allow` accepts. The walk goes through the others, and calls
@@ -273,11 +276,11 @@ impl Hnsw {
         ef: Option<usize>,
     ) -> Result<Vec<Neighbour>, IndexError> {
         self.check(question)?;
-        let values = quantise(question);
+        let values = quantise_asked(question);
         let _pass = self.gate.shared();
         let wanted = self.wanted(k, ef);
         let found = self.index.filtered_search(&values, wanted, allow).map_err(graph("searching"))?;
-        Ok(neighbours(&found.keys, &found.distances, k))
+        Ok(neighbours(&found.keys, &found.distances, unit(&values), k))
     }
 
     /// The `k` nearest to `question` among `keys`, nearest first, by comparing it with each of them; keys that the
@@ -292,7 +295,7 @@ impl Hnsw {
         keys: &[u64],
     ) -> Result<Vec<Neighbour>, IndexError> {
         self.check(question)?;
-        let question = quantise(question);
+        let question = quantise_asked(question);
         let mut found = Vec::with_capacity(keys.len());
         let mut values = vec![0i8; self.dimension];
         let pass = self.gate.shared();
@@ -399,9 +402,9 @@ fn check_options(dimension: usize, options: &HnswOptions) -> Result<(), IndexErr
 }
 
 /// The first `k` of what the graph found. A vector that was being removed may come with the reserved key.
-fn neighbours(keys: &[u64], distances: &[f32], k: usize) -> Vec<Neighbour> {
+fn neighbours(keys: &[u64], distances: &[f32], unit: f32, k: usize) -> Vec<Neighbour> {
     let found = keys.iter().zip(distances).filter(|&(&key, _)| key != RESERVED_KEY);
-    found.take(k).map(|(&key, &distance)| Neighbour { key, similarity: 1.0 - distance }).collect()
+    found.take(k).map(|(&key, &distance)| Neighbour { key, similarity: (1.0 - distance) / unit }).collect()
 }
 
 /// An error of the graph library while `doing` something, for `map_err`.

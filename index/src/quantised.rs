@@ -2,10 +2,35 @@
 
 use synapsenet_proto::Vector;
 
-/// The components in 8 bits, the largest as 127.
-pub(crate) fn quantise(vector: &Vector) -> Vec<i8> {
-    let largest = vector.values().iter().fold(0f32, |max, x| max.max(x.abs()));
-    let scale = 127.0 / largest;
+/// The component that the graph holds as 127, for vectors of so many components: twice what the largest of a random direction
+/// has. One scale for all makes the products of two vectors as good as their cosines.
+///
+/// Of 59,500 sentences by all-MiniLM-L6-v2 the largest component had 0.163 in the middle and 0.291 at most, where this is 0.306.
+pub(crate) fn reach(dimension: usize) -> f32 {
+    (6.0 / (dimension as f32).sqrt()).min(1.0)
+}
+
+/// The components in 8 bits, for the graph: [`reach`] as 127. A vector that reaches further is shortened until it fits: it keeps its
+/// direction, and the graph takes it for further away than it is.
+pub(crate) fn quantise_held(vector: &Vector) -> Vec<i8> {
+    quantise(vector, 127.0 / reach(vector.values().len()).max(largest(vector)))
+}
+
+/// The components of a question in 8 bits, the largest as 127: how long it is changes nothing in the order of what is found.
+pub(crate) fn quantise_asked(vector: &Vector) -> Vec<i8> {
+    quantise(vector, 127.0 / largest(vector))
+}
+
+/// What a product of a question and a held vector, both in 8 bits, is divided by to be their cosine.
+pub(crate) fn unit(question: &[i8]) -> f32 {
+    (f64::from(dot(question, question)).sqrt() * 127.0) as f32 / reach(question.len())
+}
+
+fn largest(vector: &Vector) -> f32 {
+    vector.values().iter().fold(0f32, |max, x| max.max(x.abs()))
+}
+
+fn quantise(vector: &Vector, scale: f32) -> Vec<i8> {
     vector.values().iter().map(|x| (x * scale).round() as i8).collect()
 }
 

@@ -10,8 +10,8 @@ use usearch::Index;
 use crate::IndexError;
 use crate::snapshot::{self, Names};
 
-/// The version of what is on disk; another one is not read.
-const FORMAT: u32 = 1;
+/// The version of what is on disk; another one is not read. Until 1 each vector had a scale of its own.
+const FORMAT: u32 = 2;
 /// How the graph holds components.
 const SCALAR_KIND: &str = "i8";
 const NAMES: Names = Names {

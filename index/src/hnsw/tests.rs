@@ -95,6 +95,38 @@ fn similarities_are_cosines_nearest_first() {
     }
 }
 
+/// As models are whose vectors all have one component far beyond the others, and some vectors another one of their own.
+fn spiked(seed: u64) -> Vector {
+    let mut values = vector(seed).values().to_vec();
+    values[3] = 1.0;
+    if seed.is_multiple_of(10) {
+        values[4 + (seed / 10) as usize % (DIMENSION - 4)] = 1.5;
+    }
+    Vector::new(MODEL, values).unwrap()
+}
+
+#[test]
+fn vectors_that_reach_beyond_the_scale_of_the_graph_are_found() {
+    let index = index();
+    let held = (0..2000).map(|key| (key, spiked(key))).collect::<Vec<_>>();
+    index.add(&held.iter().map(|(key, vector)| (*key, vector)).collect::<Vec<_>>()).unwrap();
+    let (mut right, mut wanted) = (0, 0);
+    for seed in (0..100).map(|nth| 1_000_000 + nth) {
+        let question = spiked(seed);
+        let mut all =
+            held.iter().map(|(key, vector)| (vector.cosine(&question).unwrap(), *key)).collect::<Vec<_>>();
+        all.sort_unstable_by(|a, b| b.0.total_cmp(&a.0));
+        let found = keys(&index.search(&question, 40, None).unwrap());
+        right += all[..10].iter().filter(|(_, key)| found.contains(key)).count();
+        wanted += 10;
+    }
+    assert!(right * 100 >= wanted * 97, "{right} of {wanted}");
+    for (key, vector) in held.iter().step_by(10) {
+        let found = keys(&index.search(vector, 10, None).unwrap());
+        assert!(found.contains(key), "{key} is not among the nearest of itself: {found:?}");
+    }
+}
+
 #[test]
 fn an_empty_index_finds_nothing_and_k_may_be_any() {
     let index = index();
@@ -329,7 +361,7 @@ fn a_snapshot_that_does_not_fit_is_not_used() {
     let path = folder.path().join("snapshot.json");
     let description = fs::read_to_string(&path).unwrap();
     for (from, to) in [
-        ("\"format\": 1", "\"format\": 2"),
+        ("\"format\": 2", "\"format\": 1"),
         ("\"i8\"", "\"f16\""),
         ("\"count\": 300", "\"count\": 299"),
         ("\"graph-", "\"../graph-"),
