@@ -344,8 +344,11 @@ async fn dispatch(cli: Cli) -> Result<Exit, Failure> {
 /// One setting, for scripts.
 #[derive(Debug, Serialize)]
 struct SettingRecord<'a> {
+    /// `section.name`.
     key: &'a str,
+    /// As in TOML.
     value: &'a toml::Value,
+    /// Where the value comes from.
     origin: String,
 }
 

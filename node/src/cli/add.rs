@@ -1,6 +1,6 @@
 //! `add`: texts, files and folders into grains.
 
-mod dry_run;
+pub(super) mod dry_run;
 mod pieces;
 mod remembered;
 
@@ -149,15 +149,17 @@ struct Tally {
 
 /// What was left out of folders without being named, for scripts: a folder counts once, whatever is in it.
 #[derive(Debug, Serialize)]
-struct LeftOutRecord {
+pub(super) struct LeftOutRecord {
+    /// Files that were not looked at.
     files: u64,
+    /// Folders that were not entered.
     folders: u64,
 }
 
 /// One line for scripts.
 #[derive(Debug, Serialize)]
 #[serde(tag = "event", rename_all = "lowercase")]
-enum Event<'a> {
+pub(super) enum Event<'a> {
     Text {
         id: &'a str,
         outcome: &'static str,
@@ -197,8 +199,10 @@ enum Event<'a> {
 
 /// Something of a document that is in no grain.
 #[derive(Debug, Serialize)]
-struct Omission<'a> {
+pub(super) struct Omission<'a> {
+    /// Something of the document that is in no grain.
     what: &'a str,
+    /// Why.
     reason: &'a str,
 }
 

@@ -49,9 +49,12 @@ pub(crate) struct ForgetArgs {
 
 /// What was forgotten, for scripts.
 #[derive(Debug, Serialize)]
-struct ForgetRecord {
+pub(super) struct ForgetRecord {
+    /// `dry_run` or `forgotten`.
     event: &'static str,
+    /// How many.
     grains: u64,
+    /// Whether nothing of the author is taken any more.
     blocked: bool,
 }
 

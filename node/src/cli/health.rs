@@ -28,8 +28,10 @@ pub(crate) struct HealthArgs {
 
 /// How a node is, for scripts.
 #[derive(Debug, PartialEq, Eq, Serialize)]
-struct HealthRecord {
+pub(super) struct HealthRecord {
+    /// `serving` or `not serving`.
     status: &'static str,
+    /// The same, for changes.
     writes: &'static str,
 }
 

@@ -18,8 +18,10 @@ pub(crate) struct LogArgs {
 
 /// What is written to the log, for scripts.
 #[derive(Debug, Serialize)]
-struct LogRecord<'a> {
+pub(super) struct LogRecord<'a> {
+    /// What is written now.
     level: &'a str,
+    /// What was written until now.
     #[serde(skip_serializing_if = "Option::is_none")]
     before: Option<&'a str>,
 }

@@ -11,17 +11,23 @@ use super::own_node::{Missing, with_node};
 
 /// What `verify` found, for scripts.
 #[derive(Debug, Serialize)]
-struct VerifyRecord<'a> {
+pub(super) struct VerifyRecord<'a> {
+    /// Whether nothing is wrong.
     ok: bool,
+    /// Records that were looked at.
     checked: u64,
+    /// Records that there are.
     total: u64,
+    /// What is wrong.
     problems: &'a [String],
 }
 
 /// What `compact` did, for scripts.
 #[derive(Debug, Serialize)]
-struct CompactRecord {
+pub(super) struct CompactRecord {
+    /// Of the database file.
     bytes_before: u64,
+    /// Of the database file.
     bytes_after: u64,
 }
 

@@ -44,20 +44,27 @@ struct Tally {
 
 /// How it ended, or what would be done, for scripts.
 #[derive(Debug, Serialize)]
-struct Record {
+pub(super) struct Record {
+    /// `dry_run`, `retracted` or `shared`.
     event: &'static str,
+    /// With how many it was done, or would be.
     grains: u64,
+    /// How many were shared before.
     #[serde(skip_serializing_if = "Option::is_none")]
     already: Option<u64>,
+    /// How many others have written, and only they can.
     not_yours: u64,
+    /// How many stayed as they were.
     refused: u64,
 }
 
 /// One of those that are meant, for scripts.
 #[derive(Debug, Serialize)]
-struct FirstRecord<'a> {
+pub(super) struct FirstRecord<'a> {
+    /// `first`: one of the newest that are meant.
     event: &'static str,
     id: &'a str,
+    /// Its heading.
     title: &'a str,
 }
 

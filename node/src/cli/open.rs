@@ -36,9 +36,12 @@ pub(crate) struct OpenArgs {
 
 /// What was opened, for scripts.
 #[derive(Debug, Serialize)]
-struct OpenedRecord<'a> {
+pub(super) struct OpenedRecord<'a> {
+    /// Of the grain.
     id: &'a str,
+    /// Which was opened.
     file: &'a str,
+    /// By what.
     opener: String,
 }
 

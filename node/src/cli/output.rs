@@ -161,9 +161,12 @@ pub(crate) enum Unit {
 
 /// An error as a line for scripts.
 #[derive(Serialize)]
-struct FailureRecord<'a> {
+pub(super) struct FailureRecord<'a> {
+    /// What went wrong, for people.
     error: &'a str,
+    /// What to do next.
     hint: &'a str,
+    /// The exit code of the command.
     code: u8,
 }
 

@@ -31,9 +31,12 @@ pub(crate) struct ShareArgs {
 
 /// A grain that may leave the node, for scripts.
 #[derive(Debug, Serialize)]
-struct ShareRecord<'a> {
+pub(super) struct ShareRecord<'a> {
+    /// Of the grain.
     id: &'a str,
+    /// Always true.
     shared: bool,
+    /// Whether it was private before.
     changed: bool,
 }
 

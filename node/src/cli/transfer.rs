@@ -47,16 +47,19 @@ pub(crate) struct ImportArgs {
 
 /// What was exported, for scripts.
 #[derive(Debug, Serialize)]
-struct ExportSummary<'a> {
+pub(super) struct ExportSummary<'a> {
+    /// `summary`.
     event: &'static str,
+    /// Grains.
     exported: u64,
+    /// Where.
     file: &'a Path,
 }
 
 /// One line of an import, for scripts, when it is wrong; then the summary.
 #[derive(Debug, Serialize)]
 #[serde(tag = "event", rename_all = "lowercase")]
-enum ImportEvent<'a> {
+pub(super) enum ImportEvent<'a> {
     Invalid { line: u64, reason: &'a str },
     Summary { added: u64, duplicate: u64, invalid: u64, others: u64, passed_over: u64 },
 }

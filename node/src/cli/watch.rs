@@ -15,7 +15,8 @@ use super::time;
 
 /// Something that happened, for scripts.
 #[derive(Debug, Serialize)]
-struct WatchRecord<'a> {
+pub(super) struct WatchRecord<'a> {
+    /// When the node saw it: RFC 3339 in UTC.
     time: Option<String>,
     #[serde(flatten)]
     event: EventRecord<'a>,
@@ -23,7 +24,7 @@ struct WatchRecord<'a> {
 
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
-enum EventRecord<'a> {
+pub(super) enum EventRecord<'a> {
     Grain {
         event: &'static str,
         id: &'a str,

@@ -15,7 +15,7 @@ use crate::files::{Found, LeftOut, Rules};
 /// One line for scripts.
 #[derive(Debug, Serialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
-enum Event<'a> {
+pub(in crate::cli) enum Event<'a> {
     /// `modified_ms` is in milliseconds since 1970-01-01 UTC, and null where it is not known.
     WouldAdd {
         source: &'a str,
