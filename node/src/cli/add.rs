@@ -13,6 +13,7 @@ use std::time::Duration;
 use clap::Args;
 use futures::StreamExt;
 use indicatif::ProgressBar;
+use schemars::JsonSchema;
 use serde::Serialize;
 use synapsenet_proto::rpc::ErrorReason;
 use synapsenet_proto::{MAX_TEXT_BYTES, Topic, rpc};
@@ -148,7 +149,7 @@ struct Tally {
 }
 
 /// What was left out of folders without being named, for scripts: a folder counts once, whatever is in it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct LeftOutRecord {
     /// Files that were not looked at.
     files: u64,
@@ -157,7 +158,7 @@ pub(super) struct LeftOutRecord {
 }
 
 /// One line for scripts.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 #[serde(tag = "event", rename_all = "lowercase")]
 pub(super) enum Event<'a> {
     Text {
@@ -198,7 +199,7 @@ pub(super) enum Event<'a> {
 }
 
 /// Something of a document that is in no grain.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct Omission<'a> {
     /// Something of the document that is in no grain.
     what: &'a str,

@@ -2,6 +2,7 @@
 
 use clap::{Args, Subcommand};
 use indicatif::HumanCount;
+use schemars::JsonSchema;
 use serde::Serialize;
 use synapsenet_proto::rpc;
 
@@ -60,7 +61,7 @@ fn parse_key(text: &str) -> Result<String, String> {
 }
 
 /// An author, for scripts.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct AuthorRecord<'a> {
     /// Public key.
     author: &'a str,
@@ -77,7 +78,7 @@ pub(super) struct AuthorRecord<'a> {
 }
 
 /// A rule that was set, for scripts.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct RuleRecord<'a> {
     /// `followed`, `blocked` or `cleared`.
     event: &'static str,

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use age::secrecy::{ExposeSecret, SecretString};
 use clap::{Args, Subcommand};
 use indicatif::HumanBytes;
+use schemars::JsonSchema;
 use serde::Serialize;
 use synapsenet_proto::rpc;
 use synapsenet_proto::rpc::backup_response::Item;
@@ -81,7 +82,7 @@ struct PassphraseArgs {
 }
 
 /// What was backed up, for scripts.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct BackupSummary<'a> {
     /// `summary`.
     event: &'static str,
@@ -102,7 +103,7 @@ pub(super) struct BackupSummary<'a> {
 }
 
 /// What a backup was found to be, for scripts.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct VerifiedBackup<'a> {
     /// Whether it can be restored whole.
     ok: bool,
@@ -123,7 +124,7 @@ pub(super) struct VerifiedBackup<'a> {
 }
 
 /// What was restored, for scripts.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct RestoredRecord<'a> {
     /// Where it was restored.
     data_dir: &'a Path,

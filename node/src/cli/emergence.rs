@@ -3,6 +3,7 @@
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use schemars::JsonSchema;
 use serde::Serialize;
 use synapsenet_proto::{Topic, rpc};
 
@@ -70,7 +71,7 @@ pub(crate) struct DigestArgs {
 }
 
 /// A grain with its score, for scripts.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct ScoredRecord<'a> {
     #[serde(flatten)]
     grain: GrainRecord<'a>,
@@ -79,7 +80,7 @@ pub(super) struct ScoredRecord<'a> {
 }
 
 /// An explained score, for scripts.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct ExplainedRecord<'a> {
     #[serde(flatten)]
     scored: ScoredRecord<'a>,
@@ -89,7 +90,7 @@ pub(super) struct ExplainedRecord<'a> {
     neighbours: Vec<NeighbourRecord<'a>>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct WeightsRecord {
     /// Of the sum.
     novelty: f64,
@@ -103,7 +104,7 @@ pub(super) struct WeightsRecord {
     least_coherence: f64,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct NeighbourRecord<'a> {
     /// To the grain.
     cosine: f64,
@@ -114,7 +115,7 @@ pub(super) struct NeighbourRecord<'a> {
 }
 
 /// An author, for scripts.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct AuthorRecord<'a> {
     /// Public key.
     author: &'a str,
@@ -131,7 +132,7 @@ pub(super) struct AuthorRecord<'a> {
 }
 
 /// A digest, for scripts.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct DigestRecord<'a> {
     /// What was sealed from then on is new.
     since_ms: u64,
@@ -145,7 +146,7 @@ pub(super) struct DigestRecord<'a> {
     reused: Vec<ScoredRecord<'a>>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct ClusterRecord<'a> {
     /// How many they are.
     size: u64,

@@ -1,6 +1,7 @@
 //! `get`, `list` and `retract`: single grains.
 
 use clap::{Args, ValueEnum};
+use schemars::JsonSchema;
 use serde::Serialize;
 use synapsenet_proto::rpc::{self, ErrorReason};
 
@@ -295,7 +296,7 @@ fn facet_word(facet: rpc::Facet) -> &'static str {
 }
 
 /// How many grains there are, for scripts.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct CountRecord<'a> {
     /// In all.
     grains: u64,
@@ -308,7 +309,7 @@ pub(super) struct CountRecord<'a> {
 }
 
 /// The values of a facet.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct FacetRecord<'a> {
     /// `topic`, `tag`, `author` or `lang`.
     facet: &'static str,
@@ -320,7 +321,7 @@ pub(super) struct FacetRecord<'a> {
     distinct: u64,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct ValueRecord<'a> {
     /// Empty where a grain names no language.
     value: &'a str,
@@ -367,7 +368,7 @@ fn show_count(counted: &rpc::CountResponse, out: &mut Output) -> Result<(), Fail
 }
 
 /// A withdrawal, for scripts.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct RetractionRecord<'a> {
     /// The grain that was withdrawn.
     id: &'a str,

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use synapsenet_proto::rpc::HEALTH_OF_WRITES;
 use tonic::{Code, Request};
@@ -27,7 +28,7 @@ pub(crate) struct HealthArgs {
 }
 
 /// How a node is, for scripts.
-#[derive(Debug, PartialEq, Eq, Serialize)]
+#[derive(Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub(super) struct HealthRecord {
     /// `serving` or `not serving`.
     status: &'static str,

@@ -1,6 +1,7 @@
 //! `log`: what a running node writes to its log.
 
 use clap::Args;
+use schemars::JsonSchema;
 use serde::Serialize;
 use synapsenet_proto::rpc;
 
@@ -17,7 +18,7 @@ pub(crate) struct LogArgs {
 }
 
 /// What is written to the log, for scripts.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct LogRecord<'a> {
     /// What is written now.
     level: &'a str,

@@ -1,6 +1,7 @@
 //! `verify` and `compact`: looking after the data folder.
 
 use indicatif::HumanBytes;
+use schemars::JsonSchema;
 use serde::Serialize;
 use synapsenet_proto::rpc;
 
@@ -10,7 +11,7 @@ use super::output::{Unit, WRONG, plural, printable};
 use super::own_node::{Missing, with_node};
 
 /// What `verify` found, for scripts.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct VerifyRecord<'a> {
     /// Whether nothing is wrong.
     ok: bool,
@@ -23,7 +24,7 @@ pub(super) struct VerifyRecord<'a> {
 }
 
 /// What `compact` did, for scripts.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct CompactRecord {
     /// Of the database file.
     bytes_before: u64,

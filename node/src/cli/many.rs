@@ -1,5 +1,6 @@
 //! `retract` and `share` of many grains at once: counted and asked about first, then done while a bar moves.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use synapsenet_proto::rpc;
 use tonic::{Status, Streaming};
@@ -43,7 +44,7 @@ struct Tally {
 }
 
 /// How it ended, or what would be done, for scripts.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct Record {
     /// `dry_run`, `retracted` or `shared`.
     event: &'static str,
@@ -59,7 +60,7 @@ pub(super) struct Record {
 }
 
 /// One of those that are meant, for scripts.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct FirstRecord<'a> {
     /// `first`: one of the newest that are meant.
     event: &'static str,

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use indicatif::{HumanBytes, HumanCount};
+use schemars::JsonSchema;
 use serde::Serialize;
 use synapsenet_proto::rpc;
 use tonic::Request;
@@ -82,7 +83,7 @@ impl ModelsArgs {
 }
 
 /// A model, for scripts.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct ModelRecord<'a> {
     /// Unique: the name of the space and the variant.
     name: &'a str,
@@ -153,7 +154,7 @@ impl<'a> ModelRecord<'a> {
 }
 
 /// What was done with a model, for scripts.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct DoneRecord<'a> {
     /// `used`, `added`, `removed` or `dropped`.
     event: &'static str,
@@ -171,7 +172,7 @@ pub(super) struct DoneRecord<'a> {
 }
 
 /// How far fetching has come, for scripts.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct FetchRecord<'a> {
     /// `fetching`.
     event: &'static str,

@@ -2,6 +2,7 @@
 
 use clap::Subcommand;
 use indicatif::HumanBytes;
+use schemars::JsonSchema;
 use serde::Serialize;
 use synapsenet_proto::rpc;
 
@@ -18,7 +19,7 @@ pub(crate) enum NetCommand {
 }
 
 /// How a node stands in the network, for scripts.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct NetRecord<'a> {
     /// Of this node.
     peer_id: &'a str,
@@ -48,7 +49,7 @@ pub(super) struct NetRecord<'a> {
     traffic: Vec<TrafficRecord<'a>>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct TrafficRecord<'a> {
     /// Its name.
     protocol: &'a str,

@@ -2,6 +2,7 @@
 
 use clap::{Args, Subcommand};
 use indicatif::HumanBytes;
+use schemars::JsonSchema;
 use serde::Serialize;
 use synapsenet_proto::rpc;
 
@@ -60,7 +61,7 @@ enum PeersCommand {
 }
 
 /// A connected peer, for scripts.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct PeerRecord<'a> {
     peer_id: &'a str,
     /// As this end sees it.
@@ -92,7 +93,7 @@ pub(super) struct PeerRecord<'a> {
 }
 
 /// A known peer, for scripts.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct KnownRecord<'a> {
     peer_id: &'a str,
     /// Where it was, or is.
@@ -102,7 +103,7 @@ pub(super) struct KnownRecord<'a> {
 }
 
 /// A banned peer, for scripts.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct BannedRecord<'a> {
     peer_id: &'a str,
     /// RFC 3339 in UTC; null when until it is lifted.
@@ -114,7 +115,7 @@ pub(super) struct BannedRecord<'a> {
 }
 
 /// What was done with a peer, for scripts.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct DoneRecord<'a> {
     /// `connected`, `removed`, `banned` or `unbanned`.
     event: &'static str,

@@ -1,13 +1,14 @@
 //! Grains as scripts read them: one JSON object a line.
 
 use data_encoding::{BASE64, HEXLOWER};
+use schemars::JsonSchema;
 use serde::Serialize;
 use synapsenet_proto::rpc;
 
 use super::{authors, time};
 
 /// A grain. The fields keep their order and their meaning.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct GrainRecord<'a> {
     /// 64 hexadecimal digits.
     id: &'a str,
@@ -48,7 +49,7 @@ pub(crate) struct GrainRecord<'a> {
     whose: Option<&'static str>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct SourceRecord<'a> {
     /// Names the document, without the path of a file.
     uri: &'a str,
@@ -56,7 +57,7 @@ pub(super) struct SourceRecord<'a> {
     ordinal: u32,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct LinkRecord<'a> {
     /// Id of the other grain.
     target: String,
@@ -65,7 +66,7 @@ pub(super) struct LinkRecord<'a> {
 }
 
 /// A grain that was found.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct HitRecord<'a> {
     /// By what it is ranked.
     score: f64,
@@ -89,7 +90,7 @@ pub(crate) struct HitRecord<'a> {
 }
 
 /// A grain as `get` shows it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct DetailRecord<'a> {
     #[serde(flatten)]
     grain: GrainRecord<'a>,
@@ -111,7 +112,7 @@ pub(crate) struct DetailRecord<'a> {
 }
 
 /// A vector.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct VectorRecord<'a> {
     /// Of the space that it lies in.
     space_id: &'a str,
@@ -120,7 +121,7 @@ pub(super) struct VectorRecord<'a> {
 }
 
 /// A note at the other end of a link.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct LinkedRecord<'a> {
     /// The part that is meant, or the first.
     id: &'a str,
@@ -132,7 +133,7 @@ pub(super) struct LinkedRecord<'a> {
     shown: &'a str,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct EmergenceRecord {
     /// The sum of the parts, by the settings of the node; or 0.
     score: f64,
@@ -163,7 +164,7 @@ impl EmergenceRecord {
 
 /// A line of an export. Everything but `grain` and `shared` is there for people and other programs: an import believes
 /// only what is signed.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct ExportRecord<'a> {
     #[serde(flatten)]
     grain: GrainRecord<'a>,

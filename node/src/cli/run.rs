@@ -5,6 +5,7 @@ use std::io::{self, ErrorKind, IsTerminal};
 
 use clap::Args;
 use rustix::io::Errno;
+use schemars::JsonSchema;
 use sd_notify::NotifyState;
 use serde::Serialize;
 use synapsenet_index::IndexError;
@@ -56,7 +57,7 @@ pub(crate) struct RunArgs {
 }
 
 /// What a node tells scripts once it serves.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct ReadyRecord<'a> {
     /// `ready`.
     event: &'static str,

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
+use schemars::JsonSchema;
 use serde::Serialize;
 use synapsenet_proto::rpc;
 use synapsenet_proto::rpc::search_many_response::Item as Many;
@@ -122,7 +123,7 @@ fn parse_score(text: &str) -> Result<f64, String> {
 }
 
 /// What a search looked at, for scripts.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct SummaryRecord<'a> {
     /// `summary`.
     event: &'static str,
@@ -156,7 +157,7 @@ pub(super) struct SummaryRecord<'a> {
 }
 
 /// A hit, for scripts.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct AskedRecord<'a, H> {
     /// Where several were asked.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -166,7 +167,7 @@ pub(super) struct AskedRecord<'a, H> {
 }
 
 /// What became of asking a peer, for scripts.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct PeerRecord<'a> {
     peer_id: &'a str,
     /// `answered`, `late`, `refused` or `failed`.

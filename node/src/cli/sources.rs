@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use indicatif::HumanCount;
+use schemars::JsonSchema;
 use serde::Serialize;
 use synapsenet_proto::rpc::sync_source_response::Item;
 use synapsenet_proto::{Topic, rpc};
@@ -124,7 +125,7 @@ fn parse_interval(text: &str) -> Result<u64, String> {
 }
 
 /// A folder, for scripts.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct SourceRecord<'a> {
     /// Its absolute path.
     folder: &'a str,
@@ -153,7 +154,7 @@ pub(super) struct SourceRecord<'a> {
 }
 
 /// A folder and how it is with it, for scripts.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct StateRecord<'a> {
     #[serde(flatten)]
     source: SourceRecord<'a>,
@@ -167,7 +168,7 @@ pub(super) struct StateRecord<'a> {
     last: Option<ReportRecord<'a>>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct ProgressRecord {
     /// Files that are done.
     done: u64,
@@ -176,7 +177,7 @@ pub(super) struct ProgressRecord {
 }
 
 /// What became of a look, for scripts.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct ReportRecord<'a> {
     /// Which was looked at.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -215,7 +216,7 @@ pub(super) struct ReportRecord<'a> {
     elapsed_us: u64,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct RefusedRecord<'a> {
     /// Of the file.
     name: &'a str,
@@ -224,7 +225,7 @@ pub(super) struct RefusedRecord<'a> {
 }
 
 /// A folder that is remembered no longer, for scripts.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct RemovedRecord<'a> {
     /// Which is remembered no longer.
     folder: &'a str,

@@ -1,6 +1,7 @@
 //! `status` and `id`: what a node is and what it is doing.
 
 use indicatif::{HumanBytes, HumanCount};
+use schemars::JsonSchema;
 use serde::Serialize;
 use synapsenet_proto::rpc;
 
@@ -16,7 +17,7 @@ use super::time;
 const SHOWN_TOPICS: usize = 12;
 
 /// The state of a node, for scripts.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct StatusRecord<'a> {
     /// Of the program.
     version: &'a str,
@@ -75,7 +76,7 @@ pub(super) struct StatusRecord<'a> {
 }
 
 /// The mesh side of a node, for scripts.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct MeshRecord<'a> {
     peer_id: &'a str,
     /// Where other nodes reach it.
@@ -93,7 +94,7 @@ pub(super) struct MeshRecord<'a> {
 }
 
 /// What the owner should know, for scripts.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct WarningRecord<'a> {
     /// For programs.
     reason: &'static str,
@@ -112,7 +113,7 @@ impl<'a> WarningRecord<'a> {
     }
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct ModelRecord<'a> {
     name: &'a str,
     /// The space of its vectors.
@@ -131,7 +132,7 @@ pub(super) struct ModelRecord<'a> {
     former_models: &'a [String],
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct TopicRecord<'a> {
     topic: &'a str,
     /// Notes of it.
@@ -322,7 +323,7 @@ fn describe_topics(topics: &[rpc::TopicStatus]) -> String {
 }
 
 /// Who a node is, for scripts.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct IdRecord<'a> {
     /// The node's author key.
     author: &'a str,

@@ -2,6 +2,7 @@
 
 use clap::Args;
 use indicatif::{HumanBytes, HumanCount};
+use schemars::JsonSchema;
 use serde::Serialize;
 use synapsenet_proto::{Topic, rpc};
 
@@ -20,7 +21,7 @@ pub(crate) struct SyncArgs {
 }
 
 /// One synchronisation, for scripts.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct SyncRecord<'a> {
     event: &'static str,
     /// What is compared.

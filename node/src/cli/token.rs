@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
+use schemars::JsonSchema;
 use serde::Serialize;
 use synapsenet_proto::{Topic, rpc};
 
@@ -77,7 +78,7 @@ fn scope_name(scope: rpc::TokenScope) -> &'static str {
 }
 
 /// A token, for scripts.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct TokenRecord<'a> {
     name: &'a str,
     /// `read`, `write` or `admin`.
@@ -117,7 +118,7 @@ impl<'a> TokenRecord<'a> {
 }
 
 /// A token that was revoked, for scripts.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct RevokedRecord<'a> {
     /// `revoked`.
     event: &'static str,

@@ -2,6 +2,7 @@
 
 use clap::{Args, Subcommand, ValueEnum};
 use indicatif::HumanCount;
+use schemars::JsonSchema;
 use serde::Serialize;
 use synapsenet_proto::{Topic, rpc};
 
@@ -54,7 +55,7 @@ enum Policy {
 }
 
 /// A topic, for scripts.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct TopicRecord<'a> {
     topic: &'a str,
     /// Whether this node takes part in it.
@@ -70,7 +71,7 @@ pub(super) struct TopicRecord<'a> {
 }
 
 /// A policy that was set, for scripts.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct PolicyRecord<'a> {
     /// `policy`.
     event: &'static str,
@@ -82,7 +83,7 @@ pub(super) struct PolicyRecord<'a> {
 }
 
 /// A topic joined or left, for scripts.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct ChangedRecord<'a> {
     /// `joined` or `left`.
     event: &'static str,

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use clap::Args;
 use data_encoding::BASE64;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use synapsenet_proto::{Grain, Kind, Link, rpc};
 
@@ -46,7 +47,7 @@ pub(crate) struct ImportArgs {
 }
 
 /// What was exported, for scripts.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct ExportSummary<'a> {
     /// `summary`.
     event: &'static str,
@@ -57,7 +58,7 @@ pub(super) struct ExportSummary<'a> {
 }
 
 /// One line of an import, for scripts, when it is wrong; then the summary.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 #[serde(tag = "event", rename_all = "lowercase")]
 pub(super) enum ImportEvent<'a> {
     Invalid { line: u64, reason: &'a str },

@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use schemars::JsonSchema;
 use serde::Serialize;
 use synapsenet_proto::rpc;
 use synapsenet_proto::rpc::watch_response::Event;
@@ -14,7 +15,7 @@ use super::sync::{SyncRecord, describe_sync};
 use super::time;
 
 /// Something that happened, for scripts.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct WatchRecord<'a> {
     /// When the node saw it: RFC 3339 in UTC.
     time: Option<String>,
@@ -22,7 +23,7 @@ pub(super) struct WatchRecord<'a> {
     event: EventRecord<'a>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 #[serde(untagged)]
 pub(super) enum EventRecord<'a> {
     Grain {

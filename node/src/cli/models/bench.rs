@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::super::context::Context;
@@ -11,7 +12,7 @@ use crate::calls::trial::{Trial, Trials, measure};
 use crate::config::Settings;
 
 /// What was measured of a variant, for scripts.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(in crate::cli) struct TrialRecord<'a> {
     name: &'a str,
     space: &'a str,
