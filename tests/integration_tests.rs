@@ -8,6 +8,7 @@
 //! | Does a document that nobody waits for keep its turn until it has been read? | `turns` |
 //! | Does what is known of a remembered folder follow its files? | `sources` |
 //! | Do lists and filters give exactly what they should? | `lists` |
+//! | What can be asked beside a question in words? | `asking` |
 //! | What becomes of many items at once, good and bad? | `bulk` |
 //! | Are many grains withdrawn or shared at once, and only those that are meant? | `many` |
 //! | What does a grain add to what is known, and who is told? | `emergence` |
@@ -46,6 +47,7 @@ mod integration {
     mod access_settings;
     mod access_tokens;
     mod architecture;
+    mod asking;
     mod authors;
     mod backup;
     mod bulk;

@@ -36,7 +36,7 @@ pub use environment::{TELEMETRY_OFF, restart_with};
 pub use error::IndexError;
 pub use hnsw::{Hnsw, HnswOptions, Neighbour};
 pub use language::guess_language;
-pub use models::{Arithmetic, DESCRIPTION, Graph, HubFile, Model, Weights};
+pub use models::{Arithmetic, DESCRIPTION, Graph, HubFile, Model, Pooling, Weights};
 pub use onnx::{Runtime, find_runtime};
 pub use processor::is_quick_at_integers;
 pub use provider::{Compute, Provider, Runs};

@@ -23,8 +23,7 @@ use synapsenet_proto::SpaceId;
 use crate::processor::is_quick_at_integers;
 use crate::weights::weight_bytes;
 use crate::{IndexError, Provider};
-pub(crate) use description::Pooling;
-pub use description::{Arithmetic, Weights};
+pub use description::{Arithmetic, Pooling, Weights};
 use description::{Description, FileEntry, checked, id_of, parse, read_checked};
 pub(crate) use reference::{Reference, ReferenceText};
 
@@ -302,13 +301,10 @@ impl Model {
         &self.inner.description.document_prefix
     }
 
-    /// How the vectors of tokens become one: "mean" over all of them, or "cls", that of the first.
+    /// How the vectors of tokens become one.
     #[must_use]
-    pub fn pooling_name(&self) -> &'static str {
-        match self.inner.description.pooling {
-            Pooling::Mean => "mean",
-            Pooling::Cls => "cls",
-        }
+    pub fn pooling(&self) -> Pooling {
+        self.inner.description.pooling
     }
 
     /// What is to be fetched before it can be used: nothing where it is here already.
@@ -355,10 +351,6 @@ impl Model {
         let weight_bytes =
             weight_bytes(&onnx).map_err(|error| bad(&place, format!("it is no ONNX graph: {error}")))?;
         Ok(Graph { model: self.clone(), onnx, weight_bytes })
-    }
-
-    pub(crate) fn pooling(&self) -> Pooling {
-        self.inner.description.pooling
     }
 
     pub(crate) fn normalizes(&self) -> bool {

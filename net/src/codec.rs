@@ -139,7 +139,7 @@ mod tests {
 
     #[test]
     fn a_message_arrives_as_it_was_sent() {
-        let sent = rpc::FetchRequest { ids: vec![7; 64], model: vec![] };
+        let sent = rpc::FetchRequest { ids: vec![7; 64], space_id: vec![] };
         let mut io = Cursor::new(Vec::new());
         block_on(write(&mut io, sent.clone())).unwrap();
         let read: rpc::FetchRequest = block_on(read(&mut Cursor::new(io.into_inner()), 100)).unwrap();
@@ -163,7 +163,7 @@ mod tests {
     #[test]
     fn a_line_that_breaks_within_a_message_is_nobodys_fault() {
         let mut io = Cursor::new(Vec::new());
-        block_on(write(&mut io, rpc::FetchRequest { ids: vec![7; 200], model: vec![] })).unwrap();
+        block_on(write(&mut io, rpc::FetchRequest { ids: vec![7; 200], space_id: vec![] })).unwrap();
         let whole = io.into_inner();
         for length in 1..whole.len() {
             let cut = block_on(read::<rpc::FetchRequest>(&mut Cursor::new(&whole[..length]), 300));

@@ -12,6 +12,7 @@ pub(crate) mod authors;
 pub(crate) mod backup;
 pub(crate) mod emergence;
 pub(crate) mod error;
+pub(crate) mod facets;
 pub(crate) mod gauges;
 pub(crate) mod grains;
 pub(crate) mod links;

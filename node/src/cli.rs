@@ -1,6 +1,6 @@
 //! The command line of `synapsenet`: what can be asked, and how each command ends.
 //!
-//! Every command but `run`, `config`, `completions` and `man` is a client of a node: it talks to the unix socket in the data
+//! Every command but `run`, `schema`, `config`, `completions` and `man` is a client of a node: it talks to the unix socket in the data
 //! folder, or to `--api ADDRESS`. Results go to standard output, everything else to standard error.
 
 mod add;
@@ -34,6 +34,7 @@ mod own_node;
 mod peers;
 mod record;
 mod run;
+mod schema;
 mod search;
 mod share;
 mod source;
@@ -52,6 +53,7 @@ use std::process::ExitCode;
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
+use schemars::JsonSchema;
 use serde::Serialize;
 use synapsenet_index::{TELEMETRY_OFF, restart_with};
 
@@ -189,6 +191,9 @@ enum Command {
     /// Be the memory of an agent, which speaks the Model Context Protocol on standard input and output
     #[command(after_help = EXIT_CODES)]
     Mcp(mcp::McpArgs),
+    /// Show what commands print with --json, as JSON Schema
+    #[command(after_help = EXIT_CODES)]
+    Schema(schema::SchemaArgs),
     /// Look at the configuration
     #[command(subcommand, after_help = EXIT_CODES)]
     Config(ConfigCommand),
@@ -331,6 +336,7 @@ async fn dispatch(cli: Cli) -> Result<Exit, Failure> {
         Command::Export(args) => transfer::export(args, &mut context).await,
         Command::Import(args) => transfer::import(args, &mut context).await,
         Command::Mcp(args) => mcp::run(args, &context).await,
+        Command::Schema(args) => schema::run(&args, &mut context),
         Command::Config(ConfigCommand::Show) => show_config(&mut context),
         Command::Completions { shell } => show_completions(shell, &mut context.out),
         Command::Man { dir } => write_manual(&dir),
@@ -342,10 +348,14 @@ async fn dispatch(cli: Cli) -> Result<Exit, Failure> {
 }
 
 /// One setting, for scripts.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 struct SettingRecord<'a> {
+    /// `section.name`.
     key: &'a str,
+    /// As in TOML.
+    #[schemars(with = "serde_json::Value")]
     value: &'a toml::Value,
+    /// Where the value comes from.
     origin: String,
 }
 

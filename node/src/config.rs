@@ -17,9 +17,11 @@ use crate::data_folder::CONFIG;
 use crate::log;
 use crate::traces;
 use environment::Variable;
+use origins::{MAX_ORIGINS, is_origin};
 
 mod environment;
 mod network;
+mod origins;
 mod sections;
 
 #[cfg(test)]
@@ -327,6 +329,16 @@ impl Settings {
         ];
         for (key, budget) in budgets {
             range(key, budget as usize, 1, 1 << 40)?;
+        }
+        range("metrics.cors_origins", metrics.cors_origins.len(), 0, MAX_ORIGINS).map_err(|_| {
+            self.bad("metrics.cors_origins", format!("names more than {MAX_ORIGINS} origins"))
+        })?;
+        if let Some(other) = metrics.cors_origins.iter().find(|origin| !is_origin(origin)) {
+            let words = format!(
+                "has {other:?}, and an origin is as \"https://notes.example\" or \"http://localhost:3000\": \
+                                 in small letters, with no path and no star"
+            );
+            return Err(self.bad("metrics.cors_origins", words));
         }
         if !matches!(emergence.retention.as_str(), "score" | "oldest") {
             return Err(self.bad("emergence.retention", "must be \"score\" or \"oldest\"".into()));

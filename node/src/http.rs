@@ -4,6 +4,7 @@
 mod accept;
 mod hosts;
 mod json;
+mod origins;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -32,6 +33,7 @@ use crate::wire::Wire;
 use accept::Format;
 use hosts::Hosts;
 use json::Problem;
+use origins::{Origins, Page};
 
 /// The content type of everything but metrics.
 const PLAIN: &str = "text/plain; charset=utf-8";
@@ -43,8 +45,8 @@ const MAX_GOODBYE: Duration = Duration::from_secs(5);
 const NOT_HERE: &str = "This page is not served under the name in the Host header of the request. It is under localhost and its own \
                         address; metrics.hosts names others.\n";
 /// What is said to a page in a browser that asks for more than pages.
-const NOT_FOR_BROWSERS: &str =
-    "This is for programs, and the request comes from a page in a browser: it has an Origin header.\n";
+const NOT_FOR_BROWSERS: &str = "This is for programs, and the request comes from a page in a browser: it has an Origin header that metrics.cors_origins does not \
+     name.\n";
 /// What is said to another machine that asks for more than pages.
 const NOT_FROM_THERE: &str = "This is for programs on the node's machine: a token would be readable on its way. From elsewhere, use \
                               gRPC with TLS (api.tls), or a proxy with TLS on this machine.\n";
@@ -54,6 +56,7 @@ struct Pages {
     gauges: Gauges,
     calls: Calls,
     hosts: Hosts,
+    origins: Origins,
 }
 
 /// The pages, bound to their address.
@@ -61,6 +64,7 @@ pub(crate) struct MetricsServer {
     listener: TcpListener,
     address: SocketAddr,
     hosts: Hosts,
+    origins: Origins,
 }
 
 impl MetricsServer {
@@ -75,7 +79,7 @@ impl MetricsServer {
         })?;
         let address = listener.local_addr().context("a bound socket has an address")?;
         let hosts = Hosts { listening: address.ip(), names: config.hosts.clone() };
-        Ok(Self { listener, address, hosts })
+        Ok(Self { listener, address, hosts, origins: Origins::new(&config.cors_origins) })
     }
 
     /// The address that it is bound to.
@@ -99,7 +103,8 @@ impl MetricsServer {
         let stopped = stop.clone().cancelled_owned();
         let door = calls.metrics().doors.of("metrics");
         let entrance = Entrance { listener: self.listener, seats: Seats::new(seats_for(SEATS_SHARE), door) };
-        let pages = Arc::new(Pages { registry, gauges: Gauges::new(&calls), calls, hosts: self.hosts });
+        let (hosts, origins) = (self.hosts, self.origins);
+        let pages = Arc::new(Pages { registry, gauges: Gauges::new(&calls), calls, hosts, origins });
         let router = Router::new()
             .route("/metrics", get(metrics))
             .route("/healthz", get(async || answer(StatusCode::OK, "ok\n".to_owned())))
@@ -156,23 +161,36 @@ impl Connected<IncomingStream<'_, Entrance>> for Visitor {
     }
 }
 
-/// Lets in who is no page in a browser and comes from this machine: what a stranger's page asks for could be anything, and what goes
-/// to another machine can be read on its way.
+/// Lets in who is no page in a browser, or one that the owner named, and comes from this machine: what a stranger's page asks for could
+/// be anything, and what goes to another machine can be read on its way.
 async fn only_for_programs_here(
     State(pages): State<Arc<Pages>>,
     ConnectInfo(visitor): ConnectInfo<Visitor>,
-    mut request: Request,
+    request: Request,
     next: Next,
 ) -> Response {
     if !pages.hosts.allow(request.headers()) {
         return answer(StatusCode::MISDIRECTED_REQUEST, NOT_HERE.to_owned());
     }
-    if request.headers().contains_key(header::ORIGIN) {
-        return answer(StatusCode::FORBIDDEN, NOT_FOR_BROWSERS.to_owned());
-    }
+    let page = match pages.origins.page(request.headers()) {
+        Page::None => None,
+        Page::Named(origin) => Some(origin),
+        Page::Stranger => return answer(StatusCode::FORBIDDEN, NOT_FOR_BROWSERS.to_owned()),
+    };
     if !visitor.address.ip().to_canonical().is_loopback() {
         return answer(StatusCode::FORBIDDEN, NOT_FROM_THERE.to_owned());
     }
+    let Some(origin) = page else { return only_with_a_token(&pages, visitor, request, next).await };
+    if origins::is_preflight(request.method(), request.headers()) {
+        return origins::preflight(origin, request.headers());
+    }
+    // A page reads why it is refused, too.
+    let mut response = only_with_a_token(&pages, visitor, request, next).await;
+    origins::let_read(origin, response.headers_mut());
+    response
+}
+
+async fn only_with_a_token(pages: &Pages, visitor: Visitor, mut request: Request, next: Next) -> Response {
     let caller = match authorized(pages.calls.keys(), request.headers_mut()) {
         Ok(caller) => caller,
         Err(error) => {

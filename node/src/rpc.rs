@@ -32,6 +32,7 @@ use crate::calls::authors::{AuthorQuery, Forget};
 use crate::calls::backup::Extent;
 use crate::calls::grains::{Besides, Indexing, MAX_PUTS_IN_FLIGHT, Stored};
 use crate::calls::many::{Deed, Meant};
+use crate::calls::search::part;
 use crate::calls::{Call, CallError, Calls};
 use crate::filter;
 use convert::{grain_message, read_draft, read_page_token};
@@ -72,8 +73,9 @@ impl NodeService for Api {
     async fn put(&self, request: Request<rpc::PutRequest>) -> Reply<rpc::PutResponse> {
         let call = self.begin(&request)?;
         let rpc::PutRequest { draft, share } = request.into_inner();
-        let draft = call.counted(read_draft(draft)).map_err(status_of)?;
-        let stored = call.put(draft, share).await.map_err(status_of)?;
+        let refused = |error: CallError| status_of(error.within("draft"));
+        let draft = call.counted(read_draft(draft)).map_err(refused)?;
+        let stored = call.put(draft, share).await.map_err(refused)?;
         let Stored { id, shared, .. } = stored;
         let outcome = convert::outcome_message(stored).into();
         Ok(Response::new(rpc::PutResponse { id: id.to_string(), outcome, shared }))
@@ -134,8 +136,8 @@ impl NodeService for Api {
 
     async fn get(&self, request: Request<rpc::GetRequest>) -> Reply<rpc::GetResponse> {
         let call = self.begin(&request)?;
-        let rpc::GetRequest { id, with_signed, context, with_links } = request.into_inner();
-        let besides = Besides { context: context as usize, links: with_links };
+        let rpc::GetRequest { id, with_signed, context, with_links, with_vector } = request.into_inner();
+        let besides = Besides { context: context as usize, links: with_links, vector: with_vector };
         let got = call.get(id, besides).await.map_err(status_of)?;
         let parts = |records: &[Record]| {
             records.iter().map(|record| grain_message(&call, record, false)).collect::<Vec<_>>()
@@ -147,6 +149,7 @@ impl NodeService for Api {
             after: parts(&got.after),
             links_to: got.links.to.iter().map(|linked| convert::linked_message(&call, linked)).collect(),
             linked_from: got.links.from.iter().map(|linked| convert::linked_message(&call, linked)).collect(),
+            vector: got.vector.as_ref().map(convert::vector_message),
         }))
     }
 
@@ -185,7 +188,8 @@ impl NodeService for Api {
 
     async fn search_many(&self, request: Request<rpc::SearchManyRequest>) -> Reply<Self::SearchManyStream> {
         let call = self.begin(&request)?;
-        let searches = request.into_inner().searches.into_iter().map(convert::read_search);
+        let read = |(place, search)| convert::read_search(search).map_err(|error| error.within(&part(place)));
+        let searches = request.into_inner().searches.into_iter().enumerate().map(read);
         let searches = searches.collect::<Result<Vec<_>, _>>().map_err(status_of)?;
         let found = call.search_many(searches).await.map_err(status_of)?;
         let messages = (0..).zip(found).flat_map(move |(search, found)| {
@@ -197,10 +201,12 @@ impl NodeService for Api {
 
     async fn count(&self, request: Request<rpc::CountRequest>) -> Reply<rpc::CountResponse> {
         let call = self.begin(&request)?;
-        let rpc::CountRequest { filter, with_retractions } = request.into_inner();
-        let filter = filter::read_client(filter).map_err(|error| status_of(error.into()))?;
-        let grains = call.count(filter, with_retractions).await.map_err(status_of)?;
-        Ok(Response::new(rpc::CountResponse { grains }))
+        let rpc::CountRequest { filter, with_retractions, facets, top } = request.into_inner();
+        let facets =
+            facets.into_iter().map(convert::read_facet).collect::<Result<_, _>>().map_err(status_of)?;
+        let counting = call.count_by(read_filter(filter)?, with_retractions, facets, top as usize);
+        let (grains, facets) = counting.await.map_err(status_of)?;
+        Ok(Response::new(convert::count_message(grains, facets)))
     }
 
     async fn share(&self, request: Request<rpc::ShareRequest>) -> Reply<rpc::ShareResponse> {

@@ -40,7 +40,7 @@ impl Claim {
     /// [`Refusal::BadClaim`].
     pub fn open(claim: rpc::Claim, grain: &Grain) -> Result<Option<Self>, Refusal> {
         if claim.passage_rule != PASSAGE_RULE {
-            let fields = [&claim.model, &claim.vector, &claim.signature];
+            let fields = [&claim.space_id, &claim.vector, &claim.signature];
             let fits = fields.iter().all(|field| field.len() <= MAX_UNKNOWN_CLAIM_FIELD_BYTES);
             return if fits { Ok(None) } else { Err(Refusal::BadClaim) };
         }
@@ -61,7 +61,7 @@ impl Claim {
     }
 
     fn read(claim: rpc::Claim) -> Result<Self, Refusal> {
-        let model = claim.model.as_slice().try_into().map_err(|_| Refusal::BadClaim)?;
+        let model = claim.space_id.as_slice().try_into().map_err(|_| Refusal::BadClaim)?;
         let signature = claim.signature.as_slice().try_into().map_err(|_| Refusal::BadClaim)?;
         let is_i8 = claim.vector.first() == Some(&(Encoding::I8 as u8));
         if !is_i8 || claim.vector.len() > MAX_VECTOR_BYTES {
@@ -90,7 +90,7 @@ impl Claim {
     pub fn to_message(&self) -> rpc::Claim {
         rpc::Claim {
             passage_rule: PASSAGE_RULE,
-            model: self.vector.model().as_bytes().to_vec(),
+            space_id: self.vector.model().as_bytes().to_vec(),
             vector: self.vector.as_bytes().to_vec(),
             signature: self.signature.to_vec(),
         }
@@ -210,7 +210,7 @@ mod tests {
         let mut other_author = sent.clone();
         other_author.grain = grain(&two, "a text").as_bytes().to_vec();
         let mut other_model = sent.clone();
-        other_model.claim.as_mut().unwrap().model[0] ^= 1;
+        other_model.claim.as_mut().unwrap().space_id[0] ^= 1;
         let mut other_vector = sent.clone();
         other_vector.claim.as_mut().unwrap().vector[6] ^= 1;
         for bad in [other_grain, other_author, other_model, other_vector] {
@@ -323,7 +323,7 @@ mod tests {
             rule in 2..=u32::MAX, model: Vec<u8>, vector: Vec<u8>, signature: Vec<u8>,
         ) {
             let grain = grain(&Identity::from_seed(&[1; 32]), "some words");
-            let claim = Some(rpc::Claim { passage_rule: rule, model, vector, signature });
+            let claim = Some(rpc::Claim { passage_rule: rule, space_id: model, vector, signature });
             let message = rpc::Announcement { grain: grain.as_bytes().to_vec(), claim };
             prop_assert_eq!(Announcement::from_message(message), Ok(Announcement { grain, claim: None }));
         }
@@ -335,7 +335,7 @@ mod tests {
             signature in proptest::collection::vec(any::<u8>(), 60..70),
         ) {
             let grain = grain(&Identity::from_seed(&[1; 32]), "some words");
-            let claim = Some(rpc::Claim { passage_rule: PASSAGE_RULE, model, vector, signature });
+            let claim = Some(rpc::Claim { passage_rule: PASSAGE_RULE, space_id: model, vector, signature });
             let message = rpc::Announcement { grain: grain.as_bytes().to_vec(), claim };
             prop_assert_eq!(Announcement::from_message(message), Err(Refusal::BadClaim));
         }

@@ -246,7 +246,7 @@ fn claim_cases() -> Vec<Value> {
             *claim = rpc::Claim { passage_rule: 7, signature: vec![0; 8257], ..Default::default() };
         }),
         ("a vector with one bit changed", |claim| claim.vector[6] ^= 1),
-        ("a model with one bit changed", |claim| claim.model[0] ^= 1),
+        ("a model with one bit changed", |claim| claim.space_id[0] ^= 1),
         ("a vector of two bytes a component", |claim| claim.vector = vec![1, 0, 60]),
         ("a vector without a direction", |claim| claim.vector = vec![2, 0, 0, 0, 63, 0, 0]),
     ];
@@ -316,7 +316,7 @@ fn questions() -> Value {
     };
     let fetch = rpc::FetchRequest {
         ids: [full().id(), minimal().id()].iter().flat_map(|id| *id.as_bytes()).collect(),
-        model: MODEL.as_bytes().to_vec(),
+        space_id: MODEL.as_bytes().to_vec(),
     };
     let plain = Announcement { grain: minimal(), claim: None }.to_message();
     let found = vec![announcement().to_message(), plain];
@@ -328,14 +328,25 @@ fn questions() -> Value {
         created_from_ms: Some(NOW),
         created_before_ms: Some(NOW + 1),
         lang: "en".into(),
+        any: Vec::new(),
+        none: Vec::new(),
+    };
+    let either = rpc::QuestionFilter {
+        any: ["bees", "house"]
+            .map(|topic| rpc::QuestionFilter { topic: topic.into(), ..Default::default() })
+            .to_vec(),
+        none: vec![rpc::QuestionFilter { tags: vec!["draft".into()], ..Default::default() }],
+        author: identity().author().as_bytes().to_vec(),
+        ..Default::default()
     };
     let vector = Vector::new(MODEL, VALUES.to_vec()).unwrap().encode(Encoding::I8);
     let question = rpc::Question {
-        model: MODEL.as_bytes().to_vec(),
+        space_id: MODEL.as_bytes().to_vec(),
         vector: vector.as_bytes().to_vec(),
         k: 10,
         filter: Some(filter),
     };
+    let about_either = rpc::Question { filter: Some(either), ..question.clone() };
     let answer = rpc::Answer { grains: found[..1].to_vec(), refused: String::new() };
     let busy = rpc::Answer { grains: Vec::new(), refused: "busy".into() };
     json!({
@@ -345,6 +356,7 @@ fn questions() -> Value {
             exchange("the answer of one that has pages", SYNC, &reconcile, &paged),
             exchange("two grains", "/synapsenet/fetch/1", &fetch, &fetch_answer),
             exchange("a question with every condition", "/synapsenet/search/2", &question, &answer),
+            exchange("a question about one topic or another", "/synapsenet/search/2", &about_either, &answer),
             exchange("a question that is put off", "/synapsenet/search/2", &question, &busy),
         ],
         "unreadable": [

@@ -11,7 +11,7 @@ pub const MAX_DIMENSION: usize = 4096;
 hex_id! {
     /// The name of a space: a hash over all that decides what its vectors mean (published weights, tokenizer, pooling, dimension,
     /// token limit, prefixes); shown as 64 lower-case hexadecimal digits. Vectors of different spaces are never compared; messages
-    /// call it `model`.
+    /// call it `space_id`.
     SpaceId, VectorError, VectorError::BadSpaceId
 }
 

@@ -1,5 +1,6 @@
 //! Which notes are meant, and which page of them.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
 
@@ -7,7 +8,8 @@ use synapsenet_proto::{AuthorId, Grain, Kind, Topic};
 
 use crate::{Record, Slot};
 
-/// Which notes are meant: those that fit everything that is said here. The default says nothing and lets all through.
+/// Which notes are meant: those that fit everything that is said here. The default says nothing and lets all through. "(of topic a or
+/// b) and without the tag x" is `{any: [{topic: a}, {topic: b}], none: [{tags: [x]}]}`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Filter {
     /// Of this topic.
@@ -26,6 +28,10 @@ pub struct Filter {
     pub source_prefix: Option<String>,
     /// That may leave the node.
     pub shared_only: bool,
+    /// And fit at least one of these, where there are any.
+    pub any: Vec<Filter>,
+    /// And fit none of these.
+    pub none: Vec<Filter>,
 }
 
 impl Filter {
@@ -38,16 +44,37 @@ impl Filter {
     /// Whether a note fits that need not be stored here. Whether it may leave the node is not asked.
     #[must_use]
     pub fn fits(&self, grain: &Grain) -> bool {
+        let uri = grain.body().draft.source.as_ref().map(|source| source.uri.as_str());
+        grain.kind() == Kind::Note && self.fits_read(grain, uri, true)
+    }
+
+    /// Whether a grain fits that was read, a retraction too, whose source is called so by now.
+    pub(crate) fn fits_read(&self, grain: &Grain, uri: Option<&str>, is_shared: bool) -> bool {
         let draft = &grain.body().draft;
-        let is_from =
-            |prefix: &String| draft.source.as_ref().is_some_and(|source| source.uri.starts_with(prefix));
-        grain.kind() == Kind::Note
+        (is_shared || !self.shared_only)
             && self.fits_time(grain.created_ms())
             && self.fits_lang(&draft.lang.to_ascii_lowercase())
             && self.topic.as_ref().is_none_or(|topic| topic == grain.topic())
             && self.author.is_none_or(|author| author == grain.author())
             && self.tags.iter().all(|tag| draft.tags.contains(tag))
-            && self.source_prefix.as_ref().is_none_or(is_from)
+            && self.source_prefix.as_ref().is_none_or(|prefix| uri.is_some_and(|uri| uri.starts_with(prefix)))
+            && self.fits_others(grain, uri, is_shared)
+    }
+
+    /// Whether a grain fits as far as the filters in this one go.
+    pub(crate) fn fits_others(&self, grain: &Grain, uri: Option<&str>, is_shared: bool) -> bool {
+        let fits = |other: &Self| other.fits_read(grain, uri, is_shared);
+        (self.any.is_empty() || self.any.iter().any(fits)) && !self.none.iter().any(fits)
+    }
+
+    /// The topics that it stays within: what fits is of one of these. None where it may be of any.
+    #[must_use]
+    pub fn topics(&self) -> Option<BTreeSet<&Topic>> {
+        if let Some(topic) = &self.topic {
+            return Some(BTreeSet::from([topic]));
+        }
+        let of_any: Option<Vec<_>> = self.any.iter().map(Self::topics).collect();
+        of_any.filter(|of_any| !of_any.is_empty()).map(|of_any| of_any.into_iter().flatten().collect())
     }
 
     /// The times that it lets through, as `from..before`.
@@ -156,6 +183,23 @@ mod tests {
         for bad in ["", "-", "1-2", "+000000000000001-0000000000000001", "ä"] {
             assert_eq!(bad.parse::<Position>(), Err(BadPosition));
         }
+    }
+
+    #[test]
+    fn a_filter_stays_within_topics_only_where_each_way_to_fit_it_names_one() {
+        let of = |name: &str| Filter { topic: Some(Topic::new(name).unwrap()), ..Filter::default() };
+        let any = |any: &[Filter]| Filter { any: any.to_vec(), ..Filter::default() };
+        let names =
+            |filter: &Filter| filter.topics().map(|topics| topics.into_iter().cloned().collect::<Vec<_>>());
+        let topics =
+            |names: &[&str]| Some(names.iter().map(|name| Topic::new(*name).unwrap()).collect::<Vec<_>>());
+        assert_eq!(names(&of("a")), topics(&["a"]));
+        assert_eq!(names(&any(&[of("b"), of("a")])), topics(&["a", "b"]));
+        assert_eq!(names(&Filter { any: vec![of("b")], ..of("a") }), topics(&["a"]), "both must hold");
+        let tagged = Filter { tags: vec!["x".into()], ..Filter::default() };
+        assert_eq!(names(&any(&[of("a"), tagged])), None, "what has the tag may be of any topic");
+        assert_eq!(names(&Filter { none: vec![of("a")], ..Filter::default() }), None);
+        assert_eq!(names(&Filter::default()), None);
     }
 
     #[test]

@@ -93,6 +93,17 @@ fn op() -> impl Strategy<Value = Op> {
 }
 
 fn filter() -> impl Strategy<Value = Filter> {
+    let some = || proptest::collection::vec(plain_filter(), 0..3);
+    let (any, none) = (proptest::option::weighted(0.4, some()), proptest::option::weighted(0.4, some()));
+    (plain_filter(), any, none).prop_map(|(filter, any, none)| Filter {
+        any: any.unwrap_or_default(),
+        none: none.unwrap_or_default(),
+        ..filter
+    })
+}
+
+/// One without others in it.
+fn plain_filter() -> impl Strategy<Value = Filter> {
     let times = (proptest::option::of(0u64..6), proptest::option::of(0u64..6));
     let words = (
         proptest::option::weighted(0.3, proptest::sample::select(vec!["en", "EN-gb", "de", ""])),
@@ -117,6 +128,7 @@ fn filter() -> impl Strategy<Value = Filter> {
             lang: lang.map(str::to_owned),
             source_prefix: source_prefix.map(str::to_owned),
             tags: tags.into_iter().map(str::to_owned).collect(),
+            ..Filter::default()
         },
     )
 }

@@ -2,6 +2,8 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
+use std::iter::Peekable;
+use std::ops::ControlFlow;
 
 use redb::{AccessGuard, ReadableTableMetadata};
 use synapsenet_proto::Kind;
@@ -27,14 +29,26 @@ type BothWays<'a> = Box<dyn DoubleEndedIterator<Item = Result<Place, StorageErro
 
 /// One thing that a filter says, and for which there is an order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Order<'f> {
-    Source(&'f str),
-    Tag(&'f str),
+enum Order {
+    Source,
+    /// The tag at this place of the filter.
+    Tag(usize),
     Author,
     Lang,
     Topic,
     Time,
 }
+
+/// The entries that are held against a filter, so that none is missed which fits.
+enum Way {
+    /// Those of one order of its own.
+    One(Order),
+    /// Those of an order of each filter in `any`, in their order, with its times narrowed to those of the whole.
+    Any(Vec<(Filter, Order)>),
+}
+
+/// Is told a slot and whether it fits, and says whether to go on.
+type Each<'a> = dyn FnMut(Slot, bool) -> Result<ControlFlow<()>, StorageError> + 'a;
 
 impl View {
     /// Whether the slot holds a note, searchable or not, that fits the filter. Some microseconds: only a filter by
@@ -75,21 +89,64 @@ impl View {
         if filter.is_empty() {
             return Ok(Selection::All);
         }
-        let order = self.narrowest(filter, limit)?;
-        let rest = without(filter, order);
         let most_checks = limit.saturating_mul(CHECKS_A_SLOT);
-        let mut slots = Vec::new();
-        for (checked, place) in self.ascending(filter, order)?.enumerate() {
-            let (_, slot) = place?;
-            let is_meant = self.matches(slot, &rest)? && !(without_pending && self.is_pending(slot)?);
-            if is_meant && slots.len() == limit || checked >= most_checks {
-                return Ok(Selection::Many);
-            }
-            if is_meant {
+        let (mut slots, mut checked, mut is_many) = (Vec::new(), 0, false);
+        self.walk(filter, limit, false, &mut |slot, fits| {
+            let is_meant = fits && !(without_pending && self.is_pending(slot)?);
+            is_many = is_meant && slots.len() == limit || checked >= most_checks;
+            checked += 1;
+            if is_meant && !is_many {
                 slots.push(slot);
             }
+            Ok(if is_many { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+        })?;
+        Ok(if is_many { Selection::Many } else { Selection::Few(slots) })
+    }
+
+    /// Tells `each` every entry of the narrowest way to what a filter that is not empty lets through, in no particular order,
+    /// and whether it fits. What fits is told once. Up to `compared` entries of each order are counted to find that way.
+    fn walk(
+        &self,
+        filter: &Filter,
+        compared: usize,
+        with_retractions: bool,
+        each: &mut Each<'_>,
+    ) -> Result<(), StorageError> {
+        match self.way(filter, compared)? {
+            Way::One(order) => {
+                // Whether it went to the end is for `each` to know.
+                let _ = self.walk_order(filter, order, &without(filter, order), with_retractions, each)?;
+            }
+            Way::Any(ways) => {
+                for (place, (ranged, order)) in ways.iter().enumerate() {
+                    // What fits an earlier one, too, was told there.
+                    let none = [&filter.none[..], &filter.any[..place]].concat();
+                    let meant = Filter { any: vec![filter.any[place].clone()], none, ..filter.clone() };
+                    if self.walk_order(ranged, *order, &meant, with_retractions, each)?.is_break() {
+                        break;
+                    }
+                }
+            }
         }
-        Ok(Selection::Few(slots))
+        Ok(())
+    }
+
+    fn walk_order(
+        &self,
+        filter: &Filter,
+        order: Order,
+        rest: &Filter,
+        with_retractions: bool,
+        each: &mut Each<'_>,
+    ) -> Result<ControlFlow<()>, StorageError> {
+        for place in self.ascending(filter, order)? {
+            let (_, slot) = place?;
+            let fits = self.is_listed(slot, rest, with_retractions)?;
+            if each(slot, fits)?.is_break() {
+                return Ok(ControlFlow::Break(()));
+            }
+        }
+        Ok(ControlFlow::Continue(()))
     }
 
     /// One page of grains, the newest first (by the time that their authors gave them; of one time, the last to arrive
@@ -99,7 +156,7 @@ impl View {
     /// As [`View::counts`].
     pub fn list(&self, query: &ListQuery) -> Result<Page, StorageError> {
         let mut places = match &query.filter.source_prefix {
-            Some(prefix) => self.newest_of_source(query, prefix)?,
+            Some(_) => self.newest_of_source(query)?,
             None => self.newest(query)?,
         };
         let found = places.len();
@@ -120,6 +177,25 @@ impl View {
         Ok(Page { records, next })
     }
 
+    /// Tells `visit` each grain that fits the filter, searchable or not, once and in no particular order; retractions only where they
+    /// are wanted. Some microseconds for each entry of the narrowest order.
+    ///
+    /// # Errors
+    /// As [`View::counts`], and what `visit` gives, which ends it.
+    pub fn visit(
+        &self,
+        filter: &Filter,
+        with_retractions: bool,
+        visit: &mut dyn FnMut(Slot) -> Result<(), StorageError>,
+    ) -> Result<(), StorageError> {
+        self.walk(filter, ENTRIES_COMPARED, with_retractions, &mut |slot, fits| {
+            if fits {
+                visit(slot)?;
+            }
+            Ok(ControlFlow::Continue(()))
+        })
+    }
+
     /// How many grains fit the filter, searchable or not; retractions only where they are wanted. Without a filter it takes no
     /// time, with one some microseconds for each entry of the narrowest order.
     ///
@@ -130,29 +206,44 @@ impl View {
             let counts = self.counts()?;
             return Ok(counts.notes + if with_retractions { counts.retractions } else { 0 });
         }
-        let order = self.narrowest(filter, ENTRIES_COMPARED)?;
-        let rest = without(filter, order);
         let mut count = 0;
-        for place in self.ascending(filter, order)? {
-            count += u64::from(self.is_listed(place?.1, &rest, with_retractions)?);
-        }
+        self.visit(filter, with_retractions, &mut |_| {
+            count += 1;
+            Ok(())
+        })?;
         Ok(count)
     }
 
-    /// The newest places of a query, one more than its page has. Walks an order that ends in time from its end.
+    /// The newest places of a query, one more than its page has. Walks orders that end in time from their ends.
     fn newest(&self, query: &ListQuery) -> Result<Vec<Place>, StorageError> {
         let filter = &query.filter;
-        let order = match filter {
-            Filter { tags, .. } if !tags.is_empty() => Order::Tag(&tags[0]),
-            Filter { author: Some(_), .. } => Order::Author,
-            Filter { topic: Some(_), .. } => Order::Topic,
-            _ => Order::Time,
+        let order = by_time(filter);
+        let ways = match order {
+            Order::Time => of_any(filter, by_time),
+            _ => Vec::new(),
         };
-        let rest = without(filter, order);
+        if ways.is_empty() || ways.iter().any(|(_, order)| *order == Order::Time) {
+            let places = self.both_ways(filter, order, query.after)?.rev();
+            return self.first_listed(query, &without(filter, order), places);
+        }
+        let mut orders = Vec::with_capacity(ways.len());
+        for (ranged, order) in &ways {
+            orders.push(self.both_ways(ranged, *order, query.after)?.rev().peekable());
+        }
+        self.first_listed(query, filter, std::iter::from_fn(move || last_of(&mut orders)))
+    }
+
+    /// The first of these places that a query lists, one more than its page has.
+    fn first_listed(
+        &self,
+        query: &ListQuery,
+        rest: &Filter,
+        all: impl Iterator<Item = Result<Place, StorageError>>,
+    ) -> Result<Vec<Place>, StorageError> {
         let mut places = Vec::new();
-        for place in self.both_ways(filter, order, query.after)?.rev() {
+        for place in all {
             let place = place?;
-            if self.is_listed(place.1, &rest, query.with_retractions)? {
+            if self.is_listed(place.1, rest, query.with_retractions)? {
                 places.push(place);
                 if places.len() > query.limit {
                     break;
@@ -162,10 +253,10 @@ impl View {
         Ok(places)
     }
 
-    /// As [`View::newest`], for the sources that begin with `prefix`: their order is one by URI first, so all of it is
+    /// As [`View::newest`], for the sources that begin with a prefix: their order is one by URI first, so all of it is
     /// walked, and the newest are kept in a heap that is no larger than the page.
-    fn newest_of_source(&self, query: &ListQuery, prefix: &str) -> Result<Vec<Place>, StorageError> {
-        let order = Order::Source(prefix);
+    fn newest_of_source(&self, query: &ListQuery) -> Result<Vec<Place>, StorageError> {
+        let order = Order::Source;
         let rest = without(&query.filter, order);
         let mut newest = BinaryHeap::new();
         for place in self.ascending(&query.filter, order)? {
@@ -217,20 +308,45 @@ impl View {
                 return Ok(false);
             }
         }
-        let Some(prefix) = &filter.source_prefix else { return Ok(true) };
-        if let Some(moved) = self.tables.moved.get(slot)? {
-            return Ok(moved.value().starts_with(prefix));
+        if filter.source_prefix.is_none() && filter.any.is_empty() && filter.none.is_empty() {
+            return Ok(true);
         }
+        // Unpacked once, many conditions cost no more than one.
         let grain = tables::decode_grain(slot, header, packed)?;
-        Ok(grain.body().draft.source.as_ref().is_some_and(|source| source.uri.starts_with(prefix)))
+        let moved = self.tables.moved.get(slot)?;
+        let signed = grain.body().draft.source.as_ref().map(|source| source.uri.as_str());
+        let uri = moved.as_ref().map(|moved| moved.value()).or(signed);
+        let is_from = |prefix: &String| uri.is_some_and(|uri| uri.starts_with(prefix));
+        Ok(filter.source_prefix.as_ref().is_none_or(is_from)
+            && filter.fits_others(&grain, uri, header.shared))
     }
 
-    /// The order with the fewest entries for a filter that is not empty. Counts up to `limit`; of those that have more,
-    /// the first in the order of what they usually let through.
-    fn narrowest<'f>(&self, filter: &'f Filter, limit: usize) -> Result<Order<'f>, StorageError> {
+    /// The way with the fewest entries for a filter that is not empty. Counts up to `limit` of each order.
+    fn way(&self, filter: &Filter, limit: usize) -> Result<Way, StorageError> {
+        let (order, fewest) = self.narrowest(filter, limit, !filter.any.is_empty())?;
+        if filter.any.is_empty() {
+            return Ok(Way::One(order));
+        }
+        let (mut ways, mut entries) = (of_any(filter, |_| Order::Time), 0_usize);
+        for (ranged, order) in &mut ways {
+            let (narrowest, count) = self.narrowest(ranged, limit, true)?;
+            (*order, entries) = (narrowest, entries + count);
+        }
+        Ok(if entries < fewest { Way::Any(ways) } else { Way::One(order) })
+    }
+
+    /// The order with the fewest entries for what a filter says by itself, and how many these are: up to `limit` and one. Of
+    /// orders that have more, the first in the order of what they usually let through. A single one is counted only where
+    /// that is asked for.
+    fn narrowest(
+        &self,
+        filter: &Filter,
+        limit: usize,
+        counted: bool,
+    ) -> Result<(Order, usize), StorageError> {
         let mut orders = Vec::new();
-        orders.extend(filter.source_prefix.as_deref().map(Order::Source));
-        orders.extend(filter.tags.iter().map(|tag| Order::Tag(tag)));
+        orders.extend(filter.source_prefix.as_ref().map(|_| Order::Source));
+        orders.extend((0..filter.tags.len()).map(Order::Tag));
         orders.extend(filter.author.map(|_| Order::Author));
         // Notes that name no language have no entry in the order by language.
         orders.extend(filter.lang.as_ref().filter(|lang| !lang.is_empty()).map(|_| Order::Lang));
@@ -239,8 +355,8 @@ impl View {
             orders.push(Order::Time);
         }
         let (mut best, mut fewest) = (orders[0], usize::MAX);
-        if orders.len() == 1 {
-            return Ok(best);
+        if orders.len() == 1 && !counted {
+            return Ok((best, fewest));
         }
         for order in orders {
             let most = limit.saturating_add(1).min(fewest);
@@ -253,14 +369,15 @@ impl View {
                 (best, fewest) = (order, count);
             }
         }
-        Ok(best)
+        Ok((best, fewest))
     }
 
     /// The places of an order that fit its part of the filter and its times.
-    fn ascending<'a>(&'a self, filter: &'a Filter, order: Order<'a>) -> Result<Ascending<'a>, StorageError> {
+    fn ascending<'a>(&'a self, filter: &'a Filter, order: Order) -> Result<Ascending<'a>, StorageError> {
         let lang = filter.lang.as_deref().unwrap_or_default().to_ascii_lowercase();
         let places: Ascending<'a> = match order {
-            Order::Source(prefix) => {
+            Order::Source => {
+                let prefix = filter.source_prefix.as_deref().unwrap_or_default();
                 let range = self.tables.by_source.range((prefix, 0, 0)..)?;
                 let fits = move |uri: &str| uri.starts_with(prefix);
                 Box::new(range.map_while(move |entry| place_while(entry, &fits)))
@@ -284,7 +401,7 @@ impl View {
     fn both_ways<'a>(
         &'a self,
         filter: &'a Filter,
-        order: Order<'a>,
+        order: Order,
         end: Option<Position>,
     ) -> Result<BothWays<'a>, StorageError> {
         let (from, before) = filter.times();
@@ -296,21 +413,27 @@ impl View {
             return Ok(Box::new(std::iter::empty()));
         }
         Ok(match order {
-            Order::Tag(tag) => {
-                Box::new(self.tables.by_tag.range((tag, first.0, first.1)..(tag, last.0, last.1))?.map(place))
+            Order::Tag(place) => {
+                let tag = filter.tags.get(place).map_or("", String::as_str);
+                Box::new(
+                    self.tables
+                        .by_tag
+                        .range((tag, first.0, first.1)..(tag, last.0, last.1))?
+                        .map(entry_place),
+                )
             }
             Order::Author => {
                 let Some(author) = &filter.author else { return Ok(Box::new(std::iter::empty())) };
                 let author = author.as_bytes();
                 let range = (author, first.0, first.1)..(author, last.0, last.1);
-                Box::new(self.tables.by_author.range(range)?.map(place))
+                Box::new(self.tables.by_author.range(range)?.map(entry_place))
             }
             Order::Topic => {
                 let topic = filter.topic.as_ref().map_or("", |topic| topic.as_str());
                 let range = (topic, first.0, first.1)..(topic, last.0, last.1);
-                Box::new(self.tables.by_topic.range(range)?.map(place))
+                Box::new(self.tables.by_topic.range(range)?.map(entry_place))
             }
-            Order::Time | Order::Source(_) | Order::Lang => {
+            Order::Time | Order::Source | Order::Lang => {
                 Box::new(self.tables.by_time.range(first..last)?.map(|entry| Ok(entry?.0.value())))
             }
         })
@@ -318,11 +441,11 @@ impl View {
 }
 
 /// What is left to be asked of the entries of an order.
-fn without(filter: &Filter, order: Order<'_>) -> Filter {
+fn without(filter: &Filter, order: Order) -> Filter {
     let mut rest = filter.clone();
     match order {
-        Order::Source(_) => rest.source_prefix = None,
-        Order::Tag(tag) => rest.tags.retain(|other| other != tag),
+        Order::Source => rest.source_prefix = None,
+        Order::Tag(place) => drop(rest.tags.remove(place)),
         Order::Author => rest.author = None,
         Order::Lang => rest.lang = None,
         Order::Topic => rest.topic = None,
@@ -331,10 +454,54 @@ fn without(filter: &Filter, order: Order<'_>) -> Filter {
     rest
 }
 
+/// The order of a filter that goes by time and usually lets the least through.
+fn by_time(filter: &Filter) -> Order {
+    match filter {
+        Filter { tags, .. } if !tags.is_empty() => Order::Tag(0),
+        Filter { author: Some(_), .. } => Order::Author,
+        Filter { topic: Some(_), .. } => Order::Topic,
+        _ => Order::Time,
+    }
+}
+
+/// The filters in `any`, with their times narrowed to those of the whole, and an order of each.
+fn of_any(filter: &Filter, order: impl Fn(&Filter) -> Order) -> Vec<(Filter, Order)> {
+    let ranged = |one: &Filter| {
+        let befores = [one.created_before_ms, filter.created_before_ms];
+        let ranged = Filter {
+            created_from_ms: one.created_from_ms.max(filter.created_from_ms),
+            created_before_ms: befores.into_iter().flatten().min(),
+            ..one.clone()
+        };
+        let order = order(&ranged);
+        (ranged, order)
+    };
+    filter.any.iter().map(ranged).collect()
+}
+
+/// The last place of several orders that are walked from their ends, once where it stands in several, or an error.
+fn last_of<I: Iterator<Item = Result<Place, StorageError>>>(
+    orders: &mut [Peekable<I>],
+) -> Option<Result<Place, StorageError>> {
+    let mut last: Option<Place> = None;
+    for order in orders.iter_mut() {
+        match order.peek() {
+            Some(Err(_)) => return order.next(),
+            Some(Ok(place)) => last = last.max(Some(*place)),
+            None => {}
+        }
+    }
+    let last = last?;
+    for order in orders {
+        order.next_if(|place| matches!(place, Ok(place) if *place == last));
+    }
+    Some(Ok(last))
+}
+
 /// An entry of an order other than the one by time alone.
 type Entry<'a, K> = Result<(AccessGuard<'a, (K, u64, u64)>, AccessGuard<'a, ()>), redb::StorageError>;
 
-fn place<K: redb::Key + 'static>(entry: Entry<'_, K>) -> Result<Place, StorageError> {
+fn entry_place<K: redb::Key + 'static>(entry: Entry<'_, K>) -> Result<Place, StorageError> {
     let (_, created_ms, slot) = entry?.0.value();
     Ok((created_ms, slot))
 }

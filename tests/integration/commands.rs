@@ -115,7 +115,7 @@ async fn a_search_finds_what_is_named_shows_where_and_says_when_nothing_answers(
     assert_eq!(without.iter().map(|hit| &hit["text"]).collect::<Vec<_>>(), [named]);
     let words = on(&node, &["search", "--json", "--mode", "words", "attic"]).await.ended_with(0).record();
     assert_eq!(
-        (&words["text"], &words["cosine"], &words["model_id"]),
+        (&words["text"], &words["cosine"], &words["space_id"]),
         (&json!(named), &Value::Null, &Value::Null)
     );
     let second =
@@ -473,7 +473,7 @@ async fn a_node_tells_who_and_how_it_is() {
         assert_eq!(status[field], value, "{field}");
     }
     let model = &status["model"];
-    assert_eq!((&model["state"], &model["provider"]), (&json!("ready"), &json!("cpu")));
+    assert_eq!((&model["state"], &model["provider"]), (&json!("loaded"), &json!("cpu")));
     assert_eq!((&model["dimension"], &model["max_tokens"]), (&json!(384), &json!(256)));
     assert!(model["name"].as_str().unwrap().starts_with("all-MiniLM-L6-v2"));
     let people = on(&node, &["status"]).await.ended_with(0);

@@ -229,11 +229,11 @@ async fn another_model_reads_everything_again_and_the_first_one_is_not_mixed_in(
     other.ai.model = COPY.into();
 
     let node = TestNode::on(&data, config()).await;
-    let first = node.status().await.model.unwrap().model_id;
+    let first = node.status().await.model.unwrap().space_id;
     let node = node.restart_with(other).await;
     node.wait_indexed().await;
     let status = node.status().await;
-    assert_ne!(status.model.unwrap().model_id, first, "another prefix makes other vectors");
+    assert_ne!(status.model.unwrap().space_id, first, "another prefix makes other vectors");
     assert_eq!((status.searchable, status.pending), (ids.len() as u64, 0));
     assert_eq!(node.search(QUESTION).await.ids()[0], ids[0]);
     node.verify_sound().await;

@@ -228,6 +228,54 @@ async fn a_request_that_is_made_again_with_its_key_is_done_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_page_is_let_in_by_its_origin_and_its_token() {
+    const PAGE: &str = "https://notes.example";
+    let mut open = config();
+    open.metrics.cors_origins = vec![PAGE.into()];
+    let node = TestNode::fresh_with(open).await;
+    let program = token(&node, "page", rpc::TokenScope::Read, &[]).await;
+    let (address, opens) = (program.address, format!("access-control-allow-origin: {PAGE}"));
+    // A browser asks first, and sends no token with that.
+    let asks = |origin: &'static str| {
+        let lines = [("Origin", origin), ("Access-Control-Request-Method", "POST")];
+        async move { ask_http(address, "OPTIONS /v1/search", &lines, "").await }
+    };
+    let told = asks(PAGE).await;
+    assert!(told.status == 204 && told.head.contains(&opens) && told.body.is_empty(), "{told:?}");
+    assert!(told.head.contains("authorization") && !told.head.contains('*'), "{told:?}");
+    let stranger = asks("https://evil.example").await;
+    assert!(stranger.status == 403 && !stranger.head.contains("access-control"), "{stranger:?}");
+
+    let status = program.ask_with("GET /v1/status", &[("Origin", PAGE)], "").await;
+    assert!(
+        status.status == 200 && status.head.contains(&opens) && status.head.contains("vary: origin"),
+        "{status:?}"
+    );
+    let without = ask_http(program.address, "GET /v1/status", &[("Origin", PAGE)], "").await;
+    assert!(
+        without.status == 401 && without.head.contains(&opens),
+        "why it is refused can be read: {without:?}"
+    );
+    let stranger = program.ask_with("GET /v1/status", &[("Origin", "https://evil.example")], "").await;
+    assert!(stranger.status == 403 && stranger.body.contains("metrics.cors_origins"), "{stranger:?}");
+    assert!(!program.ask("GET /v1/status", "").await.head.contains("access-control"), "a program is no page");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_request_is_told_which_field_is_wrong() {
+    let node = TestNode::fresh().await;
+    let program = token(&node, "program", rpc::TokenScope::Write, &[]).await;
+    let wrong =
+        json!({"text": "x", "filter": {"any": [{"topic": "a"}, {"tags": ["t".repeat(65)]}]}}).to_string();
+    let problem = program.refused("POST /v1/search", &wrong, 400, "INVALID_REQUEST").await;
+    assert_eq!(problem["violations"][0]["field"], "filter.any[1].tags");
+    let wrong = json!({"draft": {"text": "x", "lang": "no language"}}).to_string();
+    let problem = program.refused("POST /v1/grains", &wrong, 400, "GRAIN_REFUSED").await;
+    assert_eq!(problem["violations"], json!([{"field": "draft.lang", "description": problem["detail"]}]));
+    assert!(problem.get("retry_after_seconds").is_none());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_busy_node_says_when_to_come_again() {
     let mut small = config();
     small.api.max_calls = 1;
@@ -236,7 +284,8 @@ async fn a_busy_node_says_when_to_come_again() {
     let watching = node.rpc.clone().watch(rpc::WatchRequest {}).await.unwrap();
     let answer = program.ask("GET /v1/status", "").await;
     assert!(answer.status == 429 && answer.head.contains("retry-after: 1"), "{answer:?}");
-    assert_eq!(answer.json()["reason"], "TOO_MANY_CALLS");
+    let problem = answer.json();
+    assert_eq!((&problem["reason"], &problem["retry_after_seconds"]), (&json!("TOO_MANY_CALLS"), &json!(1)));
     drop(watching);
     wait_for("a place", async || program.ask("GET /v1/status", "").await.status == 200).await;
 }

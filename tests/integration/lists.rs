@@ -111,6 +111,7 @@ fn filters(library: &[Grain]) -> Vec<Filter> {
             created_before_ms: Some(u64::MAX),
             lang: "en".into(),
             source_prefix: "file:".into(),
+            ..filter()
         },
     ]
 }

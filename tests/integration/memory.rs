@@ -81,7 +81,7 @@ async fn everything_is_there_after_a_restart_and_found_as_before() {
     let before = node.search(NOTES[1].1).await;
     let (model, author_before) = {
         let status = node.status().await;
-        (status.model.unwrap().model_id, status.author)
+        (status.model.unwrap().space_id, status.author)
     };
     assert_eq!(author, author_before);
 
@@ -92,7 +92,7 @@ async fn everything_is_there_after_a_restart_and_found_as_before() {
         (NOTES.len() as u64, 0, NOTES.len() as u64)
     );
     assert_eq!(status.author, author, "the identity stays");
-    assert_eq!(status.model.unwrap().model_id, model);
+    assert_eq!(status.model.unwrap().space_id, model);
     for (id, (text, _)) in ids.iter().zip(NOTES) {
         let grain = node.get(id).await;
         assert_eq!((grain.text.as_str(), grain.author.as_str()), (text, author.as_str()));

@@ -134,9 +134,9 @@ async fn the_commands_list_use_add_and_remove_models() {
         (&built_in["state"], &built_in["role"], &built_in["dimension"]),
         (&json!("loaded"), &json!("in use"), &json!(384))
     );
-    assert_eq!(built_in["model_id"].as_str().unwrap().len(), 64);
+    assert_eq!(built_in["space_id"].as_str().unwrap().len(), 64);
     let other = VARIANTS.into_iter().find(|name| *name != *BUILT_IN).unwrap();
-    assert_eq!((&of(other)["state"], &of(other)["model_id"]), (&json!("installed"), &built_in["model_id"]));
+    assert_eq!((&of(other)["state"], &of(other)["space_id"]), (&json!("installed"), &built_in["space_id"]));
     assert_eq!(of("bge-small-en-v1.5-fp32")["state"], "fetchable");
 
     // Another variant has the same vectors.

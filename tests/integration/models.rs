@@ -84,7 +84,7 @@ async fn changing_the_model_under_load_loses_and_mixes_nothing() {
                             format!(
                                 "{:.4} {} {}",
                                 hit.score,
-                                &hit.model_id[..4],
+                                &hit.space_id[..4],
                                 hit.grain.as_ref().unwrap().text
                             )
                         };
@@ -129,9 +129,9 @@ async fn changing_the_model_under_load_loses_and_mixes_nothing() {
     for asking in asking {
         for (n, found) in asking.await.unwrap() {
             for hit in &found.hits {
-                let at = references.iter().position(|it| it.model.id().to_string() == hit.model_id);
+                let at = references.iter().position(|it| it.model.id().to_string() == hit.space_id);
                 let at = at.expect("a hit is of one of the two models");
-                assert!(found.summary.models.iter().any(|model| model.model_id == hit.model_id));
+                assert!(found.summary.models.iter().any(|model| model.space_id == hit.space_id));
                 let text = &hit.grain.as_ref().unwrap().text;
                 seen[at] += 1;
                 if seen[at] % 400 == 1 {
@@ -169,7 +169,7 @@ async fn a_search_while_grains_are_embedded_anew_says_by_which_models_it_was() {
     node.wait_embedded_anew().await;
     let found = node.search(&note(7)).await;
     assert_eq!(found.summary.models.len(), 1);
-    assert_eq!(found.hits[0].model_id, node.model(SINES).await.model_id);
+    assert_eq!(found.hits[0].space_id, node.model(SINES).await.space_id);
     assert_eq!((node.model(SINES).await.vectors, node.model(&BUILT_IN).await.vectors), (300, 300));
 
     // Old vectors are dropped when asked, and not before they can be spared.
@@ -308,7 +308,7 @@ async fn a_grain_that_a_model_fails_on_stays_found_by_the_one_before() {
     let is_found = async |node: &Client| {
         let found = node.search("an animal with stripes").await;
         assert_eq!(found.summary.searched, 31);
-        let by_built_in = found.hits.iter().filter(|hit| hit.model_id == built_in.model_id);
+        let by_built_in = found.hits.iter().filter(|hit| hit.space_id == built_in.space_id);
         by_built_in.map(|hit| hit.grain.as_ref().unwrap().text.as_str()).eq([striped])
     };
     wait_for("the grain to be found", async || is_found(&node).await).await;

@@ -25,7 +25,7 @@ async fn what_one_variant_computed_another_finds_and_nothing_is_embedded_anew() 
             node.put(text).await;
         }
         node.wait_indexed().await;
-        let id = node.status().await.model.unwrap().model_id;
+        let id = node.status().await.model.unwrap().space_id;
         // Started with the other one, chosen by the name of the space and the variant.
         let mut by_second = config();
         by_second.ai.model = "all-MiniLM-L6-v2".into();
@@ -33,7 +33,7 @@ async fn what_one_variant_computed_another_finds_and_nothing_is_embedded_anew() 
         let node = node.restart_with(by_second).await;
         let status = node.status().await;
         let model = status.model.unwrap();
-        assert_eq!((model.name.as_str(), model.model_id.as_str()), (second, id.as_str()));
+        assert_eq!((model.name.as_str(), model.space_id.as_str()), (second, id.as_str()));
         assert_eq!((status.searchable, model.to_embed_anew), (NOTES.len() as u64, 0));
         for (text, question) in NOTES {
             assert_eq!(node.search(question).await.best().text, text, "{first}, then {second}");

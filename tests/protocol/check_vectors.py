@@ -359,6 +359,9 @@ def check_questions(vectors, grains):
             check("no more than asked for", len(found) <= number_of(question, 3), True)
             condition = fields(bytes_of(question, 4))
             check("the author asked for is 32 bytes", bytes_of(condition, 3).hex(), grains[0]["fields"]["author"])
+            for other in values(condition, 8, BYTES) + values(condition, 9, BYTES):
+                said = fields(other)
+                check("a filter in a filter says something and names no others", bool(said) and not {8, 9} & set(said), True)
             check("either grains or a reason", bool(found) != bool(text_of(answer, 2)), True)
     for case in vectors["unreadable"]:
         frame = bytes.fromhex(case["bytes"])

@@ -81,7 +81,7 @@ impl Default for Weights {
 /// How the vectors of a text's tokens become the vector of the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub(crate) enum Pooling {
+pub enum Pooling {
     /// The mean over all tokens.
     Mean,
     /// The vector of the first token.

@@ -200,7 +200,7 @@ fn vectors() -> Value {
             "name": model.full_name(),
             "weights_sha256": description.weights.as_ref().unwrap_or(&description.files.onnx.sha256),
             "tokenizer_sha256": description.files.tokenizer.sha256,
-            "pooling": model.pooling_name(),
+            "pooling": match model.pooling() { Pooling::Mean => "mean", Pooling::Cls => "cls" },
             "normalize": model.normalizes(),
             "dimension": model.dimension(),
             "max_tokens": model.max_tokens(),

@@ -117,7 +117,7 @@ async fn a_grain_that_is_announced_arrives() {
 #[tokio::test]
 async fn a_question_is_answered_or_fails_with_a_reason() {
     let (mut one, two) = pair().await;
-    let question = rpc::FetchRequest { ids: vec![7; 32], model: vec![] };
+    let question = rpc::FetchRequest { ids: vec![7; 32], space_id: vec![] };
     let asked = two.net.ask(one.net.peer(), Request::Fetch(question.clone()), PATIENCE);
     let answering = async {
         let (request, reply) = one

@@ -1,5 +1,7 @@
 //! Why a call has no answer: a reason for programs, words for people, and what to do next.
 
+use std::time::Duration;
+
 use synapsenet_index::IndexError;
 use synapsenet_net::{DialError, NetError};
 use synapsenet_proto::Refusal;
@@ -16,12 +18,29 @@ use crate::models::ModelsError;
 use crate::models::embedder::EmbedError;
 use crate::sources::SourceError;
 
+/// How long somebody waits whom the node is too busy for: longer than most calls take, so that places are free again.
+const A_MOMENT: Duration = Duration::from_secs(1);
+
 /// Why a call has no answer.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum CallError {
     /// The request can never succeed.
     #[error("{0}")]
     Invalid(String),
+    /// A part of it is refused: the error of that part, and its field in the whole.
+    #[error("{error}")]
+    Within {
+        /// As above.
+        field: String,
+        error: Box<Self>,
+    },
+    /// It can never succeed because of one of its fields.
+    #[error("{reason}")]
+    InvalidField {
+        /// Where it stands in the request, such as `filter.any[1].tags`.
+        field: String,
+        reason: String,
+    },
     /// As many calls are being served as may be.
     #[error("as many calls as api.max_calls allows are being served: try again in a moment")]
     TooManyCalls,
@@ -219,6 +238,14 @@ impl Reason {
         self.words().0
     }
 
+    /// After what time the same request may succeed; none where something else has to be done first.
+    pub fn retry_after(self) -> Option<Duration> {
+        match self {
+            Self::TooManyCalls | Self::ModelBusy | Self::TooManyPeers | Self::Stopping => Some(A_MOMENT),
+            _ => None,
+        }
+    }
+
     /// What to do next.
     pub fn hint(self) -> &'static str {
         self.words().1
@@ -337,7 +364,8 @@ impl CallError {
     /// What went wrong, for programs.
     pub fn reason(&self) -> Reason {
         match self {
-            Self::Invalid(_) => Reason::InvalidRequest,
+            Self::Invalid(_) | Self::InvalidField { .. } => Reason::InvalidRequest,
+            Self::Within { error, .. } => error.reason(),
             Self::TooManyCalls => Reason::TooManyCalls,
             Self::NoToken => Reason::TokenNeeded,
             Self::NoGrain(_) => Reason::GrainNotFound,
@@ -394,6 +422,26 @@ impl CallError {
         }
     }
 
+    /// The field of the request that is wrong; of a draft, the field in it.
+    pub fn field(&self) -> Option<&str> {
+        match self {
+            Self::InvalidField { field, .. } | Self::Within { field, .. } => Some(field),
+            Self::Ingest(IngestError::Refused(refusal)) => field_of(refusal),
+            _ => None,
+        }
+    }
+
+    /// As the error of a part of a request that stands there in it: `searches[2]`, `draft`.
+    pub fn within(self, part: &str) -> Self {
+        match self {
+            Self::InvalidField { field, reason } => invalid_in(join(part, &field), reason),
+            error => match error.field() {
+                Some(field) => Self::Within { field: join(part, field), error: Box::new(error) },
+                None => error,
+            },
+        }
+    }
+
     /// Whether nothing of the kind can succeed before the node has changed: what is left of a batch need not be tried.
     pub fn ends_a_batch(&self) -> bool {
         matches!(self.reason(), Reason::DiskFull | Reason::Stopping | Reason::Fault)
@@ -409,7 +457,7 @@ fn of_storage(error: &StorageError) -> Reason {
 
 impl From<FilterError> for CallError {
     fn from(error: FilterError) -> Self {
-        Self::Invalid(error.to_string())
+        invalid_in(join("filter", &error.field()), error.to_string())
     }
 }
 
@@ -433,6 +481,7 @@ impl From<SearchError> for CallError {
             SearchError::Storage(error) => error.into(),
             SearchError::NotHere(id) => Self::NoGrain(id.to_string()),
             error @ SearchError::NotRead(_) => Self::Invalid(error.to_string()),
+            SearchError::NoVector { field, reason } => invalid_in(field, reason),
         }
     }
 }
@@ -469,6 +518,30 @@ impl From<DocumentError> for CallError {
             DocumentError::Storage(error) => error.into(),
         }
     }
+}
+
+/// The field of a draft that is refused.
+fn field_of(refusal: &Refusal) -> Option<&'static str> {
+    match refusal {
+        Refusal::BadTopic(_) => Some("topic"),
+        Refusal::EmptyText | Refusal::TextTooLong(_) => Some("text"),
+        Refusal::TitleTooLong(_) => Some("title"),
+        Refusal::TooManyTags(_) | Refusal::BadTag(_) => Some("tags"),
+        Refusal::BadLang(_) => Some("lang"),
+        Refusal::BadMime(_) => Some("mime"),
+        Refusal::BadSource => Some("source"),
+        Refusal::TooManyLinks(_) | Refusal::BadLink => Some("links"),
+        _ => None,
+    }
+}
+
+fn join(part: &str, field: &str) -> String {
+    if field.is_empty() { part.to_owned() } else { format!("{part}.{field}") }
+}
+
+/// A request that can never succeed because of this field, and why.
+pub(crate) fn invalid_in(field: impl Into<String>, reason: impl Into<String>) -> CallError {
+    CallError::InvalidField { field: field.into(), reason: reason.into() }
 }
 
 /// A request that can never succeed, and why.

@@ -1,16 +1,17 @@
 //! Calls about grains: putting, sharing, withdrawing, looking at them.
 
 use futures::Stream;
-use synapsenet_proto::{Draft, Grain, GrainId, Topic};
-use synapsenet_storage::{Filter, ListQuery, Page, Record, View};
+use synapsenet_proto::{Draft, Grain, GrainId, Topic, Vector};
+use synapsenet_storage::{Filter, ListQuery, Page, Record, Slot, View};
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::blocking::blocking;
 use crate::calls::access::{Topics, Who};
-use crate::calls::error::invalid;
+use crate::calls::error::{invalid, invalid_in};
 pub(crate) use crate::calls::links::{GrainLinks, Linked};
 use crate::calls::{Call, CallError};
 use crate::composed::composed_draft;
+use crate::memory::Memory;
 use crate::memory::document;
 pub(crate) use crate::memory::document::{
     Added, By, Document, EncodingError, Format, MAX_DOCUMENT_BYTES, Omission, decode, is_label,
@@ -44,6 +45,8 @@ pub(crate) struct Got {
     pub after: Vec<Record>,
     /// Its links, when they were asked for.
     pub links: GrainLinks,
+    /// Its vector, when it was asked for and there is one.
+    pub vector: Option<Vector>,
 }
 
 /// What is asked for besides a grain.
@@ -53,6 +56,8 @@ pub(crate) struct Besides {
     pub context: usize,
     /// The notes that it leads to, and that lead to it.
     pub links: bool,
+    /// Its vector.
+    pub vector: bool,
 }
 
 /// A grain that was handed in and is on disk.
@@ -204,8 +209,10 @@ impl Call {
 
     /// What a filter that names a file or folder by its path means here.
     pub(super) fn by_signed_source(&self, filter: Filter) -> Filter {
+        let of_all =
+            |others: Vec<Filter>| others.into_iter().map(|other| self.by_signed_source(other)).collect();
         let source_prefix = filter.source_prefix.map(|prefix| self.parts.places.signed_beginning(&prefix));
-        Filter { source_prefix, ..filter }
+        Filter { source_prefix, any: of_all(filter.any), none: of_all(filter.none), ..filter }
     }
 
     /// Refuses to share a path: a grain that was sealed elsewhere may tell one.
@@ -266,7 +273,10 @@ impl Call {
     pub async fn get(&self, id: String, besides: Besides) -> Result<Got, CallError> {
         let context = besides.context;
         if context > MAX_CONTEXT {
-            return Err(invalid(format!("context is {context}; at most {MAX_CONTEXT} are allowed")));
+            return Err(invalid_in(
+                "context",
+                format!("context is {context}; at most {MAX_CONTEXT} are allowed"),
+            ));
         }
         let (topics, who) = (self.topics_of_caller().clone(), self.caller.asker());
         let got = self.read(move |memory, view| {
@@ -277,7 +287,11 @@ impl Call {
                 false => memory.emergence(record.slot),
             };
             let (before, after) = neighbours(view, &record, context, &topics)?;
-            Ok(Got { record, emergence, before, after, links: GrainLinks::default() })
+            let vector = match besides.vector {
+                true => checked_vector(memory, view, record.slot)?,
+                false => None,
+            };
+            Ok(Got { record, emergence, before, after, links: GrainLinks::default(), vector })
         });
         let mut got = got.await?;
         if self.parts.memory.uses.is_due() {
@@ -303,7 +317,12 @@ impl Call {
         let limit = match query.limit {
             0 => DEFAULT_PAGE,
             size if size <= MAX_PAGE => size,
-            size => return Err(invalid(format!("page_size is {size}; at most {MAX_PAGE} are allowed"))),
+            size => {
+                return Err(invalid_in(
+                    "page_size",
+                    format!("page_size is {size}; at most {MAX_PAGE} are allowed"),
+                ));
+            }
         };
         let max_bytes = Some(if with_signed { MAX_PAGE_BYTES / 2 } else { MAX_PAGE_BYTES });
         let filter = self.topics_of_caller().narrow(self.by_signed_source(query.filter))?;
@@ -355,6 +374,17 @@ impl Call {
     }
 }
 
+/// The vector of a note in the first space that has one which is not only claimed.
+fn checked_vector(memory: &Memory, view: &View, slot: Slot) -> Result<Option<Vector>, CallError> {
+    for space in memory.spaces().all().filter(|space| !space.unchecked.contains(slot)) {
+        if let Some(vector) = view.vector(slot, space.id())? {
+            // One that is damaged is not told; `verify` tells of it.
+            return Ok(vector.decode().ok());
+        }
+    }
+    Ok(None)
+}
+
 /// The parts of a grain's document that come right before it and after it, at most `count` each. None for a grain without a source.
 fn neighbours(
     view: &View,
@@ -384,16 +414,17 @@ pub(crate) fn find_record(view: &View, id: &str, topics: &Topics) -> Result<Reco
     let id = id.to_ascii_lowercase();
     let hex = id.bytes().all(|b| b.is_ascii_hexdigit());
     if !hex || id.len() < MIN_PREFIX || id.len() > 64 {
-        return Err(invalid(format!(
-            "{id:?} is no id: give 64 hexadecimal digits, or at least {MIN_PREFIX} of them"
-        )));
+        return Err(invalid_in(
+            "id",
+            format!("{id:?} is no id: give 64 hexadecimal digits, or at least {MIN_PREFIX} of them"),
+        ));
     }
     let mut found = None;
     for same in view.ids_with_prefix(&id, if topics.is_limited() { MAX_SAME } else { 2 })? {
         let record = view.slot_of(&same)?.map(|slot| view.record(slot)).transpose()?.flatten();
         let Some(record) = record.filter(|record| topics.shows(record)) else { continue };
         if found.replace(record).is_some() {
-            return Err(invalid(format!("more than one id begins with {id}: give more digits")));
+            return Err(invalid_in("id", format!("more than one id begins with {id}: give more digits")));
         }
     }
     found.ok_or(CallError::NoGrain(id))

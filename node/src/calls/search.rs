@@ -5,13 +5,14 @@ use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use synapsenet_net::PeerId;
-use synapsenet_proto::{Grain, SpaceId};
-use synapsenet_storage::Filter;
+use synapsenet_proto::{Grain, SpaceId, Vector};
+use synapsenet_storage::{Filter, View};
 use tokio::sync::mpsc;
 
 use crate::blocking::blocking;
+use crate::calls::access::of_topics;
 use crate::calls::authors::Whose;
-use crate::calls::error::invalid;
+use crate::calls::error::{invalid, invalid_in};
 use crate::calls::grains::find_record;
 use crate::calls::{Call, CallError};
 use crate::memory::emergence::uses::today;
@@ -43,6 +44,8 @@ pub(crate) enum Sought {
     Text(String),
     /// What is like the grain with this id, or with the only one that begins so.
     Like(String),
+    /// What lies near this vector, of any length and as many components as the current space has; `space` names that, if anything.
+    Vector { components: Vec<f32>, space: Option<SpaceId> },
 }
 
 /// What is looked for.
@@ -62,6 +65,8 @@ pub(crate) struct Search {
     pub filter: Filter,
     /// Whether peers are asked, too, and how long their answers are waited for; zero is [`DEFAULT_WAIT`].
     pub mesh: Option<Duration>,
+    /// Whether the vectors of the hits are told.
+    pub with_vectors: bool,
 }
 
 /// A grain that was found.
@@ -85,6 +90,8 @@ pub(crate) struct Hit {
     pub whose: Whose,
     /// Its source, where its document was moved since.
     pub moved_to: Option<String>,
+    /// Its vector in the space of the cosine, where it was asked for and is stored here.
+    pub vector: Option<Vector>,
 }
 
 /// Who knew a grain.
@@ -167,7 +174,10 @@ impl Call {
     async fn answer_many(&self, searches: Vec<Search>) -> Result<Vec<Found>, CallError> {
         if searches.is_empty() || searches.len() > MAX_SEARCHES {
             let given = searches.len();
-            return Err(invalid(format!("there are {given} searches; 1 to {MAX_SEARCHES} are allowed")));
+            return Err(invalid_in(
+                "searches",
+                format!("there are {given} searches; 1 to {MAX_SEARCHES} are allowed"),
+            ));
         }
         let mut wishes = Vec::with_capacity(searches.len());
         for (place, search) in searches.into_iter().enumerate() {
@@ -176,12 +186,18 @@ impl Call {
             }
             wishes.push(self.wish(search).await.map_err(|error| match error {
                 CallError::Invalid(reason) => invalid(format!("search {}: {reason}", place + 1)),
+                CallError::InvalidField { field, reason } => {
+                    invalid_in(field, format!("search {}: {reason}", place + 1)).within(&part(place))
+                }
                 error => error,
             })?);
         }
         let hits: usize = wishes.iter().map(|wish| wish.query.k).sum();
         if hits > MAX_HITS {
-            return Err(invalid(format!("{hits} hits are asked for in all; at most {MAX_HITS} are allowed")));
+            return Err(invalid_in(
+                "searches",
+                format!("{hits} hits are asked for in all; at most {MAX_HITS} are allowed"),
+            ));
         }
         let parts = &self.parts;
         let queries = wishes.iter().map(|wish| wish.query.clone()).collect();
@@ -196,14 +212,20 @@ impl Call {
 
     /// What a search wants, once all of it is checked.
     async fn wish(&self, search: Search) -> Result<Wish, CallError> {
-        let Search { asked, mode, k, offset, min_score, all_copies, filter, mesh } = search;
+        let Search { asked, mode, k, offset, min_score, all_copies, filter, mesh, with_vectors } = search;
+        if mode == Mode::Words && matches!(asked, Sought::Vector { .. }) {
+            return Err(invalid_in("mode", "a vector has no words: ask in the mode hybrid or meaning"));
+        }
         let filter = self.topics_of_caller().narrow(self.by_signed_source(filter))?;
         let question = self.question(asked).await?;
         let k = check_hits(k, offset)?;
         check_score(min_score)?;
         let mesh = match mesh {
             Some(_) if mode == Mode::Words => {
-                return Err(invalid("peers are asked by meaning: ask them in the mode hybrid or meaning"));
+                return Err(invalid_in(
+                    "mode",
+                    "peers are asked by meaning: ask them in the mode hybrid or meaning",
+                ));
             }
             Some(wait) => Some((self.mesh()?.clone(), read_wait(wait)?)),
             None => None,
@@ -212,6 +234,7 @@ impl Call {
             query: Query { question, mode, k: k + offset, min_score, all_copies, filter },
             offset,
             mesh,
+            with_vectors,
         })
     }
 
@@ -222,10 +245,10 @@ impl Call {
         let words = answer.words.clone();
         let hits = answer.hits.iter().map(|hit| hit.record.slot);
         self.parts.memory.uses.note_hits(self.caller.asker(), hits, today());
-        let Wish { query, offset, mesh } = wish;
+        let Wish { query, offset, mesh, with_vectors } = wish;
         if self.topics_of_caller().is_limited() {
             // What else is held is not for who asks.
-            let filter = Filter { topic: query.filter.topic.clone(), ..Filter::default() };
+            let filter = of_topics(&query.filter.topics().unwrap_or_default());
             (found.searched, found.pending) = (self.count(filter, false).await?, 0);
         }
         if let Some((mesh, patience)) = mesh {
@@ -234,8 +257,16 @@ impl Call {
             self.take_hits(&mut found, answer);
         }
         found.hits.drain(..offset.min(found.hits.len()));
+        let memory = self.parts.memory.clone();
         // A hundred of the longest texts take a tenth of a second.
         blocking(move || {
+            if with_vectors {
+                let view = memory.store.view()?;
+                found.hits.iter_mut().try_for_each(|hit| {
+                    hit.vector = vector_of(&view, hit)?;
+                    Ok::<_, CallError>(())
+                })?;
+            }
             for hit in found.hits.iter_mut().take(MAX_MARKED) {
                 hit.marks = words.marks(hit.grain.text(), &hit.grain.body().draft.lang);
             }
@@ -251,6 +282,7 @@ impl Call {
                 check_question(&text)?;
                 Ok(Question::Text(text))
             }
+            Sought::Vector { components, space } => Ok(Question::Vector { components, space }),
             Sought::Like(id) => {
                 let topics = self.topics_of_caller().clone();
                 let found = self.read(move |_, view| find_record(view, &id, &topics));
@@ -271,6 +303,7 @@ impl Call {
             copies: hit.copies,
             marks: Vec::new(),
             moved_to: hit.record.moved_to,
+            vector: None,
         };
         found.hits = answer.hits.into_iter().map(hit).collect();
     }
@@ -327,6 +360,7 @@ impl Call {
                         origin,
                         whose,
                         moved_to,
+                        vector: None,
                     });
                 }
             }
@@ -345,6 +379,21 @@ struct Wish {
     offset: usize,
     /// Whether peers are asked, too, and how long their answers are waited for.
     mesh: Option<(Mesh, Duration)>,
+    /// Whether the vectors of the hits are told.
+    with_vectors: bool,
+}
+
+/// The vector by which a hit was found here, as the store has it.
+fn vector_of(view: &View, hit: &Hit) -> Result<Option<Vector>, CallError> {
+    let (Some(space), Origin::Here { .. }) = (hit.model, hit.origin) else { return Ok(None) };
+    let Some(slot) = view.slot_of(&hit.grain.id())? else { return Ok(None) };
+    // One that is damaged was not compared either; `verify` tells of it.
+    Ok(view.vector(slot, space)?.and_then(|vector| vector.decode().ok()))
+}
+
+/// A search in a request of several.
+pub(crate) fn part(place: usize) -> String {
+    format!("searches[{place}]")
 }
 
 impl Found {
@@ -373,22 +422,27 @@ fn outcome_of(hits: Result<usize, &CallError>) -> &'static str {
     match hits {
         Ok(0) => "nothing",
         Ok(_) => "found",
-        Err(CallError::Invalid(_) | CallError::NoGrain(_) | CallError::NotANote(_) | CallError::NoMesh) => {
-            "refused"
-        }
+        Err(
+            CallError::Invalid(_)
+            | CallError::InvalidField { .. }
+            | CallError::NoGrain(_)
+            | CallError::NotANote(_)
+            | CallError::NoMesh,
+        ) => "refused",
         Err(_) => "failed",
     }
 }
 
 fn check_question(text: &str) -> Result<(), CallError> {
     if text.trim().is_empty() {
-        return Err(invalid("the question is empty: say what to look for"));
+        return Err(invalid_in("text", "the question is empty: say what to look for"));
     }
     if text.len() > MAX_QUESTION_BYTES {
         let bytes = text.len();
-        return Err(invalid(format!(
-            "the question has {bytes} bytes; at most {MAX_QUESTION_BYTES} are allowed"
-        )));
+        return Err(invalid_in(
+            "text",
+            format!("the question has {bytes} bytes; at most {MAX_QUESTION_BYTES} are allowed"),
+        ));
     }
     Ok(())
 }
@@ -396,13 +450,16 @@ fn check_question(text: &str) -> Result<(), CallError> {
 fn check_hits(k: usize, offset: usize) -> Result<usize, CallError> {
     let k = if k == 0 { DEFAULT_HITS } else { k };
     if k > MAX_HITS {
-        return Err(invalid(format!("k is {k}; at most {MAX_HITS} hits are allowed")));
+        return Err(invalid_in("k", format!("k is {k}; at most {MAX_HITS} hits are allowed")));
     }
     if offset > MAX_HITS - k {
         let most = MAX_HITS - k;
-        return Err(invalid(format!(
-            "offset is {offset}; with k = {k} at most {most} hits can be passed over, {MAX_HITS} in all"
-        )));
+        return Err(invalid_in(
+            "offset",
+            format!(
+                "offset is {offset}; with k = {k} at most {most} hits can be passed over, {MAX_HITS} in all"
+            ),
+        ));
     }
     Ok(k)
 }
@@ -410,7 +467,7 @@ fn check_hits(k: usize, offset: usize) -> Result<usize, CallError> {
 fn check_score(min_score: Option<f32>) -> Result<(), CallError> {
     match min_score {
         Some(score) if !(-1.0..=1.0).contains(&score) => {
-            Err(invalid(format!("min_score is {score}; scores are -1 to 1")))
+            Err(invalid_in("min_score", format!("min_score is {score}; scores are -1 to 1")))
         }
         _ => Ok(()),
     }
@@ -420,11 +477,10 @@ fn read_wait(wait: Duration) -> Result<Duration, CallError> {
     match wait {
         Duration::ZERO => Ok(DEFAULT_WAIT),
         wait if wait <= MAX_WAIT => Ok(wait),
-        wait => Err(invalid(format!(
-            "mesh_wait_ms is {}; at most {} are allowed",
-            wait.as_millis(),
-            MAX_WAIT.as_millis()
-        ))),
+        wait => Err(invalid_in(
+            "mesh_wait_ms",
+            format!("mesh_wait_ms is {}; at most {} are allowed", wait.as_millis(), MAX_WAIT.as_millis()),
+        )),
     }
 }
 

@@ -1,6 +1,6 @@
 //! `add`: texts, files and folders into grains.
 
-mod dry_run;
+pub(super) mod dry_run;
 mod pieces;
 mod remembered;
 
@@ -13,6 +13,7 @@ use std::time::Duration;
 use clap::Args;
 use futures::StreamExt;
 use indicatif::ProgressBar;
+use schemars::JsonSchema;
 use serde::Serialize;
 use synapsenet_proto::rpc::ErrorReason;
 use synapsenet_proto::{MAX_TEXT_BYTES, Topic, rpc};
@@ -148,16 +149,18 @@ struct Tally {
 }
 
 /// What was left out of folders without being named, for scripts: a folder counts once, whatever is in it.
-#[derive(Debug, Serialize)]
-struct LeftOutRecord {
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct LeftOutRecord {
+    /// Files that were not looked at.
     files: u64,
+    /// Folders that were not entered.
     folders: u64,
 }
 
 /// One line for scripts.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 #[serde(tag = "event", rename_all = "lowercase")]
-enum Event<'a> {
+pub(super) enum Event<'a> {
     Text {
         id: &'a str,
         outcome: &'static str,
@@ -196,9 +199,11 @@ enum Event<'a> {
 }
 
 /// Something of a document that is in no grain.
-#[derive(Debug, Serialize)]
-struct Omission<'a> {
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct Omission<'a> {
+    /// Something of the document that is in no grain.
     what: &'a str,
+    /// Why.
     reason: &'a str,
 }
 

@@ -2,6 +2,7 @@
 
 use clap::{Args, Subcommand};
 use indicatif::HumanCount;
+use schemars::JsonSchema;
 use serde::Serialize;
 use synapsenet_proto::rpc;
 
@@ -60,21 +61,29 @@ fn parse_key(text: &str) -> Result<String, String> {
 }
 
 /// An author, for scripts.
-#[derive(Debug, Serialize)]
-struct AuthorRecord<'a> {
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct AuthorRecord<'a> {
+    /// Public key.
     author: &'a str,
+    /// Of it that are here.
     grains: u64,
+    /// `followed` or `blocked`.
     rule: Option<&'static str>,
+    /// `own`, `followed` or `stranger`.
     whose: &'static str,
+    /// Vectors of it that were compared and right.
     claims_agreed: u32,
+    /// Whether one was wrong.
     claims_distrusted: bool,
 }
 
 /// A rule that was set, for scripts.
-#[derive(Debug, Serialize)]
-struct RuleRecord<'a> {
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct RuleRecord<'a> {
+    /// `followed`, `blocked` or `cleared`.
     event: &'static str,
     author: &'a str,
+    /// Grains that went.
     dropped: u64,
 }
 

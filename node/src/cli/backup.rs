@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use age::secrecy::{ExposeSecret, SecretString};
 use clap::{Args, Subcommand};
 use indicatif::HumanBytes;
+use schemars::JsonSchema;
 use serde::Serialize;
 use synapsenet_proto::rpc;
 use synapsenet_proto::rpc::backup_response::Item;
@@ -81,40 +82,61 @@ struct PassphraseArgs {
 }
 
 /// What was backed up, for scripts.
-#[derive(Debug, Serialize)]
-struct BackupSummary<'a> {
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct BackupSummary<'a> {
+    /// `summary`.
     event: &'static str,
+    /// Where it was written.
     file: &'a Path,
+    /// Notes in it.
     grains: u64,
+    /// Retractions in it.
     retractions: u64,
     /// Of the files in it, before they were packed.
     bytes: u64,
+    /// Whether the node's secrets are in it.
     with_identity: bool,
+    /// Whether it needs a passphrase.
     sealed: bool,
+    /// What is in it.
     files: Vec<&'a str>,
 }
 
 /// What a backup was found to be, for scripts.
-#[derive(Debug, Serialize)]
-struct VerifiedBackup<'a> {
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct VerifiedBackup<'a> {
+    /// Whether it can be restored whole.
     ok: bool,
+    /// Of the node that it was made of.
     author: &'a str,
+    /// When: RFC 3339 in UTC.
     created: Option<String>,
+    /// Of the program that made it.
     version: &'a str,
+    /// Notes in it.
     grains: u64,
+    /// Retractions in it.
     retractions: u64,
+    /// Whether the node's secrets are in it.
     with_identity: bool,
+    /// What is wrong.
     problems: Vec<String>,
 }
 
 /// What was restored, for scripts.
-#[derive(Debug, Serialize)]
-struct RestoredRecord<'a> {
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct RestoredRecord<'a> {
+    /// Where it was restored.
     data_dir: &'a Path,
+    /// Of the node that it was made of.
     author: &'a str,
+    /// When: RFC 3339 in UTC.
     created: Option<String>,
+    /// Notes in it.
     grains: u64,
+    /// Retractions in it.
     retractions: u64,
+    /// Whether it is that node again.
     with_identity: bool,
 }
 

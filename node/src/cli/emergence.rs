@@ -3,6 +3,7 @@
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use schemars::JsonSchema;
 use serde::Serialize;
 use synapsenet_proto::{Topic, rpc};
 
@@ -70,64 +71,88 @@ pub(crate) struct DigestArgs {
 }
 
 /// A grain with its score, for scripts.
-#[derive(Debug, Serialize)]
-struct ScoredRecord<'a> {
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct ScoredRecord<'a> {
     #[serde(flatten)]
     grain: GrainRecord<'a>,
+    /// Null while it was not compared.
     emergence: Option<EmergenceRecord>,
 }
 
 /// An explained score, for scripts.
-#[derive(Debug, Serialize)]
-struct ExplainedRecord<'a> {
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct ExplainedRecord<'a> {
     #[serde(flatten)]
     scored: ScoredRecord<'a>,
+    /// The settings of the node.
     weights: Option<WeightsRecord>,
+    /// The grains that made the score.
     neighbours: Vec<NeighbourRecord<'a>>,
 }
 
-#[derive(Debug, Serialize)]
-struct WeightsRecord {
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct WeightsRecord {
+    /// Of the sum.
     novelty: f64,
+    /// Of the sum.
     coherence: f64,
+    /// Of the sum.
     reuse: f64,
+    /// Below both, a grain earns nothing.
     least_novelty: f64,
+    /// Below both, a grain earns nothing.
     least_coherence: f64,
 }
 
-#[derive(Debug, Serialize)]
-struct NeighbourRecord<'a> {
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct NeighbourRecord<'a> {
+    /// To the grain.
     cosine: f64,
+    /// Whether it was there before.
     older: bool,
     #[serde(flatten)]
     grain: GrainRecord<'a>,
 }
 
 /// An author, for scripts.
-#[derive(Debug, Serialize)]
-struct AuthorRecord<'a> {
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct AuthorRecord<'a> {
+    /// Public key.
     author: &'a str,
+    /// `own`, `followed` or `stranger`.
     whose: &'static str,
+    /// The sum of what its grains add.
     standing: f64,
+    /// Of it that have a score.
     grains: u64,
+    /// Of these, those that earn nothing.
     worthless: u64,
+    /// Whether a vector of it was wrong.
     distrusted: bool,
 }
 
 /// A digest, for scripts.
-#[derive(Debug, Serialize)]
-struct DigestRecord<'a> {
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct DigestRecord<'a> {
+    /// What was sealed from then on is new.
     since_ms: u64,
+    /// New ones that have a score.
     grains: u64,
+    /// New ones that are near to each other.
     clusters: Vec<ClusterRecord<'a>>,
+    /// New ones that are least like what was there.
     novel: Vec<ScoredRecord<'a>>,
+    /// Those that were of use most often.
     reused: Vec<ScoredRecord<'a>>,
 }
 
-#[derive(Debug, Serialize)]
-struct ClusterRecord<'a> {
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct ClusterRecord<'a> {
+    /// How many they are.
     size: u64,
+    /// The one that is nearest to the others.
     central: ScoredRecord<'a>,
+    /// Of them.
     ids: &'a [String],
 }
 

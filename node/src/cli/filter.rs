@@ -1,4 +1,5 @@
-//! The conditions that `search`, `list`, `retract` and `share` have in common.
+//! The conditions that `search`, `list`, `retract` and `share` have in common. What may be one of several becomes the filter's `any`,
+//! what must not be its `none`.
 
 use clap::Args;
 use jiff::Timestamp;
@@ -10,18 +11,33 @@ use super::many::Meant;
 use super::source;
 use super::time::Moment;
 
+/// Filters in `any` of one: as many as a node takes.
+const MAX_ANY: usize = 16;
+
 /// Every condition that is given must hold.
 #[derive(Debug, Args)]
 pub(crate) struct FilterArgs {
-    /// Only this topic
+    /// Only this topic; give it again for several, of which one must fit
     #[arg(long, value_parser = parse_topic)]
-    topic: Option<Topic>,
+    topic: Vec<Topic>,
+    /// Not this topic; may be given again
+    #[arg(long, value_name = "TOPIC", value_parser = parse_topic)]
+    not_topic: Vec<Topic>,
     /// Only grains with this tag; give it again for several, which must all be there
     #[arg(long)]
     tag: Vec<String>,
-    /// Only this author, 64 hexadecimal digits (`synapsenet id` shows your own)
+    /// Only grains with this tag; give it again for several, of which one must be there
+    #[arg(long, value_name = "TAG")]
+    any_tag: Vec<String>,
+    /// Not grains with this tag; may be given again
+    #[arg(long, value_name = "TAG")]
+    not_tag: Vec<String>,
+    /// Only this author, 64 hexadecimal digits (`synapsenet id` shows your own); give it again for several, of which one must fit
     #[arg(long)]
-    author: Option<AuthorId>,
+    author: Vec<AuthorId>,
+    /// Not this author; may be given again
+    #[arg(long, value_name = "AUTHOR")]
+    not_author: Vec<AuthorId>,
     /// Only this language, a BCP 47 tag; "en" covers "en-GB"
     #[arg(long)]
     lang: Option<String>,
@@ -42,7 +58,7 @@ impl FilterArgs {
     /// The filter as a node takes it; ages count from now.
     ///
     /// # Errors
-    /// A time before 1970, or a range that ends before it begins.
+    /// A time before 1970, a range that ends before it begins, or more ways to fit the conditions than a node takes.
     pub(crate) fn to_filter(&self) -> Result<rpc::Filter, Failure> {
         let (now, zone) = (Timestamp::now(), TimeZone::system());
         let beyond = |name| {
@@ -59,9 +75,9 @@ impl FilterArgs {
             ));
         }
         Ok(rpc::Filter {
-            topic: self.topic.as_ref().map(ToString::to_string).unwrap_or_default(),
             tags: self.tag.clone(),
-            author: self.author.as_ref().map(ToString::to_string).unwrap_or_default(),
+            any: self.any()?,
+            none: self.none(),
             created_from_ms: from,
             created_before_ms: before,
             lang: self.lang.clone().unwrap_or_default(),
@@ -70,17 +86,77 @@ impl FilterArgs {
                 .as_deref()
                 .map(|text| source::place_of(text).prefix)
                 .unwrap_or_default(),
+            ..self.only()
         })
+    }
+
+    /// What is named once, and so must hold by itself.
+    fn only(&self) -> rpc::Filter {
+        let mut filter = rpc::Filter::default();
+        if let [topic] = &self.topic[..] {
+            filter.topic = topic.to_string();
+        }
+        if let [author] = &self.author[..] {
+            filter.author = author.to_string();
+        }
+        filter
+    }
+
+    /// Each way to fit what is named several times: one of the topics with one of the tags by one of the authors.
+    fn any(&self) -> Result<Vec<rpc::Filter>, Failure> {
+        let several = |names: Vec<String>| if names.len() > 1 { names } else { Vec::new() };
+        let topics = several(self.topic.iter().map(ToString::to_string).collect());
+        let authors = several(self.author.iter().map(ToString::to_string).collect());
+        let mut ways = vec![rpc::Filter::default()];
+        let set: [(&[String], fn(&mut rpc::Filter, &str)); 3] = [
+            (&topics, |filter, topic| filter.topic = topic.to_owned()),
+            (&self.any_tag, |filter, tag| filter.tags.push(tag.to_owned())),
+            (&authors, |filter, author| filter.author = author.to_owned()),
+        ];
+        for (names, say) in set.into_iter().filter(|(names, _)| !names.is_empty()) {
+            let with = |way: rpc::Filter| {
+                names.iter().map(move |name| {
+                    let mut way = way.clone();
+                    say(&mut way, name);
+                    way
+                })
+            };
+            // Far more than may be are not made to be counted.
+            ways = ways.into_iter().flat_map(with).take(MAX_ANY + 1).collect();
+        }
+        if ways.len() > MAX_ANY {
+            return Err(Failure::usage(
+                format!(
+                    "topics, tags and authors make more than {MAX_ANY} combinations of which one must fit"
+                ),
+                "name fewer of them, or ask in several commands",
+            ));
+        }
+        ways.retain(|way| *way != rpc::Filter::default());
+        Ok(ways)
+    }
+
+    fn none(&self) -> Vec<rpc::Filter> {
+        let filter = rpc::Filter::default;
+        let topics = self.not_topic.iter().map(|topic| rpc::Filter { topic: topic.to_string(), ..filter() });
+        let tags = self.not_tag.iter().map(|tag| rpc::Filter { tags: vec![tag.clone()], ..filter() });
+        let authors =
+            self.not_author.iter().map(|author| rpc::Filter { author: author.to_string(), ..filter() });
+        topics.chain(tags).chain(authors).collect()
     }
 }
 
 impl FilterArgs {
     /// Whether there is a condition.
     pub(crate) fn is_given(&self) -> bool {
-        let Self { topic, tag, author, lang, source, since, until } = self;
-        topic.is_some()
-            || !tag.is_empty()
-            || author.is_some()
+        let Self { topic, not_topic, tag, any_tag, not_tag, author, not_author, lang, source, since, until } =
+            self;
+        let topics = !topic.is_empty() || !not_topic.is_empty();
+        let tags = !tag.is_empty() || !any_tag.is_empty() || !not_tag.is_empty();
+        topics
+            || tags
+            || !author.is_empty()
+            || !not_author.is_empty()
             || lang.is_some()
             || source.is_some()
             || since.is_some()
@@ -139,6 +215,39 @@ mod tests {
         );
         assert_eq!(filter.lang, "en");
         assert_eq!((filter.created_from_ms, filter.created_before_ms), (None, None));
+    }
+
+    #[test]
+    fn what_is_named_several_times_is_one_of_several_and_what_is_not_meant_is_left_out() {
+        let filter = filter(&[
+            "--topic",
+            "a",
+            "--topic",
+            "b",
+            "--any-tag",
+            "x",
+            "--any-tag",
+            "y",
+            "--not-tag",
+            "draft",
+            "--not-topic",
+            "c",
+        ]);
+        let filter = filter.unwrap();
+        let ways =
+            filter.any.iter().map(|way| format!("{} {}", way.topic, way.tags.concat())).collect::<Vec<_>>();
+        assert_eq!(
+            (filter.topic.as_str(), ways),
+            ("", ["a x", "a y", "b x", "b y"].map(str::to_owned).to_vec())
+        );
+        assert_eq!((filter.none.len(), &*filter.none[0].topic, &*filter.none[1].tags[0]), (2, "c", "draft"));
+        let one = self::filter(&["--any-tag", "x"]).unwrap();
+        assert_eq!((one.any.len(), one.any[0].tags.len()), (1, 1));
+        let many: Vec<String> = (0..5).flat_map(|n| ["--any-tag".into(), n.to_string()]).collect();
+        let topics: Vec<String> = (0..4).flat_map(|n| ["--topic".into(), format!("t{n}")]).collect();
+        let all: Vec<&str> = many.iter().chain(&topics).map(String::as_str).collect();
+        assert!(self::filter(&all).is_err(), "twenty ways");
+        assert!(self::filter(&all[2..]).is_ok(), "sixteen");
     }
 
     #[test]

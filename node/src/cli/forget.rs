@@ -1,6 +1,7 @@
 //! `forget`: drops grains from this node alone.
 
 use clap::Args;
+use schemars::JsonSchema;
 use serde::Serialize;
 use synapsenet_proto::{Topic, rpc};
 
@@ -48,10 +49,13 @@ pub(crate) struct ForgetArgs {
 }
 
 /// What was forgotten, for scripts.
-#[derive(Debug, Serialize)]
-struct ForgetRecord {
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct ForgetRecord {
+    /// `dry_run` or `forgotten`.
     event: &'static str,
+    /// How many.
     grains: u64,
+    /// Whether nothing of the author is taken any more.
     blocked: bool,
 }
 

@@ -1,6 +1,7 @@
 //! `get`, `list` and `retract`: single grains.
 
-use clap::Args;
+use clap::{Args, ValueEnum};
+use schemars::JsonSchema;
 use serde::Serialize;
 use synapsenet_proto::rpc::{self, ErrorReason};
 
@@ -10,7 +11,7 @@ use super::context::Context;
 use super::failure::{Exit, Failure, reason_of};
 use super::filter::{FilterArgs, parse_id};
 use super::many::{self, Deed};
-use super::output::{FAINT, Output, STRONG, one_line, printable, short_id};
+use super::output::{FAINT, Output, STRONG, one_line, plural, printable, short_id};
 use super::record::{DetailRecord, GrainRecord};
 use super::source::{linked, place};
 use super::time;
@@ -27,6 +28,9 @@ pub(crate) struct GetArgs {
     /// Show so many parts of the same document before it and after it, too
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=50))]
     context: u32,
+    /// Tell its vector, too; with --json
+    #[arg(long)]
+    with_vector: bool,
 }
 
 /// Arguments of `list`.
@@ -44,6 +48,12 @@ pub(crate) struct ListArgs {
     /// Only tell how many there are
     #[arg(long, conflicts_with_all = ["limit", "all"])]
     count: bool,
+    /// And of which topics, tags, authors or languages they are; may be given again
+    #[arg(long, value_enum, requires = "count")]
+    by: Vec<ByArg>,
+    /// How many of these to show, the most frequent ones
+    #[arg(long, value_name = "N", default_value_t = 10, requires = "by", value_parser = clap::value_parser!(u32).range(1..=100))]
+    top: u32,
     #[command(flatten)]
     filter: FilterArgs,
 }
@@ -67,14 +77,20 @@ pub(crate) struct RetractArgs {
 /// Runs `get`.
 pub(crate) async fn get(args: GetArgs, context: &mut Context) -> Result<Exit, Failure> {
     let mut client = connect(&context.target).await?;
-    let request =
-        rpc::GetRequest { id: args.id, context: args.context, with_links: true, ..Default::default() };
+    let request = rpc::GetRequest {
+        id: args.id,
+        context: args.context,
+        with_links: true,
+        with_vector: args.with_vector,
+        ..Default::default()
+    };
     let response = client.get(call(request)).await?.into_inner();
-    let rpc::GetResponse { grain, emergence, before, after, links_to, linked_from } = response;
+    let rpc::GetResponse { grain, emergence, before, after, links_to, linked_from, vector } = response;
     let grain = grain.unwrap_or_default();
     let out = &mut context.out;
     if out.is_json() {
         let record = DetailRecord::new(&grain, emergence.as_ref()).with_links(&links_to, &linked_from);
+        let record = record.with_vector(vector.as_ref());
         out.record(&if args.context > 0 { record.with_context(&before, &after) } else { record })?;
         return Ok(Exit::Done);
     }
@@ -189,10 +205,15 @@ pub(crate) async fn list(args: ListArgs, context: &mut Context) -> Result<Exit, 
     let mut client = connect(&context.target).await?;
     let out = &mut context.out;
     if args.count {
-        let request = rpc::CountRequest { filter: Some(filter), with_retractions: args.retractions };
-        let grains = client.count(call(request)).await?.into_inner().grains;
-        let record = CountRecord { grains };
-        return if out.is_json() { out.record(&record) } else { out.line(grains) }.map(|()| Exit::Done);
+        let facets = args.by.iter().map(|by| by.to_message().into()).collect();
+        let request = rpc::CountRequest {
+            filter: Some(filter),
+            with_retractions: args.retractions,
+            facets,
+            top: args.top,
+        };
+        let counted = client.count(call(request)).await?.into_inner();
+        return show_count(&counted, out).map(|()| Exit::Done);
     }
     let mut shown = 0;
     let mut left = if args.all { u64::MAX } else { args.limit };
@@ -243,16 +264,115 @@ fn show_row(grain: &rpc::Grain, out: &mut Output) -> Result<(), Failure> {
     out.line(format_args!("{FAINT}{id}{FAINT:#}  {created}  {topic:12}  {words}"))
 }
 
+/// By what grains are counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum ByArg {
+    Topic,
+    /// Each of a grain's tags counts
+    Tag,
+    Author,
+    Lang,
+}
+
+impl ByArg {
+    fn to_message(self) -> rpc::Facet {
+        match self {
+            Self::Topic => rpc::Facet::Topic,
+            Self::Tag => rpc::Facet::Tag,
+            Self::Author => rpc::Facet::Author,
+            Self::Lang => rpc::Facet::Lang,
+        }
+    }
+}
+
+fn facet_word(facet: rpc::Facet) -> &'static str {
+    match facet {
+        rpc::Facet::Unspecified => "unknown",
+        rpc::Facet::Topic => "topic",
+        rpc::Facet::Tag => "tag",
+        rpc::Facet::Author => "author",
+        rpc::Facet::Lang => "lang",
+    }
+}
+
 /// How many grains there are, for scripts.
-#[derive(Debug, Serialize)]
-struct CountRecord {
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct CountRecord<'a> {
+    /// In all.
+    grains: u64,
+    /// When it was asked by what.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    by: Option<Vec<FacetRecord<'a>>>,
+    /// Whether `by` counts some of the grains only, as they are many.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    partial: Option<bool>,
+}
+
+/// The values of a facet.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct FacetRecord<'a> {
+    /// `topic`, `tag`, `author` or `lang`.
+    facet: &'static str,
+    /// The most frequent first.
+    values: Vec<ValueRecord<'a>>,
+    /// Grains, once for each of their values that is not among these.
+    others: u64,
+    /// Values that there are.
+    distinct: u64,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct ValueRecord<'a> {
+    /// Empty where a grain names no language.
+    value: &'a str,
     grains: u64,
 }
 
+impl<'a> FacetRecord<'a> {
+    fn new(count: &'a rpc::FacetCount) -> Self {
+        let value = |value: &'a rpc::ValueCount| ValueRecord { value: &value.value, grains: value.grains };
+        Self {
+            facet: facet_word(count.facet()),
+            values: count.values.iter().map(value).collect(),
+            others: count.others,
+            distinct: count.distinct,
+        }
+    }
+}
+
+fn show_count(counted: &rpc::CountResponse, out: &mut Output) -> Result<(), Failure> {
+    let rpc::CountResponse { grains, facets, partial } = counted;
+    if out.is_json() {
+        let by = (!facets.is_empty()).then(|| facets.iter().map(FacetRecord::new).collect());
+        let partial = by.is_some().then_some(*partial);
+        return out.record(&CountRecord { grains: *grains, by, partial });
+    }
+    out.line(grains)?;
+    for facet in facets {
+        out.line(format_args!("{FAINT}by {}{FAINT:#}", facet_word(facet.facet())))?;
+        for rpc::ValueCount { value, grains } in &facet.values {
+            let value = if value.is_empty() { "(none)".into() } else { printable(value) };
+            out.line(format_args!("{grains:>9}  {value}"))?;
+        }
+        if facet.others > 0 {
+            let (others, more) = (facet.others, facet.distinct.saturating_sub(facet.values.len() as u64));
+            out.line(format_args!("{others:>9}  {FAINT}of {} more{FAINT:#}", plural(more, "value")))?;
+        }
+    }
+    if *partial {
+        out.note(
+            "these are of the first grains that were read: there are more than are read for one answer",
+        )?;
+    }
+    Ok(())
+}
+
 /// A withdrawal, for scripts.
-#[derive(Debug, Serialize)]
-struct RetractionRecord<'a> {
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct RetractionRecord<'a> {
+    /// The grain that was withdrawn.
     id: &'a str,
+    /// The grain that withdraws it.
     retraction: &'a str,
 }
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use synapsenet_proto::rpc::HEALTH_OF_WRITES;
 use tonic::{Code, Request};
@@ -27,9 +28,11 @@ pub(crate) struct HealthArgs {
 }
 
 /// How a node is, for scripts.
-#[derive(Debug, PartialEq, Eq, Serialize)]
-struct HealthRecord {
+#[derive(Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub(super) struct HealthRecord {
+    /// `serving` or `not serving`.
     status: &'static str,
+    /// The same, for changes.
     writes: &'static str,
 }
 

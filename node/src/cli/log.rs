@@ -1,6 +1,7 @@
 //! `log`: what a running node writes to its log.
 
 use clap::Args;
+use schemars::JsonSchema;
 use serde::Serialize;
 use synapsenet_proto::rpc;
 
@@ -17,9 +18,11 @@ pub(crate) struct LogArgs {
 }
 
 /// What is written to the log, for scripts.
-#[derive(Debug, Serialize)]
-struct LogRecord<'a> {
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct LogRecord<'a> {
+    /// What is written now.
     level: &'a str,
+    /// What was written until now.
     #[serde(skip_serializing_if = "Option::is_none")]
     before: Option<&'a str>,
 }

@@ -1,6 +1,7 @@
 //! `verify` and `compact`: looking after the data folder.
 
 use indicatif::HumanBytes;
+use schemars::JsonSchema;
 use serde::Serialize;
 use synapsenet_proto::rpc;
 
@@ -10,18 +11,24 @@ use super::output::{Unit, WRONG, plural, printable};
 use super::own_node::{Missing, with_node};
 
 /// What `verify` found, for scripts.
-#[derive(Debug, Serialize)]
-struct VerifyRecord<'a> {
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct VerifyRecord<'a> {
+    /// Whether nothing is wrong.
     ok: bool,
+    /// Records that were looked at.
     checked: u64,
+    /// Records that there are.
     total: u64,
+    /// What is wrong.
     problems: &'a [String],
 }
 
 /// What `compact` did, for scripts.
-#[derive(Debug, Serialize)]
-struct CompactRecord {
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct CompactRecord {
+    /// Of the database file.
     bytes_before: u64,
+    /// Of the database file.
     bytes_after: u64,
 }
 

@@ -1,5 +1,6 @@
 //! `retract` and `share` of many grains at once: counted and asked about first, then done while a bar moves.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use synapsenet_proto::rpc;
 use tonic::{Status, Streaming};
@@ -43,21 +44,28 @@ struct Tally {
 }
 
 /// How it ended, or what would be done, for scripts.
-#[derive(Debug, Serialize)]
-struct Record {
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct Record {
+    /// `dry_run`, `retracted` or `shared`.
     event: &'static str,
+    /// With how many it was done, or would be.
     grains: u64,
+    /// How many were shared before.
     #[serde(skip_serializing_if = "Option::is_none")]
     already: Option<u64>,
+    /// How many others have written, and only they can.
     not_yours: u64,
+    /// How many stayed as they were.
     refused: u64,
 }
 
 /// One of those that are meant, for scripts.
-#[derive(Debug, Serialize)]
-struct FirstRecord<'a> {
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct FirstRecord<'a> {
+    /// `first`: one of the newest that are meant.
     event: &'static str,
     id: &'a str,
+    /// Its heading.
     title: &'a str,
 }
 

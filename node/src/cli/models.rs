@@ -1,11 +1,12 @@
 //! `models`: which embedding models there are, and which of them is used.
 
-mod bench;
+pub(super) mod bench;
 
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use indicatif::{HumanBytes, HumanCount};
+use schemars::JsonSchema;
 use serde::Serialize;
 use synapsenet_proto::rpc;
 use tonic::Request;
@@ -82,28 +83,44 @@ impl ModelsArgs {
 }
 
 /// A model, for scripts.
-#[derive(Debug, Serialize)]
-struct ModelRecord<'a> {
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct ModelRecord<'a> {
+    /// Unique: the name of the space and the variant.
     name: &'a str,
+    /// The published name, which all variants have.
     space: &'a str,
     variant: &'a str,
-    arithmetic: &'a str,
+    /// `float32` or `int8`.
+    arithmetic: &'static str,
+    /// What it promises of its vectors to those of the published weights.
     least_cosine: f64,
-    model_id: &'a str,
+    /// 64 hexadecimal digits: only vectors of one space are compared.
+    space_id: &'a str,
     dimension: u32,
     max_tokens: u32,
-    pooling: &'a str,
+    /// `mean` or `cls`.
+    pooling: &'static str,
+    /// What it puts before questions.
     question_prefix: &'a str,
+    /// What it puts before documents.
     document_prefix: &'a str,
+    /// SPDX expression.
     license: &'a str,
+    /// `installed`, `loading`, `loaded`, `fetchable` or `broken`.
     state: &'static str,
+    /// `in use`, `former` or `none`.
     role: &'static str,
     in_use: bool,
     built_in: bool,
+    /// Stored vectors of it.
     vectors: u64,
+    /// What it runs on; null when it is not loaded.
     provider: Option<&'a str>,
+    /// What its weights take in memory.
     memory_bytes: u64,
+    /// What is to be fetched of it.
     fetch_bytes: u64,
+    /// Why it is broken.
     reason: Option<&'a str>,
 }
 
@@ -114,12 +131,12 @@ impl<'a> ModelRecord<'a> {
             name: &model.name,
             space: &model.space,
             variant: &model.variant,
-            arithmetic: &model.arithmetic,
+            arithmetic: arithmetic_word(model.arithmetic()),
             least_cosine: (model.least_cosine * 1e6).round() / 1e6,
-            model_id: &model.model_id,
+            space_id: &model.space_id,
             dimension: model.dimension,
             max_tokens: model.max_tokens,
-            pooling: &model.pooling,
+            pooling: pooling_word(model.pooling()),
             question_prefix: &model.question_prefix,
             document_prefix: &model.document_prefix,
             license: &model.license,
@@ -137,28 +154,37 @@ impl<'a> ModelRecord<'a> {
 }
 
 /// What was done with a model, for scripts.
-#[derive(Debug, Serialize)]
-struct DoneRecord<'a> {
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct DoneRecord<'a> {
+    /// `used`, `added`, `removed` or `dropped`.
     event: &'static str,
+    /// Of the model.
     name: &'a str,
+    /// Whether another was in use before.
     #[serde(skip_serializing_if = "Option::is_none")]
     changed: Option<bool>,
+    /// Vectors that went.
     #[serde(skip_serializing_if = "Option::is_none")]
     dropped_vectors: Option<u64>,
+    /// The space of its vectors.
     #[serde(skip_serializing_if = "Option::is_none")]
-    model_id: Option<&'a str>,
+    space_id: Option<&'a str>,
 }
 
 /// How far fetching has come, for scripts.
-#[derive(Debug, Serialize)]
-struct FetchRecord<'a> {
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct FetchRecord<'a> {
+    /// `fetching`.
     event: &'static str,
+    /// Which is fetched.
     file: &'a str,
+    /// That are here.
     fetched_bytes: u64,
+    /// That there are; 0 when that is not known.
     total_bytes: u64,
 }
 
-fn state_word(state: rpc::ModelState) -> &'static str {
+pub(super) fn state_word(state: rpc::ModelState) -> &'static str {
     match state {
         rpc::ModelState::Unspecified => "unknown",
         rpc::ModelState::Installed => "installed",
@@ -166,6 +192,22 @@ fn state_word(state: rpc::ModelState) -> &'static str {
         rpc::ModelState::Loaded => "loaded",
         rpc::ModelState::Fetchable => "fetchable",
         rpc::ModelState::Broken => "broken",
+    }
+}
+
+fn pooling_word(pooling: rpc::Pooling) -> &'static str {
+    match pooling {
+        rpc::Pooling::Unspecified => "unknown",
+        rpc::Pooling::Mean => "mean",
+        rpc::Pooling::Cls => "cls",
+    }
+}
+
+fn arithmetic_word(arithmetic: rpc::Arithmetic) -> &'static str {
+    match arithmetic {
+        rpc::Arithmetic::Unspecified => "unknown",
+        rpc::Arithmetic::Float32 => "float32",
+        rpc::Arithmetic::Int8 => "int8",
     }
 }
 
@@ -224,7 +266,7 @@ async fn list(client: &mut ModelClient, out: &mut Output) -> Result<Exit, Failur
         let of = |value: u32| if value == 0 { "-".to_owned() } else { value.to_string() };
         [
             printable(&model.name).into_owned(),
-            printable(model.model_id.get(..SPACE_DIGITS).unwrap_or("-")).into_owned(),
+            printable(model.space_id.get(..SPACE_DIGITS).unwrap_or("-")).into_owned(),
             describe_state(model),
             of(model.dimension),
             of(model.max_tokens),
@@ -272,19 +314,25 @@ async fn show(client: &mut ModelClient, name: Option<String>, out: &mut Output) 
     let mut field =
         |name: &str, value: &str| out.line(format_args!("{FAINT}{name:10}{FAINT:#} {}", printable(value)));
     field("model", &model.name)?;
-    field("space", &format!("{} {}", model.space, model.model_id))?;
+    field("space", &format!("{} {}", model.space, model.space_id))?;
     field("state", &describe_state(&model))?;
     if !model.reason.is_empty() {
         return field("reason", &model.reason).map(|()| Exit::Done);
     }
     field("vectors", &HumanCount(model.vectors).to_string())?;
     let (dimension, tokens) = (model.dimension, model.max_tokens);
-    field("reads", &format!("{tokens} tokens at once, {dimension} dimensions, pooling {}", model.pooling))?;
+    field(
+        "reads",
+        &format!(
+            "{tokens} tokens at once, {dimension} dimensions, pooling {}",
+            pooling_word(model.pooling())
+        ),
+    )?;
     let promise = match model.least_cosine {
         cosine if cosine < 1.0 => format!(", cosine to the published weights at least {cosine:.3}"),
         _ => String::new(),
     };
-    field("computes", &format!("in {}{promise}", model.arithmetic))?;
+    field("computes", &format!("in {}{promise}", arithmetic_word(model.arithmetic())))?;
     let quoted = |prefix: &str| if prefix.is_empty() { "none".to_owned() } else { format!("{prefix:?}") };
     field(
         "prefixes",
@@ -314,7 +362,7 @@ async fn use_model(client: &mut ModelClient, name: String, out: &mut Output) -> 
             name: &model.name,
             changed: Some(changed),
             dropped_vectors: None,
-            model_id: Some(&model.model_id),
+            space_id: Some(&model.space_id),
         })?;
     } else if changed {
         let anew = match to_embed_anew {
@@ -345,8 +393,8 @@ async fn add(client: &mut ModelClient, dir: PathBuf, out: &mut Output) -> Result
 
 fn added(model: &rpc::Model, out: &mut Output) -> Result<Exit, Failure> {
     if out.is_json() {
-        let (name, model_id) = (model.name.as_str(), Some(model.model_id.as_str()));
-        out.record(&DoneRecord { event: "added", name, changed: None, dropped_vectors: None, model_id })?;
+        let (name, space_id) = (model.name.as_str(), Some(model.space_id.as_str()));
+        out.record(&DoneRecord { event: "added", name, changed: None, dropped_vectors: None, space_id })?;
     } else {
         out.summary(format_args!("added {0}; `synapsenet models use {0}` uses it", model.name))?;
     }
@@ -388,7 +436,7 @@ async fn fetch(client: &mut ModelClient, name: String, out: &mut Output) -> Resu
 fn done(event: &'static str, name: &str, dropped: u64, out: &mut Output) -> Result<Exit, Failure> {
     if out.is_json() {
         let dropped_vectors = Some(dropped);
-        out.record(&DoneRecord { event, name, changed: None, dropped_vectors, model_id: None })?;
+        out.record(&DoneRecord { event, name, changed: None, dropped_vectors, space_id: None })?;
     } else {
         let vectors = plural(dropped, "vector");
         match event {

@@ -2,6 +2,7 @@
 
 use clap::Subcommand;
 use indicatif::HumanBytes;
+use schemars::JsonSchema;
 use serde::Serialize;
 use synapsenet_proto::rpc;
 
@@ -18,27 +19,43 @@ pub(crate) enum NetCommand {
 }
 
 /// How a node stands in the network, for scripts.
-#[derive(Debug, Serialize)]
-struct NetRecord<'a> {
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct NetRecord<'a> {
+    /// Of this node.
     peer_id: &'a str,
+    /// Addresses that it listens on.
     listening: &'a [String],
+    /// Addresses at which others are known to reach it.
     external: &'a [String],
+    /// Null while nothing is known.
     reachable: Option<bool>,
+    /// Why not, or how that is known.
     reachability: &'a str,
+    /// Whether others find peers through it.
     serves_kademlia: bool,
+    /// Peers through which it finds others.
     routing_peers: u32,
+    /// Nodes that pass on what is for it.
     relays: &'a [String],
+    /// The port that the router forwards, or why not.
     upnp: Option<&'a str>,
+    /// Connected.
     peers: u32,
+    /// How many these may be.
     max_peers: u32,
+    /// Whose addresses are known.
     known_peers: u32,
+    /// Since the start.
     traffic: Vec<TrafficRecord<'a>>,
 }
 
-#[derive(Debug, Serialize)]
-struct TrafficRecord<'a> {
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct TrafficRecord<'a> {
+    /// Its name.
     protocol: &'a str,
+    /// Bytes.
     sent: u64,
+    /// Bytes.
     received: u64,
 }
 

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::Command;
 
 use clap::Args;
+use schemars::JsonSchema;
 use serde::Serialize;
 use synapsenet_proto::rpc;
 
@@ -35,10 +36,13 @@ pub(crate) struct OpenArgs {
 }
 
 /// What was opened, for scripts.
-#[derive(Debug, Serialize)]
-struct OpenedRecord<'a> {
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct OpenedRecord<'a> {
+    /// Of the grain.
     id: &'a str,
+    /// Which was opened.
     file: &'a str,
+    /// By what.
     opener: String,
 }
 

@@ -8,9 +8,11 @@ use std::time::Duration;
 use anstream::AutoStream;
 use anstyle::{AnsiColor, Style};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::failure::{Exit, Failure};
+use super::schema::Printed;
 
 /// What a reader looks for first.
 pub(crate) const STRONG: Style = Style::new().bold();
@@ -77,7 +79,7 @@ impl Output {
     }
 
     /// Writes one line of a result for scripts.
-    pub(crate) fn record(&mut self, record: &impl Serialize) -> Result<(), Failure> {
+    pub(crate) fn record(&mut self, record: &impl Printed) -> Result<(), Failure> {
         let line = serde_json::to_string(record).expect("records have string keys and no failing fields");
         self.line(line)
     }
@@ -108,7 +110,7 @@ impl Output {
     }
 
     /// Writes a line beside the result for scripts: standard output stays free for the results themselves.
-    pub(crate) fn aside(&mut self, record: &impl Serialize) -> Result<(), Failure> {
+    pub(crate) fn aside(&mut self, record: &impl Printed) -> Result<(), Failure> {
         if self.quiet {
             return Ok(());
         }
@@ -160,10 +162,13 @@ pub(crate) enum Unit {
 }
 
 /// An error as a line for scripts.
-#[derive(Serialize)]
-struct FailureRecord<'a> {
+#[derive(Serialize, JsonSchema)]
+pub(super) struct FailureRecord<'a> {
+    /// What went wrong, for people.
     error: &'a str,
+    /// What to do next.
     hint: &'a str,
+    /// The exit code of the command.
     code: u8,
 }
 

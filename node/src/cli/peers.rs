@@ -2,6 +2,7 @@
 
 use clap::{Args, Subcommand};
 use indicatif::HumanBytes;
+use schemars::JsonSchema;
 use serde::Serialize;
 use synapsenet_proto::rpc;
 
@@ -60,44 +61,63 @@ enum PeersCommand {
 }
 
 /// A connected peer, for scripts.
-#[derive(Debug, Serialize)]
-struct PeerRecord<'a> {
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct PeerRecord<'a> {
     peer_id: &'a str,
+    /// As this end sees it.
     address: &'a str,
+    /// `in` or `out`.
     direction: &'static str,
-    transport: &'a str,
+    /// `tcp`, `quic`, `relayed` or `other`.
+    transport: &'static str,
+    /// Of the latest ping, there and back.
     latency_ms: Option<f64>,
+    /// Below 0 the peer misbehaved.
     score: f64,
+    /// That it takes part in.
     topics: &'a [String],
+    /// Since it connected.
     bytes_sent: u64,
+    /// Since it connected.
     bytes_received: u64,
+    /// For so long.
     connected_ms: u64,
+    /// Program and version, as it says.
     agent: &'a str,
+    /// It is here for some seconds.
     visiting: bool,
+    /// It always has a seat.
     reserved: bool,
+    /// To it.
     connections: u32,
 }
 
 /// A known peer, for scripts.
-#[derive(Debug, Serialize)]
-struct KnownRecord<'a> {
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct KnownRecord<'a> {
     peer_id: &'a str,
+    /// Where it was, or is.
     addresses: &'a [String],
+    /// RFC 3339 in UTC; null when it never was.
     last_seen: Option<String>,
 }
 
 /// A banned peer, for scripts.
-#[derive(Debug, Serialize)]
-struct BannedRecord<'a> {
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct BannedRecord<'a> {
     peer_id: &'a str,
+    /// RFC 3339 in UTC; null when until it is lifted.
     until: Option<String>,
+    /// How often it was banned.
     times: u32,
+    /// Why.
     reason: &'a str,
 }
 
 /// What was done with a peer, for scripts.
-#[derive(Debug, Serialize)]
-struct DoneRecord<'a> {
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct DoneRecord<'a> {
+    /// `connected`, `removed`, `banned` or `unbanned`.
     event: &'static str,
     peer_id: &'a str,
 }
@@ -260,7 +280,13 @@ impl<'a> PeerRecord<'a> {
                 rpc::Direction::Outbound => "out",
                 rpc::Direction::Unspecified => "unknown",
             },
-            transport: &peer.transport,
+            transport: match peer.transport() {
+                rpc::Transport::Tcp => "tcp",
+                rpc::Transport::Quic => "quic",
+                rpc::Transport::Relayed => "relayed",
+                rpc::Transport::Other => "other",
+                rpc::Transport::Unspecified => "unknown",
+            },
             latency_ms,
             score: peer.score,
             topics: &peer.topics,

@@ -1,32 +1,47 @@
 //! Grains as scripts read them: one JSON object a line.
 
 use data_encoding::{BASE64, HEXLOWER};
+use schemars::JsonSchema;
 use serde::Serialize;
 use synapsenet_proto::rpc;
 
 use super::{authors, time};
 
 /// A grain. The fields keep their order and their meaning.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct GrainRecord<'a> {
+    /// 64 hexadecimal digits.
     id: &'a str,
+    /// `note` or `retraction`.
     kind: &'static str,
+    /// Public key of its author, 64 hexadecimal digits.
     author: &'a str,
     /// RFC 3339 in UTC; null when the author gave a time that no calendar has.
     created: Option<String>,
+    /// By the author's clock: milliseconds since 1970-01-01 UTC.
     created_ms: u64,
+    /// The stream that it belongs to.
     topic: &'a str,
+    /// Empty for a retraction.
     text: &'a str,
+    /// A heading or file name; may be empty.
     title: &'a str,
+    /// In the order in which its author gave them.
     tags: &'a [String],
+    /// BCP 47; empty when unknown.
     lang: &'a str,
+    /// Media type; empty means text/plain.
     mime: &'a str,
+    /// The document that it is a part of.
     source: Option<SourceRecord<'a>>,
     /// Where the file lies that it was taken from; the node tells it to its clients alone.
     #[serde(skip_serializing_if = "Option::is_none")]
     file: Option<&'a str>,
+    /// Other grains that it refers to.
     links: Vec<LinkRecord<'a>>,
+    /// Whether it may leave the node.
     shared: bool,
+    /// Whether it is found by its meaning yet.
     #[serde(skip_serializing_if = "Option::is_none")]
     searchable: Option<bool>,
     /// "own", "followed" or "stranger", seen from the node.
@@ -34,20 +49,24 @@ pub(crate) struct GrainRecord<'a> {
     whose: Option<&'static str>,
 }
 
-#[derive(Debug, Serialize)]
-struct SourceRecord<'a> {
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct SourceRecord<'a> {
+    /// Names the document, without the path of a file.
     uri: &'a str,
+    /// Its place in the document when it was added, from 0.
     ordinal: u32,
 }
 
-#[derive(Debug, Serialize)]
-struct LinkRecord<'a> {
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct LinkRecord<'a> {
+    /// Id of the other grain.
     target: String,
+    /// What that is to this one.
     relation: &'a str,
 }
 
 /// A grain that was found.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct HitRecord<'a> {
     /// By what it is ranked.
     score: f64,
@@ -63,40 +82,68 @@ pub(crate) struct HitRecord<'a> {
     grain: GrainRecord<'a>,
     /// Who knew it; none when it is stored here.
     peer_id: Option<&'a str>,
-    /// The model that the cosine is of.
-    model_id: Option<&'a str>,
+    /// The space that the cosine is of.
+    space_id: Option<&'a str>,
+    /// Its vector in that space, when it was asked for and it is stored here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    vector: Option<&'a [f32]>,
 }
 
 /// A grain as `get` shows it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct DetailRecord<'a> {
     #[serde(flatten)]
     grain: GrainRecord<'a>,
+    /// What it adds to what is known; null while it was not compared.
     emergence: Option<EmergenceRecord>,
     /// Parts of its document, when they were asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     before: Option<Vec<GrainRecord<'a>>>,
+    /// As above.
     #[serde(skip_serializing_if = "Option::is_none")]
     after: Option<Vec<GrainRecord<'a>>>,
+    /// Notes of the same folder that it leads to.
     links_to: Vec<LinkedRecord<'a>>,
+    /// Notes of the same folder that lead to its document.
     linked_from: Vec<LinkedRecord<'a>>,
+    /// Where it lies by its meaning, when that was asked for and is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    vector: Option<VectorRecord<'a>>,
+}
+
+/// A vector.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct VectorRecord<'a> {
+    /// Of the space that it lies in.
+    space_id: &'a str,
+    /// Of unit length.
+    components: &'a [f32],
 }
 
 /// A note at the other end of a link.
-#[derive(Debug, Serialize)]
-struct LinkedRecord<'a> {
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct LinkedRecord<'a> {
+    /// The part that is meant, or the first.
     id: &'a str,
+    /// Its heading.
     title: &'a str,
+    /// Where its file lies.
     file: Option<&'a str>,
+    /// What the link shows.
     shown: &'a str,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct EmergenceRecord {
+    /// The sum of the parts, by the settings of the node; or 0.
     score: f64,
+    /// One minus the highest cosine to an older grain of its topic.
     novelty: f64,
+    /// The mean cosine of its near neighbours, times how many there are of 20.
     coherence: f64,
+    /// The logarithm of one plus its occasions.
     reuse: f64,
+    /// How often it was of use.
     occasions: u64,
     /// `said-before`, `boilerplate` or `too-little`; null when it earns something.
     nothing: Option<&'static str>,
@@ -117,7 +164,7 @@ impl EmergenceRecord {
 
 /// A line of an export. Everything but `grain` and `shared` is there for people and other programs: an import believes
 /// only what is signed.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct ExportRecord<'a> {
     #[serde(flatten)]
     grain: GrainRecord<'a>,
@@ -162,7 +209,7 @@ impl<'a> HitRecord<'a> {
         let peer_id = Some(hit.peer_id.as_str()).filter(|peer| !peer.is_empty());
         // A grain that is not stored here has no state here.
         let searchable = grain.searchable.filter(|_| peer_id.is_none());
-        let model_id = Some(hit.model_id.as_str()).filter(|model| !model.is_empty());
+        let space_id = Some(hit.space_id.as_str()).filter(|model| !model.is_empty());
         Some(Self {
             score: hit.score,
             cosine: hit.cosine,
@@ -171,7 +218,8 @@ impl<'a> HitRecord<'a> {
             marks: hit.marks.iter().map(|mark| [mark.start, mark.end]).collect(),
             grain: GrainRecord { searchable, ..grain },
             peer_id,
-            model_id,
+            space_id,
+            vector: hit.vector.as_ref().map(|vector| vector.components.as_slice()),
         })
     }
 }
@@ -187,7 +235,17 @@ impl<'a> DetailRecord<'a> {
             after: None,
             links_to: Vec::new(),
             linked_from: Vec::new(),
+            vector: None,
         }
+    }
+
+    /// And with its vector.
+    pub(crate) fn with_vector(self, vector: Option<&'a rpc::GrainVector>) -> Self {
+        let record = |vector: &'a rpc::GrainVector| VectorRecord {
+            space_id: &vector.space_id,
+            components: &vector.components,
+        };
+        Self { vector: vector.map(record), ..self }
     }
 
     /// And with the notes that it leads to, and that lead to it.
@@ -256,7 +314,7 @@ pub(crate) mod tests {
 
     #[test]
     fn a_hit_has_the_documented_fields() {
-        let hit = rpc::Hit { grain: Some(grain()), score: 0.5, model_id: "ab".into(), ..rpc::Hit::default() };
+        let hit = rpc::Hit { grain: Some(grain()), score: 0.5, space_id: "ab".into(), ..rpc::Hit::default() };
         let value = json(&HitRecord::new(&hit).unwrap());
         assert_eq!(value["id"], "ab".repeat(32));
         assert_eq!(value["score"], 0.5);

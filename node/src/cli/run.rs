@@ -5,6 +5,7 @@ use std::io::{self, ErrorKind, IsTerminal};
 
 use clap::Args;
 use rustix::io::Errno;
+use schemars::JsonSchema;
 use sd_notify::NotifyState;
 use serde::Serialize;
 use synapsenet_index::IndexError;
@@ -56,16 +57,23 @@ pub(crate) struct RunArgs {
 }
 
 /// What a node tells scripts once it serves.
-#[derive(Debug, Serialize)]
-struct ReadyRecord<'a> {
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct ReadyRecord<'a> {
+    /// `ready`.
     event: &'static str,
+    /// Where gRPC is served.
     api: &'a [String],
+    /// SHA-256 of the certificate that the API shows.
     #[serde(skip_serializing_if = "Option::is_none")]
     api_fingerprint: Option<&'a str>,
+    /// Address of the pages.
     metrics: Option<String>,
     data_dir: String,
+    /// The node's author key.
     author: &'a str,
+    /// Null without a mesh.
     peer_id: Option<String>,
+    /// Where other nodes reach it.
     addresses: &'a [String],
 }
 

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
+use schemars::JsonSchema;
 use serde::Serialize;
 use synapsenet_proto::rpc;
 use synapsenet_proto::rpc::search_many_response::Item as Many;
@@ -40,13 +41,25 @@ pub(crate) struct SearchArgs {
     ///
     /// A question finds what names a thing (a number, a person, an error code) and what means the same in other words. Put quotes
     /// around all of it where it has a phrase or a word to leave out: synapsenet search 'boiler "annual service" -gas'.
-    #[arg(required_unless_present_any = ["like", "questions"])]
+    #[arg(required_unless_present_any = ["like", "questions", "vector"])]
     query: Vec<String>,
     /// Instead of a question: what is like this grain
     #[arg(long, value_name = "ID", conflicts_with = "query")]
     like: Option<String>,
+    /// Instead of a question: a file with a vector, a JSON array of numbers (- is standard input); what lies near it is found
+    ///
+    /// It has as many numbers as the model in use has dimensions (`synapsenet models show`), and is of that model's space: vectors of
+    /// another model mean something else. Its length does not count.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["query", "like"])]
+    vector: Option<PathBuf>,
+    /// The id of the space that the vector is of: another one than the node's is refused
+    #[arg(long, value_name = "SPACE_ID", requires = "vector")]
+    space: Option<String>,
+    /// Tell the vectors of the grains, too; with --json
+    #[arg(long)]
+    with_vectors: bool,
     /// Instead of a question: a file with one on each line (- is standard input), which the model reads together
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["query", "like", "mesh"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["query", "like", "vector", "mesh"])]
     questions: Option<PathBuf>,
     /// By what grains are found
     #[arg(long, value_enum, default_value_t = ModeArg::Hybrid)]
@@ -110,29 +123,42 @@ fn parse_score(text: &str) -> Result<f64, String> {
 }
 
 /// What a search looked at, for scripts.
-#[derive(Debug, Serialize)]
-struct SummaryRecord<'a> {
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct SummaryRecord<'a> {
+    /// `summary`.
     event: &'static str,
     /// Where several were asked.
     #[serde(skip_serializing_if = "Option::is_none")]
     question: Option<&'a str>,
+    /// How many were found.
     hits: u32,
+    /// By what it was searched: `hybrid`, `meaning` or `words`.
     mode: &'static str,
+    /// The model does not know most of the question's tokens.
     unreadable: bool,
+    /// The language of the question, where the model was made for others.
     foreign_language: Option<&'a str>,
+    /// The best score below the least one.
     best_left_out: Option<f64>,
+    /// Grains that could be found, before the conditions.
     searched: u64,
+    /// Grains that can be found by their words only.
     pending: u64,
+    /// Grains that are left out, as what their authors claim was not compared yet.
     unchecked: u64,
+    /// Time inside the node.
     elapsed_us: u64,
+    /// The part of it that the model took.
     embed_us: u64,
+    /// What became of each peer that was asked.
     peers: Vec<PeerRecord<'a>>,
+    /// The models by whose vectors it was searched.
     models: Vec<&'a str>,
 }
 
 /// A hit, for scripts.
-#[derive(Debug, Serialize)]
-struct AskedRecord<'a, H> {
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct AskedRecord<'a, H> {
     /// Where several were asked.
     #[serde(skip_serializing_if = "Option::is_none")]
     question: Option<&'a str>,
@@ -141,12 +167,16 @@ struct AskedRecord<'a, H> {
 }
 
 /// What became of asking a peer, for scripts.
-#[derive(Debug, Serialize)]
-struct PeerRecord<'a> {
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct PeerRecord<'a> {
     peer_id: &'a str,
-    outcome: &'a str,
+    /// `answered`, `late`, `refused` or `failed`.
+    outcome: &'static str,
+    /// What the peer said, or what went wrong.
     reason: Option<&'a str>,
+    /// Hits from it that were new.
     hits: u32,
+    /// Grains from it that there was no time to read.
     left_out: u32,
     elapsed_us: u64,
 }
@@ -155,6 +185,7 @@ struct PeerRecord<'a> {
 pub(crate) async fn run(args: SearchArgs, context: &mut Context) -> Result<Exit, Failure> {
     let filter = args.filter.to_filter()?;
     let questions = args.questions.as_deref().map(read_questions).transpose()?;
+    let vector = args.vector.as_deref().map(read_vector).transpose()?;
     let request = rpc::SearchRequest {
         text: args.query.join(" "),
         k: args.limit,
@@ -166,6 +197,9 @@ pub(crate) async fn run(args: SearchArgs, context: &mut Context) -> Result<Exit,
         offset: args.offset,
         all_copies: args.all_copies,
         like: args.like.unwrap_or_default(),
+        vector: vector.unwrap_or_default(),
+        space_id: args.space.unwrap_or_default(),
+        with_vectors: args.with_vectors,
     };
     let patience =
         ANSWER_TIMEOUT + if args.mesh { Duration::from_secs(args.wait.into()) } else { Duration::ZERO };
@@ -200,8 +234,8 @@ pub(crate) async fn run(args: SearchArgs, context: &mut Context) -> Result<Exit,
     })
 }
 
-/// The questions of a file, one on each line.
-fn read_questions(file: &Path) -> Result<Vec<String>, Failure> {
+/// All of a text file that is not large.
+fn read_text(file: &Path) -> Result<String, Failure> {
     let mut text = String::new();
     let read = |input: &mut dyn Read, text: &mut String| {
         input.take(MAX_QUESTIONS_BYTES + 1).read_to_string(text).map(|bytes| bytes as u64)
@@ -212,12 +246,30 @@ fn read_questions(file: &Path) -> Result<Vec<String>, Failure> {
     };
     let name = file.display();
     let bytes = bytes.map_err(|error| {
-        Failure::usage(format!("cannot read the questions in {name}: {error}"), "give a text file in UTF-8")
+        Failure::usage(format!("cannot read what is asked in {name}: {error}"), "give a text file in UTF-8")
     })?;
     if bytes > MAX_QUESTIONS_BYTES {
         let most = indicatif::HumanBytes(MAX_QUESTIONS_BYTES);
         return Err(Failure::usage(format!("{name} is larger than {most}"), "split it"));
     }
+    Ok(text)
+}
+
+/// The vector in a file.
+fn read_vector(file: &Path) -> Result<Vec<f32>, Failure> {
+    let hint = "give a JSON array of numbers, such as [0.1, -0.2, 0.3]";
+    let name = file.display();
+    let vector: Vec<f32> = serde_json::from_str(&read_text(file)?)
+        .map_err(|error| Failure::usage(format!("there is no vector in {name}: {error}"), hint))?;
+    if vector.is_empty() {
+        return Err(Failure::usage(format!("the vector in {name} has no numbers"), hint));
+    }
+    Ok(vector)
+}
+
+/// The questions of a file, one on each line.
+fn read_questions(file: &Path) -> Result<Vec<String>, Failure> {
+    let (text, name) = (read_text(file)?, file.display());
     let questions: Vec<String> =
         text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect();
     if questions.is_empty() {
@@ -484,17 +536,27 @@ fn show_summary(
 fn describe_peer(peer: &rpc::PeerAnswer) -> String {
     let who = shown_id(&peer.peer_id, false);
     let ms = peer.elapsed_us / 1000;
-    match (peer.outcome.as_str(), peer.left_out) {
-        ("answered", 0) => {
+    match (peer.outcome(), peer.left_out) {
+        (rpc::PeerOutcome::Answered, 0) => {
             format!("peer {who} answered in {ms} ms with {}", plural(peer.hits.into(), "new hit"))
         }
-        ("answered", left_out) => format!(
+        (rpc::PeerOutcome::Answered, left_out) => format!(
             "peer {who} answered in {ms} ms with {}; {} could not be scored in time",
             plural(peer.hits.into(), "new hit"),
             plural(left_out.into(), "grain")
         ),
-        ("late", _) => format!("peer {who} did not answer in time"),
-        (outcome, _) => format!("peer {who} {outcome}: {}", printable(&peer.reason)),
+        (rpc::PeerOutcome::Late, _) => format!("peer {who} did not answer in time"),
+        (outcome, _) => format!("peer {who} {}: {}", outcome_word(outcome), printable(&peer.reason)),
+    }
+}
+
+fn outcome_word(outcome: rpc::PeerOutcome) -> &'static str {
+    match outcome {
+        rpc::PeerOutcome::Unspecified => "unknown",
+        rpc::PeerOutcome::Answered => "answered",
+        rpc::PeerOutcome::Late => "late",
+        rpc::PeerOutcome::Refused => "refused",
+        rpc::PeerOutcome::Failed => "failed",
     }
 }
 
@@ -502,7 +564,7 @@ impl<'a> PeerRecord<'a> {
     fn new(peer: &'a rpc::PeerAnswer) -> Self {
         Self {
             peer_id: &peer.peer_id,
-            outcome: &peer.outcome,
+            outcome: outcome_word(peer.outcome()),
             reason: Some(peer.reason.as_str()).filter(|reason| !reason.is_empty()),
             hits: peer.hits,
             left_out: peer.left_out,

@@ -1,6 +1,7 @@
 //! `share`: lets private grains leave the node.
 
 use clap::Args;
+use schemars::JsonSchema;
 use serde::Serialize;
 use synapsenet_proto::rpc;
 
@@ -30,10 +31,13 @@ pub(crate) struct ShareArgs {
 }
 
 /// A grain that may leave the node, for scripts.
-#[derive(Debug, Serialize)]
-struct ShareRecord<'a> {
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct ShareRecord<'a> {
+    /// Of the grain.
     id: &'a str,
+    /// Always true.
     shared: bool,
+    /// Whether it was private before.
     changed: bool,
 }
 

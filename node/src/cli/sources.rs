@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use indicatif::HumanCount;
+use schemars::JsonSchema;
 use serde::Serialize;
 use synapsenet_proto::rpc::sync_source_response::Item;
 use synapsenet_proto::{Topic, rpc};
@@ -124,73 +125,111 @@ fn parse_interval(text: &str) -> Result<u64, String> {
 }
 
 /// A folder, for scripts.
-#[derive(Debug, Serialize)]
-struct SourceRecord<'a> {
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct SourceRecord<'a> {
+    /// Its absolute path.
     folder: &'a str,
+    /// What its grains get.
     topic: &'a str,
+    /// What its grains get.
     tags: &'a [String],
+    /// Of its texts.
     lang: Option<&'a str>,
+    /// Whether they may leave the node.
     share: bool,
+    /// Of bytes that are no UTF-8.
     encoding: Option<&'a str>,
+    /// What is left out: globs.
     exclude: &'a [String],
+    /// What .gitignore and the like name is taken, too.
     no_ignore: bool,
+    /// Keys and tokens are taken, too.
     include_secrets: bool,
+    /// `manual`, `every` or `watch`.
     rhythm: &'static str,
+    /// From one look to the next.
     every_seconds: Option<u64>,
+    /// It is left as it is until it is resumed.
     paused: bool,
 }
 
 /// A folder and how it is with it, for scripts.
-#[derive(Debug, Serialize)]
-struct StateRecord<'a> {
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct StateRecord<'a> {
     #[serde(flatten)]
     source: SourceRecord<'a>,
+    /// When it was looked at last.
     looked_ms: Option<u64>,
+    /// How far a look is that is under way.
     running: Option<ProgressRecord>,
+    /// Why it is not watched, though it should be.
     not_watched: Option<&'a str>,
+    /// What became of the last look.
     last: Option<ReportRecord<'a>>,
 }
 
-#[derive(Debug, Serialize)]
-struct ProgressRecord {
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct ProgressRecord {
+    /// Files that are done.
     done: u64,
+    /// Files that are to be read.
     total: u64,
 }
 
 /// What became of a look, for scripts.
-#[derive(Debug, Serialize)]
-struct ReportRecord<'a> {
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct ReportRecord<'a> {
+    /// Which was looked at.
     #[serde(skip_serializing_if = "Option::is_none")]
     folder: Option<&'a str>,
+    /// Nothing was changed.
     #[serde(skip_serializing_if = "Option::is_none")]
     dry_run: Option<bool>,
+    /// Files that were found and are meant.
     files: u64,
+    /// Of these, those that say what they said.
     unchanged: u64,
+    /// New ones.
     added: u64,
+    /// Ones that say something else.
     edited: u64,
+    /// Ones that lie elsewhere.
     moved: u64,
+    /// Files that are gone, and whose grains were withdrawn.
     withdrawn: u64,
+    /// Files that are gone, and are waited for.
     missing: u64,
+    /// Files that are no documents.
     skipped: u64,
+    /// Files that could not be read.
     refused: u64,
+    /// The first of them.
     refused_files: Vec<RefusedRecord<'a>>,
+    /// What the walk left out, in words.
     left_out: Option<&'a str>,
+    /// Grains that are new.
     grains_added: u64,
+    /// Grains that were withdrawn.
     grains_retracted: u64,
+    /// Why it ended early, and what to do.
     problem: Option<&'a str>,
     elapsed_us: u64,
 }
 
-#[derive(Debug, Serialize)]
-struct RefusedRecord<'a> {
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct RefusedRecord<'a> {
+    /// Of the file.
     name: &'a str,
+    /// Why.
     reason: &'a str,
 }
 
 /// A folder that is remembered no longer, for scripts.
-#[derive(Debug, Serialize)]
-struct RemovedRecord<'a> {
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct RemovedRecord<'a> {
+    /// Which is remembered no longer.
     folder: &'a str,
+    /// Grains that were withdrawn.
     retracted: u64,
 }
 

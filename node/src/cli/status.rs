@@ -1,12 +1,14 @@
 //! `status` and `id`: what a node is and what it is doing.
 
 use indicatif::{HumanBytes, HumanCount};
+use schemars::JsonSchema;
 use serde::Serialize;
 use synapsenet_proto::rpc;
 
 use super::client::{call, connect};
 use super::context::Context;
 use super::failure::{Exit, Failure};
+use super::models::state_word;
 use super::output::{FAINT, Output, READER_HINT, plural, printable};
 use super::sync::{SyncRecord, describe_sync};
 use super::time;
@@ -15,54 +17,88 @@ use super::time;
 const SHOWN_TOPICS: usize = 12;
 
 /// The state of a node, for scripts.
-#[derive(Debug, Serialize)]
-struct StatusRecord<'a> {
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct StatusRecord<'a> {
+    /// Of the program.
     version: &'a str,
+    /// The node's author key.
     author: &'a str,
     data_dir: &'a str,
     uptime_ms: u64,
+    /// Notes held.
     grains: u64,
+    /// Marks of what was withdrawn.
     retractions: u64,
+    /// Notes that the model has not read yet.
     pending: u64,
+    /// Of these, those that it cannot read.
     unreadable: u64,
+    /// Notes that are found by their meaning.
     searchable: u64,
+    /// How many the index may hold.
     max_grains: u64,
+    /// Grains of authors that are neither this node's own nor followed.
     strangers: u64,
+    /// How many these may be.
     max_strangers: u64,
+    /// What they take on the disk, at a guess.
     stranger_bytes: u64,
+    /// How much that may be; 0 is without limit.
     quota_bytes: u64,
+    /// Why nothing can be changed; null when it can.
     read_only_reason: Option<&'a str>,
+    /// Folders that are remembered.
     sources: u32,
+    /// Of these, those that are paused.
     paused_sources: u32,
+    /// What is wrong with some.
     source_problems: &'a [String],
+    /// Size of the database file.
     storage_bytes: u64,
+    /// Size of the index in memory.
     index_bytes: u64,
+    /// Resident memory of the process.
     memory_bytes: u64,
+    /// The model in use.
     model: ModelRecord<'a>,
+    /// Where gRPC is served.
     api_addresses: &'a [String],
+    /// SHA-256 of the certificate that the API shows.
     api_fingerprint: Option<&'a str>,
+    /// Where the pages are served.
     metrics_address: Option<&'a str>,
+    /// Topics with notes.
     topics: Vec<TopicRecord<'a>>,
+    /// What is written to the log.
     log_level: Option<&'a str>,
+    /// Null when the node takes no part in a mesh.
     mesh: Option<MeshRecord<'a>>,
 }
 
 /// The mesh side of a node, for scripts.
-#[derive(Debug, Serialize)]
-struct MeshRecord<'a> {
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct MeshRecord<'a> {
     peer_id: &'a str,
+    /// Where other nodes reach it.
     addresses: &'a [String],
+    /// Connected.
     peers: u32,
+    /// How many these may be.
     max_peers: u32,
+    /// That the node takes part in.
     topics: &'a [String],
+    /// Under way, and the latest of each topic.
     syncs: Vec<SyncRecord<'a>>,
+    /// What its owner should do something about.
     warnings: Vec<WarningRecord<'a>>,
 }
 
 /// What the owner should know, for scripts.
-#[derive(Debug, Serialize)]
-struct WarningRecord<'a> {
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct WarningRecord<'a> {
+    /// For programs.
     reason: &'static str,
+    /// For people.
     text: &'a str,
 }
 
@@ -77,21 +113,29 @@ impl<'a> WarningRecord<'a> {
     }
 }
 
-#[derive(Debug, Serialize)]
-struct ModelRecord<'a> {
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct ModelRecord<'a> {
     name: &'a str,
-    model_id: &'a str,
+    /// The space of its vectors.
+    space_id: &'a str,
+    /// Components of a vector.
     dimension: u32,
+    /// Tokens that it sees at once.
     max_tokens: u32,
-    state: &'a str,
+    /// `installed`, `loading` or `loaded`.
+    state: &'static str,
+    /// What it runs on; empty while it is not loaded.
     provider: &'a str,
+    /// Grains that it has no vectors of yet.
     to_embed_anew: u64,
+    /// The models that find these until then.
     former_models: &'a [String],
 }
 
-#[derive(Debug, Serialize)]
-struct TopicRecord<'a> {
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct TopicRecord<'a> {
     topic: &'a str,
+    /// Notes of it.
     grains: u64,
 }
 
@@ -122,10 +166,10 @@ impl<'a> StatusRecord<'a> {
             memory_bytes: status.memory_bytes,
             model: ModelRecord {
                 name: &model.name,
-                model_id: &model.model_id,
+                space_id: &model.space_id,
                 dimension: model.dimension,
                 max_tokens: model.max_tokens,
-                state: &model.state,
+                state: state_word(model.state()),
                 provider: &model.provider,
                 to_embed_anew: model.to_embed_anew,
                 former_models: &model.former_models,
@@ -260,7 +304,8 @@ fn describe_strangers(status: &rpc::StatusResponse) -> String {
 }
 
 fn describe_model(model: &rpc::ModelStatus) -> String {
-    let rpc::ModelStatus { name, dimension, max_tokens, state, provider, .. } = model;
+    let rpc::ModelStatus { name, dimension, max_tokens, provider, .. } = model;
+    let state = state_word(model.state());
     let on = if provider.is_empty() { String::new() } else { format!(" on {provider}") };
     format!("{name}, {dimension} dimensions, {max_tokens} tokens; {state}{on}")
 }
@@ -278,11 +323,15 @@ fn describe_topics(topics: &[rpc::TopicStatus]) -> String {
 }
 
 /// Who a node is, for scripts.
-#[derive(Debug, Serialize)]
-struct IdRecord<'a> {
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct IdRecord<'a> {
+    /// The node's author key.
     author: &'a str,
+    /// Null without a mesh.
     peer_id: Option<&'a str>,
+    /// Where other nodes reach it.
     addresses: &'a [String],
+    /// SHA-256 of the certificate that the API shows.
     api_fingerprint: Option<&'a str>,
 }
 

@@ -2,6 +2,7 @@
 
 use clap::Args;
 use indicatif::{HumanBytes, HumanCount};
+use schemars::JsonSchema;
 use serde::Serialize;
 use synapsenet_proto::{Topic, rpc};
 
@@ -20,21 +21,34 @@ pub(crate) struct SyncArgs {
 }
 
 /// One synchronisation, for scripts.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct SyncRecord<'a> {
     event: &'static str,
+    /// What is compared.
     topic: &'a str,
+    /// With whom.
     peer_id: &'a str,
+    /// `running`, `done`, `failed` or `quota`.
     state: &'static str,
+    /// Why it failed.
     reason: Option<&'a str>,
+    /// Grains found to be missing here.
     missing: u64,
+    /// Of these, those that came.
     fetched: u64,
+    /// Of these, those that were refused.
     refused: u64,
+    /// Of those that came, those with a vector.
     with_claim: u64,
+    /// Messages that were answered.
     round_trips: u32,
+    /// Of the comparison alone.
     comparison_bytes: u64,
+    /// Batches of grains.
     fetches: u32,
+    /// In all.
     bytes_sent: u64,
+    /// In all.
     bytes_received: u64,
     elapsed_ms: u64,
 }

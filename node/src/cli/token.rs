@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
+use schemars::JsonSchema;
 use serde::Serialize;
 use synapsenet_proto::{Topic, rpc};
 
@@ -77,17 +78,25 @@ fn scope_name(scope: rpc::TokenScope) -> &'static str {
 }
 
 /// A token, for scripts.
-#[derive(Debug, Serialize)]
-struct TokenRecord<'a> {
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct TokenRecord<'a> {
     name: &'a str,
+    /// `read`, `write` or `admin`.
     scope: &'static str,
+    /// That it is limited to; none is all.
     topics: &'a [String],
+    /// Whether it opens.
     state: &'static str,
+    /// RFC 3339 in UTC.
     created: Option<String>,
+    /// Null when it does not.
     expires: Option<String>,
+    /// Null when it was not.
     last_used: Option<String>,
+    /// What its holder sends; shown once.
     #[serde(skip_serializing_if = "Option::is_none")]
     secret: Option<&'a str>,
+    /// SHA-256 of the certificate that the API shows.
     #[serde(skip_serializing_if = "Option::is_none")]
     api_fingerprint: Option<&'a str>,
 }
@@ -109,8 +118,9 @@ impl<'a> TokenRecord<'a> {
 }
 
 /// A token that was revoked, for scripts.
-#[derive(Debug, Serialize)]
-struct RevokedRecord<'a> {
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct RevokedRecord<'a> {
+    /// `revoked`.
     event: &'static str,
     name: &'a str,
 }

@@ -2,6 +2,7 @@
 
 use clap::{Args, Subcommand, ValueEnum};
 use indicatif::HumanCount;
+use schemars::JsonSchema;
 use serde::Serialize;
 use synapsenet_proto::{Topic, rpc};
 
@@ -54,30 +55,40 @@ enum Policy {
 }
 
 /// A topic, for scripts.
-#[derive(Debug, Serialize)]
-struct TopicRecord<'a> {
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct TopicRecord<'a> {
     topic: &'a str,
+    /// Whether this node takes part in it.
     joined: bool,
+    /// Notes of it that are here.
     grains: u64,
+    /// Connected ones that take part in it.
     peers: u32,
+    /// `open`, `known` or `listed`.
     policy: &'static str,
+    /// Authors from whom grains are taken, with `listed`.
     listed: &'a [String],
 }
 
 /// A policy that was set, for scripts.
-#[derive(Debug, Serialize)]
-struct PolicyRecord<'a> {
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct PolicyRecord<'a> {
+    /// `policy`.
     event: &'static str,
     topic: &'a str,
+    /// `open`, `known` or `listed`.
     policy: &'static str,
+    /// Authors from whom grains are taken, with `listed`.
     listed: &'a [String],
 }
 
 /// A topic joined or left, for scripts.
-#[derive(Debug, Serialize)]
-struct ChangedRecord<'a> {
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct ChangedRecord<'a> {
+    /// `joined` or `left`.
     event: &'static str,
     topic: &'a str,
+    /// Whether it was otherwise before.
     changed: bool,
 }
 

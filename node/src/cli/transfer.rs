@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use clap::Args;
 use data_encoding::BASE64;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use synapsenet_proto::{Grain, Kind, Link, rpc};
 
@@ -46,17 +47,20 @@ pub(crate) struct ImportArgs {
 }
 
 /// What was exported, for scripts.
-#[derive(Debug, Serialize)]
-struct ExportSummary<'a> {
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct ExportSummary<'a> {
+    /// `summary`.
     event: &'static str,
+    /// Grains.
     exported: u64,
+    /// Where.
     file: &'a Path,
 }
 
 /// One line of an import, for scripts, when it is wrong; then the summary.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 #[serde(tag = "event", rename_all = "lowercase")]
-enum ImportEvent<'a> {
+pub(super) enum ImportEvent<'a> {
     Invalid { line: u64, reason: &'a str },
     Summary { added: u64, duplicate: u64, invalid: u64, others: u64, passed_over: u64 },
 }

@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use schemars::JsonSchema;
 use serde::Serialize;
 use synapsenet_proto::rpc;
 use synapsenet_proto::rpc::watch_response::Event;
@@ -14,16 +15,17 @@ use super::sync::{SyncRecord, describe_sync};
 use super::time;
 
 /// Something that happened, for scripts.
-#[derive(Debug, Serialize)]
-struct WatchRecord<'a> {
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct WatchRecord<'a> {
+    /// When the node saw it: RFC 3339 in UTC.
     time: Option<String>,
     #[serde(flatten)]
     event: EventRecord<'a>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 #[serde(untagged)]
-enum EventRecord<'a> {
+pub(super) enum EventRecord<'a> {
     Grain {
         event: &'static str,
         id: &'a str,

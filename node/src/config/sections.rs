@@ -216,11 +216,14 @@ pub struct MetricsConfig {
     pub listen: String,
     /// Names under which the page may be asked for, besides localhost and the address that it listens on.
     pub hosts: Vec<String>,
+    /// Origins of pages in browsers that may use JSON and agents over HTTP, with a token: each exactly as a browser writes it,
+    /// "https://notes.example" or "http://localhost:3000", at most 32. No page may otherwise.
+    pub cors_origins: Vec<String>,
 }
 
 impl Default for MetricsConfig {
     fn default() -> Self {
-        Self { listen: "127.0.0.1:7718".into(), hosts: Vec::new() }
+        Self { listen: "127.0.0.1:7718".into(), hosts: Vec::new(), cors_origins: Vec::new() }
     }
 }
 

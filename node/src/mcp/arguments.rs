@@ -22,6 +22,8 @@ pub(super) const MAX_CONTEXT: u32 = 10;
 pub(crate) struct Which {
     pub topic: Option<String>,
     pub tags: Vec<String>,
+    /// None of these.
+    pub not_tags: Vec<String>,
     /// Of the last so many days.
     pub days: Option<u64>,
 }
@@ -48,6 +50,8 @@ pub(super) struct Search {
     pub topic: Option<String>,
     #[serde(default)]
     pub tags: Vec<String>,
+    #[serde(default)]
+    pub not_tags: Vec<String>,
     pub days: Option<u64>,
 }
 
@@ -71,6 +75,8 @@ pub(super) struct Recent {
     pub topic: Option<String>,
     #[serde(default)]
     pub tags: Vec<String>,
+    #[serde(default)]
+    pub not_tags: Vec<String>,
     pub days: Option<u64>,
 }
 

@@ -88,7 +88,8 @@ fn call<T>(message: T) -> Request<T> {
 impl Agent {
     /// The tool `search`.
     pub(super) async fn search(&self, arguments: JsonArguments) -> Result<Value, Refused> {
-        let arguments::Search { query, mode, k, max_chars, topic, tags, days } = arguments::read(arguments)?;
+        let arguments::Search { query, mode, k, max_chars, topic, tags, not_tags, days } =
+            arguments::read(arguments)?;
         let mode = match mode {
             Mode::Hybrid => rpc::SearchMode::Hybrid,
             Mode::Meaning => rpc::SearchMode::Meaning,
@@ -97,7 +98,7 @@ impl Agent {
         let request = rpc::SearchRequest {
             text: query,
             k: check("k", k, 1, MAX_K)?,
-            filter: Some(self.settings.namespace.filter(Which { topic, tags, days }, now_ms())?),
+            filter: Some(self.settings.namespace.filter(Which { topic, tags, not_tags, days }, now_ms())?),
             mesh: self.settings.asks_mesh,
             mode: mode.into(),
             ..rpc::SearchRequest::default()
@@ -139,9 +140,9 @@ impl Agent {
 
     /// The tool `recent`.
     pub(super) async fn recent(&self, arguments: JsonArguments) -> Result<Value, Refused> {
-        let arguments::Recent { k, max_chars, topic, tags, days } = arguments::read(arguments)?;
+        let arguments::Recent { k, max_chars, topic, tags, not_tags, days } = arguments::read(arguments)?;
         let request = rpc::ListRequest {
-            filter: Some(self.settings.namespace.filter(Which { topic, tags, days }, now_ms())?),
+            filter: Some(self.settings.namespace.filter(Which { topic, tags, not_tags, days }, now_ms())?),
             page_size: check("k", k, 1, MAX_K)?,
             ..rpc::ListRequest::default()
         };

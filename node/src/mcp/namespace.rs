@@ -47,11 +47,14 @@ impl Namespace {
     /// # Errors
     /// As [`Namespace::topic`].
     pub fn filter(&self, which: Which, now_ms: u64) -> Result<rpc::Filter, String> {
+        let without = |tag| rpc::Filter { tags: vec![tag], ..rpc::Filter::default() };
         let since = |days: u64| now_ms.saturating_sub(days.saturating_mul(DAY_MS));
         Ok(rpc::Filter {
             topic: self.topic(which.topic)?,
             tags: self.tags(which.tags),
             created_from_ms: which.days.map(since),
+            // Beside what must hold: it can take away from the namespace alone.
+            none: which.not_tags.into_iter().map(without).collect(),
             ..rpc::Filter::default()
         })
     }
@@ -65,7 +68,12 @@ impl Namespace {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+    use synapsenet_proto::{Draft, Grain, Topic};
+
     use super::*;
+    use crate::filter;
+    use crate::testing::author;
 
     fn own() -> Namespace {
         Namespace { topic: Some("notes".into()), tags: vec!["agent".into()] }
@@ -73,14 +81,44 @@ mod tests {
 
     #[test]
     fn what_is_asked_stays_in_the_namespace() {
-        let which = Which { topic: None, tags: vec!["x".into(), "agent".into()], days: Some(1) };
+        let (tags, not_tags) = (vec!["x".into(), "agent".into()], vec!["draft".into()]);
+        let which = Which { topic: None, tags, not_tags, days: Some(1) };
         let filter = own().filter(which, DAY_MS + 5).unwrap();
+        assert!(filter.any.is_empty() && filter.none[0].tags == ["draft"]);
         assert_eq!((filter.topic.as_str(), filter.created_from_ms), ("notes", Some(5)));
         assert_eq!(filter.tags, ["agent", "x"]);
         let other = Which { topic: Some("other".into()), ..Which::default() };
         assert!(own().filter(other, 0).unwrap_err().contains("notes alone"));
         let free = Which { topic: Some("other".into()), ..Which::default() };
         assert_eq!(Namespace::default().filter(free, 0).unwrap().topic, "other");
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_outside_it_is_let_through_whatever_the_agent_names(
+            named in proptest::option::of(proptest::sample::select(vec!["notes", "other"])),
+            tags in proptest::sample::subsequence(vec!["x", "agent"], 0..=2),
+            not_tags in proptest::sample::subsequence(vec!["x", "agent", "y"], 0..=3),
+            topic in proptest::sample::select(vec!["notes", "other"]),
+            there in proptest::sample::subsequence(vec!["x", "agent", "y"], 0..=3),
+        ) {
+            let all = |names: Vec<&str>| names.into_iter().map(str::to_owned).collect::<Vec<_>>();
+            let (topic, tagged) = (Topic::new(topic).unwrap(), all(there));
+            let draft = Draft { topic, tags: tagged, text: "text".into(), ..Draft::default() };
+            let grain = Grain::seal(draft, &author(1), 1).unwrap();
+            let message = rpc::Grain {
+                topic: grain.topic().to_string(),
+                tags: grain.body().draft.tags.clone(),
+                ..rpc::Grain::default()
+            };
+            let which = Which {
+                topic: named.map(str::to_owned), tags: all(tags), not_tags: all(not_tags), days: None,
+            };
+            if let Ok(filter) = own().filter(which, 0) {
+                let filter = filter::read_client(Some(filter)).unwrap();
+                prop_assert!(!filter.fits(&grain) || own().holds(&message));
+            }
+        }
     }
 
     #[test]

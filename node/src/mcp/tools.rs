@@ -41,7 +41,7 @@ fn looking(asks_mesh: bool) -> Vec<Tool> {
             &object(
                 &json!({
                     "query": word(), "mode": {"enum": ["hybrid", "meaning", "words"]}, "k": k, "max_chars": chars,
-                    "topic": word(), "tags": words(), "days": days,
+                    "topic": word(), "tags": words(), "not_tags": words(), "days": days,
                 }),
                 &["query"],
             ),
@@ -65,7 +65,7 @@ fn looking(asks_mesh: bool) -> Vec<Tool> {
             "recent",
             "List the newest grains.",
             &object(
-                &json!({"k": k, "max_chars": chars, "topic": word(), "tags": words(), "days": days}),
+                &json!({"k": k, "max_chars": chars, "topic": word(), "tags": words(), "not_tags": words(), "days": days}),
                 &[],
             ),
             grains(as_found()),

@@ -64,6 +64,13 @@ pub(crate) enum SearchError {
     /// It is not here.
     #[error("grain {0} is not stored here")]
     NotHere(GrainId),
+    /// Nothing lies near these numbers.
+    #[error("{reason}")]
+    NoVector {
+        /// Which part of the question is wrong.
+        field: &'static str,
+        reason: String,
+    },
 }
 
 /// What is looked for.
@@ -90,6 +97,8 @@ pub(crate) enum Question {
     Text(String),
     /// What is like this grain.
     Like(GrainId),
+    /// What lies near this vector of the space, which is the current one where none is named. Of any length.
+    Vector { components: Vec<f32>, space: Option<SpaceId> },
 }
 
 /// A grain that was found.

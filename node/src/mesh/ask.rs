@@ -110,7 +110,7 @@ impl Outcome {
 }
 
 /// Asks a few peers and sends what is new and fits down `found`, as answers come in. Answers what became of each peer
-/// asked: those that take part in the filter's topic, best first, or any when it names none.
+/// asked: those that take part in the filter's topics, best first, or any when it names none.
 pub(crate) async fn ask_peers(
     (memory, ingest): (Arc<Memory>, Ingest),
     net: &Net,
@@ -167,8 +167,15 @@ pub(crate) async fn ask_peers(
 }
 
 async fn choose(net: &Net, filter: &Filter) -> Result<Vec<PeerId>, NetError> {
-    let mut peers = match &filter.topic {
-        Some(topic) => net.peers_of(topic.clone()).await?,
+    let mut peers = match filter.topics() {
+        Some(topics) => {
+            let mut peers = Vec::new();
+            for topic in topics {
+                let of_topic = net.peers_of(topic.clone()).await?;
+                peers.extend(of_topic.into_iter().filter(|peer| !peers.contains(peer)).collect::<Vec<_>>());
+            }
+            peers
+        }
         None => {
             let mut peers = net.peers().await?;
             peers.retain(|peer| !peer.visiting);
@@ -183,7 +190,7 @@ async fn choose(net: &Net, filter: &Filter) -> Result<Vec<PeerId>, NetError> {
 fn question_message(question: &Question, k: usize) -> rpc::Question {
     let vector = question.vector.encode(Encoding::I8);
     rpc::Question {
-        model: vector.model().as_bytes().to_vec(),
+        space_id: vector.model().as_bytes().to_vec(),
         vector: vector.as_bytes().to_vec(),
         k: k as u32,
         filter: Some(filter::write_peer(&question.filter)),

@@ -144,7 +144,7 @@ impl Inner {
         if !rest.is_empty() || ids.len() > MAX_FETCHED_IDS {
             return Err("ids are 32 bytes each, at most 512");
         }
-        let model = match question.model.as_slice() {
+        let model = match question.space_id.as_slice() {
             [] => None,
             model => Some(read_model(model)?),
         };
@@ -168,7 +168,7 @@ impl Inner {
     }
 
     fn search(&self, peer: PeerId, question: rpc::Question) -> Result<rpc::Answer, Refused> {
-        let model = read_model(&question.model)?;
+        let model = read_model(&question.space_id)?;
         let spaces = self.memory.spaces();
         let Some(space) = spaces.of(model).cloned() else { return Err("another model") };
         if question.k == 0 || question.k > MAX_HITS {

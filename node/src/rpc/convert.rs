@@ -3,13 +3,14 @@
 use std::ops::Range;
 use std::time::Duration;
 
-use synapsenet_proto::{Draft, Grain, GrainId, Kind, SpaceId, Topic, rpc};
+use synapsenet_proto::{Draft, Grain, GrainId, Kind, SpaceId, Topic, Vector, rpc};
 use synapsenet_storage::{AuthorRule, BadPosition, Position, Record};
 use tokio_stream::wrappers::errors::BroadcastStreamRecvError;
 
 use crate::calls::authors::{AuthorReport, Whose};
 use crate::calls::backup::Piece;
-use crate::calls::error::invalid;
+use crate::calls::error::{invalid, invalid_in};
+use crate::calls::facets::{Facet, Facets};
 use crate::calls::grains::{Added, By, Document, Emergence, Format, Linked, Nothing, Omission, Stored};
 use crate::calls::many::Tally;
 use crate::calls::models::Presence;
@@ -161,6 +162,40 @@ pub(super) fn read_page_token(token: &str) -> Result<Option<Position>, CallError
     (!token.is_empty()).then_some(token).map(read).transpose()
 }
 
+/// By what is to be counted.
+///
+/// # Errors
+/// When there is no such thing.
+pub(super) fn read_facet(facet: i32) -> Result<Facet, CallError> {
+    match rpc::Facet::try_from(facet) {
+        Ok(rpc::Facet::Topic) => Ok(Facet::Topic),
+        Ok(rpc::Facet::Tag) => Ok(Facet::Tag),
+        Ok(rpc::Facet::Author) => Ok(Facet::Author),
+        Ok(rpc::Facet::Lang) => Ok(Facet::Lang),
+        Ok(rpc::Facet::Unspecified) | Err(_) => {
+            Err(invalid_in("facets", format!("there is no facet {facet}: say topic, tag, author or lang")))
+        }
+    }
+}
+
+/// How many grains there are, in all and by each facet.
+pub(super) fn count_message(grains: u64, facets: Facets) -> rpc::CountResponse {
+    let message = |facet| match facet {
+        Facet::Topic => rpc::Facet::Topic,
+        Facet::Tag => rpc::Facet::Tag,
+        Facet::Author => rpc::Facet::Author,
+        Facet::Lang => rpc::Facet::Lang,
+    };
+    let value = |(value, grains)| rpc::ValueCount { value, grains };
+    let counts = facets.counts.into_iter().map(|count| rpc::FacetCount {
+        facet: message(count.facet).into(),
+        values: count.values.into_iter().map(value).collect(),
+        others: count.others,
+        distinct: count.distinct,
+    });
+    rpc::CountResponse { grains, facets: counts.collect(), partial: facets.is_partial }
+}
+
 /// What became of a grain that was handed in.
 pub(super) fn outcome_message(stored: Stored) -> rpc::PutOutcome {
     if stored.is_new { rpc::PutOutcome::Added } else { rpc::PutOutcome::Duplicate }
@@ -278,22 +313,35 @@ pub(super) fn read_search(request: rpc::SearchRequest) -> Result<Search, CallErr
         Ok(rpc::SearchMode::Words) => Mode::Words,
         Err(_) => return Err(invalid("there is no such mode: say hybrid, meaning or words")),
     };
-    let rpc::SearchRequest { text, k, filter, mesh, mesh_wait_ms, offset, all_copies, like, .. } = request;
+    let min_score = request.min_score.map(|score| score as f32);
+    let rpc::SearchRequest { text, k, filter, mesh, mesh_wait_ms, offset, all_copies, with_vectors, .. } =
+        request;
+    let rpc::SearchRequest { like, vector, space_id, .. } = request;
     let wait = Duration::from_millis(mesh_wait_ms.into());
-    let asked = match (text.is_empty(), like.is_empty()) {
-        (false, false) => {
-            return Err(invalid("give a question or a grain whose like is looked for, not both"));
+    if !space_id.is_empty() && vector.is_empty() {
+        return Err(invalid_in("space_id", "space_id is given, and no vector that it would be of"));
+    }
+    let asked = match (text.is_empty(), like.is_empty(), vector.is_empty()) {
+        (_, true, true) => Sought::Text(text),
+        (true, false, true) => Sought::Like(like),
+        (true, true, false) => {
+            let space = (!space_id.is_empty()).then(|| space_id.parse::<SpaceId>()).transpose();
+            let space = space.map_err(|error| invalid_in("space_id", error.to_string()))?;
+            Sought::Vector { components: vector, space }
         }
-        (_, true) => Sought::Text(text),
-        (true, false) => Sought::Like(like),
+        _ => {
+            let reason = "give a question, a grain whose like is looked for, or a vector: one of these";
+            return Err(invalid_in("text", reason));
+        }
     };
     Ok(Search {
         asked,
         mode,
         k: k as usize,
         offset: offset as usize,
-        min_score: request.min_score.map(|score| score as f32),
+        min_score,
         all_copies,
+        with_vectors,
         filter: filter::read_client(filter)?,
         mesh: mesh.then_some(wait),
     })
@@ -352,16 +400,22 @@ fn hit_message(call: &Call, hit: &Hit) -> rpc::Hit {
         grain: Some(grain),
         score: f64::from(hit.score),
         peer_id,
-        model_id: hit.model.map(|model| model.to_string()).unwrap_or_default(),
+        space_id: hit.model.map(|model| model.to_string()).unwrap_or_default(),
         cosine: hit.cosine.map(f64::from),
         words: f64::from(hit.words),
         copies: hit.copies as u32,
         marks: hit.marks.iter().map(mark).collect(),
+        vector: hit.vector.as_ref().map(vector_message),
     }
 }
 
+/// Where a grain lies, as a client sees it.
+pub(super) fn vector_message(vector: &Vector) -> rpc::GrainVector {
+    rpc::GrainVector { space_id: vector.model().to_string(), components: vector.values().to_vec() }
+}
+
 fn summary_message(found: Found) -> rpc::SearchSummary {
-    let model = |(id, name): (SpaceId, String)| rpc::SearchedModel { name, model_id: id.to_string() };
+    let model = |(id, name): (SpaceId, String)| rpc::SearchedModel { name, space_id: id.to_string() };
     rpc::SearchSummary {
         hits: found.hits.len() as u32,
         searched: found.searched,
@@ -382,7 +436,13 @@ fn outcome_of_peer(outcome: PeerOutcome) -> rpc::PeerAnswer {
     let PeerOutcome { peer, outcome, elapsed } = outcome;
     let mut answer = rpc::PeerAnswer {
         peer_id: peer.to_string(),
-        outcome: outcome.label().to_owned(),
+        outcome: match &outcome {
+            Outcome::Answered { .. } => rpc::PeerOutcome::Answered,
+            Outcome::Late => rpc::PeerOutcome::Late,
+            Outcome::Refused(_) => rpc::PeerOutcome::Refused,
+            Outcome::Failed(_) => rpc::PeerOutcome::Failed,
+        }
+        .into(),
         elapsed_us: micros(elapsed),
         ..Default::default()
     };
@@ -485,16 +545,16 @@ pub(super) fn report_message(report: Report) -> rpc::StatusResponse {
 fn model_status(report: ModelReport) -> rpc::ModelStatus {
     let ModelReport { model, presence, to_embed_anew, former } = report;
     let (state, provider) = match presence {
-        Presence::Absent => ("unloaded", String::new()),
-        Presence::Loading => ("loading", String::new()),
-        Presence::Loaded { provider, .. } => ("ready", provider.to_string()),
+        Presence::Absent => (rpc::ModelState::Installed, String::new()),
+        Presence::Loading => (rpc::ModelState::Loading, String::new()),
+        Presence::Loaded { provider, .. } => (rpc::ModelState::Loaded, provider.to_string()),
     };
     rpc::ModelStatus {
         name: model.full_name(),
-        model_id: model.id().to_string(),
+        space_id: model.id().to_string(),
         dimension: model.dimension() as u32,
         max_tokens: model.max_tokens() as u32,
-        state: state.to_owned(),
+        state: state.into(),
         provider,
         to_embed_anew,
         former_models: former,

@@ -209,12 +209,11 @@ fn peer_message(peer: PeerStatus) -> rpc::Peer {
             Direction::Outbound => rpc::Direction::Outbound.into(),
         },
         transport: match peer.transport {
-            Transport::Tcp => "tcp",
-            Transport::Quic => "quic",
-            Transport::Relayed => "relayed",
-            Transport::Other => "other",
-        }
-        .to_owned(),
+            Transport::Tcp => rpc::Transport::Tcp.into(),
+            Transport::Quic => rpc::Transport::Quic.into(),
+            Transport::Relayed => rpc::Transport::Relayed.into(),
+            Transport::Other => rpc::Transport::Other.into(),
+        },
         latency_us: peer.latency.map(|latency| latency.as_micros() as u64),
         score: peer.score,
         topics: peer.topics.iter().map(ToString::to_string).collect(),

@@ -1,6 +1,6 @@
 //! The part of the door about models.
 
-use synapsenet_index::Model;
+use synapsenet_index::{Arithmetic, Model, Pooling};
 use synapsenet_proto::rpc;
 use synapsenet_proto::rpc::model_service_server::ModelService;
 use tokio::sync::{mpsc, watch};
@@ -126,20 +126,34 @@ fn model_message(state: ModelState) -> rpc::Model {
     }
 }
 
+fn pooling_message(model: &Model) -> rpc::Pooling {
+    match model.pooling() {
+        Pooling::Mean => rpc::Pooling::Mean,
+        Pooling::Cls => rpc::Pooling::Cls,
+    }
+}
+
+fn arithmetic_message(arithmetic: Arithmetic) -> rpc::Arithmetic {
+    match arithmetic {
+        Arithmetic::Float32 => rpc::Arithmetic::Float32,
+        Arithmetic::Int8 => rpc::Arithmetic::Int8,
+    }
+}
+
 fn described(name: String, model: &Model) -> rpc::Model {
     rpc::Model {
         name,
-        model_id: model.id().to_string(),
+        space_id: model.id().to_string(),
         dimension: model.dimension() as u32,
         max_tokens: model.max_tokens() as u32,
-        pooling: model.pooling_name().to_owned(),
+        pooling: pooling_message(model).into(),
         question_prefix: model.question_prefix().to_owned(),
         document_prefix: model.document_prefix().to_owned(),
         license: model.license().to_owned(),
         built_in: model.is_built_in(),
         space: model.name().to_owned(),
         variant: model.variant().to_owned(),
-        arithmetic: model.arithmetic().to_string(),
+        arithmetic: arithmetic_message(model.arithmetic()).into(),
         least_cosine: f64::from(model.least_cosine()),
         ..Default::default()
     }

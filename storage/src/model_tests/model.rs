@@ -390,6 +390,8 @@ impl Model {
             && filter.created_before_ms.is_none_or(|before| body.created_ms < before)
             && filter.lang.as_ref().is_none_or(of_lang)
             && filter.source_prefix.as_ref().is_none_or(of_source)
+            && (filter.any.is_empty() || filter.any.iter().any(|other| Self::lets_through(entry, other)))
+            && !filter.none.iter().any(|other| Self::lets_through(entry, other))
     }
 
     pub fn counts(&self) -> Counts {

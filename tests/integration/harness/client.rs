@@ -176,7 +176,7 @@ impl Client {
             assert_eq!(summary.hits as usize, hits.len());
             // Scores of one model and from one place are in order; others do not compare.
             for model in &summary.models {
-                let here = |hit: &&rpc::Hit| hit.peer_id.is_empty() && hit.model_id == model.model_id;
+                let here = |hit: &&rpc::Hit| hit.peer_id.is_empty() && hit.space_id == model.space_id;
                 let here: Vec<_> = hits.iter().filter(here).collect();
                 assert!(here.is_sorted_by(|a, b| a.score >= b.score), "the best comes first");
             }

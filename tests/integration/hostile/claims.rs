@@ -12,7 +12,7 @@ use super::{TOPIC, Victim, grain};
 async fn false_claims_are_not_believed_and_cost_no_peer_anything() {
     let victim = Victim::new().await;
     let model = victim.process.status().await.model.unwrap();
-    let (id, dimension) = (model.model_id.parse::<SpaceId>().unwrap(), model.dimension as usize);
+    let (id, dimension) = (model.space_id.parse::<SpaceId>().unwrap(), model.dimension as usize);
     let attacker = victim.attacker(112).await;
     let mut random = Random::new(112);
     for n in 0..20 {

@@ -259,13 +259,13 @@ async fn ask(front: &Front, attacker: &Attacker, n: u64) -> bool {
         (_, Line::Fetch) => {
             let ids: Vec<u8> =
                 (0..512u64).flat_map(|at| *blake3::hash(&at.to_le_bytes()).as_bytes()).collect();
-            Bytes::Whole(framed(&rpc::FetchRequest { ids, model: Vec::new() }))
+            Bytes::Whole(framed(&rpc::FetchRequest { ids, space_id: Vec::new() }))
         }
         (_, Line::Search) => {
             let fact = &front.bait.facts[n as usize % front.bait.facts.len()];
             let vector = fact.vector.encode(Encoding::I8).as_bytes().to_vec();
             let model = front.bait.model.as_bytes().to_vec();
-            Bytes::Whole(framed(&rpc::Question { model, vector, k: 64, filter: None }))
+            Bytes::Whole(framed(&rpc::Question { space_id: model, vector, k: 64, filter: None }))
         }
     };
     attacker.ask(line, bytes).await

@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 
 from synapsenet import AsyncMemory, Memory
+from synapsenet.v1.model_service_pb2 import MODEL_STATE_LOADED
 
 ROOT = Path(__file__).resolve().parents[4]
 # Far more than anything needs.
@@ -80,7 +81,7 @@ class Node:
         with Memory(data_dir=self.data_dir) as memory:
             until(lambda: memory.health() or self.failed(), "the start of a node")
             # It says so for a moment before it has looked whether its model is there.
-            until(lambda: memory.status().message.model.state == "ready" and memory.health(), "loading the model")
+            until(lambda: memory.status().message.model.state == MODEL_STATE_LOADED and memory.health(), "loading the model")
         return self
 
     def failed(self) -> bool:

@@ -70,6 +70,49 @@ def test_topics_tags_and_times_narrow_what_is_found(memory: Any) -> None:
     assert memory.status().topics[other] == 1
 
 
+def test_one_of_several_and_none_of_others(memory: Any) -> None:
+    other = memory.topic + "-other"
+    memory.add("Tomatoes want sun", tags=["garden", "draft"])
+    memory.add("Beans want a pole", tags=["garden"])
+    memory.add("Potatoes want earth", topic=other)
+    both = Filter(any=[Filter(memory.topic), Filter(other)], none=[Filter(tags=["draft"])])
+    assert {grain.text.split()[0] for grain in memory.grains(topic="", where=both)} == {"Beans", "Potatoes"}
+    assert memory.count(where=Filter(none=[Filter(tags=["draft"])])) == 1
+
+    counts = memory.count_by("tag", "topic", top=1, topic="", where=Filter(any=both.any))
+    assert counts.grains == 3 and not counts.partial
+    assert counts.by["tag"] == {"garden": 2} and counts.others == {"tag": 1, "topic": 1}
+    assert list(counts.by["topic"].values()) == [2]
+    with pytest.raises(InvalidRequest) as told:
+        memory.count(where=Filter(any=[Filter(memory.topic), Filter("Bad!")]))
+    assert told.value.violations[0][0] == "filter.any[1].topic"
+
+
+def test_vectors_come_on_request_and_are_questions(memory: Any) -> None:
+    numpy = pytest.importorskip("numpy")
+    pump, key = memory.add(PUMP), memory.add(KEY)
+    assert memory.get(pump.id).vector is None
+    vector = memory.get(pump.id, vector=True).vector
+    assert vector is not None and len(vector.components) == memory.status().dimension
+    assert vector.space_id == memory.status().message.model.space_id
+    array = numpy.asarray(vector)
+    assert array.dtype == numpy.float32 and abs(float(numpy.linalg.norm(array)) - 1.0) < 1e-3
+
+    for question in (vector, array * 3, list(vector.components)):
+        hits = memory.search(vector=question, min_score=-1, vectors=True)
+        assert [hit.id for hit in hits] == [pump.id, key.id] and hits[0].score > 0.99
+    assert hits.vectors().shape == (2, len(array)) and hits.vectors().dtype == numpy.float32
+    assert numpy.allclose(hits.vectors() @ array, hits.cosines(), atol=1e-3)
+    assert memory.search("pump").vectors().shape == (0, 0)
+    for wrong, words in ((array[:3], "3 components"), (array * 0, "no direction")):
+        with pytest.raises(InvalidRequest, match=words) as told:
+            memory.search(vector=wrong)
+        assert told.value.violations[0][0] == "vector"
+    with pytest.raises(InvalidRequest, match="of the space") as told:
+        memory.search(vector=array, space_id="ab" * 32)
+    assert told.value.violations[0][0] == "space_id"
+
+
 def test_each_of_two_thousand_texts_is_answered_in_order(memory: Any) -> None:
     texts = [f"Shelf {number} holds box {number * 7}" for number in range(2000)]
     texts[700] = ""

@@ -320,9 +320,9 @@ def test_half_an_answer_is_none(fake: tuple[Fake, str], open_memory: OpenMemory)
 
 
 def test_details_that_nobody_can_read_are_none() -> None:
-    assert read_details(b"\xff\xff\xff") == ("", "", None)
-    assert read_details(b"") == ("", "", None)
-    assert read_details(details("A", "do b", 1.5)) == ("A", "do b", 1.5)
+    assert read_details(b"\xff\xff\xff") == ("", "", None, [])
+    assert read_details(b"") == ("", "", None, [])
+    assert read_details(details("A", "do b", 1.5)) == ("A", "do b", 1.5, [])
 
 
 def test_waits_grow_and_are_bounded() -> None:

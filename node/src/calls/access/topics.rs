@@ -1,6 +1,7 @@
 //! What somebody sees and changes who is limited to topics. To such a caller there is nothing else: what lies elsewhere is answered
 //! like what does not exist.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use synapsenet_proto::{Grain, Topic};
@@ -62,20 +63,33 @@ impl Topics {
         }
     }
 
-    /// What a filter means within them: one that names no topic means the only one that there is.
+    /// What a filter means within them: one that names no topic means the only one that there is. Whatever else it says, all that
+    /// it lets through is of these topics.
     ///
     /// # Errors
-    /// When it names another, or none where there are several.
+    /// When it may mean others.
     pub fn narrow(&self, filter: Filter) -> Result<Filter, CallError> {
         let Some(topics) = &self.0 else { return Ok(filter) };
-        match (&filter.topic, &**topics) {
-            (Some(topic), _) => self.check(topic).map(|()| filter),
+        match (filter.topics(), &**topics) {
+            (Some(named), _) => {
+                named.into_iter().try_for_each(|topic| self.check(topic))?;
+                Ok(filter)
+            }
             (None, [only]) => Ok(Filter { topic: Some(only.clone()), ..filter }),
             (None, _) => Err(CallError::TopicForbidden(format!(
                 "this token is limited to {}: name the one that you mean",
                 named(topics)
             ))),
         }
+    }
+}
+
+/// What is of one of these topics.
+pub(in crate::calls) fn of_topics(topics: &BTreeSet<&Topic>) -> Filter {
+    let of = |topic: &Topic| Filter { topic: Some(topic.clone()), ..Filter::default() };
+    match topics.iter().collect::<Vec<_>>()[..] {
+        [topic] => of(topic),
+        _ => Filter { any: topics.iter().map(|topic| of(topic)).collect(), ..Filter::default() },
     }
 }
 
@@ -110,7 +124,11 @@ impl Call {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+    use synapsenet_proto::Draft;
+
     use super::*;
+    use crate::testing::author;
 
     fn topics(names: &[&str]) -> Topics {
         Topics::only(names.iter().map(|name| Topic::new(*name).unwrap()).collect())
@@ -132,5 +150,58 @@ mod tests {
             assert!(matches!(refused, CallError::TopicForbidden(_)));
         }
         assert!(two.narrow(about(None)).unwrap_err().to_string().contains("a, b"));
+    }
+    /// A filter as a caller may make it, with others in it.
+    fn any_filter() -> impl Strategy<Value = Filter> {
+        let plain = || {
+            let topic = proptest::sample::select(vec![None, Some("a"), Some("b"), Some("c")]);
+            let tags = proptest::sample::subsequence(vec!["x", "y"], 0..=2);
+            (topic, tags).prop_map(|(topic, tags)| Filter {
+                tags: tags.into_iter().map(str::to_owned).collect(),
+                ..about(topic)
+            })
+        };
+        let some = move || proptest::collection::vec(plain(), 0..4);
+        (plain(), some(), some()).prop_map(|(filter, any, none)| Filter { any, none, ..filter })
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_a_caller_says_it_sees_nothing_of_other_topics(
+            filter in any_filter(),
+            limits in proptest::sample::subsequence(vec!["a", "b"], 1..=2),
+            topic in proptest::sample::select(vec!["a", "b", "c"]),
+            tags in proptest::sample::subsequence(vec!["x", "y"], 0..=2),
+        ) {
+            let limited = topics(&limits);
+            let draft = Draft {
+                topic: Topic::new(topic).unwrap(),
+                tags: tags.into_iter().map(str::to_owned).collect(),
+                text: "text".into(),
+                ..Draft::default()
+            };
+            let grain = Grain::seal(draft, &author(1), 1).unwrap();
+            if let Ok(narrowed) = limited.narrow(filter.clone()) {
+                prop_assert!(!narrowed.fits(&grain) || limited.has(grain.topic()));
+                // And nothing of its own is hidden from it that it asked for.
+                prop_assert_eq!(narrowed.fits(&grain), filter.fits(&grain) && limited.has(grain.topic()));
+            }
+        }
+    }
+
+    #[test]
+    fn several_topics_of_a_token_can_be_asked_at_once() {
+        let any = |names: &[&str]| Filter {
+            any: names.iter().map(|name| about(Some(name))).collect(),
+            ..Filter::default()
+        };
+        let two = topics(&["a", "b"]);
+        assert_eq!(two.narrow(any(&["a", "b"])).unwrap(), any(&["a", "b"]));
+        assert!(matches!(two.narrow(any(&["a", "c"])), Err(CallError::TopicForbidden(_))));
+        let tagged = Filter { tags: vec!["x".into()], ..Filter::default() };
+        let either = Filter { any: vec![about(Some("a")), tagged], ..Filter::default() };
+        assert!(two.narrow(either.clone()).is_err(), "what has the tag may be of any topic");
+        let one = topics(&["a"]).narrow(either).unwrap();
+        assert_eq!(one.topic, about(Some("a")).topic, "and is of this one alone where there is one");
     }
 }

@@ -2,6 +2,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{LeftOutRecord, NOTHING, tell_problems};
@@ -13,9 +14,9 @@ use crate::files::file_uri;
 use crate::files::{Found, LeftOut, Rules};
 
 /// One line for scripts.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 #[serde(tag = "event", rename_all = "snake_case")]
-enum Event<'a> {
+pub(in crate::cli) enum Event<'a> {
     /// `modified_ms` is in milliseconds since 1970-01-01 UTC, and null where it is not known.
     WouldAdd {
         source: &'a str,

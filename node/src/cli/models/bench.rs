@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::super::context::Context;
@@ -11,17 +12,22 @@ use crate::calls::trial::{Trial, Trials, measure};
 use crate::config::Settings;
 
 /// What was measured of a variant, for scripts.
-#[derive(Debug, Serialize)]
-struct TrialRecord<'a> {
+#[derive(Debug, Serialize, JsonSchema)]
+pub(in crate::cli) struct TrialRecord<'a> {
     name: &'a str,
     space: &'a str,
     variant: &'a str,
+    /// To load it.
     load_ms: f64,
+    /// To read a question.
     question_ms: f64,
+    /// That it reads.
     notes_a_second: f64,
+    /// To the published weights.
     least_cosine: f32,
     /// Whether it is the one that `ai.variant = "auto"` takes here.
     auto: bool,
+    /// Of all.
     fastest: bool,
 }
 

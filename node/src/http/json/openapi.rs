@@ -56,6 +56,8 @@ impl Schemas {
         for field in message.fields().filter(|field| !left_out.contains(&field.name())) {
             let name = format!("{prefix}{}", field.name());
             match field.kind() {
+                // What is said several times, or within itself, is for a body.
+                Kind::Message(_) if field.is_list() => {}
                 Kind::Message(inner) => parameters.extend(self.query(&inner, &format!("{name}."), &[])),
                 _ => parameters.push(json!({"name": name, "in": "query", "schema": self.field(&field)})),
             }
@@ -120,6 +122,10 @@ fn description() -> Value {
     let problem = json!({"type": "object", "properties": {
         "type": {"type": "string"}, "title": {"type": "string"}, "status": {"type": "integer"}, "detail": {"type": "string"},
         "reason": {"type": "string", "description": "ErrorReason of the schema, without its prefix"}, "hint": {"type": "string"},
+        "violations": {"type": "array", "items": {"type": "object", "properties": {
+            "field": {"type": "string", "description": "such as filter.any[1].tags"}, "description": {"type": "string"},
+        }}},
+        "retry_after_seconds": {"type": "integer", "description": "the same request may succeed after so long"},
     }});
     schemas.0.insert("Problem".to_owned(), problem);
     json!({

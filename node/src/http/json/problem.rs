@@ -1,6 +1,6 @@
 //! Errors over HTTP (RFC 9457), with the reason and the hint that gRPC has.
 
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 use synapsenet_proto::rpc::{ERROR_DOMAIN, ERROR_HINT};
@@ -15,6 +15,10 @@ pub(in crate::http) struct Problem {
     reason: String,
     detail: String,
     hint: String,
+    /// What is wrong with which field.
+    violations: Vec<(String, String)>,
+    /// After how many seconds it may be tried again.
+    retry_after: Option<u64>,
 }
 
 /// A request that can never succeed.
@@ -25,7 +29,9 @@ pub(super) fn invalid(words: impl Into<String>) -> Problem {
 impl Problem {
     /// One that came up here.
     pub fn new(status: StatusCode, reason: &str, detail: impl Into<String>) -> Self {
-        Self { status, reason: reason.to_owned(), detail: detail.into(), hint: String::new() }
+        let (reason, detail, hint) = (reason.to_owned(), detail.into(), String::new());
+        let retry_after = (status == StatusCode::TOO_MANY_REQUESTS).then_some(1);
+        Self { status, reason, detail, hint, violations: Vec::new(), retry_after }
     }
 
     /// One with what to do about it.
@@ -40,7 +46,17 @@ impl Problem {
             Some(mut info) => (info.reason, info.metadata.remove(ERROR_HINT).unwrap_or_default()),
             None => ("FAULT".to_owned(), "the log of the node says more".to_owned()),
         };
-        Self { status: status_of(status.code()), reason, detail: status.message().to_owned(), hint }
+        let wrong = status.get_details_bad_request().map(|wrong| wrong.field_violations).unwrap_or_default();
+        let wait = status.get_details_retry_info().and_then(|retry| retry.retry_delay);
+        Self {
+            status: status_of(status.code()),
+            reason,
+            detail: status.message().to_owned(),
+            hint,
+            violations: wrong.into_iter().map(|wrong| (wrong.field, wrong.description)).collect(),
+            // The header of HTTP has whole seconds.
+            retry_after: wait.map(|wait| wait.as_millis().div_ceil(1000).max(1) as u64),
+        }
     }
 
     /// The status of its answer.
@@ -51,11 +67,20 @@ impl Problem {
 
     /// As JSON.
     pub fn value(&self) -> Value {
-        let Self { status, reason, detail, hint } = self;
+        let Self { status, reason, detail, hint, violations, retry_after } = self;
         let title = status.canonical_reason().unwrap_or_default();
-        json!({
+        let mut value = json!({
             "type": "about:blank", "title": title, "status": status.as_u16(), "detail": detail, "reason": reason, "hint": hint,
-        })
+        });
+        let violation = |(field, description)| json!({"field": field, "description": description});
+        if !violations.is_empty() {
+            value["violations"] =
+                violations.iter().map(|(field, words)| (field, words)).map(violation).collect();
+        }
+        if let Some(seconds) = retry_after {
+            value["retry_after_seconds"] = (*seconds).into();
+        }
+        value
     }
 }
 
@@ -63,12 +88,13 @@ impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let head = [(header::CONTENT_TYPE, "application/problem+json")];
         let mut response = (self.status, head, self.value().to_string()).into_response();
-        let (name, value) = match self.status {
-            StatusCode::UNAUTHORIZED => (header::WWW_AUTHENTICATE, "Bearer"),
-            StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => (header::RETRY_AFTER, "1"),
-            _ => return response,
-        };
-        response.headers_mut().insert(name, axum::http::HeaderValue::from_static(value));
+        let headers = response.headers_mut();
+        if self.status == StatusCode::UNAUTHORIZED {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        if let Some(seconds) = self.retry_after {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
         response
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use synapsenet_index::{Purpose, WordQuestion, guess_language};
+use synapsenet_proto::{SpaceId, Vector};
 use synapsenet_storage::Slot;
 
 use super::{Asked, Mode, Query, Question, SearchError};
@@ -45,6 +46,9 @@ pub(super) async fn read(
                 let (memory, spaces, id) = (memory.clone(), spaces.clone(), *id);
                 let read = blocking(move || like(&memory, &spaces, id)).await?;
                 Understood { read, plain: None }
+            }
+            Question::Vector { components, space } => {
+                Understood { read: near(spaces, components, *space)?, plain: None }
             }
         });
     }
@@ -114,6 +118,36 @@ async fn embed(spaces: &Spaces, models: &Models, texts: &[String]) -> Result<Vec
         }
     }
     Ok(asked)
+}
+
+/// A vector as a question, in the space that it is of and in no other, without words.
+fn near(spaces: &Spaces, components: &[f32], named: Option<SpaceId>) -> Result<Read, SearchError> {
+    let refused = |field, reason| Err(SearchError::NoVector { field, reason });
+    let space = &spaces.current;
+    if let Some(named) = named.filter(|named| *named != space.id()) {
+        let (id, name) = (space.id(), space.model.full_name());
+        return refused(
+            "space_id",
+            format!(
+                "the vector is of the space {named}, and this node embeds for {id} ({name}): compute it by that model"
+            ),
+        );
+    }
+    let dimension = space.model.dimension();
+    if components.len() != dimension {
+        let (given, name) = (components.len(), space.model.full_name());
+        return refused(
+            "vector",
+            format!("the vector has {given} components; those of {name} have {dimension}"),
+        );
+    }
+    let vector = match Vector::new(space.id(), components.to_vec()) {
+        Ok(vector) => vector,
+        Err(error) => return refused("vector", error.to_string()),
+    };
+    let asked = vec![Asked { space: space.clone(), vector }];
+    let (words, mode) = (Arc::default(), Mode::Meaning);
+    Ok(Read { asked, words, mode, is_unreadable: false, foreign: None, itself: None })
 }
 
 /// A stored grain as a question: its own vectors, and no words.

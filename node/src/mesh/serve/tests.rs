@@ -27,14 +27,14 @@ fn everything() -> rpc::Reconcile {
 
 fn fetch(serve: &Serve, ids: &[GrainId], model: &[u8]) -> Result<Vec<Announcement>, Refused> {
     let ids = ids.iter().flat_map(|id| *id.as_bytes()).collect();
-    let answer = serve.inner.fetch(&rpc::FetchRequest { ids, model: model.to_vec() })?;
+    let answer = serve.inner.fetch(&rpc::FetchRequest { ids, space_id: model.to_vec() })?;
     Ok(answer.grains.into_iter().map(|grain| Announcement::from_message(grain).unwrap()).collect())
 }
 
 fn question(node: &Fixture, towards: usize, k: u32) -> rpc::Question {
     let vector = node.vector(towards).encode(Encoding::I8);
     let model = node.model().as_bytes().to_vec();
-    rpc::Question { model, vector: vector.as_bytes().to_vec(), k, filter: None }
+    rpc::Question { space_id: model, vector: vector.as_bytes().to_vec(), k, filter: None }
 }
 
 /// Stores a grain with its vector, so that a search finds it.
@@ -181,7 +181,7 @@ async fn wrong_questions_are_refused() {
     }
     assert!(serve.inner.sync(rpc::SyncRequest { item: None }).is_err());
     for (ids, model) in [(33, 0), (32 * 513, 0), (32, 31)] {
-        let question = rpc::FetchRequest { ids: vec![0; ids], model: vec![0; model] };
+        let question = rpc::FetchRequest { ids: vec![0; ids], space_id: vec![0; model] };
         assert!(serve.inner.fetch(&question).is_err());
     }
     let good = question(&node, 1, 1);
@@ -191,8 +191,8 @@ async fn wrong_questions_are_refused() {
     let refused_search = [
         rpc::Question { k: 0, ..good.clone() },
         rpc::Question { k: 65, ..good.clone() },
-        rpc::Question { model: vec![7; 32], ..good.clone() },
-        rpc::Question { model: vec![], ..good.clone() },
+        rpc::Question { space_id: vec![7; 32], ..good.clone() },
+        rpc::Question { space_id: vec![], ..good.clone() },
         rpc::Question { vector: vec![], ..good.clone() },
         rpc::Question { vector: short, ..good.clone() },
         rpc::Question { vector: node.vector(1).encode(Encoding::F16).as_bytes().to_vec(), ..good.clone() },

@@ -225,7 +225,7 @@ impl Source {
     pub async fn bring(self: Arc<Self>, wanted: Vec<Wanted>, span: Span) -> Result<Batch, Stop> {
         let ids = wanted.iter().flat_map(|wanted| *wanted.id.as_bytes()).collect();
         let model = self.memory.current().id().as_bytes().to_vec();
-        let answer = self.fetch(rpc::FetchRequest { ids, model }).await?;
+        let answer = self.fetch(rpc::FetchRequest { ids, space_id: model }).await?;
         let bytes: usize = answer.grains.iter().map(Message::encoded_len).sum();
         let came = answer.grains.len().max(1) as u64;
         let topic = self.topic.clone();

@@ -13,8 +13,8 @@ import grpc.aio
 from . import channel as channels
 from . import records, requests
 from .errors import DeadlinePassed, Exhausted, SynapsenetError, of_rpc
-from .records import Added, AddedDocument, Context, Draft, Event, Filter, Grain, Hits, Link, Source, Status, Withdrawn
-from .requests import Call, Mode
+from .records import Added, AddedDocument, Context, Counts, Draft, Event, Filter, Grain, Hits, Link, Source, Status, Withdrawn
+from .requests import Call, Facet, Floats, Mode
 from .retry import Deadline, Retry
 from .target import Target, find
 from .v1.node_pb2 import WatchRequest
@@ -158,7 +158,7 @@ class AsyncMemory:
 
     async def search(
         self,
-        question: str,
+        question: str = "",
         k: int = 10,
         *,
         topic: str | None = None,
@@ -170,6 +170,9 @@ class AsyncMemory:
         all_copies: bool = False,
         mesh: bool = False,
         mesh_wait: float = 0.0,
+        vector: Floats | None = None,
+        space_id: str = "",
+        vectors: bool = False,
         timeout: float | None = None,
     ) -> Hits:
         """As `Memory.search`."""
@@ -183,6 +186,9 @@ class AsyncMemory:
             all_copies=all_copies,
             mesh=mesh,
             mesh_wait=mesh_wait,
+            vector=vector,
+            space_id=space_id,
+            vectors=vectors,
         )
         return await self._run(requests.search(request), self._deadline(timeout))
 
@@ -224,9 +230,9 @@ class AsyncMemory:
         request = requests.search_request("", k, one, like=id, mode="meaning", min_score=min_score)
         return await self._run(requests.search(request), self._deadline(timeout))
 
-    async def get(self, id: str, *, timeout: float | None = None) -> Grain:
+    async def get(self, id: str, *, vector: bool = False, timeout: float | None = None) -> Grain:
         """As `Memory.get`."""
-        return (await self._run(requests.get(id), self._deadline(timeout))).grain
+        return (await self._run(requests.get(id, vector=vector), self._deadline(timeout))).grain
 
     async def around(self, id: str, parts: int = 2, *, timeout: float | None = None) -> Context:
         """As `Memory.around`."""
@@ -276,6 +282,19 @@ class AsyncMemory:
     ) -> int:
         """As `Memory.count`."""
         return await self._run(requests.count(requests.filtered(where, topic, tags, self.topic)), self._deadline(timeout))
+
+    async def count_by(
+        self,
+        *facets: Facet,
+        top: int = 10,
+        topic: str | None = None,
+        tags: Sequence[str] = (),
+        where: Filter | None = None,
+        timeout: float | None = None,
+    ) -> Counts:
+        """As `Memory.count_by`."""
+        made = requests.count_by(requests.filtered(where, topic, tags, self.topic), facets, top)
+        return await self._run(made, self._deadline(timeout))
 
     # Taking back.
 

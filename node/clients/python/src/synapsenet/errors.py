@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import grpc
@@ -21,15 +22,25 @@ class SynapsenetError(Exception):
 
     `message` is for people. `reason` is for programs: a name of `ErrorReason` in the schema without `ERROR_REASON_`, such as
     "GRAIN_NOT_FOUND"; empty where no node answered, or one that tells none. `hint` says what to do next, in the words of the
-    command line; it may be empty. `retry_after` is the time in seconds that the node asked to wait, or None.
+    command line; it may be empty. `retry_after` is the time in seconds that the node asked to wait, or None. `violations` names each
+    field of the request that is wrong, such as "filter.any[1].tags", with what is wrong with it.
     """
 
-    def __init__(self, message: str, *, reason: str = "", hint: str = "", retry_after: float | None = None) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        reason: str = "",
+        hint: str = "",
+        retry_after: float | None = None,
+        violations: Sequence[tuple[str, str]] = (),
+    ) -> None:
         super().__init__(message)
         self.message = message
         self.reason = reason
         self.hint = hint
         self.retry_after = retry_after
+        self.violations = tuple(violations)
 
     def __str__(self) -> str:
         reason = f" ({self.reason})" if self.reason else ""
@@ -103,7 +114,7 @@ def of_rpc(failed: grpc.RpcError, where: object) -> SynapsenetError:
     code: grpc.StatusCode = call.code()
     metadata = call.trailing_metadata() or ()
     raw = next((value for key, value in metadata if key == DETAILS), b"")
-    reason, hint, retry_after = read_details(bytes(raw) if isinstance(raw, bytes) else b"")
+    reason, hint, retry_after, violations = read_details(bytes(raw) if isinstance(raw, bytes) else b"")
     message = call.details() or str(code)
     kind = KINDS.get(code, Fault)
     # A node gives a reason; without one it is gRPC that speaks, of a connection that was not made or broke.
@@ -113,14 +124,17 @@ def of_rpc(failed: grpc.RpcError, where: object) -> SynapsenetError:
         hint = "start a node with `synapsenet run`, or check the address"
     elif code is grpc.StatusCode.UNIMPLEMENTED:
         hint = "the node is older than this package: upgrade it"
-    return kind(message, reason=reason, hint=hint, retry_after=retry_after)
+    return kind(message, reason=reason, hint=hint, retry_after=retry_after, violations=violations)
 
 
-def read_details(raw: bytes) -> tuple[str, str, float | None]:
-    """Reason, hint and time to wait out of an encoded google.rpc.Status; each is empty where it is not said."""
+def read_details(raw: bytes) -> tuple[str, str, float | None, list[tuple[str, str]]]:
+    """Reason, hint, time to wait and what is wrong with which field out of an encoded google.rpc.Status; each is empty where it is
+    not said."""
     reason, hint, retry_after = "", "", None
+    violations: list[tuple[str, str]] = []
     status = status_pb2.Status()
     info, retry = error_details_pb2.ErrorInfo(), error_details_pb2.RetryInfo()
+    wrong = error_details_pb2.BadRequest()
     try:
         status.ParseFromString(raw)
         for detail in status.details:
@@ -128,7 +142,9 @@ def read_details(raw: bytes) -> tuple[str, str, float | None]:
                 reason, hint = info.reason, info.metadata.get("hint", "")
             elif detail.Unpack(retry):
                 retry_after = max(0.0, retry.retry_delay.seconds + retry.retry_delay.nanos / 1e9)
+            elif detail.Unpack(wrong):
+                violations = [(one.field, one.description) for one in wrong.field_violations]
     except DecodeError:
         # Somebody between here and the node wrote them, or cut them: the code says enough.
         pass
-    return reason, hint, retry_after
+    return reason, hint, retry_after, violations

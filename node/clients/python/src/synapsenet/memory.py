@@ -13,8 +13,8 @@ import grpc
 from . import channel as channels
 from . import records, requests
 from .errors import Exhausted, SynapsenetError, of_rpc
-from .records import Added, AddedDocument, Context, Draft, Event, Filter, Grain, Hits, Link, Source, Status, Withdrawn
-from .requests import Call, Mode
+from .records import Added, AddedDocument, Context, Counts, Draft, Event, Filter, Grain, Hits, Link, Source, Status, Withdrawn
+from .requests import Call, Facet, Floats, Mode
 from .retry import Deadline, Retry
 from .target import Target, find
 from .v1.node_pb2 import WatchRequest
@@ -179,7 +179,7 @@ class Memory:
 
     def search(
         self,
-        question: str,
+        question: str = "",
         k: int = 10,
         *,
         topic: str | None = None,
@@ -191,6 +191,9 @@ class Memory:
         all_copies: bool = False,
         mesh: bool = False,
         mesh_wait: float = 0.0,
+        vector: Floats | None = None,
+        space_id: str = "",
+        vectors: bool = False,
         timeout: float | None = None,
     ) -> Hits:
         """The `k` (1 to 1000) best grains for a question of 1 byte to 16 KiB, best first. "Quoted phrases" must stand in them,
@@ -199,6 +202,10 @@ class Memory:
         `mode` is "hybrid", "meaning" or "words". Hits below `min_score` are left out: 0.1 where none is given (0 by words), -1
         leaves out none. `offset` passes over the best. With `mesh`, peers are asked, too, and waited for `mesh_wait` seconds (2 where
         it is 0): the question's vector then leaves the node.
+
+        Instead of a question, `vector` finds what lies near one, by meaning alone: a `Vector` that a node told, or an array or list of
+        as many numbers as the node's model has dimensions, of any length. `space_id` says of which space it is: another one than the
+        node's is refused. With `vectors`, each grain that the node holds comes with its own, and `Hits.vectors()` is an array of them.
         """
         request = requests.search_request(
             question,
@@ -210,6 +217,9 @@ class Memory:
             all_copies=all_copies,
             mesh=mesh,
             mesh_wait=mesh_wait,
+            vector=vector,
+            space_id=space_id,
+            vectors=vectors,
         )
         return self._run(requests.search(request), self._deadline(timeout))
 
@@ -251,9 +261,10 @@ class Memory:
         request = requests.search_request("", k, one, like=id, mode="meaning", min_score=min_score)
         return self._run(requests.search(request), self._deadline(timeout))
 
-    def get(self, id: str, *, timeout: float | None = None) -> Grain:
-        """A grain by its id, or by at least 8 digits that begin exactly one. Raises `NotFound`."""
-        return self._run(requests.get(id), self._deadline(timeout)).grain
+    def get(self, id: str, *, vector: bool = False, timeout: float | None = None) -> Grain:
+        """A grain by its id, or by at least 8 digits that begin exactly one. With `vector`, its vector comes along. Raises
+        `NotFound`."""
+        return self._run(requests.get(id, vector=vector), self._deadline(timeout)).grain
 
     def around(self, id: str, parts: int = 2, *, timeout: float | None = None) -> Context:
         """A grain and at most `parts` (0 to 50) parts of its document before it and after it. Raises `NotFound`."""
@@ -302,6 +313,20 @@ class Memory:
     ) -> int:
         """How many grains the filter lets through."""
         return self._run(requests.count(requests.filtered(where, topic, tags, self.topic)), self._deadline(timeout))
+
+    def count_by(
+        self,
+        *facets: Facet,
+        top: int = 10,
+        topic: str | None = None,
+        tags: Sequence[str] = (),
+        where: Filter | None = None,
+        timeout: float | None = None,
+    ) -> Counts:
+        """How many grains the filter lets through, in all and by each of "topic", "tag", "author" and "lang" that is named: the `top` (1 to
+        100) most frequent values. They are read for that, 100,000 at most; of more, `partial` says so."""
+        made = requests.count_by(requests.filtered(where, topic, tags, self.topic), facets, top)
+        return self._run(made, self._deadline(timeout))
 
     # Taking back.
 

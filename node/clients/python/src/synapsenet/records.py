@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
 from enum import Enum
 from typing import TYPE_CHECKING, Any
@@ -93,6 +93,11 @@ class Filter:
     lang: str = ""
     #: Beginning of the source's URI, or a path of the node's machine.
     source: str = ""
+    #: And one of these at least must let it through: at most 16, each with a condition and without filters of its own. "Of topic a
+    #: or b, and without the tag x" is `Filter(any=[Filter("a"), Filter("b")], none=[Filter(tags=["x"])])`.
+    any: Sequence[Filter] = ()
+    #: And none of these may let it through: at most 16.
+    none: Sequence[Filter] = ()
 
 
 @dataclass(frozen=True)
@@ -126,6 +131,40 @@ class AddedDocument:
 
 
 @dataclass(frozen=True)
+class Vector:
+    """Where something lies by its meaning. `numpy.asarray` makes an array of it, and `search` looks for what is near."""
+
+    #: Of unit length.
+    components: tuple[float, ...]
+    #: The space that it lies in, 64 hexadecimal digits: vectors of two spaces say nothing beside each other.
+    space_id: str
+
+    def array(self) -> NDArray[numpy.float32]:
+        """An array of shape (dimension,), float32. Needs numpy: `synapsenet[numpy]`."""
+        _need_numpy()
+        import numpy
+
+        return numpy.array(self.components, dtype=numpy.float32)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        return self.array() if dtype is None else self.array().astype(dtype)
+
+
+@dataclass(frozen=True)
+class Counts:
+    """How many grains there are, and by what."""
+
+    #: In all.
+    grains: int
+    #: For each facet that was asked for, its most frequent values with the number of grains of each, the most frequent first.
+    by: dict[str, dict[str, int]]
+    #: For each facet, grains with other values, once for each of these.
+    others: dict[str, int]
+    #: Whether `by` and `others` count some of the grains only, because they are many.
+    partial: bool
+
+
+@dataclass(frozen=True)
 class Grain:
     """A signed text as the node holds it."""
 
@@ -152,6 +191,8 @@ class Grain:
     searchable: bool
     #: It withdraws another one, and has no text.
     retraction: bool
+    #: Where it lies by its meaning, when that was asked for and the node knows it.
+    vector: Vector | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True)
@@ -204,6 +245,17 @@ class Hits(list[Hit]):
     def scores(self) -> NDArray[numpy.float64]:
         """The scores as an array of shape (hits,), float64. Needs numpy: `synapsenet[numpy]`."""
         return as_array([hit.score for hit in self])
+
+    def vectors(self) -> NDArray[numpy.float32]:
+        """The vectors as an array of shape (hits, dimension), float32, with rows of NaN where the node told none; (0, 0) where it told
+        none at all. Needs numpy: `synapsenet[numpy]`."""
+        _need_numpy()
+        import numpy
+
+        told = [hit.grain.vector for hit in self]
+        dimension = max((len(vector.components) for vector in told if vector is not None), default=0)
+        rows = [(float("nan"),) * dimension if vector is None else vector.components for vector in told if dimension]
+        return numpy.array(rows, dtype=numpy.float32).reshape(len(rows), dimension)
 
     def cosines(self) -> NDArray[numpy.float64]:
         """The cosines as an array of shape (hits,), float64, with NaN where there is none. Needs numpy: `synapsenet[numpy]`."""
@@ -269,11 +321,17 @@ class Event:
 
 def as_array(values: list[float]) -> NDArray[numpy.float64]:
     """An array of float64."""
+    _need_numpy()
+    import numpy
+
+    return numpy.array(values, dtype=numpy.float64)
+
+
+def _need_numpy() -> None:
     try:
-        import numpy
+        import numpy  # noqa: F401
     except ImportError as error:
         raise ImportError("arrays need numpy: pip install 'synapsenet[numpy]'") from error
-    return numpy.array(values, dtype=numpy.float64)
 
 
 def hit_metadata(hit: Hit) -> dict[str, Any]:
@@ -337,8 +395,9 @@ def hit(said: node_pb2.Hit) -> Hit:
     def place(byte: int) -> int:
         return len(raw[:byte].decode(errors="ignore"))
 
+    found = grain(said.grain)
     return Hit(
-        grain=grain(said.grain),
+        grain=replace(found, vector=vector(said.vector)) if said.HasField("vector") else found,
         score=said.score,
         cosine=said.cosine if said.HasField("cosine") else None,
         words=said.words,
@@ -346,6 +405,29 @@ def hit(said: node_pb2.Hit) -> Hit:
         peer=said.peer_id,
         marks=tuple((place(mark.start), place(mark.end)) for mark in said.marks),
     )
+
+
+def vector(said: node_pb2.GrainVector) -> Vector:
+    """A vector out of its message."""
+    return Vector(tuple(said.components), said.space_id)
+
+
+# By what grains can be counted.
+FACETS: dict[str, node_pb2.Facet] = {
+    "topic": node_pb2.FACET_TOPIC,
+    "tag": node_pb2.FACET_TAG,
+    "author": node_pb2.FACET_AUTHOR,
+    "lang": node_pb2.FACET_LANG,
+}
+
+
+def counts(said: node_pb2.CountResponse) -> Counts:
+    """Counts out of their message."""
+    names = {number: name for name, number in FACETS.items()}
+    facets = {names[facet.facet]: facet for facet in said.facets if facet.facet in names}
+    by = {name: {one.value: one.grains for one in facet.values} for name, facet in facets.items()}
+    others = {name: facet.others for name, facet in facets.items()}
+    return Counts(said.grains, by, others, said.partial)
 
 
 def outcome(said: Any) -> Outcome:
@@ -415,6 +497,8 @@ def filter_message(where: Filter | None, topic: str, tags: Sequence[str]) -> nod
         author=where.author,
         lang=where.lang,
         source_prefix=where.source,
+        any=[filter_message(one, one.topic, ()) for one in where.any],
+        none=[filter_message(one, one.topic, ()) for one in where.none],
     )
     if where.since is not None:
         message.created_from_ms = to_ms(where.since)

@@ -6,18 +6,21 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Generic, Literal, TypeVar
 
 from . import records
 from .errors import Fault
-from .records import Added, AddedDocument, Context, Draft, Filter, Grain, Hit, Hits, Status, Withdrawn
+from .records import Added, AddedDocument, Context, Counts, Draft, Filter, Grain, Hit, Hits, Status, Vector, Withdrawn
 from .v1 import node_pb2
 
 T = TypeVar("T")
 
 Mode = Literal["hybrid", "meaning", "words"]
+Facet = Literal["topic", "tag", "author", "lang"]
+# What `search` takes for a vector: one that a node told, an array of numpy of shape (dimension,), or any other numbers.
+Floats = Vector | Iterable[float]
 MODES: dict[str, node_pb2.SearchMode] = {
     "hybrid": node_pb2.SEARCH_MODE_HYBRID,
     "meaning": node_pb2.SEARCH_MODE_MEANING,
@@ -129,15 +132,18 @@ def wait_indexed() -> Call[None]:
     return Call("WaitIndexed", node_pb2.WaitIndexedRequest(only_own=True), lambda answers: None, streams=True)
 
 
-def get(id: str, context: int = 0) -> Call[Context]:
+def get(id: str, context: int = 0, vector: bool = False) -> Call[Context]:
     """A grain, and parts of its document."""
 
     def read(answers: list[node_pb2.GetResponse]) -> Context:
         (said,) = answers
         before, after = ([records.grain(grain) for grain in side] for side in (said.before, said.after))
-        return Context(before, records.grain(said.grain), after)
+        grain = records.grain(said.grain)
+        if said.HasField("vector"):
+            grain = replace(grain, vector=records.vector(said.vector))
+        return Context(before, grain, after)
 
-    return Call("Get", node_pb2.GetRequest(id=id, context=context), read)
+    return Call("Get", node_pb2.GetRequest(id=id, context=context, with_vector=vector), read)
 
 
 def list_page(where: node_pb2.Filter, size: int, token: str) -> Call[tuple[list[Grain], str]]:
@@ -156,6 +162,16 @@ def count(where: node_pb2.Filter) -> Call[int]:
     return Call("Count", node_pb2.CountRequest(filter=where), lambda answers: int(answers[0].grains))
 
 
+def count_by(where: node_pb2.Filter, facets: Sequence[str], top: int) -> Call[Counts]:
+    """How many notes a filter lets through, and by what."""
+    if unknown := [name for name in facets if name not in records.FACETS]:
+        raise ValueError(f"there is no facet {unknown[0]!r}; it must be one of {', '.join(records.FACETS)}")
+    if not 1 <= top <= 100:
+        raise ValueError(f"top is {top}; it must be 1 to 100")
+    request = node_pb2.CountRequest(filter=where, facets=[records.FACETS[name] for name in facets], top=top)
+    return Call("Count", request, lambda answers: records.counts(answers[0]))
+
+
 def search_request(
     question: str,
     k: int,
@@ -168,6 +184,9 @@ def search_request(
     all_copies: bool = False,
     mesh: bool = False,
     mesh_wait: float = 0.0,
+    vector: Floats | None = None,
+    space_id: str = "",
+    vectors: bool = False,
 ) -> node_pb2.SearchRequest:
     """A question as a message."""
     if mode not in MODES:
@@ -178,6 +197,13 @@ def search_request(
     request.mesh_wait_ms = round(mesh_wait * 1000)
     if min_score is not None:
         request.min_score = min_score
+    if vector is not None:
+        if isinstance(vector, Vector):
+            space_id = space_id or vector.space_id
+            vector = vector.components
+        request.vector.extend(float(number) for number in vector)
+        request.space_id = space_id
+    request.with_vectors = vectors
     return request
 
 

@@ -13,6 +13,14 @@ class Direction(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     DIRECTION_INBOUND: _ClassVar[Direction]
     DIRECTION_OUTBOUND: _ClassVar[Direction]
 
+class Transport(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    TRANSPORT_UNSPECIFIED: _ClassVar[Transport]
+    TRANSPORT_TCP: _ClassVar[Transport]
+    TRANSPORT_QUIC: _ClassVar[Transport]
+    TRANSPORT_RELAYED: _ClassVar[Transport]
+    TRANSPORT_OTHER: _ClassVar[Transport]
+
 class TopicPolicy(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     TOPIC_POLICY_UNSPECIFIED: _ClassVar[TopicPolicy]
@@ -30,6 +38,11 @@ class SyncState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
 DIRECTION_UNSPECIFIED: Direction
 DIRECTION_INBOUND: Direction
 DIRECTION_OUTBOUND: Direction
+TRANSPORT_UNSPECIFIED: Transport
+TRANSPORT_TCP: Transport
+TRANSPORT_QUIC: Transport
+TRANSPORT_RELAYED: Transport
+TRANSPORT_OTHER: Transport
 TOPIC_POLICY_UNSPECIFIED: TopicPolicy
 TOPIC_POLICY_OPEN: TopicPolicy
 TOPIC_POLICY_KNOWN: TopicPolicy
@@ -49,11 +62,10 @@ class Traffic(_message.Message):
     def __init__(self, sent: _Optional[int] = ..., received: _Optional[int] = ...) -> None: ...
 
 class Peer(_message.Message):
-    __slots__ = ("peer_id", "address", "direction", "transport", "latency_us", "score", "topics", "traffic", "connected_ms", "agent", "visiting", "reserved", "connections")
+    __slots__ = ("peer_id", "address", "direction", "latency_us", "score", "topics", "traffic", "connected_ms", "agent", "visiting", "reserved", "connections", "transport")
     PEER_ID_FIELD_NUMBER: _ClassVar[int]
     ADDRESS_FIELD_NUMBER: _ClassVar[int]
     DIRECTION_FIELD_NUMBER: _ClassVar[int]
-    TRANSPORT_FIELD_NUMBER: _ClassVar[int]
     LATENCY_US_FIELD_NUMBER: _ClassVar[int]
     SCORE_FIELD_NUMBER: _ClassVar[int]
     TOPICS_FIELD_NUMBER: _ClassVar[int]
@@ -63,10 +75,10 @@ class Peer(_message.Message):
     VISITING_FIELD_NUMBER: _ClassVar[int]
     RESERVED_FIELD_NUMBER: _ClassVar[int]
     CONNECTIONS_FIELD_NUMBER: _ClassVar[int]
+    TRANSPORT_FIELD_NUMBER: _ClassVar[int]
     peer_id: str
     address: str
     direction: Direction
-    transport: str
     latency_us: int
     score: float
     topics: _containers.RepeatedScalarFieldContainer[str]
@@ -76,7 +88,8 @@ class Peer(_message.Message):
     visiting: bool
     reserved: bool
     connections: int
-    def __init__(self, peer_id: _Optional[str] = ..., address: _Optional[str] = ..., direction: _Optional[_Union[Direction, str]] = ..., transport: _Optional[str] = ..., latency_us: _Optional[int] = ..., score: _Optional[float] = ..., topics: _Optional[_Iterable[str]] = ..., traffic: _Optional[_Union[Traffic, _Mapping]] = ..., connected_ms: _Optional[int] = ..., agent: _Optional[str] = ..., visiting: bool = ..., reserved: bool = ..., connections: _Optional[int] = ...) -> None: ...
+    transport: Transport
+    def __init__(self, peer_id: _Optional[str] = ..., address: _Optional[str] = ..., direction: _Optional[_Union[Direction, str]] = ..., latency_us: _Optional[int] = ..., score: _Optional[float] = ..., topics: _Optional[_Iterable[str]] = ..., traffic: _Optional[_Union[Traffic, _Mapping]] = ..., connected_ms: _Optional[int] = ..., agent: _Optional[str] = ..., visiting: bool = ..., reserved: bool = ..., connections: _Optional[int] = ..., transport: _Optional[_Union[Transport, str]] = ...) -> None: ...
 
 class KnownPeer(_message.Message):
     __slots__ = ("peer_id", "addresses", "last_seen_ms")

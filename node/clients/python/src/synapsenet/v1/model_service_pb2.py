@@ -24,47 +24,51 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!synapsenet/v1/model_service.proto\x12\rsynapsenet.v1\"\xae\x03\n\x05Model\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08model_id\x18\x02 \x01(\t\x12\x11\n\tdimension\x18\x03 \x01(\r\x12\x12\n\nmax_tokens\x18\x04 \x01(\r\x12\x0f\n\x07pooling\x18\x05 \x01(\t\x12\x17\n\x0fquestion_prefix\x18\x06 \x01(\t\x12\x17\n\x0f\x64ocument_prefix\x18\x07 \x01(\t\x12\x0f\n\x07license\x18\x08 \x01(\t\x12(\n\x05state\x18\t \x01(\x0e\x32\x19.synapsenet.v1.ModelState\x12&\n\x04role\x18\n \x01(\x0e\x32\x18.synapsenet.v1.ModelRole\x12\x0e\n\x06reason\x18\x0b \x01(\t\x12\x10\n\x08\x62uilt_in\x18\x0c \x01(\x08\x12\x0f\n\x07vectors\x18\r \x01(\x04\x12\x10\n\x08provider\x18\x0e \x01(\t\x12\x14\n\x0cmemory_bytes\x18\x0f \x01(\x04\x12\x13\n\x0b\x66\x65tch_bytes\x18\x10 \x01(\x04\x12\r\n\x05space\x18\x11 \x01(\t\x12\x0f\n\x07variant\x18\x12 \x01(\t\x12\x12\n\narithmetic\x18\x13 \x01(\t\x12\x14\n\x0cleast_cosine\x18\x14 \x01(\x01\"\x13\n\x11ListModelsRequest\":\n\x12ListModelsResponse\x12$\n\x06models\x18\x01 \x03(\x0b\x32\x14.synapsenet.v1.Model\"\x1f\n\x0fGetModelRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"7\n\x10GetModelResponse\x12#\n\x05model\x18\x01 \x01(\x0b\x32\x14.synapsenet.v1.Model\"\x1f\n\x0fUseModelRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"_\n\x10UseModelResponse\x12#\n\x05model\x18\x01 \x01(\x0b\x32\x14.synapsenet.v1.Model\x12\x0f\n\x07\x63hanged\x18\x02 \x01(\x08\x12\x15\n\rto_embed_anew\x18\x03 \x01(\x04\"\x1f\n\x0f\x41\x64\x64ModelRequest\x12\x0c\n\x04path\x18\x01 \x01(\t\"7\n\x10\x41\x64\x64ModelResponse\x12#\n\x05model\x18\x01 \x01(\x0b\x32\x14.synapsenet.v1.Model\"!\n\x11\x46\x65tchModelRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"s\n\x12\x46\x65tchModelResponse\x12\x0c\n\x04\x66ile\x18\x01 \x01(\t\x12\x15\n\rfetched_bytes\x18\x02 \x01(\x04\x12\x13\n\x0btotal_bytes\x18\x03 \x01(\x04\x12#\n\x05model\x18\x04 \x01(\x0b\x32\x14.synapsenet.v1.Model\"\"\n\x12RemoveModelRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\".\n\x13RemoveModelResponse\x12\x17\n\x0f\x64ropped_vectors\x18\x01 \x01(\x04\"\"\n\x12\x44ropVectorsRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\".\n\x13\x44ropVectorsResponse\x12\x17\n\x0f\x64ropped_vectors\x18\x01 \x01(\x04*\xa8\x01\n\nModelState\x12\x1b\n\x17MODEL_STATE_UNSPECIFIED\x10\x00\x12\x19\n\x15MODEL_STATE_INSTALLED\x10\x01\x12\x17\n\x13MODEL_STATE_LOADING\x10\x02\x12\x16\n\x12MODEL_STATE_LOADED\x10\x03\x12\x19\n\x15MODEL_STATE_FETCHABLE\x10\x04\x12\x16\n\x12MODEL_STATE_BROKEN\x10\x05*j\n\tModelRole\x12\x1a\n\x16MODEL_ROLE_UNSPECIFIED\x10\x00\x12\x13\n\x0fMODEL_ROLE_NONE\x10\x01\x12\x15\n\x11MODEL_ROLE_IN_USE\x10\x02\x12\x15\n\x11MODEL_ROLE_FORMER\x10\x03\x32\xc9\x04\n\x0cModelService\x12Q\n\nListModels\x12 .synapsenet.v1.ListModelsRequest\x1a!.synapsenet.v1.ListModelsResponse\x12K\n\x08GetModel\x12\x1e.synapsenet.v1.GetModelRequest\x1a\x1f.synapsenet.v1.GetModelResponse\x12K\n\x08UseModel\x12\x1e.synapsenet.v1.UseModelRequest\x1a\x1f.synapsenet.v1.UseModelResponse\x12K\n\x08\x41\x64\x64Model\x12\x1e.synapsenet.v1.AddModelRequest\x1a\x1f.synapsenet.v1.AddModelResponse\x12S\n\nFetchModel\x12 .synapsenet.v1.FetchModelRequest\x1a!.synapsenet.v1.FetchModelResponse0\x01\x12T\n\x0bRemoveModel\x12!.synapsenet.v1.RemoveModelRequest\x1a\".synapsenet.v1.RemoveModelResponse\x12T\n\x0b\x44ropVectors\x12!.synapsenet.v1.DropVectorsRequest\x1a\".synapsenet.v1.DropVectorsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!synapsenet/v1/model_service.proto\x12\rsynapsenet.v1\"\xed\x03\n\x05Model\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08space_id\x18\x02 \x01(\t\x12\x11\n\tdimension\x18\x03 \x01(\r\x12\x12\n\nmax_tokens\x18\x04 \x01(\r\x12\x17\n\x0fquestion_prefix\x18\x06 \x01(\t\x12\x17\n\x0f\x64ocument_prefix\x18\x07 \x01(\t\x12\x0f\n\x07license\x18\x08 \x01(\t\x12(\n\x05state\x18\t \x01(\x0e\x32\x19.synapsenet.v1.ModelState\x12&\n\x04role\x18\n \x01(\x0e\x32\x18.synapsenet.v1.ModelRole\x12\x0e\n\x06reason\x18\x0b \x01(\t\x12\x10\n\x08\x62uilt_in\x18\x0c \x01(\x08\x12\x0f\n\x07vectors\x18\r \x01(\x04\x12\x10\n\x08provider\x18\x0e \x01(\t\x12\x14\n\x0cmemory_bytes\x18\x0f \x01(\x04\x12\x13\n\x0b\x66\x65tch_bytes\x18\x10 \x01(\x04\x12\r\n\x05space\x18\x11 \x01(\t\x12\x0f\n\x07variant\x18\x12 \x01(\t\x12\x14\n\x0cleast_cosine\x18\x14 \x01(\x01\x12\'\n\x07pooling\x18\x15 \x01(\x0e\x32\x16.synapsenet.v1.Pooling\x12-\n\narithmetic\x18\x16 \x01(\x0e\x32\x19.synapsenet.v1.ArithmeticJ\x04\x08\x05\x10\x06J\x04\x08\x13\x10\x14\"\x13\n\x11ListModelsRequest\":\n\x12ListModelsResponse\x12$\n\x06models\x18\x01 \x03(\x0b\x32\x14.synapsenet.v1.Model\"\x1f\n\x0fGetModelRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"7\n\x10GetModelResponse\x12#\n\x05model\x18\x01 \x01(\x0b\x32\x14.synapsenet.v1.Model\"\x1f\n\x0fUseModelRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"_\n\x10UseModelResponse\x12#\n\x05model\x18\x01 \x01(\x0b\x32\x14.synapsenet.v1.Model\x12\x0f\n\x07\x63hanged\x18\x02 \x01(\x08\x12\x15\n\rto_embed_anew\x18\x03 \x01(\x04\"\x1f\n\x0f\x41\x64\x64ModelRequest\x12\x0c\n\x04path\x18\x01 \x01(\t\"7\n\x10\x41\x64\x64ModelResponse\x12#\n\x05model\x18\x01 \x01(\x0b\x32\x14.synapsenet.v1.Model\"!\n\x11\x46\x65tchModelRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"s\n\x12\x46\x65tchModelResponse\x12\x0c\n\x04\x66ile\x18\x01 \x01(\t\x12\x15\n\rfetched_bytes\x18\x02 \x01(\x04\x12\x13\n\x0btotal_bytes\x18\x03 \x01(\x04\x12#\n\x05model\x18\x04 \x01(\x0b\x32\x14.synapsenet.v1.Model\"\"\n\x12RemoveModelRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\".\n\x13RemoveModelResponse\x12\x17\n\x0f\x64ropped_vectors\x18\x01 \x01(\x04\"\"\n\x12\x44ropVectorsRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\".\n\x13\x44ropVectorsResponse\x12\x17\n\x0f\x64ropped_vectors\x18\x01 \x01(\x04*\xa8\x01\n\nModelState\x12\x1b\n\x17MODEL_STATE_UNSPECIFIED\x10\x00\x12\x19\n\x15MODEL_STATE_INSTALLED\x10\x01\x12\x17\n\x13MODEL_STATE_LOADING\x10\x02\x12\x16\n\x12MODEL_STATE_LOADED\x10\x03\x12\x19\n\x15MODEL_STATE_FETCHABLE\x10\x04\x12\x16\n\x12MODEL_STATE_BROKEN\x10\x05*j\n\tModelRole\x12\x1a\n\x16MODEL_ROLE_UNSPECIFIED\x10\x00\x12\x13\n\x0fMODEL_ROLE_NONE\x10\x01\x12\x15\n\x11MODEL_ROLE_IN_USE\x10\x02\x12\x15\n\x11MODEL_ROLE_FORMER\x10\x03*E\n\x07Pooling\x12\x17\n\x13POOLING_UNSPECIFIED\x10\x00\x12\x10\n\x0cPOOLING_MEAN\x10\x01\x12\x0f\n\x0bPOOLING_CLS\x10\x02*U\n\nArithmetic\x12\x1a\n\x16\x41RITHMETIC_UNSPECIFIED\x10\x00\x12\x16\n\x12\x41RITHMETIC_FLOAT32\x10\x01\x12\x13\n\x0f\x41RITHMETIC_INT8\x10\x02\x32\xc9\x04\n\x0cModelService\x12Q\n\nListModels\x12 .synapsenet.v1.ListModelsRequest\x1a!.synapsenet.v1.ListModelsResponse\x12K\n\x08GetModel\x12\x1e.synapsenet.v1.GetModelRequest\x1a\x1f.synapsenet.v1.GetModelResponse\x12K\n\x08UseModel\x12\x1e.synapsenet.v1.UseModelRequest\x1a\x1f.synapsenet.v1.UseModelResponse\x12K\n\x08\x41\x64\x64Model\x12\x1e.synapsenet.v1.AddModelRequest\x1a\x1f.synapsenet.v1.AddModelResponse\x12S\n\nFetchModel\x12 .synapsenet.v1.FetchModelRequest\x1a!.synapsenet.v1.FetchModelResponse0\x01\x12T\n\x0bRemoveModel\x12!.synapsenet.v1.RemoveModelRequest\x1a\".synapsenet.v1.RemoveModelResponse\x12T\n\x0b\x44ropVectors\x12!.synapsenet.v1.DropVectorsRequest\x1a\".synapsenet.v1.DropVectorsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'synapsenet.v1.model_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_MODELSTATE']._serialized_start=1197
-  _globals['_MODELSTATE']._serialized_end=1365
-  _globals['_MODELROLE']._serialized_start=1367
-  _globals['_MODELROLE']._serialized_end=1473
+  _globals['_MODELSTATE']._serialized_start=1260
+  _globals['_MODELSTATE']._serialized_end=1428
+  _globals['_MODELROLE']._serialized_start=1430
+  _globals['_MODELROLE']._serialized_end=1536
+  _globals['_POOLING']._serialized_start=1538
+  _globals['_POOLING']._serialized_end=1607
+  _globals['_ARITHMETIC']._serialized_start=1609
+  _globals['_ARITHMETIC']._serialized_end=1694
   _globals['_MODEL']._serialized_start=53
-  _globals['_MODEL']._serialized_end=483
-  _globals['_LISTMODELSREQUEST']._serialized_start=485
-  _globals['_LISTMODELSREQUEST']._serialized_end=504
-  _globals['_LISTMODELSRESPONSE']._serialized_start=506
-  _globals['_LISTMODELSRESPONSE']._serialized_end=564
-  _globals['_GETMODELREQUEST']._serialized_start=566
-  _globals['_GETMODELREQUEST']._serialized_end=597
-  _globals['_GETMODELRESPONSE']._serialized_start=599
-  _globals['_GETMODELRESPONSE']._serialized_end=654
-  _globals['_USEMODELREQUEST']._serialized_start=656
-  _globals['_USEMODELREQUEST']._serialized_end=687
-  _globals['_USEMODELRESPONSE']._serialized_start=689
-  _globals['_USEMODELRESPONSE']._serialized_end=784
-  _globals['_ADDMODELREQUEST']._serialized_start=786
-  _globals['_ADDMODELREQUEST']._serialized_end=817
-  _globals['_ADDMODELRESPONSE']._serialized_start=819
-  _globals['_ADDMODELRESPONSE']._serialized_end=874
-  _globals['_FETCHMODELREQUEST']._serialized_start=876
-  _globals['_FETCHMODELREQUEST']._serialized_end=909
-  _globals['_FETCHMODELRESPONSE']._serialized_start=911
-  _globals['_FETCHMODELRESPONSE']._serialized_end=1026
-  _globals['_REMOVEMODELREQUEST']._serialized_start=1028
-  _globals['_REMOVEMODELREQUEST']._serialized_end=1062
-  _globals['_REMOVEMODELRESPONSE']._serialized_start=1064
-  _globals['_REMOVEMODELRESPONSE']._serialized_end=1110
-  _globals['_DROPVECTORSREQUEST']._serialized_start=1112
-  _globals['_DROPVECTORSREQUEST']._serialized_end=1146
-  _globals['_DROPVECTORSRESPONSE']._serialized_start=1148
-  _globals['_DROPVECTORSRESPONSE']._serialized_end=1194
-  _globals['_MODELSERVICE']._serialized_start=1476
-  _globals['_MODELSERVICE']._serialized_end=2061
+  _globals['_MODEL']._serialized_end=546
+  _globals['_LISTMODELSREQUEST']._serialized_start=548
+  _globals['_LISTMODELSREQUEST']._serialized_end=567
+  _globals['_LISTMODELSRESPONSE']._serialized_start=569
+  _globals['_LISTMODELSRESPONSE']._serialized_end=627
+  _globals['_GETMODELREQUEST']._serialized_start=629
+  _globals['_GETMODELREQUEST']._serialized_end=660
+  _globals['_GETMODELRESPONSE']._serialized_start=662
+  _globals['_GETMODELRESPONSE']._serialized_end=717
+  _globals['_USEMODELREQUEST']._serialized_start=719
+  _globals['_USEMODELREQUEST']._serialized_end=750
+  _globals['_USEMODELRESPONSE']._serialized_start=752
+  _globals['_USEMODELRESPONSE']._serialized_end=847
+  _globals['_ADDMODELREQUEST']._serialized_start=849
+  _globals['_ADDMODELREQUEST']._serialized_end=880
+  _globals['_ADDMODELRESPONSE']._serialized_start=882
+  _globals['_ADDMODELRESPONSE']._serialized_end=937
+  _globals['_FETCHMODELREQUEST']._serialized_start=939
+  _globals['_FETCHMODELREQUEST']._serialized_end=972
+  _globals['_FETCHMODELRESPONSE']._serialized_start=974
+  _globals['_FETCHMODELRESPONSE']._serialized_end=1089
+  _globals['_REMOVEMODELREQUEST']._serialized_start=1091
+  _globals['_REMOVEMODELREQUEST']._serialized_end=1125
+  _globals['_REMOVEMODELRESPONSE']._serialized_start=1127
+  _globals['_REMOVEMODELRESPONSE']._serialized_end=1173
+  _globals['_DROPVECTORSREQUEST']._serialized_start=1175
+  _globals['_DROPVECTORSREQUEST']._serialized_end=1209
+  _globals['_DROPVECTORSRESPONSE']._serialized_start=1211
+  _globals['_DROPVECTORSRESPONSE']._serialized_end=1257
+  _globals['_MODELSERVICE']._serialized_start=1697
+  _globals['_MODELSERVICE']._serialized_end=2282
 # @@protoc_insertion_point(module_scope)

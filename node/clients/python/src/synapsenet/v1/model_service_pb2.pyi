@@ -22,6 +22,18 @@ class ModelRole(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     MODEL_ROLE_NONE: _ClassVar[ModelRole]
     MODEL_ROLE_IN_USE: _ClassVar[ModelRole]
     MODEL_ROLE_FORMER: _ClassVar[ModelRole]
+
+class Pooling(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    POOLING_UNSPECIFIED: _ClassVar[Pooling]
+    POOLING_MEAN: _ClassVar[Pooling]
+    POOLING_CLS: _ClassVar[Pooling]
+
+class Arithmetic(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    ARITHMETIC_UNSPECIFIED: _ClassVar[Arithmetic]
+    ARITHMETIC_FLOAT32: _ClassVar[Arithmetic]
+    ARITHMETIC_INT8: _ClassVar[Arithmetic]
 MODEL_STATE_UNSPECIFIED: ModelState
 MODEL_STATE_INSTALLED: ModelState
 MODEL_STATE_LOADING: ModelState
@@ -32,14 +44,19 @@ MODEL_ROLE_UNSPECIFIED: ModelRole
 MODEL_ROLE_NONE: ModelRole
 MODEL_ROLE_IN_USE: ModelRole
 MODEL_ROLE_FORMER: ModelRole
+POOLING_UNSPECIFIED: Pooling
+POOLING_MEAN: Pooling
+POOLING_CLS: Pooling
+ARITHMETIC_UNSPECIFIED: Arithmetic
+ARITHMETIC_FLOAT32: Arithmetic
+ARITHMETIC_INT8: Arithmetic
 
 class Model(_message.Message):
-    __slots__ = ("name", "model_id", "dimension", "max_tokens", "pooling", "question_prefix", "document_prefix", "license", "state", "role", "reason", "built_in", "vectors", "provider", "memory_bytes", "fetch_bytes", "space", "variant", "arithmetic", "least_cosine")
+    __slots__ = ("name", "space_id", "dimension", "max_tokens", "question_prefix", "document_prefix", "license", "state", "role", "reason", "built_in", "vectors", "provider", "memory_bytes", "fetch_bytes", "space", "variant", "least_cosine", "pooling", "arithmetic")
     NAME_FIELD_NUMBER: _ClassVar[int]
-    MODEL_ID_FIELD_NUMBER: _ClassVar[int]
+    SPACE_ID_FIELD_NUMBER: _ClassVar[int]
     DIMENSION_FIELD_NUMBER: _ClassVar[int]
     MAX_TOKENS_FIELD_NUMBER: _ClassVar[int]
-    POOLING_FIELD_NUMBER: _ClassVar[int]
     QUESTION_PREFIX_FIELD_NUMBER: _ClassVar[int]
     DOCUMENT_PREFIX_FIELD_NUMBER: _ClassVar[int]
     LICENSE_FIELD_NUMBER: _ClassVar[int]
@@ -53,13 +70,13 @@ class Model(_message.Message):
     FETCH_BYTES_FIELD_NUMBER: _ClassVar[int]
     SPACE_FIELD_NUMBER: _ClassVar[int]
     VARIANT_FIELD_NUMBER: _ClassVar[int]
-    ARITHMETIC_FIELD_NUMBER: _ClassVar[int]
     LEAST_COSINE_FIELD_NUMBER: _ClassVar[int]
+    POOLING_FIELD_NUMBER: _ClassVar[int]
+    ARITHMETIC_FIELD_NUMBER: _ClassVar[int]
     name: str
-    model_id: str
+    space_id: str
     dimension: int
     max_tokens: int
-    pooling: str
     question_prefix: str
     document_prefix: str
     license: str
@@ -73,9 +90,10 @@ class Model(_message.Message):
     fetch_bytes: int
     space: str
     variant: str
-    arithmetic: str
     least_cosine: float
-    def __init__(self, name: _Optional[str] = ..., model_id: _Optional[str] = ..., dimension: _Optional[int] = ..., max_tokens: _Optional[int] = ..., pooling: _Optional[str] = ..., question_prefix: _Optional[str] = ..., document_prefix: _Optional[str] = ..., license: _Optional[str] = ..., state: _Optional[_Union[ModelState, str]] = ..., role: _Optional[_Union[ModelRole, str]] = ..., reason: _Optional[str] = ..., built_in: bool = ..., vectors: _Optional[int] = ..., provider: _Optional[str] = ..., memory_bytes: _Optional[int] = ..., fetch_bytes: _Optional[int] = ..., space: _Optional[str] = ..., variant: _Optional[str] = ..., arithmetic: _Optional[str] = ..., least_cosine: _Optional[float] = ...) -> None: ...
+    pooling: Pooling
+    arithmetic: Arithmetic
+    def __init__(self, name: _Optional[str] = ..., space_id: _Optional[str] = ..., dimension: _Optional[int] = ..., max_tokens: _Optional[int] = ..., question_prefix: _Optional[str] = ..., document_prefix: _Optional[str] = ..., license: _Optional[str] = ..., state: _Optional[_Union[ModelState, str]] = ..., role: _Optional[_Union[ModelRole, str]] = ..., reason: _Optional[str] = ..., built_in: bool = ..., vectors: _Optional[int] = ..., provider: _Optional[str] = ..., memory_bytes: _Optional[int] = ..., fetch_bytes: _Optional[int] = ..., space: _Optional[str] = ..., variant: _Optional[str] = ..., least_cosine: _Optional[float] = ..., pooling: _Optional[_Union[Pooling, str]] = ..., arithmetic: _Optional[_Union[Arithmetic, str]] = ...) -> None: ...
 
 class ListModelsRequest(_message.Message):
     __slots__ = ()

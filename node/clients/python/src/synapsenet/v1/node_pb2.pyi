@@ -1,5 +1,6 @@
 from synapsenet.v1 import grain_pb2 as _grain_pb2
 from synapsenet.v1 import mesh_service_pb2 as _mesh_service_pb2
+from synapsenet.v1 import model_service_pb2 as _model_service_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
@@ -98,6 +99,22 @@ class SearchMode(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     SEARCH_MODE_MEANING: _ClassVar[SearchMode]
     SEARCH_MODE_WORDS: _ClassVar[SearchMode]
 
+class Facet(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    FACET_UNSPECIFIED: _ClassVar[Facet]
+    FACET_TOPIC: _ClassVar[Facet]
+    FACET_TAG: _ClassVar[Facet]
+    FACET_AUTHOR: _ClassVar[Facet]
+    FACET_LANG: _ClassVar[Facet]
+
+class PeerOutcome(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    PEER_OUTCOME_UNSPECIFIED: _ClassVar[PeerOutcome]
+    PEER_OUTCOME_ANSWERED: _ClassVar[PeerOutcome]
+    PEER_OUTCOME_LATE: _ClassVar[PeerOutcome]
+    PEER_OUTCOME_REFUSED: _ClassVar[PeerOutcome]
+    PEER_OUTCOME_FAILED: _ClassVar[PeerOutcome]
+
 class AuthorRule(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     AUTHOR_RULE_UNSPECIFIED: _ClassVar[AuthorRule]
@@ -177,6 +194,16 @@ SEARCH_MODE_UNSPECIFIED: SearchMode
 SEARCH_MODE_HYBRID: SearchMode
 SEARCH_MODE_MEANING: SearchMode
 SEARCH_MODE_WORDS: SearchMode
+FACET_UNSPECIFIED: Facet
+FACET_TOPIC: Facet
+FACET_TAG: Facet
+FACET_AUTHOR: Facet
+FACET_LANG: Facet
+PEER_OUTCOME_UNSPECIFIED: PeerOutcome
+PEER_OUTCOME_ANSWERED: PeerOutcome
+PEER_OUTCOME_LATE: PeerOutcome
+PEER_OUTCOME_REFUSED: PeerOutcome
+PEER_OUTCOME_FAILED: PeerOutcome
 AUTHOR_RULE_UNSPECIFIED: AuthorRule
 AUTHOR_RULE_FOLLOWED: AuthorRule
 AUTHOR_RULE_BLOCKED: AuthorRule
@@ -367,32 +394,36 @@ class WaitIndexedResponse(_message.Message):
     def __init__(self, pending: _Optional[int] = ..., finished: bool = ..., unreadable: _Optional[int] = ...) -> None: ...
 
 class GetRequest(_message.Message):
-    __slots__ = ("id", "with_signed", "context", "with_links")
+    __slots__ = ("id", "with_signed", "context", "with_links", "with_vector")
     ID_FIELD_NUMBER: _ClassVar[int]
     WITH_SIGNED_FIELD_NUMBER: _ClassVar[int]
     CONTEXT_FIELD_NUMBER: _ClassVar[int]
     WITH_LINKS_FIELD_NUMBER: _ClassVar[int]
+    WITH_VECTOR_FIELD_NUMBER: _ClassVar[int]
     id: str
     with_signed: bool
     context: int
     with_links: bool
-    def __init__(self, id: _Optional[str] = ..., with_signed: bool = ..., context: _Optional[int] = ..., with_links: bool = ...) -> None: ...
+    with_vector: bool
+    def __init__(self, id: _Optional[str] = ..., with_signed: bool = ..., context: _Optional[int] = ..., with_links: bool = ..., with_vector: bool = ...) -> None: ...
 
 class GetResponse(_message.Message):
-    __slots__ = ("grain", "emergence", "before", "after", "links_to", "linked_from")
+    __slots__ = ("grain", "emergence", "before", "after", "links_to", "linked_from", "vector")
     GRAIN_FIELD_NUMBER: _ClassVar[int]
     EMERGENCE_FIELD_NUMBER: _ClassVar[int]
     BEFORE_FIELD_NUMBER: _ClassVar[int]
     AFTER_FIELD_NUMBER: _ClassVar[int]
     LINKS_TO_FIELD_NUMBER: _ClassVar[int]
     LINKED_FROM_FIELD_NUMBER: _ClassVar[int]
+    VECTOR_FIELD_NUMBER: _ClassVar[int]
     grain: Grain
     emergence: Emergence
     before: _containers.RepeatedCompositeFieldContainer[Grain]
     after: _containers.RepeatedCompositeFieldContainer[Grain]
     links_to: _containers.RepeatedCompositeFieldContainer[LinkedNote]
     linked_from: _containers.RepeatedCompositeFieldContainer[LinkedNote]
-    def __init__(self, grain: _Optional[_Union[Grain, _Mapping]] = ..., emergence: _Optional[_Union[Emergence, _Mapping]] = ..., before: _Optional[_Iterable[_Union[Grain, _Mapping]]] = ..., after: _Optional[_Iterable[_Union[Grain, _Mapping]]] = ..., links_to: _Optional[_Iterable[_Union[LinkedNote, _Mapping]]] = ..., linked_from: _Optional[_Iterable[_Union[LinkedNote, _Mapping]]] = ...) -> None: ...
+    vector: GrainVector
+    def __init__(self, grain: _Optional[_Union[Grain, _Mapping]] = ..., emergence: _Optional[_Union[Emergence, _Mapping]] = ..., before: _Optional[_Iterable[_Union[Grain, _Mapping]]] = ..., after: _Optional[_Iterable[_Union[Grain, _Mapping]]] = ..., links_to: _Optional[_Iterable[_Union[LinkedNote, _Mapping]]] = ..., linked_from: _Optional[_Iterable[_Union[LinkedNote, _Mapping]]] = ..., vector: _Optional[_Union[GrainVector, _Mapping]] = ...) -> None: ...
 
 class LinkedNote(_message.Message):
     __slots__ = ("id", "title", "file_uri", "shown")
@@ -551,7 +582,7 @@ class DigestCluster(_message.Message):
     def __init__(self, central: _Optional[_Union[ScoredGrain, _Mapping]] = ..., ids: _Optional[_Iterable[str]] = ..., size: _Optional[int] = ...) -> None: ...
 
 class Filter(_message.Message):
-    __slots__ = ("topic", "tags", "author", "created_from_ms", "created_before_ms", "lang", "source_prefix")
+    __slots__ = ("topic", "tags", "author", "created_from_ms", "created_before_ms", "lang", "source_prefix", "any", "none")
     TOPIC_FIELD_NUMBER: _ClassVar[int]
     TAGS_FIELD_NUMBER: _ClassVar[int]
     AUTHOR_FIELD_NUMBER: _ClassVar[int]
@@ -559,6 +590,8 @@ class Filter(_message.Message):
     CREATED_BEFORE_MS_FIELD_NUMBER: _ClassVar[int]
     LANG_FIELD_NUMBER: _ClassVar[int]
     SOURCE_PREFIX_FIELD_NUMBER: _ClassVar[int]
+    ANY_FIELD_NUMBER: _ClassVar[int]
+    NONE_FIELD_NUMBER: _ClassVar[int]
     topic: str
     tags: _containers.RepeatedScalarFieldContainer[str]
     author: str
@@ -566,7 +599,9 @@ class Filter(_message.Message):
     created_before_ms: int
     lang: str
     source_prefix: str
-    def __init__(self, topic: _Optional[str] = ..., tags: _Optional[_Iterable[str]] = ..., author: _Optional[str] = ..., created_from_ms: _Optional[int] = ..., created_before_ms: _Optional[int] = ..., lang: _Optional[str] = ..., source_prefix: _Optional[str] = ...) -> None: ...
+    any: _containers.RepeatedCompositeFieldContainer[Filter]
+    none: _containers.RepeatedCompositeFieldContainer[Filter]
+    def __init__(self, topic: _Optional[str] = ..., tags: _Optional[_Iterable[str]] = ..., author: _Optional[str] = ..., created_from_ms: _Optional[int] = ..., created_before_ms: _Optional[int] = ..., lang: _Optional[str] = ..., source_prefix: _Optional[str] = ..., any: _Optional[_Iterable[_Union[Filter, _Mapping]]] = ..., none: _Optional[_Iterable[_Union[Filter, _Mapping]]] = ...) -> None: ...
 
 class ListRequest(_message.Message):
     __slots__ = ("filter", "page_size", "page_token", "with_signed", "with_retractions")
@@ -591,7 +626,7 @@ class ListResponse(_message.Message):
     def __init__(self, grains: _Optional[_Iterable[_Union[Grain, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
 
 class SearchRequest(_message.Message):
-    __slots__ = ("text", "k", "filter", "mesh", "mesh_wait_ms", "mode", "min_score", "offset", "all_copies", "like")
+    __slots__ = ("text", "k", "filter", "mesh", "mesh_wait_ms", "mode", "min_score", "offset", "all_copies", "like", "vector", "space_id", "with_vectors")
     TEXT_FIELD_NUMBER: _ClassVar[int]
     K_FIELD_NUMBER: _ClassVar[int]
     FILTER_FIELD_NUMBER: _ClassVar[int]
@@ -602,6 +637,9 @@ class SearchRequest(_message.Message):
     OFFSET_FIELD_NUMBER: _ClassVar[int]
     ALL_COPIES_FIELD_NUMBER: _ClassVar[int]
     LIKE_FIELD_NUMBER: _ClassVar[int]
+    VECTOR_FIELD_NUMBER: _ClassVar[int]
+    SPACE_ID_FIELD_NUMBER: _ClassVar[int]
+    WITH_VECTORS_FIELD_NUMBER: _ClassVar[int]
     text: str
     k: int
     filter: Filter
@@ -612,7 +650,10 @@ class SearchRequest(_message.Message):
     offset: int
     all_copies: bool
     like: str
-    def __init__(self, text: _Optional[str] = ..., k: _Optional[int] = ..., filter: _Optional[_Union[Filter, _Mapping]] = ..., mesh: bool = ..., mesh_wait_ms: _Optional[int] = ..., mode: _Optional[_Union[SearchMode, str]] = ..., min_score: _Optional[float] = ..., offset: _Optional[int] = ..., all_copies: bool = ..., like: _Optional[str] = ...) -> None: ...
+    vector: _containers.RepeatedScalarFieldContainer[float]
+    space_id: str
+    with_vectors: bool
+    def __init__(self, text: _Optional[str] = ..., k: _Optional[int] = ..., filter: _Optional[_Union[Filter, _Mapping]] = ..., mesh: bool = ..., mesh_wait_ms: _Optional[int] = ..., mode: _Optional[_Union[SearchMode, str]] = ..., min_score: _Optional[float] = ..., offset: _Optional[int] = ..., all_copies: bool = ..., like: _Optional[str] = ..., vector: _Optional[_Iterable[float]] = ..., space_id: _Optional[str] = ..., with_vectors: bool = ...) -> None: ...
 
 class SearchResponse(_message.Message):
     __slots__ = ("hit", "summary")
@@ -623,24 +664,34 @@ class SearchResponse(_message.Message):
     def __init__(self, hit: _Optional[_Union[Hit, _Mapping]] = ..., summary: _Optional[_Union[SearchSummary, _Mapping]] = ...) -> None: ...
 
 class Hit(_message.Message):
-    __slots__ = ("grain", "score", "peer_id", "model_id", "cosine", "words", "copies", "marks")
+    __slots__ = ("grain", "score", "peer_id", "space_id", "cosine", "words", "copies", "marks", "vector")
     GRAIN_FIELD_NUMBER: _ClassVar[int]
     SCORE_FIELD_NUMBER: _ClassVar[int]
     PEER_ID_FIELD_NUMBER: _ClassVar[int]
-    MODEL_ID_FIELD_NUMBER: _ClassVar[int]
+    SPACE_ID_FIELD_NUMBER: _ClassVar[int]
     COSINE_FIELD_NUMBER: _ClassVar[int]
     WORDS_FIELD_NUMBER: _ClassVar[int]
     COPIES_FIELD_NUMBER: _ClassVar[int]
     MARKS_FIELD_NUMBER: _ClassVar[int]
+    VECTOR_FIELD_NUMBER: _ClassVar[int]
     grain: Grain
     score: float
     peer_id: str
-    model_id: str
+    space_id: str
     cosine: float
     words: float
     copies: int
     marks: _containers.RepeatedCompositeFieldContainer[TextRange]
-    def __init__(self, grain: _Optional[_Union[Grain, _Mapping]] = ..., score: _Optional[float] = ..., peer_id: _Optional[str] = ..., model_id: _Optional[str] = ..., cosine: _Optional[float] = ..., words: _Optional[float] = ..., copies: _Optional[int] = ..., marks: _Optional[_Iterable[_Union[TextRange, _Mapping]]] = ...) -> None: ...
+    vector: GrainVector
+    def __init__(self, grain: _Optional[_Union[Grain, _Mapping]] = ..., score: _Optional[float] = ..., peer_id: _Optional[str] = ..., space_id: _Optional[str] = ..., cosine: _Optional[float] = ..., words: _Optional[float] = ..., copies: _Optional[int] = ..., marks: _Optional[_Iterable[_Union[TextRange, _Mapping]]] = ..., vector: _Optional[_Union[GrainVector, _Mapping]] = ...) -> None: ...
+
+class GrainVector(_message.Message):
+    __slots__ = ("space_id", "components")
+    SPACE_ID_FIELD_NUMBER: _ClassVar[int]
+    COMPONENTS_FIELD_NUMBER: _ClassVar[int]
+    space_id: str
+    components: _containers.RepeatedScalarFieldContainer[float]
+    def __init__(self, space_id: _Optional[str] = ..., components: _Optional[_Iterable[float]] = ...) -> None: ...
 
 class TextRange(_message.Message):
     __slots__ = ("start", "end")
@@ -667,34 +718,62 @@ class SearchManyResponse(_message.Message):
     def __init__(self, search: _Optional[int] = ..., hit: _Optional[_Union[Hit, _Mapping]] = ..., summary: _Optional[_Union[SearchSummary, _Mapping]] = ...) -> None: ...
 
 class CountRequest(_message.Message):
-    __slots__ = ("filter", "with_retractions")
+    __slots__ = ("filter", "with_retractions", "facets", "top")
     FILTER_FIELD_NUMBER: _ClassVar[int]
     WITH_RETRACTIONS_FIELD_NUMBER: _ClassVar[int]
+    FACETS_FIELD_NUMBER: _ClassVar[int]
+    TOP_FIELD_NUMBER: _ClassVar[int]
     filter: Filter
     with_retractions: bool
-    def __init__(self, filter: _Optional[_Union[Filter, _Mapping]] = ..., with_retractions: bool = ...) -> None: ...
+    facets: _containers.RepeatedScalarFieldContainer[Facet]
+    top: int
+    def __init__(self, filter: _Optional[_Union[Filter, _Mapping]] = ..., with_retractions: bool = ..., facets: _Optional[_Iterable[_Union[Facet, str]]] = ..., top: _Optional[int] = ...) -> None: ...
 
 class CountResponse(_message.Message):
-    __slots__ = ("grains",)
+    __slots__ = ("grains", "facets", "partial")
     GRAINS_FIELD_NUMBER: _ClassVar[int]
+    FACETS_FIELD_NUMBER: _ClassVar[int]
+    PARTIAL_FIELD_NUMBER: _ClassVar[int]
     grains: int
-    def __init__(self, grains: _Optional[int] = ...) -> None: ...
+    facets: _containers.RepeatedCompositeFieldContainer[FacetCount]
+    partial: bool
+    def __init__(self, grains: _Optional[int] = ..., facets: _Optional[_Iterable[_Union[FacetCount, _Mapping]]] = ..., partial: bool = ...) -> None: ...
+
+class FacetCount(_message.Message):
+    __slots__ = ("facet", "values", "others", "distinct")
+    FACET_FIELD_NUMBER: _ClassVar[int]
+    VALUES_FIELD_NUMBER: _ClassVar[int]
+    OTHERS_FIELD_NUMBER: _ClassVar[int]
+    DISTINCT_FIELD_NUMBER: _ClassVar[int]
+    facet: Facet
+    values: _containers.RepeatedCompositeFieldContainer[ValueCount]
+    others: int
+    distinct: int
+    def __init__(self, facet: _Optional[_Union[Facet, str]] = ..., values: _Optional[_Iterable[_Union[ValueCount, _Mapping]]] = ..., others: _Optional[int] = ..., distinct: _Optional[int] = ...) -> None: ...
+
+class ValueCount(_message.Message):
+    __slots__ = ("value", "grains")
+    VALUE_FIELD_NUMBER: _ClassVar[int]
+    GRAINS_FIELD_NUMBER: _ClassVar[int]
+    value: str
+    grains: int
+    def __init__(self, value: _Optional[str] = ..., grains: _Optional[int] = ...) -> None: ...
 
 class PeerAnswer(_message.Message):
-    __slots__ = ("peer_id", "outcome", "reason", "hits", "left_out", "elapsed_us")
+    __slots__ = ("peer_id", "reason", "hits", "left_out", "elapsed_us", "outcome")
     PEER_ID_FIELD_NUMBER: _ClassVar[int]
-    OUTCOME_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
     HITS_FIELD_NUMBER: _ClassVar[int]
     LEFT_OUT_FIELD_NUMBER: _ClassVar[int]
     ELAPSED_US_FIELD_NUMBER: _ClassVar[int]
+    OUTCOME_FIELD_NUMBER: _ClassVar[int]
     peer_id: str
-    outcome: str
     reason: str
     hits: int
     left_out: int
     elapsed_us: int
-    def __init__(self, peer_id: _Optional[str] = ..., outcome: _Optional[str] = ..., reason: _Optional[str] = ..., hits: _Optional[int] = ..., left_out: _Optional[int] = ..., elapsed_us: _Optional[int] = ...) -> None: ...
+    outcome: PeerOutcome
+    def __init__(self, peer_id: _Optional[str] = ..., reason: _Optional[str] = ..., hits: _Optional[int] = ..., left_out: _Optional[int] = ..., elapsed_us: _Optional[int] = ..., outcome: _Optional[_Union[PeerOutcome, str]] = ...) -> None: ...
 
 class SearchSummary(_message.Message):
     __slots__ = ("hits", "searched", "pending", "elapsed_us", "embed_us", "peers", "models", "unchecked", "mode", "unreadable", "best_left_out", "foreign_language")
@@ -725,12 +804,12 @@ class SearchSummary(_message.Message):
     def __init__(self, hits: _Optional[int] = ..., searched: _Optional[int] = ..., pending: _Optional[int] = ..., elapsed_us: _Optional[int] = ..., embed_us: _Optional[int] = ..., peers: _Optional[_Iterable[_Union[PeerAnswer, _Mapping]]] = ..., models: _Optional[_Iterable[_Union[SearchedModel, _Mapping]]] = ..., unchecked: _Optional[int] = ..., mode: _Optional[_Union[SearchMode, str]] = ..., unreadable: bool = ..., best_left_out: _Optional[float] = ..., foreign_language: _Optional[str] = ...) -> None: ...
 
 class SearchedModel(_message.Message):
-    __slots__ = ("name", "model_id")
+    __slots__ = ("name", "space_id")
     NAME_FIELD_NUMBER: _ClassVar[int]
-    MODEL_ID_FIELD_NUMBER: _ClassVar[int]
+    SPACE_ID_FIELD_NUMBER: _ClassVar[int]
     name: str
-    model_id: str
-    def __init__(self, name: _Optional[str] = ..., model_id: _Optional[str] = ...) -> None: ...
+    space_id: str
+    def __init__(self, name: _Optional[str] = ..., space_id: _Optional[str] = ...) -> None: ...
 
 class ShareRequest(_message.Message):
     __slots__ = ("id",)
@@ -1037,24 +1116,24 @@ class MeshWarning(_message.Message):
     def __init__(self, reason: _Optional[_Union[MeshWarningReason, str]] = ..., text: _Optional[str] = ...) -> None: ...
 
 class ModelStatus(_message.Message):
-    __slots__ = ("name", "model_id", "dimension", "max_tokens", "state", "provider", "to_embed_anew", "former_models")
+    __slots__ = ("name", "space_id", "dimension", "max_tokens", "provider", "to_embed_anew", "former_models", "state")
     NAME_FIELD_NUMBER: _ClassVar[int]
-    MODEL_ID_FIELD_NUMBER: _ClassVar[int]
+    SPACE_ID_FIELD_NUMBER: _ClassVar[int]
     DIMENSION_FIELD_NUMBER: _ClassVar[int]
     MAX_TOKENS_FIELD_NUMBER: _ClassVar[int]
-    STATE_FIELD_NUMBER: _ClassVar[int]
     PROVIDER_FIELD_NUMBER: _ClassVar[int]
     TO_EMBED_ANEW_FIELD_NUMBER: _ClassVar[int]
     FORMER_MODELS_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
     name: str
-    model_id: str
+    space_id: str
     dimension: int
     max_tokens: int
-    state: str
     provider: str
     to_embed_anew: int
     former_models: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, name: _Optional[str] = ..., model_id: _Optional[str] = ..., dimension: _Optional[int] = ..., max_tokens: _Optional[int] = ..., state: _Optional[str] = ..., provider: _Optional[str] = ..., to_embed_anew: _Optional[int] = ..., former_models: _Optional[_Iterable[str]] = ...) -> None: ...
+    state: _model_service_pb2.ModelState
+    def __init__(self, name: _Optional[str] = ..., space_id: _Optional[str] = ..., dimension: _Optional[int] = ..., max_tokens: _Optional[int] = ..., provider: _Optional[str] = ..., to_embed_anew: _Optional[int] = ..., former_models: _Optional[_Iterable[str]] = ..., state: _Optional[_Union[_model_service_pb2.ModelState, str]] = ...) -> None: ...
 
 class TopicStatus(_message.Message):
     __slots__ = ("topic", "grains")
