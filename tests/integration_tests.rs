@@ -9,6 +9,7 @@
 //! | Does what is known of a remembered folder follow its files? | `sources` |
 //! | Do lists and filters give exactly what they should? | `lists` |
 //! | What becomes of many items at once, good and bad? | `bulk` |
+//! | Is what a program writes found, replaced and told, also after a restart? | `writing` |
 //! | Are many grains withdrawn or shared at once, and only those that are meant? | `many` |
 //! | What does a grain add to what is known, and who is told? | `emergence` |
 //! | What is a wrong or excessive request told? | `requests` |
@@ -77,4 +78,5 @@ mod integration {
     mod transfer;
     mod turns;
     mod variants;
+    mod writing;
 }

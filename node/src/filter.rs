@@ -3,8 +3,11 @@
 //! Clients and peers have messages of their own: a client may ask by all that is known here, a peer only by what every
 //! node knows alike. What neither a grain nor a filter can hold is refused, in both.
 
+use std::collections::BTreeMap;
+
 use synapsenet_proto::{
-    AuthorId, MAX_LANG_BYTES, MAX_SOURCE_URI_BYTES, MAX_TAG_BYTES, MAX_TAGS, Refusal, Topic, rpc,
+    AuthorId, MAX_LANG_BYTES, MAX_METADATA, MAX_SOURCE_URI_BYTES, MAX_TAG_BYTES, MAX_TAGS, Refusal, Topic,
+    is_metadata, rpc,
 };
 use synapsenet_storage::Filter;
 
@@ -31,6 +34,12 @@ pub(crate) enum FilterError {
     /// A language that no grain has.
     #[error("the language of the filter has {0} bytes; none has more than {MAX_LANG_BYTES}")]
     LongLang(usize),
+    /// More pairs of metadata than a grain has.
+    #[error("the filter has {0} pairs of metadata; no grain has more than {MAX_METADATA}")]
+    TooMuchMetadata(usize),
+    /// A pair that no grain has.
+    #[error("no grain has the metadata {0:?} with such a value: keys are of a-z, 0-9, '_', '.' and '-'")]
+    BadMetadata(String),
     /// A source that no grain has.
     #[error("source_prefix is longer than any source ({MAX_SOURCE_URI_BYTES} bytes)")]
     LongSource,
@@ -55,6 +64,7 @@ pub(crate) fn read_client(filter: Option<rpc::Filter>) -> Result<Filter, FilterE
         created_before_ms: filter.created_before_ms,
         lang: lang(filter.lang)?,
         source_prefix: given(filter.source_prefix),
+        metadata: metadata(filter.metadata)?,
         shared_only: false,
     })
 }
@@ -81,12 +91,13 @@ pub(crate) fn read_peer(filter: Option<rpc::QuestionFilter>) -> Result<Filter, F
         created_before_ms: filter.created_before_ms,
         lang: lang(filter.lang)?,
         source_prefix: None,
+        metadata: BTreeMap::new(),
         shared_only: true,
     })
 }
 
-/// Writes the filter of a question to peers. A path on this machine is nobody's business: what does not fit it is left out
-/// of the answers here.
+/// Writes the filter of a question to peers. A path on this machine is nobody's business, and of metadata not every node knows: what
+/// does not fit these is left out of the answers here.
 pub(crate) fn write_peer(filter: &Filter) -> rpc::QuestionFilter {
     rpc::QuestionFilter {
         topic: filter.topic.as_ref().map(ToString::to_string).unwrap_or_default(),
@@ -117,6 +128,16 @@ fn tags(tags: Vec<String>) -> Result<Vec<String>, FilterError> {
     }
 }
 
+fn metadata(pairs: BTreeMap<String, String>) -> Result<BTreeMap<String, String>, FilterError> {
+    if pairs.len() > MAX_METADATA {
+        return Err(FilterError::TooMuchMetadata(pairs.len()));
+    }
+    match pairs.iter().find(|(key, value)| !is_metadata(key, value)) {
+        Some((key, _)) => Err(FilterError::BadMetadata(key.chars().take(64).collect())),
+        None => Ok(pairs),
+    }
+}
+
 fn lang(lang: String) -> Result<Option<String>, FilterError> {
     if lang.len() > MAX_LANG_BYTES { Err(FilterError::LongLang(lang.len())) } else { Ok(given(lang)) }
 }
@@ -138,6 +159,13 @@ mod tests {
         assert!(reason(rpc::Filter { tags: vec!["t".repeat(65)], ..filter() }).contains("65 bytes"));
         assert!(reason(rpc::Filter { lang: "l".repeat(36), ..filter() }).contains("36 bytes"));
         assert!(reason(rpc::Filter { source_prefix: "s".repeat(1025), ..filter() }).contains("source"));
+        let pairs = |pairs: &[(&str, &str)]| pairs.iter().map(|(k, v)| ((*k).into(), (*v).into())).collect();
+        let metadata = |given: &[(&str, &str)]| rpc::Filter { metadata: pairs(given), ..filter() };
+        assert!(reason(metadata(&[("A", "")])).contains("\"A\""));
+        assert!(reason(metadata(&[("a", "\n")])).contains("\"a\""));
+        let many = (0..17).map(|n| (n.to_string(), String::new())).collect();
+        assert!(reason(rpc::Filter { metadata: many, ..filter() }).contains("17 pairs"));
+        assert_eq!(read_client(Some(metadata(&[("a", "1")]))).unwrap().metadata, pairs(&[("a", "1")]));
         assert!(read_client(None).unwrap().is_empty());
     }
 
@@ -195,6 +223,7 @@ mod tests {
                 created_before_ms,
                 lang,
                 source_prefix,
+                metadata: BTreeMap::new(),
                 shared_only: false,
             };
             let bytes = write_peer(&asked).encode_to_vec();

@@ -1,5 +1,6 @@
 //! Which notes are meant, and which page of them.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
@@ -24,6 +25,8 @@ pub struct Filter {
     pub lang: Option<String>,
     /// Taken from a source whose URI begins so.
     pub source_prefix: Option<String>,
+    /// With each of these keys, and this very value.
+    pub metadata: BTreeMap<String, String>,
     /// That may leave the node.
     pub shared_only: bool,
 }
@@ -47,6 +50,7 @@ impl Filter {
             && self.topic.as_ref().is_none_or(|topic| topic == grain.topic())
             && self.author.is_none_or(|author| author == grain.author())
             && self.tags.iter().all(|tag| draft.tags.contains(tag))
+            && self.metadata.iter().all(|(key, value)| draft.metadata.get(key) == Some(value))
             && self.source_prefix.as_ref().is_none_or(is_from)
     }
 

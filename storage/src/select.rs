@@ -30,6 +30,7 @@ type BothWays<'a> = Box<dyn DoubleEndedIterator<Item = Result<Place, StorageErro
 enum Order<'f> {
     Source(&'f str),
     Tag(&'f str),
+    Metadatum(&'f str),
     Author,
     Lang,
     Topic,
@@ -142,8 +143,10 @@ impl View {
     /// The newest places of a query, one more than its page has. Walks an order that ends in time from its end.
     fn newest(&self, query: &ListQuery) -> Result<Vec<Place>, StorageError> {
         let filter = &query.filter;
+        let key = filter.metadata.keys().next();
         let order = match filter {
             Filter { tags, .. } if !tags.is_empty() => Order::Tag(&tags[0]),
+            _ if key.is_some() => Order::Metadatum(key.map_or("", String::as_str)),
             Filter { author: Some(_), .. } => Order::Author,
             Filter { topic: Some(_), .. } => Order::Topic,
             _ => Order::Time,
@@ -217,6 +220,12 @@ impl View {
                 return Ok(false);
             }
         }
+        for (key, value) in &filter.metadata {
+            let pair = tables::pair(key, value);
+            if self.tables.by_metadata.get((pair.as_str(), created_ms, slot))?.is_none() {
+                return Ok(false);
+            }
+        }
         let Some(prefix) = &filter.source_prefix else { return Ok(true) };
         if let Some(moved) = self.tables.moved.get(slot)? {
             return Ok(moved.value().starts_with(prefix));
@@ -231,6 +240,7 @@ impl View {
         let mut orders = Vec::new();
         orders.extend(filter.source_prefix.as_deref().map(Order::Source));
         orders.extend(filter.tags.iter().map(|tag| Order::Tag(tag)));
+        orders.extend(filter.metadata.keys().map(|key| Order::Metadatum(key)));
         orders.extend(filter.author.map(|_| Order::Author));
         // Notes that name no language have no entry in the order by language.
         orders.extend(filter.lang.as_ref().filter(|lang| !lang.is_empty()).map(|_| Order::Lang));
@@ -271,7 +281,7 @@ impl View {
                 let fits = move |tag: &str| lang_covers(&lang, tag);
                 Box::new(range.map_while(move |entry| place_while(entry, &fits)))
             }
-            Order::Tag(_) | Order::Author | Order::Topic | Order::Time => {
+            Order::Tag(_) | Order::Metadatum(_) | Order::Author | Order::Topic | Order::Time => {
                 return Ok(Box::new(self.both_ways(filter, order, None)?));
             }
         };
@@ -299,6 +309,12 @@ impl View {
             Order::Tag(tag) => {
                 Box::new(self.tables.by_tag.range((tag, first.0, first.1)..(tag, last.0, last.1))?.map(place))
             }
+            Order::Metadatum(key) => {
+                let value = filter.metadata.get(key).map_or("", String::as_str);
+                let pair = tables::pair(key, value);
+                let range = (pair.as_str(), first.0, first.1)..(pair.as_str(), last.0, last.1);
+                Box::new(self.tables.by_metadata.range(range)?.map(place))
+            }
             Order::Author => {
                 let Some(author) = &filter.author else { return Ok(Box::new(std::iter::empty())) };
                 let author = author.as_bytes();
@@ -323,6 +339,7 @@ fn without(filter: &Filter, order: Order<'_>) -> Filter {
     match order {
         Order::Source(_) => rest.source_prefix = None,
         Order::Tag(tag) => rest.tags.retain(|other| other != tag),
+        Order::Metadatum(key) => drop(rest.metadata.remove(key)),
         Order::Author => rest.author = None,
         Order::Lang => rest.lang = None,
         Order::Topic => rest.topic = None,
