@@ -30,7 +30,9 @@ from .memory import Memory, Watch
 from .records import (
     Added,
     AddedDocument,
+    Answer,
     Context,
+    Document,
     Draft,
     Event,
     Filter,
@@ -41,22 +43,27 @@ from .records import (
     Outcome,
     Source,
     Status,
+    Updated,
+    Vectors,
     Whose,
     Withdrawn,
 )
-from .requests import Mode
+from .requests import EventKind, Mode, Role
 from .retry import Retry
 from .target import Target, find
 
 __all__ = [
     "Added",
     "AddedDocument",
+    "Answer",
     "AsyncMemory",
     "AsyncWatch",
     "Context",
     "DeadlinePassed",
+    "Document",
     "Draft",
     "Event",
+    "EventKind",
     "Exhausted",
     "Fault",
     "Filter",
@@ -73,11 +80,14 @@ __all__ = [
     "Outcome",
     "Refused",
     "Retry",
+    "Role",
     "Source",
     "Status",
     "SynapsenetError",
     "Target",
     "Unreachable",
+    "Updated",
+    "Vectors",
     "Watch",
     "Whose",
     "Withdrawn",
