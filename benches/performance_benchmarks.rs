@@ -232,6 +232,7 @@ fn search(c: &mut Criterion) {
                 .map(|text| rpc::BulkPutRequest {
                     item: Some(rpc::bulk_put_request::Item::Draft(rpc::Draft { text, ..Default::default() })),
                     share: false,
+                    ..Default::default()
                 })
                 .collect();
             let mut results = client.bulk_put(tokio_stream::iter(items)).await.expect("taken").into_inner();

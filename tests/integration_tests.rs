@@ -10,6 +10,7 @@
 //! | Do lists and filters give exactly what they should? | `lists` |
 //! | What can be asked beside a question in words? | `asking` |
 //! | What becomes of many items at once, good and bad? | `bulk` |
+//! | Is what a program writes found, replaced and told, also after a restart? | `writing` |
 //! | Are many grains withdrawn or shared at once, and only those that are meant? | `many` |
 //! | What does a grain add to what is known, and who is told? | `emergence` |
 //! | What is a wrong or excessive request told? | `requests` |
@@ -81,4 +82,5 @@ mod integration {
     mod transfer;
     mod turns;
     mod variants;
+    mod writing;
 }

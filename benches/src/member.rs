@@ -89,7 +89,11 @@ impl Member {
     /// # Errors
     /// When one is refused.
     pub async fn share_all(&self, items: Vec<rpc::bulk_put_request::Item>) -> anyhow::Result<()> {
-        let items = items.into_iter().map(|item| rpc::BulkPutRequest { item: Some(item), share: true });
+        let items = items.into_iter().map(|item| rpc::BulkPutRequest {
+            item: Some(item),
+            share: true,
+            ..Default::default()
+        });
         let items: Vec<_> = items.collect();
         let mut results = self.client.clone().bulk_put(tokio_stream::iter(items)).await?.into_inner();
         while let Some(result) = results.message().await? {

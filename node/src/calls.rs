@@ -10,6 +10,9 @@
 pub(crate) mod access;
 pub(crate) mod authors;
 pub(crate) mod backup;
+pub(crate) mod by_ids;
+pub(crate) mod documents;
+pub(crate) mod embed;
 pub(crate) mod emergence;
 pub(crate) mod error;
 pub(crate) mod facets;
@@ -24,7 +27,10 @@ pub(crate) mod report;
 pub(crate) mod search;
 pub(crate) mod sources;
 pub(crate) mod trial;
+pub(crate) mod update;
 pub(crate) mod verify;
+pub(crate) mod waiting;
+pub(crate) mod watching;
 
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -84,6 +90,8 @@ pub(crate) struct Parts {
     pub data_dir: PathBuf,
     /// A place for the one backup that may be made at a time: each takes room on the disk.
     pub backups: Arc<Semaphore>,
+    /// Places for programs that want vectors.
+    pub embedding: Arc<Semaphore>,
     pub api_addresses: Vec<String>,
     /// SHA-256 of the certificate that the API shows; empty without TLS.
     pub api_fingerprint: String,
@@ -203,24 +211,9 @@ impl Call {
         self.parts.mesh.as_ref().ok_or(CallError::NoMesh)
     }
 
-    /// What happens on the node from now on.
-    pub fn watch(&self) -> broadcast::Receiver<Happening> {
+    /// What happens on the node from now on, for a call that looks on itself.
+    fn listen(&self) -> broadcast::Receiver<Happening> {
         self.parts.events.listen()
-    }
-
-    /// What of it the caller is told: one that is limited to topics only what comes into these and not through whom, and of what was
-    /// missed only that something was.
-    pub fn told<E>(&self, happening: Result<Happening, E>) -> Option<Result<Happening, E>> {
-        let topics = self.topics_of_caller();
-        match &happening {
-            Ok(Happening::GrainAdded { topic, .. }) if !topics.has(topic) => None,
-            Ok(Happening::GrainAdded { id, topic, author, retraction, .. }) if topics.is_limited() => {
-                let (id, topic, author, retraction) = (*id, topic.clone(), *author, *retraction);
-                Some(Ok(Happening::GrainAdded { id, topic, author, retraction, peer: None }))
-            }
-            Ok(_) if topics.is_limited() => None,
-            _ => Some(happening),
-        }
     }
 
     /// Waits until the node stops.

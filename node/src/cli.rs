@@ -14,6 +14,7 @@ mod client;
 mod confirm;
 mod context;
 mod decoded;
+mod documents;
 mod emergence;
 mod export_file;
 mod failure;
@@ -45,6 +46,7 @@ mod time;
 mod token;
 mod topics;
 mod transfer;
+mod update;
 mod watch;
 
 use std::path::{Path, PathBuf};
@@ -119,6 +121,9 @@ enum Command {
     /// List grains, newest first
     #[command(after_help = EXIT_CODES)]
     List(grains::ListArgs),
+    /// Put another text in the place of one of your grains: the new one is added and the former withdrawn, both or neither
+    #[command(after_help = EXIT_CODES)]
+    Update(update::UpdateArgs),
     /// Withdraw your grains, by their ids or by what they have in common: the text goes, a mark stays
     #[command(after_help = EXIT_CODES)]
     Retract(grains::RetractArgs),
@@ -167,9 +172,9 @@ enum Command {
     /// Show what a running node writes to its log, or have it write more or less until it starts again
     #[command(after_help = EXIT_CODES)]
     Log(log::LogArgs),
-    /// Show what happens on the node, as it happens
+    /// Show what happens on the node, as it happens; with --cursor also which grains came in since an earlier watch
     #[command(after_help = EXIT_CODES)]
-    Watch,
+    Watch(watch::WatchArgs),
     /// Check every record and the index; works without a running node, too
     #[command(after_help = EXIT_CODES)]
     Verify,
@@ -310,6 +315,7 @@ async fn dispatch(cli: Cli) -> Result<Exit, Failure> {
         Command::Sources(args) => sources::run(args, &mut context).await,
         Command::Search(args) => search::run(args, &mut context).await,
         Command::Get(args) => grains::get(args, &mut context).await,
+        Command::Update(args) => update::run(args, &mut context).await,
         Command::Open(args) => open::run(args, &mut context).await,
         Command::List(args) => grains::list(args, &mut context).await,
         Command::Retract(args) => grains::retract(args, &mut context).await,
@@ -328,7 +334,7 @@ async fn dispatch(cli: Cli) -> Result<Exit, Failure> {
         Command::Models(args) => models::run(args, &mut context).await,
         Command::Token(args) => token::run(args, &mut context).await,
         Command::Log(args) => log::run(args, &mut context).await,
-        Command::Watch => watch::run(&mut context).await,
+        Command::Watch(args) => watch::run(args, &mut context).await,
         Command::Verify => maintenance::verify(&mut context).await,
         Command::Compact => maintenance::compact(&mut context).await,
         Command::Backup(args) => backup::backup(args, &mut context).await,
@@ -443,6 +449,13 @@ mod tests {
             "get abcdef12 --context 3 --json",
             "open abcdef12",
             "list --all --retractions",
+            "list --documents --source /tmp --all --json",
+            "list --meta app=notes",
+            "get --document /tmp/a.md",
+            "add x --meta app=notes --meta rating=5",
+            "update abcdef12 text --title t --tag a --meta app=notes --no-wait",
+            "update abcdef12 -",
+            "watch --cursor 0123 --topic notes --json",
             "retract abcdef12 abcdef34 --yes",
             "retract --source /tmp/a.md --topic t --tag a --dry-run",
             "retract --since 7d --yes",
@@ -519,6 +532,11 @@ mod tests {
             "search x --since yesterday",
             "get xyz",
             "get abc",
+            "get abcdef12 --document a",
+            "get",
+            "list --documents --topic t",
+            "add x --meta Bad=1",
+            "update abcdef12",
             "get abcdef12 --context 51",
             "open",
             "list --all --limit 3",

@@ -4,8 +4,11 @@
 //! node knows alike. What neither a grain nor a filter can hold is refused, in both. A filter may name others, of which any or
 //! none must fit; these name no more, so that what a filter costs is bounded, and everybody sees what it means.
 
+use std::collections::BTreeMap;
+
 use synapsenet_proto::{
-    AuthorId, MAX_LANG_BYTES, MAX_SOURCE_URI_BYTES, MAX_TAG_BYTES, MAX_TAGS, Refusal, Topic, rpc,
+    AuthorId, MAX_LANG_BYTES, MAX_METADATA, MAX_SOURCE_URI_BYTES, MAX_TAG_BYTES, MAX_TAGS, Refusal, Topic,
+    is_metadata, rpc,
 };
 use synapsenet_storage::Filter;
 
@@ -37,6 +40,12 @@ pub(crate) enum FilterError {
     /// A language that no grain has.
     #[error("the language of the filter has {0} bytes; none has more than {MAX_LANG_BYTES}")]
     LongLang(usize),
+    /// More pairs of metadata than a grain has.
+    #[error("the filter has {0} pairs of metadata; no grain has more than {MAX_METADATA}")]
+    TooMuchMetadata(usize),
+    /// A pair that no grain has.
+    #[error("no grain has the metadata {0:?} with such a value: keys are of a-z, 0-9, '_', '.' and '-'")]
+    BadMetadata(String),
     /// A source that no grain has.
     #[error("source_prefix is longer than any source ({MAX_SOURCE_URI_BYTES} bytes)")]
     LongSource,
@@ -76,6 +85,7 @@ impl FilterError {
             Self::AuthorText(_) | Self::AuthorBytes(_) => "author".to_owned(),
             Self::LongLang(_) => "lang".to_owned(),
             Self::LongSource => "source_prefix".to_owned(),
+            Self::TooMuchMetadata(_) | Self::BadMetadata(_) => "metadata".to_owned(),
             Self::TooManyOthers { list, .. } => (*list).to_owned(),
             Self::TooManyConditions(_) => "any".to_owned(),
             Self::SaysNothing | Self::TooDeep => String::new(),
@@ -115,6 +125,7 @@ fn plain_of_client(filter: rpc::Filter) -> Result<Filter, FilterError> {
         created_before_ms: filter.created_before_ms,
         lang: lang(filter.lang)?,
         source_prefix: given(filter.source_prefix),
+        metadata: metadata(filter.metadata)?,
         ..Filter::default()
     })
 }
@@ -187,17 +198,17 @@ fn conditions(filter: &Filter) -> usize {
         filter.lang.is_some(),
         filter.source_prefix.is_some(),
     ];
-    filter.tags.len() + of_time + others.iter().filter(|&&is_said| is_said).count()
+    filter.tags.len() + filter.metadata.len() + of_time + others.iter().filter(|&&is_said| is_said).count()
 }
 
-/// Writes the filter of a question to peers. A path on this machine is nobody's business: what does not fit it is left out
-/// of the answers here. So peers are asked for all that fits, and for more.
+/// Writes the filter of a question to peers. A path on this machine is nobody's business, and of metadata not every node knows: what
+/// does not fit these is left out of the answers here. So peers are asked for all that fits, and for more.
 pub(crate) fn write_peer(filter: &Filter) -> rpc::QuestionFilter {
-    let tells_all = |other: &&Filter| other.source_prefix.is_none();
+    let tells_all = |other: &&Filter| other.source_prefix.is_none() && other.metadata.is_empty();
     let any: Vec<_> = filter.any.iter().map(plain_to_peer).collect();
-    // Without its path, one may say nothing: then any note would do.
+    // Without its path or metadata, one may say nothing: then any note would do.
     let any = if any.contains(&rpc::QuestionFilter::default()) { Vec::new() } else { any };
-    // Without its path, one would forbid what it does not.
+    // Without these, one would forbid what it does not.
     let none = filter.none.iter().filter(tells_all).map(plain_to_peer).collect();
     rpc::QuestionFilter { any, none, ..plain_to_peer(filter) }
 }
@@ -234,6 +245,16 @@ fn tags(tags: Vec<String>) -> Result<Vec<String>, FilterError> {
     }
 }
 
+fn metadata(pairs: BTreeMap<String, String>) -> Result<BTreeMap<String, String>, FilterError> {
+    if pairs.len() > MAX_METADATA {
+        return Err(FilterError::TooMuchMetadata(pairs.len()));
+    }
+    match pairs.iter().find(|(key, value)| !is_metadata(key, value)) {
+        Some((key, _)) => Err(FilterError::BadMetadata(key.chars().take(64).collect())),
+        None => Ok(pairs),
+    }
+}
+
 fn lang(lang: String) -> Result<Option<String>, FilterError> {
     if lang.len() > MAX_LANG_BYTES { Err(FilterError::LongLang(lang.len())) } else { Ok(given(lang)) }
 }
@@ -258,6 +279,13 @@ mod tests {
         assert!(reason(rpc::Filter { tags: vec!["t".repeat(65)], ..filter() }).contains("65 bytes"));
         assert!(reason(rpc::Filter { lang: "l".repeat(36), ..filter() }).contains("36 bytes"));
         assert!(reason(rpc::Filter { source_prefix: "s".repeat(1025), ..filter() }).contains("source"));
+        let pairs = |pairs: &[(&str, &str)]| pairs.iter().map(|(k, v)| ((*k).into(), (*v).into())).collect();
+        let metadata = |given: &[(&str, &str)]| rpc::Filter { metadata: pairs(given), ..filter() };
+        assert!(reason(metadata(&[("A", "")])).contains("\"A\""));
+        assert!(reason(metadata(&[("a", "\n")])).contains("\"a\""));
+        let many = (0..17).map(|n| (n.to_string(), String::new())).collect();
+        assert!(reason(rpc::Filter { metadata: many, ..filter() }).contains("17 pairs"));
+        assert_eq!(read_client(Some(metadata(&[("a", "1")]))).unwrap().metadata, pairs(&[("a", "1")]));
         assert!(read_client(None).unwrap().is_empty());
     }
 

@@ -3,8 +3,10 @@
 mod access;
 mod answer;
 mod authority;
+mod by_ids;
 mod convert;
 mod counted;
+mod documents;
 mod emergence;
 mod entrance;
 mod guard;
@@ -16,6 +18,7 @@ mod models;
 mod sources;
 mod status;
 mod tls;
+mod watch;
 
 use std::pin::Pin;
 
@@ -24,7 +27,7 @@ use synapsenet_proto::rpc;
 use synapsenet_proto::rpc::node_service_server::NodeService;
 use synapsenet_storage::{Filter, ListQuery, Record};
 use tokio::sync::mpsc;
-use tokio_stream::wrappers::{BroadcastStream, ReceiverStream};
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::calls::access::Caller;
@@ -72,13 +75,15 @@ impl Api {
 impl NodeService for Api {
     async fn put(&self, request: Request<rpc::PutRequest>) -> Reply<rpc::PutResponse> {
         let call = self.begin(&request)?;
-        let rpc::PutRequest { draft, share } = request.into_inner();
+        let rpc::PutRequest { draft, share, wait, wait_ms } = request.into_inner();
+        let wait = convert::read_wait(wait, wait_ms).map_err(status_of)?;
         let refused = |error: CallError| status_of(error.within("draft"));
         let draft = call.counted(read_draft(draft)).map_err(refused)?;
         let stored = call.put(draft, share).await.map_err(refused)?;
+        let searchable = call.wait_for(stored, wait).await.map_err(status_of)?;
         let Stored { id, shared, .. } = stored;
         let outcome = convert::outcome_message(stored).into();
-        Ok(Response::new(rpc::PutResponse { id: id.to_string(), outcome, shared }))
+        Ok(Response::new(rpc::PutResponse { id: id.to_string(), outcome, shared, searchable }))
     }
 
     type BulkPutStream = ReplyStream<rpc::BulkPutResponse>;
@@ -96,6 +101,56 @@ impl NodeService for Api {
             }
         });
         Ok(Response::new(Box::pin(results.buffered(MAX_PUTS_IN_FLIGHT))))
+    }
+
+    async fn update(&self, request: Request<rpc::UpdateRequest>) -> Reply<rpc::UpdateResponse> {
+        let call = self.begin(&request)?;
+        let rpc::UpdateRequest { id, draft, wait, wait_ms } = request.into_inner();
+        let wait = convert::read_wait(wait, wait_ms).map_err(status_of)?;
+        let keeps_topic = draft.as_ref().is_some_and(|draft| draft.topic.is_empty());
+        let draft = call.counted(read_draft(draft)).map_err(status_of)?;
+        let updated = call.update(id, draft, keeps_topic, wait).await.map_err(status_of)?;
+        Ok(Response::new(convert::updated_message(updated)))
+    }
+
+    async fn get_document(
+        &self,
+        request: Request<rpc::GetDocumentRequest>,
+    ) -> Reply<rpc::GetDocumentResponse> {
+        let call = self.begin(&request)?;
+        let rpc::GetDocumentRequest { uri, page_size, page_token } = request.into_inner();
+        let from = documents::read_part(&page_token).map_err(status_of)?;
+        let parts = call.document(uri, from, page_size as usize).await.map_err(status_of)?;
+        Ok(Response::new(documents::parts_message(&call, parts)))
+    }
+
+    async fn delete_document(
+        &self,
+        request: Request<rpc::DeleteDocumentRequest>,
+    ) -> Reply<rpc::DeleteDocumentResponse> {
+        let call = self.begin(&request)?;
+        let rpc::DeleteDocumentRequest { uri, dry_run } = request.into_inner();
+        let (document, retracted) = call.delete_document(uri, dry_run).await.map_err(status_of)?;
+        let document = Some(documents::document_message(document));
+        Ok(Response::new(rpc::DeleteDocumentResponse { document, retracted: retracted as u32 }))
+    }
+
+    async fn list_documents(
+        &self,
+        request: Request<rpc::ListDocumentsRequest>,
+    ) -> Reply<rpc::ListDocumentsResponse> {
+        let call = self.begin(&request)?;
+        let rpc::ListDocumentsRequest { prefix, page_size, page_token } = request.into_inner();
+        let found = call.documents(&prefix, page_token, page_size as usize).await.map_err(status_of)?;
+        Ok(Response::new(documents::documents_message(found.0, found.1)))
+    }
+
+    async fn embed(&self, request: Request<rpc::EmbedRequest>) -> Reply<rpc::EmbedResponse> {
+        let call = self.begin(&request)?;
+        let rpc::EmbedRequest { texts, role } = request.into_inner();
+        let role = documents::read_role(role).map_err(status_of)?;
+        let embedded = call.embed(texts, role).await.map_err(status_of)?;
+        Ok(Response::new(documents::embedded_message(embedded)))
     }
 
     async fn add_document(
@@ -211,27 +266,23 @@ impl NodeService for Api {
 
     async fn share(&self, request: Request<rpc::ShareRequest>) -> Reply<rpc::ShareResponse> {
         let call = self.begin(&request)?;
-        let (id, changed) = call.share(request.into_inner().id).await.map_err(status_of)?;
-        Ok(Response::new(rpc::ShareResponse { id: id.to_string(), changed }))
+        let rpc::ShareRequest { id, ids } = request.into_inner();
+        by_ids::share(&call, id, ids).await.map(Response::new).map_err(status_of)
     }
 
     type WatchStream = ReplyStream<rpc::WatchResponse>;
 
     async fn watch(&self, request: Request<rpc::WatchRequest>) -> Reply<Self::WatchStream> {
         let call = self.begin(&request)?;
-        let happenings = BroadcastStream::new(call.watch()).take_until(call.stopping());
-        let is_limited = call.topics_of_caller().is_limited();
-        let messages = happenings.filter_map(move |happening| {
-            let told = call.told(happening);
-            async move { told.map(|happening| Ok(convert::watch_message(happening, is_limited))) }
-        });
-        Ok(Response::new(Box::pin(messages)))
+        let wish = watch::read_wish(request.into_inner()).map_err(status_of)?;
+        let watching = call.watch(wish).await.map_err(status_of)?;
+        Ok(Response::new(Box::pin(watch::messages(watching).take_until(call.stopping()))))
     }
 
     async fn retract(&self, request: Request<rpc::RetractRequest>) -> Reply<rpc::RetractResponse> {
         let call = self.begin(&request)?;
-        let id = call.retract(request.into_inner().id).await.map_err(status_of)?;
-        Ok(Response::new(rpc::RetractResponse { id: id.to_string() }))
+        let rpc::RetractRequest { id, ids } = request.into_inner();
+        by_ids::retract(&call, id, ids).await.map(Response::new).map_err(status_of)
     }
 
     type RetractMatchingStream = ReplyStream<rpc::RetractMatchingResponse>;
@@ -386,11 +437,13 @@ fn read_filter(filter: Option<rpc::Filter>) -> Result<Filter, Status> {
     filter::read_client(filter).map_err(|error| status_of(error.into()))
 }
 
-async fn put_item(call: &Call, item: rpc::BulkPutRequest) -> Result<Stored, CallError> {
+async fn put_item(call: &Call, item: rpc::BulkPutRequest) -> Result<(Stored, bool), CallError> {
     use rpc::bulk_put_request::Item;
-    match item.item {
+    let wait = convert::read_wait(item.wait, item.wait_ms)?;
+    let stored = match item.item {
         Some(Item::Draft(draft)) => call.put(call.counted(read_draft(Some(draft)))?, item.share).await,
         Some(Item::Grain(bytes)) => call.put_sealed(&bytes, item.share).await,
         None => Err(crate::calls::error::invalid("the item is neither a draft nor a grain")),
-    }
+    }?;
+    Ok((stored, call.wait_for(stored, wait).await?))
 }

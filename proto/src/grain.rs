@@ -8,6 +8,7 @@
 //! canonical encoding exists to get wrong.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use prost::Message;
@@ -36,6 +37,12 @@ pub const MAX_SOURCE_URI_BYTES: usize = 1024;
 pub const MAX_LINKS: usize = 16;
 /// The word that says what a link means.
 pub const MAX_RELATION_BYTES: usize = 64;
+/// Pairs of metadata of a grain: what programs say about a text, not a second text.
+pub const MAX_METADATA: usize = 16;
+/// A key of metadata.
+pub const MAX_METADATA_KEY_BYTES: usize = 64;
+/// A value of metadata: a long line, as a title.
+pub const MAX_METADATA_VALUE_BYTES: usize = 256;
 /// The relation by which a retraction names the grain that it withdraws.
 pub const RETRACTS: &str = "retracts";
 
@@ -109,6 +116,8 @@ pub struct Draft {
     pub source: Option<Source>,
     /// Other grains that it speaks of.
     pub links: Vec<Link>,
+    /// What a program says about it, at most [`MAX_METADATA`] pairs.
+    pub metadata: BTreeMap<String, String>,
 }
 
 /// What an author said, as read from the signed bytes.
@@ -292,6 +301,8 @@ impl Body {
             target: link.target.as_bytes().to_vec(),
             relation: link.relation.clone(),
         };
+        let datum =
+            |(key, value): (&String, &String)| rpc::Metadatum { key: key.clone(), value: value.clone() };
         rpc::GrainBody {
             version: BODY_VERSION,
             kind: match self.kind {
@@ -308,6 +319,7 @@ impl Body {
             mime: draft.mime.clone(),
             source: draft.source.as_ref().map(|s| rpc::Source { uri: s.uri.clone(), ordinal: s.ordinal }),
             links: draft.links.iter().map(link).collect(),
+            metadata: draft.metadata.iter().map(datum).collect(),
         }
         .encode_to_vec()
         .into()
@@ -334,6 +346,7 @@ impl Body {
             mime: body.mime,
             source: body.source.map(Source::from),
             links,
+            metadata: read_metadata(body.metadata)?,
         };
         Ok(Self { kind, author: AuthorId::from_bytes(author), created_ms: body.created_ms, draft })
     }
@@ -397,8 +410,37 @@ impl Draft {
         if self.links.iter().any(|link| !is_word(&link.relation, MAX_RELATION_BYTES)) {
             return Err(Refusal::BadLink);
         }
+        if self.metadata.len() > MAX_METADATA {
+            return Err(Refusal::TooMuchMetadata(self.metadata.len()));
+        }
+        for (key, value) in &self.metadata {
+            if !is_metadata(key, value) {
+                return Err(Refusal::BadMetadata(key.chars().take(MAX_METADATA_KEY_BYTES).collect()));
+            }
+        }
         Ok(())
     }
+}
+
+/// Whether a pair of metadata is in the allowed form.
+#[must_use]
+pub fn is_metadata(key: &str, value: &str) -> bool {
+    let of_key = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'_' | b'.' | b'-');
+    (1..=MAX_METADATA_KEY_BYTES).contains(&key.len())
+        && key.bytes().all(of_key)
+        && value.len() <= MAX_METADATA_VALUE_BYTES
+        && !value.chars().any(char::is_control)
+}
+
+/// Reads the pairs of a body. They have one order, so that the same pairs are the same bytes, and the same grain has one id.
+fn read_metadata(pairs: Vec<rpc::Metadatum>) -> Result<BTreeMap<String, String>, Refusal> {
+    if pairs.len() > MAX_METADATA {
+        return Err(Refusal::TooMuchMetadata(pairs.len()));
+    }
+    if let Some(pair) = pairs.windows(2).find(|pair| pair[0].key >= pair[1].key) {
+        return Err(Refusal::BadMetadata(pair[1].key.chars().take(MAX_METADATA_KEY_BYTES).collect()));
+    }
+    Ok(pairs.into_iter().map(|pair| (pair.key, pair.value)).collect())
 }
 
 /// Whether a short field is there, within its limit and free of control characters.
@@ -436,6 +478,7 @@ impl TryFrom<rpc::Draft> for Draft {
             mime: draft.mime,
             source: draft.source.map(Source::from),
             links: draft.links.into_iter().map(Link::try_from).collect::<Result<_, _>>()?,
+            metadata: draft.metadata,
         })
     }
 }

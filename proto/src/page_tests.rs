@@ -3,9 +3,9 @@
 use crate::grain::FINGERPRINT_CONTEXT;
 use crate::identity::{CLAIM_CONTEXT, GRAIN_CONTEXT, NETWORK_CONTEXT};
 use crate::{
-    MAX_ANNOUNCEMENT_BYTES, MAX_DIMENSION, MAX_GRAIN_BYTES, MAX_LANG_BYTES, MAX_LINKS, MAX_MIME_BYTES,
-    MAX_RELATION_BYTES, MAX_SOURCE_URI_BYTES, MAX_TAG_BYTES, MAX_TAGS, MAX_TEXT_BYTES, MAX_TITLE_BYTES,
-    MAX_TOPIC_BYTES,
+    MAX_ANNOUNCEMENT_BYTES, MAX_DIMENSION, MAX_GRAIN_BYTES, MAX_LANG_BYTES, MAX_LINKS, MAX_METADATA,
+    MAX_METADATA_KEY_BYTES, MAX_METADATA_VALUE_BYTES, MAX_MIME_BYTES, MAX_RELATION_BYTES,
+    MAX_SOURCE_URI_BYTES, MAX_TAG_BYTES, MAX_TAGS, MAX_TEXT_BYTES, MAX_TITLE_BYTES, MAX_TOPIC_BYTES,
 };
 
 /// Looks for a fenced block of names and values in the page, whole.
@@ -40,6 +40,9 @@ fn the_page_for_implementers_says_the_limits_of_grains() {
         ("bytes of a source's URI", MAX_SOURCE_URI_BYTES),
         ("links", MAX_LINKS),
         ("bytes of a relation", MAX_RELATION_BYTES),
+        ("pairs of metadata", MAX_METADATA),
+        ("bytes of a key of metadata", MAX_METADATA_KEY_BYTES),
+        ("bytes of a value of metadata", MAX_METADATA_VALUE_BYTES),
         ("bytes of a topic", MAX_TOPIC_BYTES),
         ("bytes of an announcement", MAX_ANNOUNCEMENT_BYTES),
         ("components of a vector", MAX_DIMENSION),

@@ -2,8 +2,9 @@
 
 use crate::AuthorId;
 use crate::grain::{
-    MAX_GRAIN_BYTES, MAX_LANG_BYTES, MAX_LINKS, MAX_MIME_BYTES, MAX_RELATION_BYTES, MAX_SOURCE_URI_BYTES,
-    MAX_TAG_BYTES, MAX_TAGS, MAX_TEXT_BYTES, MAX_TITLE_BYTES,
+    MAX_GRAIN_BYTES, MAX_LANG_BYTES, MAX_LINKS, MAX_METADATA, MAX_METADATA_KEY_BYTES,
+    MAX_METADATA_VALUE_BYTES, MAX_MIME_BYTES, MAX_RELATION_BYTES, MAX_SOURCE_URI_BYTES, MAX_TAG_BYTES,
+    MAX_TAGS, MAX_TEXT_BYTES, MAX_TITLE_BYTES,
 };
 
 /// Why bytes are no grain, or a draft cannot become one, or a grain may not come in.
@@ -71,6 +72,14 @@ pub enum Refusal {
         "a link is not valid: it needs an id of 32 bytes and a relation of 1 to {MAX_RELATION_BYTES} bytes"
     )]
     BadLink,
+    /// More than [`MAX_METADATA`] pairs of metadata.
+    #[error("there are {0} pairs of metadata; at most {MAX_METADATA} are allowed")]
+    TooMuchMetadata(usize),
+    /// A key of metadata or its value is not in the allowed form, or the keys are not in order, each once.
+    #[error(
+        "the metadata {0:?} is not valid: a key is 1 to {MAX_METADATA_KEY_BYTES} of a-z, 0-9, '_', '.' and '-', a value at most {MAX_METADATA_VALUE_BYTES} bytes without control characters"
+    )]
+    BadMetadata(String),
     /// A retraction that is not exactly one link "retracts" without a text.
     #[error("a retraction has no text and exactly one link, with the relation \"retracts\"")]
     BadRetraction,
@@ -139,6 +148,8 @@ impl Refusal {
             Self::BadSource => "bad_source",
             Self::TooManyLinks(_) => "too_many_links",
             Self::BadLink => "bad_link",
+            Self::TooMuchMetadata(_) => "too_much_metadata",
+            Self::BadMetadata(_) => "bad_metadata",
             Self::BadRetraction => "bad_retraction",
             Self::BadClaim => "bad_claim",
             Self::Retracted => "retracted",

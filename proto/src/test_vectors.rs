@@ -43,6 +43,7 @@ fn full() -> Grain {
         mime: "text/markdown".into(),
         source: Some(Source { uri: "file:///home/you/bees.md".into(), ordinal: 3 }),
         links: vec![link(1, "replies-to"), link(2, "see-also")],
+        metadata: [("rating", "5"), ("source.app", "notes 🐝")].map(|(k, v)| (k.into(), v.into())).into(),
     };
     Grain::seal(draft, &identity(), NOW).unwrap()
 }
@@ -60,6 +61,10 @@ fn announcement() -> Announcement {
     let vector = Vector::new(MODEL, VALUES.to_vec()).unwrap();
     let claim = Some(Claim::seal(grain.id(), &vector, &identity()));
     Announcement { grain, claim }
+}
+
+fn pairs(pairs: &[(&str, &str)]) -> Vec<rpc::Metadatum> {
+    pairs.iter().map(|(key, value)| rpc::Metadatum { key: (*key).into(), value: (*value).into() }).collect()
 }
 
 fn body_of(grain: &Grain) -> rpc::GrainBody {
@@ -88,7 +93,9 @@ fn grain_case(name: &str, grain: &Grain) -> Value {
         mime,
         source,
         links,
+        metadata,
     } = body_of(grain);
+    let pair = |pair: &rpc::Metadatum| json!([pair.key, pair.value]);
     let link = |link: &rpc::Link| json!({ "target": hex(&link.target), "relation": link.relation });
     json!({
         "name": name,
@@ -97,6 +104,7 @@ fn grain_case(name: &str, grain: &Grain) -> Value {
             "text": text, "title": title, "tags": tags, "lang": lang, "mime": mime,
             "source": source.map(|source| json!({ "uri": source.uri, "ordinal": source.ordinal })),
             "links": links.iter().map(link).collect::<Vec<_>>(),
+            "metadata": metadata.iter().map(pair).collect::<Vec<_>>(),
         },
         "passage": grain.retracted().is_none().then(|| grain.passage()),
         "body": hex(&signed.body),
@@ -147,7 +155,7 @@ fn refused_grains() -> Vec<Value> {
         }),
     ];
     type Change = fn(&mut rpc::GrainBody);
-    let changes: [(&str, Change); 15] = [
+    let changes: [(&str, Change); 18] = [
         ("version 2", |body| body.version = 2),
         ("kind 0", |body| body.kind = 0),
         ("an author of 31 bytes", |body| body.author.truncate(31)),
@@ -164,6 +172,9 @@ fn refused_grains() -> Vec<Value> {
         ("a link to 31 bytes", |body| {
             body.links = vec![rpc::Link { target: vec![0; 31], relation: "r".into() }];
         }),
+        ("metadata out of order", |body| body.metadata = pairs(&[("b", "1"), ("a", "1")])),
+        ("metadata whose key has a capital", |body| body.metadata = pairs(&[("A", "1")])),
+        ("metadata whose value has a line feed", |body| body.metadata = pairs(&[("a", "1\n2")])),
         ("a retraction with a text", |body| {
             body.kind = rpc::GrainKind::Retraction.into();
             body.links = vec![rpc::Link { target: vec![0; 32], relation: "retracts".into() }];

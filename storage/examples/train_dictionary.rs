@@ -83,7 +83,7 @@ fn seal(text: &str, n: usize) -> Result<Grain, Box<dyn Error>> {
             String::new()
         },
         source,
-        links: Vec::new(),
+        ..Draft::default()
     };
     // Seconds of one year, so that the upper bytes of a time are learnt and the lower ones are not.
     let now_ms = 1_790_000_000_000 + (n as u64 * 7_919_117) % 31_536_000_000;

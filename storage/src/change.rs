@@ -31,6 +31,23 @@ pub enum Change {
         /// for all that one peer delivers.
         lane: Lane,
     },
+    /// Puts a note in the place of another by the same author, at this node: stores the one and its retraction of the other, or
+    /// neither. It may leave the node if the other might.
+    ///
+    /// [`Outcome::Replaced`]; [`Outcome::Unchanged`] when the other is not here; what a put of the note would come to when that is
+    /// not stored, and [`Outcome::Duplicate`] of the other when both say the same.
+    Replace {
+        /// The note that goes.
+        old: GrainId,
+        /// The note that comes.
+        with: Grain,
+        /// The retraction of the one that goes.
+        retraction: Grain,
+        /// As in [`Change::Put`].
+        received_ms: u64,
+        /// As in [`Change::Put`].
+        lane: Lane,
+    },
     /// Keeps a claim about the vector of a note, in place of an earlier one.
     ///
     /// [`Outcome::Changed`], or [`Outcome::Unchanged`] when the slot holds no note.
@@ -274,6 +291,19 @@ pub enum Outcome {
         id: GrainId,
         /// Whether it may leave the node now.
         shared: bool,
+    },
+    /// A note stands in the place of another.
+    Replaced {
+        /// The note that is stored.
+        id: GrainId,
+        /// Whether it was not before.
+        is_new: bool,
+        /// Whether it may leave the node.
+        shared: bool,
+        /// Where it lies.
+        slot: Slot,
+        /// Where the retraction of the other lies.
+        retraction: Slot,
     },
     /// Its author withdrew this grain: it was not stored.
     Retracted,

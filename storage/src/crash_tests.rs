@@ -9,7 +9,7 @@ use redb::StorageBackend;
 use synapsenet_proto::{GrainId, SpaceId};
 
 use crate::testing::*;
-use crate::{Change, IndexEvent, ListQuery, Slot, StorageError, Store, StoreOptions};
+use crate::{Change, IndexEvent, LANE_OWN, ListQuery, Slot, StorageError, Store, StoreOptions};
 
 /// Bytes of a block of the disk.
 const BLOCK: usize = 4096;
@@ -188,6 +188,13 @@ fn workload() -> Vec<Vec<Change>> {
         vectors(4..14, OTHER_MODEL),
         // Of these twelve notes, five become pending; the others have a vector of the other model, too.
         vec![Change::DropVectors { model: MODEL, limit: 12 }],
+        vec![Change::Replace {
+            old: grains[1].id(),
+            with: note("in its place", 98),
+            retraction: retraction(&grains[1], 1, 92),
+            received_ms: 77,
+            lane: LANE_OWN,
+        }],
         vec![put_change(&note("last", 99), true)],
     ]
 }

@@ -1,6 +1,6 @@
 //! Which notes are meant, and which page of them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
 
@@ -26,6 +26,8 @@ pub struct Filter {
     pub lang: Option<String>,
     /// Taken from a source whose URI begins so.
     pub source_prefix: Option<String>,
+    /// With each of these keys, and this very value.
+    pub metadata: BTreeMap<String, String>,
     /// That may leave the node.
     pub shared_only: bool,
     /// And fit at least one of these, where there are any.
@@ -57,6 +59,7 @@ impl Filter {
             && self.topic.as_ref().is_none_or(|topic| topic == grain.topic())
             && self.author.is_none_or(|author| author == grain.author())
             && self.tags.iter().all(|tag| draft.tags.contains(tag))
+            && self.metadata.iter().all(|(key, value)| draft.metadata.get(key) == Some(value))
             && self.source_prefix.as_ref().is_none_or(|prefix| uri.is_some_and(|uri| uri.starts_with(prefix)))
             && self.fits_others(grain, uri, is_shared)
     }

@@ -22,6 +22,7 @@ enum Op {
     Retract { which: usize, author: u8, time: u64 },
     PutAgain { which: usize, shared: bool, origin: Origin },
     Share { which: usize },
+    Replace { which: usize, text: u8, looks: u8, time: u64 },
     AddVector { slot: Slot, other: bool, n: u8 },
     DropVectors { other: bool, limit: usize },
     Prune { up_to: u64 },
@@ -67,6 +68,8 @@ fn op() -> impl Strategy<Value = Op> {
         3 => (any::<usize>(), 1u8..4, 0u64..5).prop_map(|(which, author, time)| Op::Retract { which, author, time }),
         2 => (any::<usize>(), any::<bool>(), origin()).prop_map(|(which, shared, origin)| Op::PutAgain { which, shared, origin }),
         1 => any::<usize>().prop_map(|which| Op::Share { which }),
+        3 => (any::<usize>(), 0u8..6, 0u8..8, 0u64..5)
+            .prop_map(|(which, text, looks, time)| Op::Replace { which, text, looks, time }),
         6 => (0u64..20, any::<bool>(), any::<u8>()).prop_map(|(slot, other, n)| Op::AddVector { slot, other, n }),
         2 => (any::<bool>(), 0usize..5).prop_map(|(other, limit)| Op::DropVectors { other, limit }),
         1 => (0u64..20).prop_map(|up_to| Op::Prune { up_to }),
@@ -112,13 +115,14 @@ fn plain_filter() -> impl Strategy<Value = Filter> {
             proptest::sample::select(vec!["file:///", "file:///a", "file:///b/c", "x"]),
         ),
         proptest::collection::vec(proptest::sample::select(vec!["red", "blue", "none"]), 0..3),
+        proptest::option::weighted(0.3, proptest::sample::select(vec![("n", "1"), ("n", "2"), ("m", "1")])),
     );
     let of = (proptest::option::of(0u8..3), proptest::option::of(1u8..5), proptest::bool::weighted(0.2));
     (of, times, words).prop_map(
         |(
             (topic_of, author_of, shared_only),
             (created_from_ms, created_before_ms),
-            (lang, source_prefix, tags),
+            (lang, source_prefix, tags, pair),
         )| Filter {
             shared_only,
             topic: topic_of.map(topic),
@@ -128,6 +132,7 @@ fn plain_filter() -> impl Strategy<Value = Filter> {
             lang: lang.map(str::to_owned),
             source_prefix: source_prefix.map(str::to_owned),
             tags: tags.into_iter().map(str::to_owned).collect(),
+            metadata: pair.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect(),
             ..Filter::default()
         },
     )
@@ -168,6 +173,11 @@ fn sealed(text: u8, by: u8, of: u8, time: u64, looks: u8) -> Grain {
         } else {
             vec![]
         },
+        metadata: if tagged && linked {
+            [("n".to_owned(), (text % 3).to_string())].into()
+        } else {
+            BTreeMap::new()
+        },
         ..draft(&format!("text {text}"))
     };
     Grain::seal(draft, &author(by), time).unwrap()
@@ -194,6 +204,13 @@ fn change(op: Op, seen: &mut Vec<Grain>) -> Option<Change> {
             Change::Put { grain, shared, received_ms: 77, claim: None, origin, lane: LANE_OWN }
         }
         Op::Share { which } => Change::Share { id: pick(seen, which)?.id() },
+        Op::Replace { which, text, looks, time } => {
+            let old = pick(seen, which).filter(|old| old.kind() == Kind::Note)?;
+            let by = (1..4).find(|n| author(*n).author() == old.author())?;
+            let (with, retraction) = (sealed(text, by, 0, time, looks), retraction(&old, by, time));
+            seen.extend([with.clone(), retraction.clone()]);
+            Change::Replace { old: old.id(), with, retraction, received_ms: 77, lane: LANE_OWN }
+        }
         Op::AddVector { slot, other, n } => Change::AddVector { slot, vector: vector(model(other), n) },
         Op::DropVectors { other, limit } => Change::DropVectors { model: model(other), limit },
         Op::Prune { up_to } => Change::PruneIndexLog { up_to },

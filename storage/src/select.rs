@@ -33,6 +33,8 @@ enum Order {
     Source,
     /// The tag at this place of the filter.
     Tag(usize),
+    /// The pair of metadata at this place of the filter.
+    Metadatum(usize),
     Author,
     Lang,
     Topic,
@@ -308,6 +310,12 @@ impl View {
                 return Ok(false);
             }
         }
+        for (key, value) in &filter.metadata {
+            let pair = tables::pair(key, value);
+            if self.tables.by_metadata.get((pair.as_str(), created_ms, slot))?.is_none() {
+                return Ok(false);
+            }
+        }
         if filter.source_prefix.is_none() && filter.any.is_empty() && filter.none.is_empty() {
             return Ok(true);
         }
@@ -347,6 +355,7 @@ impl View {
         let mut orders = Vec::new();
         orders.extend(filter.source_prefix.as_ref().map(|_| Order::Source));
         orders.extend((0..filter.tags.len()).map(Order::Tag));
+        orders.extend((0..filter.metadata.len()).map(Order::Metadatum));
         orders.extend(filter.author.map(|_| Order::Author));
         // Notes that name no language have no entry in the order by language.
         orders.extend(filter.lang.as_ref().filter(|lang| !lang.is_empty()).map(|_| Order::Lang));
@@ -388,7 +397,7 @@ impl View {
                 let fits = move |tag: &str| lang_covers(&lang, tag);
                 Box::new(range.map_while(move |entry| place_while(entry, &fits)))
             }
-            Order::Tag(_) | Order::Author | Order::Topic | Order::Time => {
+            Order::Tag(_) | Order::Metadatum(_) | Order::Author | Order::Topic | Order::Time => {
                 return Ok(Box::new(self.both_ways(filter, order, None)?));
             }
         };
@@ -422,6 +431,14 @@ impl View {
                         .map(entry_place),
                 )
             }
+            Order::Metadatum(place) => {
+                let Some((key, value)) = filter.metadata.iter().nth(place) else {
+                    return Ok(Box::new(std::iter::empty()));
+                };
+                let pair = tables::pair(key, value);
+                let range = (pair.as_str(), first.0, first.1)..(pair.as_str(), last.0, last.1);
+                Box::new(self.tables.by_metadata.range(range)?.map(entry_place))
+            }
             Order::Author => {
                 let Some(author) = &filter.author else { return Ok(Box::new(std::iter::empty())) };
                 let author = author.as_bytes();
@@ -446,6 +463,10 @@ fn without(filter: &Filter, order: Order) -> Filter {
     match order {
         Order::Source => rest.source_prefix = None,
         Order::Tag(place) => drop(rest.tags.remove(place)),
+        Order::Metadatum(place) => {
+            let key = rest.metadata.keys().nth(place).cloned();
+            key.map(|key| rest.metadata.remove(&key));
+        }
         Order::Author => rest.author = None,
         Order::Lang => rest.lang = None,
         Order::Topic => rest.topic = None,
@@ -458,6 +479,7 @@ fn without(filter: &Filter, order: Order) -> Filter {
 fn by_time(filter: &Filter) -> Order {
     match filter {
         Filter { tags, .. } if !tags.is_empty() => Order::Tag(0),
+        Filter { metadata, .. } if !metadata.is_empty() => Order::Metadatum(0),
         Filter { author: Some(_), .. } => Order::Author,
         Filter { topic: Some(_), .. } => Order::Topic,
         _ => Order::Time,

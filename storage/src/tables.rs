@@ -13,7 +13,7 @@ use synapsenet_proto::{Claim, Grain, Kind};
 use crate::{LANE_AGAIN, LANE_OWN, Slot, StorageError, compress};
 
 /// The rules by which the file is laid out. It is raised by every change that an older program would misread.
-pub(crate) const FORMAT_VERSION: u64 = 5;
+pub(crate) const FORMAT_VERSION: u64 = 6;
 
 /// Names the tables once, and makes of them the set for a writing and the set for a reading transaction.
 macro_rules! tables {
@@ -112,6 +112,8 @@ tables! {
     moved: u64 => &'static str;
     /// Notes that name a language: (language tag in lower case, created_ms, slot).
     by_lang: (&'static str, u64, u64) => ();
+    /// Notes by each pair of their metadata: (the pair as [`pair`] writes it, created_ms, slot).
+    by_metadata: (&'static str, u64, u64) => ();
     /// Notes by what they say: (`Body::fingerprint`, slot). Peers may bring several that say the same.
     by_words: (&'static [u8; 32], u64) => ();
     /// What was withdrawn: (target, author of the retraction) -> slot of the latest retraction that says so. A grain
@@ -285,6 +287,11 @@ impl<'a> Header<'a> {
     }
 }
 
+/// A pair of metadata in the order by these: no key has an equals sign.
+pub(crate) fn pair(key: &str, value: &str) -> String {
+    format!("{key}={value}")
+}
+
 /// Makes the record of a grain.
 pub(crate) fn encode_record(grain: &Grain, shared: bool, received_ms: u64) -> Vec<u8> {
     let (dictionary, packed) = compress::pack(grain.as_bytes());
@@ -320,7 +327,7 @@ pub(crate) fn prepare(db: &redb::Database) -> Result<(), StorageError> {
             let found = meta.get(meta::FORMAT)?.map_or(0, |format| format.value());
             match found {
                 FORMAT_VERSION => return Ok(()),
-                1..=4 => {
+                1..=5 => {
                     drop(meta);
                     drop(read);
                     if found == 1 {
@@ -332,7 +339,10 @@ pub(crate) fn prepare(db: &redb::Database) -> Result<(), StorageError> {
                     if found <= 3 {
                         migrate_from_3(db)?;
                     }
-                    return migrate_from_4(db);
+                    if found <= 4 {
+                        migrate_from_4(db)?;
+                    }
+                    return migrate_from_5(db);
                 }
                 _ => {}
             }
@@ -429,6 +439,14 @@ fn migrate_from_3(db: &redb::Database) -> Result<(), StorageError> {
 /// Version 4 did not count how often a grain was of use: none was.
 fn migrate_from_4(db: &redb::Database) -> Result<(), StorageError> {
     tracing::info!("bringing the database from format 4 to format 5");
+    let txn = db.begin_write()?;
+    WriteTables::open(&txn)?.meta.insert(meta::FORMAT, 5)?;
+    Ok(txn.commit()?)
+}
+
+/// Version 5 knew no metadata: no note has any.
+fn migrate_from_5(db: &redb::Database) -> Result<(), StorageError> {
+    tracing::info!("bringing the database from format 5 to format 6");
     let txn = db.begin_write()?;
     WriteTables::open(&txn)?.meta.insert(meta::FORMAT, FORMAT_VERSION)?;
     Ok(txn.commit()?)

@@ -206,21 +206,41 @@ impl View {
         after: Slot,
         limit: usize,
     ) -> Result<Vec<(Slot, Option<Record>)>, StorageError> {
-        let mut notes = Vec::new();
+        self.of_kinds_after(after, limit, |kind| kind == Kind::Note)
+    }
+
+    /// As [`View::notes_after`], retractions included: what came in since, and is here still.
+    ///
+    /// # Errors
+    /// As [`View::counts`].
+    pub fn grains_after(
+        &self,
+        after: Slot,
+        limit: usize,
+    ) -> Result<Vec<(Slot, Option<Record>)>, StorageError> {
+        self.of_kinds_after(after, limit, |_| true)
+    }
+
+    fn of_kinds_after(
+        &self,
+        after: Slot,
+        limit: usize,
+        is_meant: impl Fn(Kind) -> bool,
+    ) -> Result<Vec<(Slot, Option<Record>)>, StorageError> {
+        let mut grains = Vec::new();
         for entry in self.tables.records.range(after.saturating_add(1)..)? {
             let slot = entry?.0.value();
             match self.record(slot) {
-                Ok(None) => continue,
-                Ok(Some(record)) if record.grain.kind() != Kind::Note => continue,
-                Ok(Some(record)) => notes.push((slot, Some(record))),
-                Err(StorageError::DamagedRecord { .. }) => notes.push((slot, None)),
+                Ok(Some(record)) if is_meant(record.grain.kind()) => grains.push((slot, Some(record))),
+                Ok(_) => continue,
+                Err(StorageError::DamagedRecord { .. }) => grains.push((slot, None)),
                 Err(error) => return Err(error),
             }
-            if notes.len() == limit {
+            if grains.len() == limit {
                 break;
             }
         }
-        Ok(notes)
+        Ok(grains)
     }
 
     /// The number of a model in this file, and how many vectors of it are stored.
@@ -267,6 +287,9 @@ mod tests {
         assert_eq!(after(slots[0], 1), [(slots[2], 3)]);
         assert_eq!(after(slots[2], 9), [(last, 4)]);
         assert_eq!(after(last, 9), []);
+        let all = view.grains_after(slots[0], 9).unwrap();
+        let slots: Vec<_> = all.iter().map(|(slot, _)| *slot).collect();
+        assert_eq!(slots, [3, 4, 5], "the second note is gone, and its retraction stands behind the third");
     }
 
     #[test]

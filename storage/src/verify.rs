@@ -6,7 +6,7 @@ use std::fmt;
 use redb::{ReadableTable, ReadableTableMetadata};
 use synapsenet_proto::{EncodedVector, Grain, Kind, SpaceId};
 
-use crate::tables::{Header, meta};
+use crate::tables::{Header, meta, pair};
 use crate::write::link_targets;
 use crate::{Slot, StorageError, View, compress};
 
@@ -54,6 +54,7 @@ struct Expected {
     notes: u64,
     retractions: u64,
     tags: u64,
+    metadata: u64,
     sources: u64,
     moved: u64,
     langs: u64,
@@ -163,6 +164,12 @@ impl Check<'_> {
                 self.expected.tags += 1;
                 if tables.by_tag.get((tag.as_str(), created_ms, slot))?.is_none() {
                     missing.push("tag");
+                }
+            }
+            for (key, value) in &draft.metadata {
+                self.expected.metadata += 1;
+                if tables.by_metadata.get((pair(key, value).as_str(), created_ms, slot))?.is_none() {
+                    missing.push("metadata");
                 }
             }
             if let Some(source) = &draft.source {
@@ -377,8 +384,19 @@ impl Check<'_> {
     fn sizes(&mut self) -> Result<(), StorageError> {
         let view = self.view;
         let tables = &view.tables;
-        let Expected { notes, retractions, tags, sources, moved, langs, links, shared, tombstones, .. } =
-            self.expected;
+        let Expected {
+            notes,
+            retractions,
+            tags,
+            metadata,
+            sources,
+            moved,
+            langs,
+            links,
+            shared,
+            tombstones,
+            ..
+        } = self.expected;
         let all = notes + retractions;
         let sizes = [
             ("ids", tables.ids.len()?, all),
@@ -386,6 +404,7 @@ impl Check<'_> {
             ("the order by topic", tables.by_topic.len()?, all),
             ("the order by author", tables.by_author.len()?, all),
             ("the order by tag", tables.by_tag.len()?, tags),
+            ("the order by metadata", tables.by_metadata.len()?, metadata),
             ("the order by source", tables.by_source.len()?, sources),
             ("the order by language", tables.by_lang.len()?, langs),
             ("documents that were moved", tables.moved.len()?, moved),

@@ -47,6 +47,21 @@ impl Record {
     }
 }
 
+/// A document that an author has notes of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DocumentPlace {
+    /// Where it lies now, as its notes name it.
+    pub uri: String,
+    /// Where its oldest note lies.
+    pub oldest: Slot,
+    /// How many notes it has.
+    pub grains: u64,
+    /// When the oldest was sealed, in milliseconds since 1970-01-01 UTC.
+    pub created_ms: u64,
+    /// When the newest was.
+    pub updated_ms: u64,
+}
+
 /// How much there is. Kept along with every change, never counted anew.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Counts {
@@ -349,6 +364,50 @@ impl View {
             }
         }
         Ok(sources)
+    }
+
+    /// The documents whose names begin with `prefix` and that an author has notes of, by where they lie now: at most `limit` after
+    /// the one named `after`, counting only the notes that `is_meant`. Nothing is unpacked.
+    ///
+    /// # Errors
+    /// As [`View::counts`], and what `is_meant` says.
+    pub fn documents_of(
+        &self,
+        author: AuthorId,
+        prefix: &str,
+        after: Option<&str>,
+        limit: usize,
+        is_meant: &dyn Fn(Slot) -> Result<bool, StorageError>,
+    ) -> Result<Vec<DocumentPlace>, StorageError> {
+        let mut documents: Vec<DocumentPlace> = Vec::new();
+        let start = after.filter(|after| *after > prefix).unwrap_or(prefix);
+        for entry in self.tables.by_source.range((start, 0, 0)..)? {
+            let key = entry?.0;
+            let (uri, created_ms, slot) = key.value();
+            if !uri.starts_with(prefix) {
+                break;
+            }
+            let is_authors = self.tables.by_author.get((author.as_bytes(), created_ms, slot))?.is_some();
+            if Some(uri) == after || !is_authors || !is_meant(slot)? {
+                continue;
+            }
+            let is_full = documents.len() == limit;
+            match documents.last_mut().filter(|document| document.uri == uri) {
+                Some(document) => {
+                    document.grains += 1;
+                    document.updated_ms = created_ms;
+                }
+                None if is_full => break,
+                None => documents.push(DocumentPlace {
+                    uri: uri.to_owned(),
+                    oldest: slot,
+                    grains: 1,
+                    created_ms,
+                    updated_ms: created_ms,
+                }),
+            }
+        }
+        Ok(documents)
     }
 
     /// How many notes link to a grain. Its time grows with that number.

@@ -14,7 +14,7 @@ use synapsenet_proto::{Grain, GrainId, Kind};
 pub(crate) use authors::MAX_FORGOTTEN;
 
 use crate::tables::{self, Header, LOG_CLAIMED, LOG_MOVED, WriteTables, meta};
-use crate::{Change, Origin, Outcome, Slot, StorageError};
+use crate::{Change, Lane, Origin, Outcome, Slot, StorageError};
 
 /// The changes of one transaction.
 pub(crate) struct Writer<'txn> {
@@ -89,6 +89,9 @@ impl<'txn> Writer<'txn> {
                     self.make_strangers(slot, grain.created_ms())?;
                 }
                 Ok(outcome)
+            }
+            Change::Replace { old, with, retraction, received_ms, lane } => {
+                self.replace(&old, with, retraction, received_ms, lane)
             }
             Change::Forget { slots, remember } => self.forget(&slots, remember),
             Change::TrimStrangers { grains, notes, bytes, limit, first, remember } => {
@@ -174,6 +177,32 @@ impl<'txn> Writer<'txn> {
             }
         }
         Ok(Outcome::Added { slot })
+    }
+
+    /// Puts a note in the place of another, or leaves all as it is.
+    fn replace(
+        &mut self,
+        old: &GrainId,
+        with: Grain,
+        retraction: Grain,
+        received_ms: u64,
+        lane: Lane,
+    ) -> Result<Outcome, StorageError> {
+        let Some(slot) = self.slot_of(old)? else { return Ok(Outcome::Unchanged) };
+        let shared = self.is_shared(slot)?;
+        let put = |grain| Change::Put { grain, shared, received_ms, claim: None, origin: Origin::Here, lane };
+        let id = with.id();
+        let (id, is_new, shared) = match self.apply(put(with))? {
+            Outcome::Added { .. } => (id, true, shared),
+            Outcome::Duplicate { id, shared } if id != *old => (id, false, shared),
+            // It says what the other said, or may not come in.
+            outcome => return Ok(outcome),
+        };
+        let withdrawal = retraction.id();
+        self.apply(put(retraction))?;
+        let lies = |id: &GrainId| self.slot_of(id).map(Option::unwrap_or_default);
+        let (slot, retraction) = (lies(&id)?, lies(&withdrawal)?);
+        Ok(Outcome::Replaced { id, is_new, shared, slot, retraction })
     }
 
     /// The note that came first of those that say the same, and are no stranger's: a stranger's can go any day, and the
@@ -311,6 +340,10 @@ impl<'txn> Writer<'txn> {
         for tag in &draft.tags {
             self.tables.by_tag.insert((tag.as_str(), created_ms, slot), ())?;
         }
+        for (key, value) in &draft.metadata {
+            let pair = tables::pair(key, value);
+            self.tables.by_metadata.insert((pair.as_str(), created_ms, slot), ())?;
+        }
         if let Some(source) = &draft.source {
             self.tables.by_source.insert((source.uri.as_str(), created_ms, slot), ())?;
         }
@@ -369,6 +402,9 @@ impl<'txn> Writer<'txn> {
         let draft = &grain.body().draft;
         for tag in &draft.tags {
             self.tables.by_tag.remove((tag.as_str(), created_ms, slot))?;
+        }
+        for (key, value) in &draft.metadata {
+            self.tables.by_metadata.remove((tables::pair(key, value).as_str(), created_ms, slot))?;
         }
         if let Some(source) = &draft.source {
             let moved = self.tables.moved.remove(slot)?.map(|uri| uri.value().to_owned());

@@ -78,7 +78,8 @@ async fn who_is_refused_again_and_again_fills_no_log() {
     let secret = reader(&node, "curious").await;
     let mut client = connect(&node).await.unwrap();
     for number in 0..TIMES {
-        let put = rpc::PutRequest { draft: Some(note("Not mine to say.")), share: false };
+        let put =
+            rpc::PutRequest { draft: Some(note("Not mine to say.")), share: false, ..Default::default() };
         let refused = match number % 2 {
             0 => client.put(with(&secret, put)).await.map(drop),
             _ => client.compact(with(&secret, rpc::CompactRequest {})).await.map(drop),

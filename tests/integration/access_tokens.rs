@@ -26,7 +26,10 @@ use super::harness::{Client, TestNode, config, folder, mesh_config, note, synaps
 use super::schema::{WATCH, call_raw_by, methods};
 
 /// The calls that only look, and those that also write; all others administer.
-const READS: [&str; 18] = [
+const READS: [&str; 21] = [
+    "NodeService/GetDocument",
+    "NodeService/ListDocuments",
+    "NodeService/Embed",
     "NodeService/WaitIndexed",
     "NodeService/Get",
     "NodeService/List",
@@ -46,7 +49,9 @@ const READS: [&str; 18] = [
     "ModelService/GetModel",
     "SourceService/ListSources",
 ];
-const WRITES: [&str; 8] = [
+const WRITES: [&str; 10] = [
+    "NodeService/Update",
+    "NodeService/DeleteDocument",
     "NodeService/Put",
     "NodeService/BulkPut",
     "NodeService/AddDocument",
@@ -168,7 +173,8 @@ async fn nothing_opens_by_tricks_with_headers_and_paths() {
     let read = format!("Bearer {}", create(&node, "read", rpc::TokenScope::Read, &[]).await);
     let root = std::fs::read_to_string(node.dir().join("api.token")).unwrap();
     let root = format!("Bearer {root}");
-    let put = rpc::PutRequest { draft: Some(note("By a trick.")), share: false }.encode_to_vec();
+    let put = rpc::PutRequest { draft: Some(note("By a trick.")), share: false, ..Default::default() }
+        .encode_to_vec();
     // Two authorizations are none, whichever comes first; nor are both in one.
     for both in [[&*read, &*root], [&*root, &*read]] {
         let refused = call_raw_by(channel.clone(), &both, "NodeService/Put", &put).await;
@@ -206,16 +212,19 @@ async fn a_token_that_is_over_is_told_so_and_what_was_begun_with_it_ends_at_once
     let node = node().await;
     let secret = create(&node, "phone", rpc::TokenScope::Write, &[]).await;
     let mut guest = guest(&node, &secret).await;
-    let mut events = guest.watch(rpc::WatchRequest {}).await.unwrap().into_inner();
+    let mut events = guest.watch(rpc::WatchRequest::default()).await.unwrap().into_inner();
     let (items, queue) = mpsc::channel(4);
     let mut bulk = guest.bulk_put(ReceiverStream::new(queue)).await.unwrap().into_inner();
     let item = |text: &str| rpc::BulkPutRequest {
         item: Some(rpc::bulk_put_request::Item::Draft(note(text))),
         share: false,
+        ..Default::default()
     };
     items.send(item("Before.")).await.unwrap();
     assert_eq!(within("a result", bulk.message()).await.unwrap().unwrap().outcome(), rpc::PutOutcome::Added);
-    within("an event", events.message()).await.unwrap().unwrap();
+    for what in ["the beginning", "an event"] {
+        within(what, events.message()).await.unwrap().unwrap();
+    }
 
     revoke(&node, "phone").await;
     for ended in [
@@ -233,9 +242,13 @@ async fn a_token_that_is_over_is_told_so_and_what_was_begun_with_it_ends_at_once
 
     let secret = try_create(&node, "brief", rpc::TokenScope::Read, &[], 2).await.unwrap();
     let mut guest = self::guest(&node, &secret).await;
-    if let Ok(events) = guest.watch(rpc::WatchRequest {}).await {
+    if let Ok(events) = guest.watch(rpc::WatchRequest::default()).await {
         let mut events = events.into_inner();
-        assert_reason(within("the end of a watch", events.message()).await, "TOKEN_EXPIRED");
+        let mut told = within("the beginning", events.message()).await;
+        while told.is_ok() {
+            told = within("the end of a watch", events.message()).await;
+        }
+        assert_reason(told, "TOKEN_EXPIRED");
     }
     assert_reason(guest.status(rpc::StatusRequest {}).await, "TOKEN_EXPIRED");
     let never = format!("{secret}0");
@@ -291,8 +304,14 @@ async fn who_is_limited_to_a_topic_sees_nothing_of_others() {
         assert_eq!(status.message(), absent.message().replace(&unknown, id), "no other words");
         let like = rpc::SearchRequest { like: id.into(), ..Default::default() };
         assert_reason(one.search(like).await.map(drop), "GRAIN_NOT_FOUND");
-        assert_reason(one.retract(rpc::RetractRequest { id: id.into() }).await, "GRAIN_NOT_FOUND");
-        assert_reason(one.share(rpc::ShareRequest { id: id.into() }).await, "GRAIN_NOT_FOUND");
+        assert_reason(
+            one.retract(rpc::RetractRequest { id: id.into(), ..Default::default() }).await,
+            "GRAIN_NOT_FOUND",
+        );
+        assert_reason(
+            one.share(rpc::ShareRequest { id: id.into(), ..Default::default() }).await,
+            "GRAIN_NOT_FOUND",
+        );
     }
     let got = one.get(rpc::GetRequest { id: open_id.clone(), ..Default::default() }).await.unwrap();
     assert!(got.into_inner().emergence.is_none(), "how new it is tells what else is known");
@@ -346,12 +365,22 @@ async fn who_is_limited_to_a_topic_sees_nothing_of_others() {
     }
 
     // By what happens.
-    let mut events = one.watch(rpc::WatchRequest {}).await.unwrap().into_inner();
+    let mut events = one.watch(rpc::WatchRequest::default()).await.unwrap().into_inner();
+    let begun = within("the beginning", events.message()).await.unwrap().unwrap();
     node.put_draft(draft("secret", "Nobody hears of this.")).await;
     let heard = node.put_draft(draft("open", "This is heard.")).await;
     let event = within("an event", events.message()).await.unwrap().unwrap().event.unwrap();
     let rpc::watch_response::Event::GrainAdded(added) = event else { panic!("{event:?}") };
     assert_eq!(added.id, heard);
+    // What was stored since is told of its topics, too.
+    let since = rpc::WatchRequest { cursor: begun.cursor, ..Default::default() };
+    let mut events = one.watch(since).await.unwrap().into_inner();
+    let mut told = Vec::new();
+    while told.len() < 2 {
+        told.push(within("an event", events.message()).await.unwrap().unwrap().event);
+    }
+    let Some(rpc::watch_response::Event::GrainAdded(added)) = &told[1] else { panic!("{told:?}") };
+    assert!(told[0].is_none() && added.id == heard);
     let mut waiting = one.wait_indexed(rpc::WaitIndexedRequest::default()).await.unwrap().into_inner();
     while let Some(progress) = within("the index", waiting.message()).await.unwrap() {
         assert!(progress.pending <= 1 && progress.unreadable == 0, "{progress:?}");
@@ -368,12 +397,12 @@ async fn who_is_limited_to_a_topic_changes_nothing_in_others() {
     assert_eq!(before.len(), 2);
     let mut one = guest(&node, &create(&node, "one", rpc::TokenScope::Write, &["open"]).await).await;
 
-    let put = |draft| rpc::PutRequest { draft: Some(draft), share: false };
+    let put = |draft| rpc::PutRequest { draft: Some(draft), share: false, ..Default::default() };
     for topic in ["secret", "", "commons"] {
         assert_reason(one.put(put(draft(topic, "Where it may not."))).await, "TOPIC_FORBIDDEN");
     }
     one.put(put(draft("open", "Where it may."))).await.unwrap();
-    let item = |item| rpc::BulkPutRequest { item: Some(item), share: false };
+    let item = |item| rpc::BulkPutRequest { item: Some(item), share: false, ..Default::default() };
     use rpc::bulk_put_request::Item;
     let sealed = |text: &str, topic: &str| {
         let draft = synapsenet_proto::Draft {
@@ -477,7 +506,8 @@ async fn it_is_recorded_who_changed_what_and_no_text_of_it() {
     let node = node().await;
     let secret = create(&node, "phone", rpc::TokenScope::Write, &["open"]).await;
     let mut guest = guest(&node, &secret).await;
-    let put = |topic, text| rpc::PutRequest { draft: Some(draft(topic, text)), share: false };
+    let put =
+        |topic, text| rpc::PutRequest { draft: Some(draft(topic, text)), share: false, ..Default::default() };
     let id = guest.put(put("open", "Remember the milk.")).await.unwrap().into_inner().id;
     guest.put(put("secret", "Remember the milk.")).await.unwrap_err();
     guest.forget(rpc::ForgetRequest { ids: vec![id.clone()], ..Default::default() }).await.unwrap_err();

@@ -22,11 +22,11 @@ use tonic_prost::ProstCodec;
 use super::harness::{TestNode, note, now_ms, within};
 
 fn draft(text: impl Into<String>) -> BulkPutRequest {
-    BulkPutRequest { item: Some(Item::Draft(note(text))), share: false }
+    BulkPutRequest { item: Some(Item::Draft(note(text))), share: false, ..Default::default() }
 }
 
 fn sealed(bytes: impl Into<Vec<u8>>) -> BulkPutRequest {
-    BulkPutRequest { item: Some(Item::Grain(bytes.into())), share: false }
+    BulkPutRequest { item: Some(Item::Grain(bytes.into())), share: false, ..Default::default() }
 }
 
 fn grain_of(identity: &Identity, text: &str, created_ms: u64) -> Grain {
@@ -54,7 +54,7 @@ async fn a_bad_item_is_refused_with_its_reason_and_the_others_go_in() {
         (sealed(b"garbage".to_vec()), Refused, "grain"),
         (sealed(Vec::new()), Refused, "grain"),
         (sealed(vec![0xff; 40_000]), Refused, "at most 32768"),
-        (BulkPutRequest { item: None, share: true }, Refused, "neither"),
+        (BulkPutRequest { item: None, share: true, ..Default::default() }, Refused, "neither"),
         (sealed(future.as_bytes().to_vec()), Refused, "clock"),
         (sealed(slightly_ahead.as_bytes().to_vec()), Added, ""),
         (draft("The first good one."), Duplicate, ""),
@@ -63,6 +63,7 @@ async fn a_bad_item_is_refused_with_its_reason_and_the_others_go_in() {
             BulkPutRequest {
                 item: Some(Item::Draft(rpc::Draft { topic: "Not A Topic".into(), ..note("x") })),
                 share: false,
+                ..Default::default()
             },
             Refused,
             "topic",

@@ -50,7 +50,7 @@ async fn ten_nodes_that_restart_now_and_then_end_with_the_same_grains() {
 /// that `one` announces meanwhile, because its model reads them only now. Gives what that cost.
 async fn catch_up(dir: &Path, one: &TestNode, missed: u64) -> (TestNode, rpc::SyncProgress) {
     let two = TestNode::on(dir, mesh_config(&[])).await;
-    let mut events = two.rpc.clone().watch(rpc::WatchRequest {}).await.unwrap().into_inner();
+    let mut events = two.rpc.clone().watch(rpc::WatchRequest::default()).await.unwrap().into_inner();
     let address = one.node.mesh_addresses().remove(0);
     two.mesh.clone().add_peer(rpc::AddPeerRequest { address }).await.unwrap();
     let sync = within("the synchronisation to end", async {

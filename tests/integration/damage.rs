@@ -108,7 +108,11 @@ async fn the_saved_index_of_another_store_is_not_believed() {
         let item = |n: u32| {
             let animal = animals[(n / 20 + shift) as usize % animals.len()];
             let draft = note(format!("Sighting {n}: one more {animal} was seen."));
-            rpc::BulkPutRequest { item: Some(rpc::bulk_put_request::Item::Draft(draft)), share: false }
+            rpc::BulkPutRequest {
+                item: Some(rpc::bulk_put_request::Item::Draft(draft)),
+                share: false,
+                ..Default::default()
+            }
         };
         node.bulk_put((0..PAGES).map(item).collect()).await;
         node.wait_indexed().await;

@@ -416,7 +416,7 @@ async fn what_is_signed_tells_no_path_and_whoever_owns_the_node_is_told_it() {
     let private = rpc::Source { uri: "/home/anna/diary.md".into(), ordinal: 0 };
     let diary = node.put_draft(rpc::Draft { source: Some(private), ..note("A private line.") }).await;
     // It may be shared later, as it was signed.
-    node.rpc.clone().share(rpc::ShareRequest { id: diary.clone() }).await.unwrap();
+    node.rpc.clone().share(rpc::ShareRequest { id: diary.clone(), ..Default::default() }).await.unwrap();
 
     for id in of_hers.ids.iter().chain(&of_his.ids).chain([&diary]) {
         let signed = node.get(id).await.signed;
@@ -458,12 +458,13 @@ async fn a_grain_of_ones_own_that_tells_a_path_is_not_shared() {
     let grain = Grain::seal(draft, &Identity::from_seed(seed.as_bytes()), now_ms()).unwrap();
     let item = |share| {
         let grain = rpc::bulk_put_request::Item::Grain(grain.as_bytes().to_vec());
-        rpc::BulkPutRequest { item: Some(grain), share }
+        rpc::BulkPutRequest { item: Some(grain), share, ..Default::default() }
     };
     let results = node.bulk_put(vec![item(true), item(false)]).await;
     assert_eq!(results[0].outcome(), rpc::PutOutcome::Refused);
     assert!(results[0].reason.contains("path"), "{}", results[0].reason);
     assert_eq!(results[1].outcome(), rpc::PutOutcome::Added, "{}", results[1].reason);
-    let shared = node.rpc.clone().share(rpc::ShareRequest { id: grain.id().to_string() }).await;
+    let shared =
+        node.rpc.clone().share(rpc::ShareRequest { id: grain.id().to_string(), ..Default::default() }).await;
     Client::assert_refused(shared, Code::InvalidArgument, "add the file again");
 }

@@ -281,7 +281,7 @@ async fn a_busy_node_says_when_to_come_again() {
     small.api.max_calls = 1;
     let node = TestNode::fresh_with(small).await;
     let program = token(&node, "program", rpc::TokenScope::Read, &[]).await;
-    let watching = node.rpc.clone().watch(rpc::WatchRequest {}).await.unwrap();
+    let watching = node.rpc.clone().watch(rpc::WatchRequest::default()).await.unwrap();
     let answer = program.ask("GET /v1/status", "").await;
     assert!(answer.status == 429 && answer.head.contains("retry-after: 1"), "{answer:?}");
     let problem = answer.json();

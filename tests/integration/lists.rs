@@ -39,6 +39,7 @@ async fn node_with(grains: &[Grain]) -> TestNode {
     let item = |grain: &Grain| rpc::BulkPutRequest {
         item: Some(rpc::bulk_put_request::Item::Grain(grain.as_bytes().to_vec())),
         share: false,
+        ..Default::default()
     };
     for result in node.bulk_put(grains.iter().map(item).collect()).await {
         assert_eq!(result.outcome(), rpc::PutOutcome::Added, "{}", result.reason);
@@ -213,6 +214,7 @@ async fn what_comes_in_while_a_list_is_read_neither_repeats_nor_hides_anything()
     let item = |grain: &Grain| rpc::BulkPutRequest {
         item: Some(rpc::bulk_put_request::Item::Grain(grain.as_bytes().to_vec())),
         share: false,
+        ..Default::default()
     };
     node.bulk_put(after.iter().map(item).collect()).await;
     let mut page_token = page.next_page_token;
@@ -249,6 +251,7 @@ async fn a_page_of_large_grains_is_no_larger_than_what_clients_take() {
     let item = |n: usize| rpc::BulkPutRequest {
         item: Some(rpc::bulk_put_request::Item::Draft(note(noise(n as u64, MAX_TEXT_BYTES)))),
         share: false,
+        ..Default::default()
     };
     node.bulk_put((0..COUNT).map(item).collect()).await;
     let mut usual = NodeServiceClient::new(node.channel.clone());

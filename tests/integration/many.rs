@@ -25,7 +25,9 @@ async fn put_strangers(node: &TestNode) -> String {
     };
     let grain = Grain::seal(draft, &Identity::from_seed(&[9; 32]), now_ms()).unwrap();
     let item = rpc::bulk_put_request::Item::Grain(grain.as_bytes().to_vec());
-    let put = node.bulk_put(vec![rpc::BulkPutRequest { item: Some(item), share: true }]).await;
+    let put = node
+        .bulk_put(vec![rpc::BulkPutRequest { item: Some(item), share: true, ..Default::default() }])
+        .await;
     assert_eq!(put[0].outcome(), rpc::PutOutcome::Added);
     grain.id().to_string()
 }
@@ -50,6 +52,7 @@ async fn many_are_withdrawn_page_by_page_and_an_interrupted_call_is_made_again()
     let drafts = (0..600).map(|n| rpc::BulkPutRequest {
         item: Some(rpc::bulk_put_request::Item::Draft(of_house(&format!("Room {n}.")))),
         share: false,
+        ..Default::default()
     });
     node.bulk_put(drafts.collect()).await;
     let other = node.put("Of another topic.").await;

@@ -205,7 +205,7 @@ async fn node_with_a_plant(config: synapsenet::Config) -> (TestNode, String) {
     };
     let planted = Grain::seal(draft, &Identity::from_seed(&[7; 32]), now_ms()).unwrap();
     let item = rpc::bulk_put_request::Item::Grain(planted.as_bytes().to_vec());
-    node.bulk_put(vec![rpc::BulkPutRequest { item: Some(item), share: false }]).await;
+    node.bulk_put(vec![rpc::BulkPutRequest { item: Some(item), share: false, ..Default::default() }]).await;
     node.put("The router has the address 10.0.0.1.").await;
     node.wait_indexed().await;
     (node, planted.id().to_string())

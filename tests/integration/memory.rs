@@ -157,9 +157,10 @@ async fn a_grain_comes_back_as_it_was_said() {
         mime: "text/markdown".into(),
         source: Some(rpc::Source { uri: "https://example.org/heating".into(), ordinal: 3 }),
         links,
+        metadata: [("app".into(), "notes".into()), ("n".into(), "größer als 1".into())].into(),
     };
     let before = now_ms();
-    let request = rpc::PutRequest { draft: Some(draft.clone()), share: true };
+    let request = rpc::PutRequest { draft: Some(draft.clone()), share: true, ..Default::default() };
     let put = node.rpc.clone().put(request).await.unwrap().into_inner();
     assert!(put.shared);
     node.wait_indexed().await;
@@ -174,6 +175,7 @@ async fn a_grain_comes_back_as_it_was_said() {
         mime: grain.mime.clone(),
         source: grain.source.clone(),
         links: grain.links.clone(),
+        metadata: grain.metadata.clone(),
     };
     assert_eq!(back, draft);
     assert_eq!(grain.kind(), rpc::GrainKind::Note);
@@ -249,7 +251,11 @@ async fn a_note_is_found_among_hundreds_that_say_the_same() {
         let source = Some(rpc::Source { uri: format!("file:///src/{n}.c"), ordinal: 0 });
         let draft =
             rpc::Draft { source, ..note("Permission is hereby granted, free of charge, to any person.") };
-        rpc::BulkPutRequest { item: Some(rpc::bulk_put_request::Item::Draft(draft)), share: false }
+        rpc::BulkPutRequest {
+            item: Some(rpc::bulk_put_request::Item::Draft(draft)),
+            share: false,
+            ..Default::default()
+        }
     };
     // Half of the notes come before the files, half after them.
     let (early, late) = NOTES.split_at(NOTES.len() / 2);
@@ -347,6 +353,7 @@ async fn a_beginning_that_two_ids_share_names_neither() {
     let item = |grain: &Grain| rpc::BulkPutRequest {
         item: Some(rpc::bulk_put_request::Item::Grain(grain.as_bytes().to_vec())),
         share: false,
+        ..Default::default()
     };
     node.bulk_put(vec![item(&grains[0])]).await;
     assert_eq!(node.get(&ids[0][..8]).await.id, ids[0]);

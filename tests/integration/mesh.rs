@@ -86,13 +86,13 @@ async fn a_share_that_is_refused_joins_no_topic() {
     let signed = node.rpc.clone().get(request).await.unwrap().into_inner().grain.unwrap().signed;
     node.try_retract(&id).await.unwrap();
     let item = Some(rpc::bulk_put_request::Item::Grain(signed));
-    let answers = node.bulk_put(vec![rpc::BulkPutRequest { item, share: true }]).await;
+    let answers = node.bulk_put(vec![rpc::BulkPutRequest { item, share: true, ..Default::default() }]).await;
     assert_eq!(answers[0].outcome(), rpc::PutOutcome::Refused, "{}", answers[0].reason);
     let topics = async || node.status().await.mesh.unwrap().topics;
     assert_eq!(topics().await, ["commons"]);
     let draft = rpc::Draft { text: "Another recipe.".into(), topic: "recipes".into(), ..Default::default() };
     let item = Some(rpc::bulk_put_request::Item::Draft(draft));
-    node.bulk_put(vec![rpc::BulkPutRequest { item, share: true }]).await;
+    node.bulk_put(vec![rpc::BulkPutRequest { item, share: true, ..Default::default() }]).await;
     assert_eq!(topics().await, ["commons", "recipes"]);
 }
 
@@ -239,7 +239,7 @@ async fn those_of_a_rare_topic_find_each_other_through_others() {
     let two = TestNode::fresh_with(with_topic("rare")).await;
     let mut draft = super::harness::note("Found through Kademlia.");
     draft.topic = "rare".into();
-    let request = rpc::PutRequest { draft: Some(draft), share: true };
+    let request = rpc::PutRequest { draft: Some(draft), share: true, ..Default::default() };
     let id = one.rpc.clone().put(request).await.unwrap().into_inner().id;
     wait_for("the grain to arrive", async || two.try_get(&id).await.is_ok()).await;
     assert_eq!(ids(&hub).await, BTreeSet::new(), "who takes no part in it gets nothing of it");
@@ -287,7 +287,11 @@ async fn a_node_takes_part_in_no_more_topics_than_peers_listen_to() {
     let one = join(&[]).await;
     let put = |n: usize| {
         let draft = rpc::Draft { topic: format!("topic-{n}"), ..super::harness::note(format!("About {n}.")) };
-        rpc::BulkPutRequest { item: Some(rpc::bulk_put_request::Item::Draft(draft)), share: true }
+        rpc::BulkPutRequest {
+            item: Some(rpc::bulk_put_request::Item::Draft(draft)),
+            share: true,
+            ..Default::default()
+        }
     };
     let results = one.bulk_put((0..300).map(put).collect()).await;
     let refused: Vec<_> = results.iter().filter(|result| !result.reason.is_empty()).collect();

@@ -55,6 +55,7 @@ impl Acknowledged {
         let item = move |n: u32| rpc::BulkPutRequest {
             item: Some(rpc::bulk_put_request::Item::Draft(note(format!("{name} says {n}.")))),
             share: false,
+            ..Default::default()
         };
         // Without an end: the node goes first.
         let items = tokio_stream::iter((0..).map(item));

@@ -53,7 +53,7 @@ async fn a_draft_over_a_limit_is_refused_with_the_limit() {
     for (draft, word) in cases {
         Client::assert_refused(node.try_put(draft).await, Code::InvalidArgument, word);
     }
-    let nothing = rpc::PutRequest { draft: None, share: true };
+    let nothing = rpc::PutRequest { draft: None, share: true, ..Default::default() };
     Client::assert_refused(node.rpc.clone().put(nothing).await, Code::InvalidArgument, "no draft");
     assert_eq!(node.status().await.grains, 0, "nothing of it was stored");
 }
@@ -270,7 +270,10 @@ async fn who_compresses_is_understood_and_answered_alike() {
         let reads = node.rpc.clone().accept_compressed(encoding);
         let mut speaks = reads.clone().send_compressed(encoding);
         let draft = Some(note(format!("{encoding}: {text}")));
-        let put = within("an answer", speaks.put(rpc::PutRequest { draft, share: false })).await.unwrap();
+        let put =
+            within("an answer", speaks.put(rpc::PutRequest { draft, share: false, ..Default::default() }))
+                .await
+                .unwrap();
         assert_eq!(put.metadata().get("grpc-encoding").unwrap(), encoding.to_string().as_str());
         assert!(node.get(&put.into_inner().id).await.text.ends_with(&text));
         // Many clients say that they could read it, in each call, and gain nothing by it on a socket.
@@ -285,7 +288,9 @@ async fn a_request_that_grows_beyond_the_limit_when_it_is_decompressed_is_refuse
     for encoding in [CompressionEncoding::Gzip, CompressionEncoding::Zstd] {
         let mut client = node.rpc.clone().send_compressed(encoding);
         let draft = Some(note("0".repeat(64 << 20)));
-        let put = within("an answer", client.put(rpc::PutRequest { draft, share: false })).await;
+        let put =
+            within("an answer", client.put(rpc::PutRequest { draft, share: false, ..Default::default() }))
+                .await;
         Client::assert_refused(put, Code::ResourceExhausted, "exceeded while decompressing");
     }
     assert_eq!(node.status().await.grains, 0);
@@ -299,6 +304,7 @@ async fn a_full_node_refuses_more_and_loses_nothing() {
     let item = |n: usize| rpc::BulkPutRequest {
         item: Some(rpc::bulk_put_request::Item::Draft(note(format!("Jar number {n} holds plums.")))),
         share: false,
+        ..Default::default()
     };
     // Eight at once for five places.
     let results = node.bulk_put((0..8).map(item).collect()).await;

@@ -36,7 +36,11 @@ async fn a_retracted_grain_is_gone_and_stays_gone() {
     Client::assert_refused(node.try_retract(&retraction).await, Code::InvalidArgument, "retraction itself");
 
     // The very grain does not come back by the back door.
-    let item = rpc::BulkPutRequest { item: Some(rpc::bulk_put_request::Item::Grain(signed)), share: false };
+    let item = rpc::BulkPutRequest {
+        item: Some(rpc::bulk_put_request::Item::Grain(signed)),
+        share: false,
+        ..Default::default()
+    };
     let result = node.bulk_put(vec![item]).await.remove(0);
     assert_eq!(result.outcome(), rpc::PutOutcome::Refused);
     assert!(result.reason.contains("withdrew"), "{}", result.reason);
@@ -79,6 +83,7 @@ async fn nobody_withdraws_what_another_author_said() {
     let item = |bytes: &[u8]| rpc::BulkPutRequest {
         item: Some(rpc::bulk_put_request::Item::Grain(bytes.to_vec())),
         share: false,
+        ..Default::default()
     };
     node.bulk_put(vec![item(grain.as_bytes())]).await;
     let refused = node.try_retract(&id.to_string()).await;

@@ -141,7 +141,7 @@ async fn a_single_file_is_followed_by_itself_and_what_changed_is_told() {
     fs::write(&file, mail("Monday")).unwrap();
     let path = file.to_str().unwrap();
     let node = TestNode::fresh().await;
-    let mut events = node.rpc.clone().watch(rpc::WatchRequest {}).await.unwrap().into_inner();
+    let mut events = node.rpc.clone().watch(rpc::WatchRequest::default()).await.unwrap().into_inner();
     let mut next_change = async || loop {
         let event = within("something to happen", events.message()).await.unwrap().unwrap().event;
         if let Some(rpc::watch_response::Event::SourceChanged(change)) = event {

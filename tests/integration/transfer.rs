@@ -23,7 +23,7 @@ async fn library() -> TestNode {
     let draft = Draft { text: "A stranger said this.".into(), ..Draft::default() };
     let foreign = Grain::seal(draft, &stranger, now_ms()).unwrap();
     let item = Some(rpc::bulk_put_request::Item::Grain(foreign.as_bytes().to_vec()));
-    node.bulk_put(vec![rpc::BulkPutRequest { item, share: true }]).await;
+    node.bulk_put(vec![rpc::BulkPutRequest { item, share: true, ..Default::default() }]).await;
     let document = rpc::AddDocumentRequest {
         uri: "file:///a.md".into(),
         format: rpc::DocumentFormat::Markdown.into(),

@@ -173,6 +173,9 @@ def open_body(body):
     links = [fields(link) for link in values(message, 12, BYTES)]
     links = [{"target": bytes_of(link, 1).hex(), "relation": text_of(link, 2)} for link in links]
 
+    metadata = [fields(pair) for pair in values(message, 13, BYTES)]
+    metadata = [[text_of(pair, 1), text_of(pair, 2)] for pair in metadata]
+
     require(version == 1, "unknown_version")
     require(kind in (1, 2), "unknown_kind")
     require(len(author) == 32, "bad_author")
@@ -187,6 +190,11 @@ def open_body(body):
     require(source is None or is_word(source["uri"], 1024), "bad_source")
     require(len(links) <= 16, "too_many_links")
     require(all(is_word(link["relation"], 64) for link in links), "bad_link")
+    require(len(metadata) <= 16, "too_much_metadata")
+    keys = [key for key, _ in metadata]
+    require(all(a.encode() < b.encode() for a, b in zip(keys, keys[1:])), "bad_metadata")
+    require(all(re.fullmatch(r"[a-z0-9_.-]{1,64}", key) is not None for key in keys), "bad_metadata")
+    require(all(value == "" or is_word(value, 256) for _, value in metadata), "bad_metadata")
     if kind == 1:
         require(not set(text) <= WHITE_SPACE, "empty_text")
     else:
@@ -194,6 +202,7 @@ def open_body(body):
     return {
         "version": version, "kind": kind, "author": author.hex(), "created_ms": number_of(message, 4), "topic": topic,
         "text": text, "title": title, "tags": tags, "lang": lang, "mime": mime, "source": source, "links": links,
+        "metadata": metadata,
     }  # fmt: skip
 
 
@@ -223,6 +232,7 @@ def seal(seed, said):
         + [put(9, said["lang"]), put(10, said["mime"])]
         + ([put_always(11, put(1, source["uri"]) + put(2, source["ordinal"]))] if source else [])
         + [put_always(12, put(1, bytes.fromhex(link["target"])) + put(2, link["relation"])) for link in said["links"]]
+        + [put_always(13, put(1, key) + put(2, value)) for key, value in said["metadata"]]
     )
     signature = SigningKey(seed).sign(derive("synapsenet v1 grain signature", body)).signature
     return put(1, body) + put(2, signature)

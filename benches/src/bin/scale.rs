@@ -176,7 +176,11 @@ async fn add(client: &mut Client, texts: &[String]) -> anyhow::Result<()> {
         .iter()
         .map(|text| {
             let draft = rpc::Draft { text: text.clone(), ..Default::default() };
-            rpc::BulkPutRequest { item: Some(rpc::bulk_put_request::Item::Draft(draft)), share: false }
+            rpc::BulkPutRequest {
+                item: Some(rpc::bulk_put_request::Item::Draft(draft)),
+                share: false,
+                ..Default::default()
+            }
         })
         .collect();
     let mut results = client.bulk_put(tokio_stream::iter(items)).await?.into_inner();

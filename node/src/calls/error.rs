@@ -99,6 +99,12 @@ pub(crate) enum CallError {
     /// No grain has this id.
     #[error("no grain has the id {0} (retracted ones are gone)")]
     NoGrain(String),
+    /// Nothing of this node's own author was taken from the document.
+    #[error("nothing here was taken from the document {0:?}")]
+    NoDocument(String),
+    /// The cursor of a watch says nothing here.
+    #[error("{0}")]
+    NoCursor(&'static str),
     /// Somebody else sealed the grain.
     #[error("only its author can withdraw a grain, and this node is not that")]
     NotTheAuthor,
@@ -187,12 +193,14 @@ pub(crate) enum Reason {
     DeadlinePassed,
     Stopping,
     Fault,
+    DocumentNotFound,
+    CursorUnknown,
 }
 
 impl Reason {
     /// Each of them.
     #[cfg(test)]
-    pub const ALL: [Self; 38] = [
+    pub const ALL: [Self; 40] = [
         Self::InvalidRequest,
         Self::TokenNeeded,
         Self::TooManyCalls,
@@ -231,6 +239,8 @@ impl Reason {
         Self::DeadlinePassed,
         Self::Stopping,
         Self::Fault,
+        Self::DocumentNotFound,
+        Self::CursorUnknown,
     ];
 
     /// Its name for programs.
@@ -350,6 +360,12 @@ impl Reason {
                 "DEADLINE_PASSED",
                 "try again with more time; `synapsenet status` shows what the node is doing",
             ),
+            Self::DocumentNotFound => {
+                ("DOCUMENT_NOT_FOUND", "`synapsenet list --documents` shows those that there are")
+            }
+            Self::CursorUnknown => {
+                ("CURSOR_UNKNOWN", "watch without a cursor; `synapsenet list` shows what came in meanwhile")
+            }
             Self::Stopping => {
                 ("STOPPING", "start the node again with `synapsenet run`, then repeat the command")
             }
@@ -369,6 +385,8 @@ impl CallError {
             Self::TooManyCalls => Reason::TooManyCalls,
             Self::NoToken => Reason::TokenNeeded,
             Self::NoGrain(_) => Reason::GrainNotFound,
+            Self::NoDocument(_) => Reason::DocumentNotFound,
+            Self::NoCursor(_) => Reason::CursorUnknown,
             Self::NotTheAuthor => Reason::NotTheAuthor,
             Self::NotANote(_) => Reason::NotANote,
             Self::TooManyRules(_) => Reason::TooManyRules,

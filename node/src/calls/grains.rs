@@ -25,7 +25,7 @@ pub(crate) const MAX_PAGE: usize = 1000;
 pub(crate) const DEFAULT_PAGE: usize = 100;
 /// Bytes of grains on a page, so that the answer of any door stays below the 4 MiB that clients of gRPC take by default: what
 /// is added to a grain there (its id, its author in words, the path of its file) is less than 1,000 bytes, 1 MB on a full page.
-const MAX_PAGE_BYTES: usize = 3 << 20;
+pub(super) const MAX_PAGE_BYTES: usize = 3 << 20;
 /// Items of one bulk stream that are being stored at the same time: enough to fill a commit.
 pub(crate) const MAX_PUTS_IN_FLIGHT: usize = 256;
 
@@ -196,7 +196,7 @@ impl Call {
 
     /// Remembers where the file lies that a stored grain was taken from, to show it: what is signed tells no path, as it may be shared
     /// later.
-    async fn remember_folder(&self, uri: String) {
+    pub(super) async fn remember_folder(&self, uri: String) {
         let parts = self.parts.clone();
         blocking(move || parts.places.sign(&uri)).await;
     }
@@ -216,7 +216,7 @@ impl Call {
     }
 
     /// Refuses to share a path: a grain that was sealed elsewhere may tell one.
-    fn check_path(&self, grain: &Grain, share: bool) -> Result<(), CallError> {
+    pub(super) fn check_path(&self, grain: &Grain, share: bool) -> Result<(), CallError> {
         if share && self.parts.places.tells_path(grain) {
             return Err(invalid(
                 "its source tells the path of a file on your machine: add the file again and share that",
@@ -248,6 +248,15 @@ impl Call {
     /// # Errors
     /// [`CallError`].
     pub async fn retract(&self, id: String) -> Result<GrainId, CallError> {
+        let record = self.own_note(id).await?;
+        self.retract_record(&record).await
+    }
+
+    /// A stored note of this node's own author.
+    ///
+    /// # Errors
+    /// When it is none, or another's.
+    pub(super) async fn own_note(&self, id: String) -> Result<Record, CallError> {
         let record = self.record(id).await?;
         if record.grain.author() != self.parts.identity.author() {
             return Err(CallError::NotTheAuthor);
@@ -255,7 +264,7 @@ impl Call {
         if record.grain.retracted().is_some() {
             return Err(CallError::NotANote("this is a retraction itself, and cannot be withdrawn"));
         }
-        self.retract_record(&record).await
+        Ok(record)
     }
 
     /// Withdraws a stored note of this node's own author. Answers the id of the retraction.

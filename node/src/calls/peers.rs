@@ -176,7 +176,7 @@ impl Call {
         if let Some(topic) = topic.as_ref().filter(|topic| !mesh.topics().contains(topic)) {
             return Err(CallError::NotJoined(topic.to_string()));
         }
-        let mut events = self.watch();
+        let mut events = self.listen();
         let done = mesh.sync.now(topic.clone());
         tokio::pin!(done);
         loop {

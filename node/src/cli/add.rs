@@ -26,7 +26,7 @@ use super::client::{Client, call, connect};
 use super::context::Context;
 use super::decoded::decoded;
 use super::failure::{Exit, Failure, reason_of};
-use super::filter::parse_topic;
+use super::filter::{pairs, parse_pair, parse_topic};
 use super::inputs::{self, Input, Item, Problem};
 use super::output::{Output, READER_HINT, Unit, plural, printable};
 use crate::calls::grains::is_label;
@@ -78,6 +78,9 @@ pub(crate) struct AddArgs {
     /// Tag to find them by; give it again for several
     #[arg(long)]
     tag: Vec<String>,
+    /// Something that a program says about it, to find it by; give it again for several. Not for folders: tags are remembered of them
+    #[arg(long, value_name = "KEY=VALUE", value_parser = parse_pair)]
+    meta: Vec<(String, String)>,
     /// Title; without it the one that a file gives itself, or else its name
     #[arg(long)]
     title: Option<String>,
@@ -231,6 +234,7 @@ pub(crate) async fn run(mut args: AddArgs, context: &mut Context) -> Result<Exit
     if inputs.iter().filter(|input| **input == Input::Stdin).count() > 1 {
         return Err(Failure::usage("standard input can be read once only", "give - once"));
     }
+    check_metadata(&args, &inputs)?;
     if args.dry_run {
         let (rules, encoding) = (args.rules(), args.encoding.as_deref().unwrap_or_default());
         return dry_run::run(inputs, (&rules, encoding), &mut context.out);
@@ -264,6 +268,15 @@ pub(crate) async fn run(mut args: AddArgs, context: &mut Context) -> Result<Exit
         }
     }
     Ok(if tally.refused.count() > 0 { Exit::Incomplete } else { Exit::Done })
+}
+
+/// What is said of each text in this way is not remembered: a folder that is added again without it would be withdrawn and added anew.
+fn check_metadata(args: &AddArgs, inputs: &[Input]) -> Result<(), Failure> {
+    pairs(&args.meta)?;
+    match inputs.iter().any(|input| matches!(input, Input::Folder(_))) && !args.meta.is_empty() {
+        true => Err(Failure::usage("--meta is not for folders", "use --tag, or name the files")),
+        false => Ok(()),
+    }
 }
 
 /// Adds texts, files and folders, a few at the same time.
@@ -308,6 +321,7 @@ async fn store(args: &AddArgs, client: Client, item: Item) -> Result<Stored, Fai
         tags: args.tag.clone(),
         lang: args.lang.clone().unwrap_or_default(),
         share: args.share,
+        metadata: args.meta.iter().cloned().collect(),
         ..rpc::AddDocumentRequest::default()
     };
     let (name, is_asked) = match item {
@@ -379,7 +393,8 @@ fn document(name: String, uri: String, response: rpc::AddDocumentResponse, is_as
 }
 
 async fn store_text(args: &AddArgs, client: Client, name: &str, text: String) -> Result<Stored, Failure> {
-    let request = rpc::PutRequest { draft: Some(draft(args, text, None)), share: args.share };
+    let request =
+        rpc::PutRequest { draft: Some(draft(args, text, None)), share: args.share, ..Default::default() };
     let response = patiently(|| {
         let (mut client, request) = (client.clone(), call(request.clone()));
         async move { client.put(request).await }
@@ -442,7 +457,7 @@ async fn add_lines(
             });
             let draft = rpc::Draft { text: text.trim().to_owned(), source, ..template.clone() };
             let item = Some(rpc::bulk_put_request::Item::Draft(draft));
-            Ok((!text.trim().is_empty()).then_some(rpc::BulkPutRequest { item, share }))
+            Ok((!text.trim().is_empty()).then_some(rpc::BulkPutRequest { item, share, ..Default::default() }))
         };
         let sent = bulk::send_lines(client, reader, to_item, |answer| {
             if size > 0 {
@@ -477,6 +492,7 @@ fn draft(args: &AddArgs, text: String, source: Option<rpc::Source>) -> rpc::Draf
         mime: String::new(),
         source,
         links: Vec::new(),
+        metadata: args.meta.iter().cloned().collect(),
     }
 }
 

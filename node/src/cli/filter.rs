@@ -1,10 +1,12 @@
 //! The conditions that `search`, `list`, `retract` and `share` have in common. What may be one of several becomes the filter's `any`,
 //! what must not be its `none`.
 
+use std::collections::BTreeMap;
+
 use clap::Args;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use synapsenet_proto::{AuthorId, Topic, rpc};
+use synapsenet_proto::{AuthorId, Topic, is_metadata, rpc};
 
 use super::failure::Failure;
 use super::many::Meant;
@@ -38,6 +40,9 @@ pub(crate) struct FilterArgs {
     /// Not this author; may be given again
     #[arg(long, value_name = "AUTHOR")]
     not_author: Vec<AuthorId>,
+    /// Only grains with this metadata; give it again for several, which must all be there
+    #[arg(long, value_name = "KEY=VALUE", value_parser = parse_pair)]
+    meta: Vec<(String, String)>,
     /// Only this language, a BCP 47 tag; "en" covers "en-GB"
     #[arg(long)]
     lang: Option<String>,
@@ -86,6 +91,7 @@ impl FilterArgs {
                 .as_deref()
                 .map(|text| source::place_of(text).prefix)
                 .unwrap_or_default(),
+            metadata: pairs(&self.meta)?,
             ..self.only()
         })
     }
@@ -147,14 +153,32 @@ impl FilterArgs {
 }
 
 impl FilterArgs {
+    /// The file, folder or URI of the source, as it was given.
+    pub(crate) fn source(&self) -> Option<&str> {
+        self.source.as_deref()
+    }
+
     /// Whether there is a condition.
     pub(crate) fn is_given(&self) -> bool {
-        let Self { topic, not_topic, tag, any_tag, not_tag, author, not_author, lang, source, since, until } =
-            self;
+        let Self {
+            topic,
+            not_topic,
+            tag,
+            any_tag,
+            not_tag,
+            meta,
+            author,
+            not_author,
+            lang,
+            source,
+            since,
+            until,
+        } = self;
         let topics = !topic.is_empty() || !not_topic.is_empty();
         let tags = !tag.is_empty() || !any_tag.is_empty() || !not_tag.is_empty();
         topics
             || tags
+            || !meta.is_empty()
             || !author.is_empty()
             || !not_author.is_empty()
             || lang.is_some()
@@ -176,6 +200,29 @@ impl FilterArgs {
 /// A topic on the command line.
 pub(crate) fn parse_topic(text: &str) -> Result<Topic, String> {
     Topic::new(text).map_err(|refusal| refusal.to_string())
+}
+
+/// A pair of metadata on the command line: `key=value`.
+pub(crate) fn parse_pair(text: &str) -> Result<(String, String), String> {
+    let pair = text.split_once('=').filter(|(key, value)| is_metadata(key, value));
+    pair.map(|(key, value)| (key.to_owned(), value.to_owned())).ok_or_else(|| {
+        "give KEY=VALUE: a key of at most 64 of a-z, 0-9, '_', '.' and '-', a value of at most 256 bytes"
+            .into()
+    })
+}
+
+/// Pairs as they go over the wire.
+///
+/// # Errors
+/// When a key is given twice.
+pub(crate) fn pairs(given: &[(String, String)]) -> Result<BTreeMap<String, String>, Failure> {
+    let mut pairs = BTreeMap::new();
+    for (key, value) in given {
+        if pairs.insert(key.clone(), value.clone()).is_some() {
+            return Err(Failure::usage(format!("--meta {key} is given twice"), "a key has one value"));
+        }
+    }
+    Ok(pairs)
 }
 
 /// An id or its beginning on the command line.
@@ -257,6 +304,17 @@ mod tests {
         assert!((23..=25).contains(&(day / 3_600_000)), "one day is a range, daylight saving or not");
         assert!(filter(&["--since", "2026-11-23", "--until", "2026-11-22"]).is_err());
         assert!(filter(&["--since", "1960-01-01"]).is_err());
+    }
+
+    #[test]
+    fn metadata_is_a_key_and_what_it_is_there() {
+        let filter = filter(&["--meta", "app=notes", "--meta", "url=http://a/?b=c"]).unwrap();
+        assert_eq!(filter.metadata["url"], "http://a/?b=c");
+        assert_eq!(parse_pair("a=").unwrap(), ("a".into(), String::new()));
+        for wrong in ["a", "A=b", "=b", "a b=c", "a=b\nc"] {
+            assert!(parse_pair(wrong).is_err(), "{wrong}");
+        }
+        assert!(pairs(&[("a".into(), "1".into()), ("a".into(), "2".into())]).is_err());
     }
 
     #[test]

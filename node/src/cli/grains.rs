@@ -8,6 +8,7 @@ use synapsenet_proto::rpc::{self, ErrorReason};
 use super::client::{Client, call, connect};
 use super::confirm::Consent;
 use super::context::Context;
+use super::documents;
 use super::failure::{Exit, Failure, reason_of};
 use super::filter::{FilterArgs, parse_id};
 use super::many::{self, Deed};
@@ -18,13 +19,18 @@ use super::time;
 
 /// Grains asked for at once: a page of them is well below the largest answer, and quick.
 const PAGE: u32 = 200;
+/// Ids in one call.
+pub(super) const MAX_IDS: usize = 1000;
 
 /// Arguments of `get`.
 #[derive(Debug, Args)]
 pub(crate) struct GetArgs {
     /// Id of the grain, or at least the first 8 digits of it
-    #[arg(value_parser = parse_id)]
-    id: String,
+    #[arg(value_parser = parse_id, required_unless_present = "document")]
+    id: Option<String>,
+    /// Show all parts of a document instead, in its order
+    #[arg(long, value_name = "PATH|URI", conflicts_with_all = ["id", "context"])]
+    document: Option<String>,
     /// Show so many parts of the same document before it and after it, too
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=50))]
     context: u32,
@@ -54,6 +60,9 @@ pub(crate) struct ListArgs {
     /// How many of these to show, the most frequent ones
     #[arg(long, value_name = "N", default_value_t = 10, requires = "by", value_parser = clap::value_parser!(u32).range(1..=100))]
     top: u32,
+    /// Show the documents that your grains were taken from, by their names; --source says which
+    #[arg(long, conflicts_with_all = ["count", "retractions", "topic", "tag", "meta", "author", "lang", "since", "until"])]
+    documents: bool,
     #[command(flatten)]
     filter: FilterArgs,
 }
@@ -77,8 +86,11 @@ pub(crate) struct RetractArgs {
 /// Runs `get`.
 pub(crate) async fn get(args: GetArgs, context: &mut Context) -> Result<Exit, Failure> {
     let mut client = connect(&context.target).await?;
+    if let Some(document) = &args.document {
+        return documents::get(&mut client, document, &mut context.out).await.map(|()| Exit::Done);
+    }
     let request = rpc::GetRequest {
-        id: args.id,
+        id: args.id.unwrap_or_default(),
         context: args.context,
         with_links: true,
         with_vector: args.with_vector,
@@ -119,7 +131,7 @@ fn show_link(name: &str, note: &rpc::LinkedNote, out: &mut Output) -> Result<(),
 }
 
 /// A part of a document: which one it is, and its text.
-fn show_part(part: &rpc::Grain, style: anstyle::Style, out: &mut Output) -> Result<(), Failure> {
+pub(super) fn show_part(part: &rpc::Grain, style: anstyle::Style, out: &mut Output) -> Result<(), Failure> {
     let number = part.source.as_ref().map_or(0, |source| u64::from(source.ordinal) + 1);
     let title = one_line(&part.title, out.columns().saturating_sub(24));
     out.line(format_args!("\n{style}#{number}  {}  {title}{style:#}", short_id(&part.id)))?;
@@ -155,6 +167,9 @@ fn show_fields(
     field("tags", &grain.tags.join(", "))?;
     field("language", &grain.lang)?;
     field("type", &grain.mime)?;
+    for (key, value) in &grain.metadata {
+        field("metadata", &format!("{key}={value}"))?;
+    }
     line("source", &place)?;
     let mut field = |name: &str, value: &str| line(name, &printable(value));
     let whose = match grain.whose() {
@@ -204,6 +219,10 @@ pub(crate) async fn list(args: ListArgs, context: &mut Context) -> Result<Exit, 
     let filter = args.filter.to_filter()?;
     let mut client = connect(&context.target).await?;
     let out = &mut context.out;
+    if args.documents {
+        let limit = if args.all { u64::MAX } else { args.limit };
+        return documents::list(&mut client, args.filter.source(), limit, out).await.map(|()| Exit::Done);
+    }
     if args.count {
         let facets = args.by.iter().map(|by| by.to_message().into()).collect();
         let request = rpc::CountRequest {
@@ -395,14 +414,19 @@ pub(crate) async fn retract(args: RetractArgs, context: &mut Context) -> Result<
     }
     let these = if grains.len() == 1 { "this grain" } else { "these grains" };
     consent.confirm(&named(&grains), &format!("Retract {these}? The text goes for good."))?;
-    for grain in &grains {
-        let request = rpc::RetractRequest { id: grain.id.clone() };
-        match client.retract(call(request)).await {
-            Ok(response) => show_retraction(&grain.id, &response.into_inner().id, &mut context.out)?,
-            Err(status) => {
-                let what = format!("{} was not retracted", short_id(&grain.id));
-                exit = tell_and_go_on(Failure::from(status).while_doing(&what), json)?;
+    for some in grains.chunks(MAX_IDS) {
+        let ids = some.iter().map(|grain| grain.id.clone()).collect();
+        let request = rpc::RetractRequest { ids, ..Default::default() };
+        for result in client.retract(call(request)).await?.into_inner().results {
+            if result.refusal.is_empty() {
+                show_retraction(&result.id, &result.retraction, &mut context.out)?;
+                continue;
             }
+            let what = format!("{} was not retracted", short_id(&result.id));
+            exit = tell_and_go_on(
+                Failure::incomplete(&*result.refusal, &*result.hint).while_doing(&what),
+                json,
+            )?;
         }
     }
     Ok(exit)

@@ -1,5 +1,7 @@
 //! Grains as scripts read them: one JSON object a line.
 
+use std::collections::BTreeMap;
+
 use data_encoding::{BASE64, HEXLOWER};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -39,6 +41,7 @@ pub(crate) struct GrainRecord<'a> {
     file: Option<&'a str>,
     /// Other grains that it refers to.
     links: Vec<LinkRecord<'a>>,
+    metadata: &'a BTreeMap<String, String>,
     /// Whether it may leave the node.
     shared: bool,
     /// Whether it is found by its meaning yet.
@@ -195,6 +198,7 @@ impl<'a> GrainRecord<'a> {
             source: grain.source.as_ref().map(|s| SourceRecord { uri: &s.uri, ordinal: s.ordinal }),
             file: Some(grain.file_uri.as_str()).filter(|file| !file.is_empty()),
             links: grain.links.iter().map(link).collect(),
+            metadata: &grain.metadata,
             shared: grain.shared,
             searchable: Some(grain.searchable),
             whose: Some(authors::whose(grain.whose())),
@@ -305,6 +309,7 @@ pub(crate) mod tests {
             signed: b"signed".to_vec(),
             whose: rpc::Whose::Own.into(),
             file_uri: "file:///a".into(),
+            metadata: [("app".into(), "notes".into())].into(),
         }
     }
 
@@ -326,6 +331,7 @@ pub(crate) mod tests {
         assert_eq!(value["file"], "file:///a");
         assert_eq!(value["created"], "2026-11-23T00:00:00.123Z");
         assert_eq!(value["tags"], serde_json::json!(["one"]));
+        assert_eq!(value["metadata"], serde_json::json!({"app": "notes"}));
         assert_eq!(value["searchable"], false);
         assert_eq!(value["whose"], "own");
         assert_eq!(value["peer_id"], serde_json::Value::Null);

@@ -10,9 +10,9 @@ use serde_json::{Map, Value, json};
 use super::context::Context;
 use super::failure::{Exit, Failure};
 use super::{
-    SettingRecord, add, authors, backup, emergence, forget, grains, health, log, maintenance, many, models,
-    net, open, output, peers, record, run, search, share, sources, status, sync, token, topics, transfer,
-    watch,
+    SettingRecord, add, authors, backup, documents, emergence, forget, grains, health, log, maintenance,
+    many, models, net, open, output, peers, record, run, search, share, sources, status, sync, token, topics,
+    transfer, update, watch,
 };
 
 /// What errors are found under: any command may print one, on standard error.
@@ -56,8 +56,10 @@ kinds! {
     search::AskedRecord<'_, record::HitRecord<'_>>: "search";
     search::SummaryRecord<'_>: "search";
     record::DetailRecord<'_>: "get";
+    update::UpdateRecord<'_>: "update";
     open::OpenedRecord<'_>: "open";
-    record::GrainRecord<'_>: "list";
+    record::GrainRecord<'_>: "list", "get --document";
+    documents::DocumentRecord<'_>: "list --documents";
     grains::CountRecord<'_>: "list --count";
     grains::RetractionRecord<'_>: "retract";
     share::ShareRecord<'_>: "share";

@@ -10,7 +10,7 @@ use super::confirm::Consent;
 use super::context::Context;
 use super::failure::{Exit, Failure};
 use super::filter::{FilterArgs, parse_id};
-use super::grains::{find, named, tell_and_go_on};
+use super::grains::{MAX_IDS, find, named, tell_and_go_on};
 use super::many::{self, Deed};
 use super::output::{Output, short_id};
 
@@ -61,20 +61,26 @@ pub(crate) async fn run(args: ShareArgs, context: &mut Context) -> Result<Exit, 
             "Share with every peer of their topics, for good? Titles, tags and the names of files go along.";
         consent.confirm(&named(&private), question)?;
     }
-    for grain in &grains {
-        match client.share(call(rpc::ShareRequest { id: grain.id.clone() })).await {
-            Ok(response) => show(&response.into_inner(), &mut context.out)?,
-            Err(status) => {
-                let what = format!("{} was not shared", short_id(&grain.id));
-                exit = tell_and_go_on(Failure::from(status).while_doing(&what), json)?;
+    for some in grains.chunks(MAX_IDS) {
+        let ids = some.iter().map(|grain| grain.id.clone()).collect();
+        let request = rpc::ShareRequest { ids, ..Default::default() };
+        for result in client.share(call(request)).await?.into_inner().results {
+            if result.refusal.is_empty() {
+                show(&result, &mut context.out)?;
+                continue;
             }
+            let what = format!("{} was not shared", short_id(&result.id));
+            exit = tell_and_go_on(
+                Failure::incomplete(&*result.refusal, &*result.hint).while_doing(&what),
+                json,
+            )?;
         }
     }
     Ok(exit)
 }
 
-fn show(response: &rpc::ShareResponse, out: &mut Output) -> Result<(), Failure> {
-    let rpc::ShareResponse { id, changed } = response;
+fn show(result: &rpc::ShareResult, out: &mut Output) -> Result<(), Failure> {
+    let rpc::ShareResult { id, changed, .. } = result;
     if out.is_json() {
         return out.record(&ShareRecord { id, shared: true, changed: *changed });
     }

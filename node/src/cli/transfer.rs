@@ -251,6 +251,7 @@ impl Line {
         rpc::BulkPutRequest {
             item: Some(rpc::bulk_put_request::Item::Grain(self.signed)),
             share: self.shared,
+            ..Default::default()
         }
     }
 
@@ -273,8 +274,13 @@ impl Line {
                 .as_ref()
                 .map(|source| rpc::Source { uri: source.uri.clone(), ordinal: source.ordinal }),
             links: draft.links.iter().map(link).collect(),
+            metadata: draft.metadata.clone(),
         };
-        rpc::BulkPutRequest { item: Some(rpc::bulk_put_request::Item::Draft(draft)), share: self.shared }
+        rpc::BulkPutRequest {
+            item: Some(rpc::bulk_put_request::Item::Draft(draft)),
+            share: self.shared,
+            ..Default::default()
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! `watch`: what happens on the node, as it happens.
 
+use clap::Args;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use schemars::JsonSchema;
@@ -10,6 +11,7 @@ use synapsenet_proto::rpc::watch_response::Event;
 use super::client::connect;
 use super::context::Context;
 use super::failure::{Exit, Failure};
+use super::filter::FilterArgs;
 use super::output::{FAINT, plural, printable, short_id, shown_id};
 use super::sync::{SyncRecord, describe_sync};
 use super::time;
@@ -21,17 +23,26 @@ pub(super) struct WatchRecord<'a> {
     time: Option<String>,
     #[serde(flatten)]
     event: EventRecord<'a>,
+    /// Of a grain, and of the beginning: where to go on behind it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cursor: Option<&'a str>,
 }
 
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(untagged)]
 pub(super) enum EventRecord<'a> {
+    Begun {
+        event: &'static str,
+    },
     Grain {
         event: &'static str,
         id: &'a str,
         topic: &'a str,
         author: &'a str,
         peer_id: Option<&'a str>,
+        /// Of a retraction: what it withdraws.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        retracted: Option<&'a str>,
     },
     Peer {
         event: &'static str,
@@ -54,18 +65,37 @@ pub(super) enum EventRecord<'a> {
     },
 }
 
-/// Runs `watch`: until it is interrupted or the node stops.
-pub(crate) async fn run(context: &mut Context) -> Result<Exit, Failure> {
+/// Arguments of `watch`.
+#[derive(Debug, Args)]
+pub(crate) struct WatchArgs {
+    /// Show first which grains came in since an earlier watch: with --json each grain tells its cursor
+    #[arg(long, value_name = "CURSOR")]
+    cursor: Option<String>,
+    #[command(flatten)]
+    filter: FilterArgs,
+}
+
+/// Runs `watch`: until it is interrupted or the node stops. With conditions, of grains that fit them alone.
+pub(crate) async fn run(args: WatchArgs, context: &mut Context) -> Result<Exit, Failure> {
+    use rpc::EventKind::{GrainAdded, GrainRetracted};
+    let kinds =
+        if args.filter.is_given() { vec![GrainAdded.into(), GrainRetracted.into()] } else { Vec::new() };
+    let filter = Some(args.filter.to_filter()?);
+    let request = rpc::WatchRequest { filter, cursor: args.cursor.unwrap_or_default(), kinds };
     let mut client = connect(&context.target).await?;
     let out = &mut context.out;
-    let mut messages = client.watch(rpc::WatchRequest {}).await?.into_inner();
+    let mut messages = client.watch(request).await?.into_inner();
     out.note(format_args!("{FAINT}what happens from now on; Ctrl-C ends this{FAINT:#}"))?;
-    while let Some(rpc::WatchResponse { time_ms, event }) = messages.message().await? {
-        let Some(event) = event else { continue };
+    while let Some(rpc::WatchResponse { time_ms, event, cursor }) = messages.message().await? {
+        let cursor = Some(cursor.as_str()).filter(|cursor| !cursor.is_empty());
+        let begun = EventRecord::Begun { event: "begun" };
         if out.is_json() {
-            out.record(&WatchRecord { time: time::rfc3339(time_ms), event: record(&event) })?;
-        } else {
-            out.line(format_args!("{FAINT}{}{FAINT:#} {}", clock(time_ms), describe(&event)))?;
+            let event = event.as_ref().map_or(begun, record);
+            out.record(&WatchRecord { time: time::rfc3339(time_ms), event, cursor })?;
+        } else if event.is_none() {
+            continue;
+        } else if let Some(event) = &event {
+            out.line(format_args!("{FAINT}{}{FAINT:#} {}", clock(time_ms), describe(event)))?;
         }
         out.flush()?;
     }
@@ -84,6 +114,7 @@ fn record(event: &Event) -> EventRecord<'_> {
             topic: &grain.topic,
             author: &grain.author,
             peer_id: Some(grain.peer_id.as_str()).filter(|peer| !peer.is_empty()),
+            retracted: Some(grain.retracted.as_str()).filter(|id| !id.is_empty()),
         },
         Event::PeerJoined(peer_id) => EventRecord::Peer { event: "peer_joined", peer_id },
         Event::PeerLeft(peer_id) => EventRecord::Peer { event: "peer_left", peer_id },
@@ -152,8 +183,11 @@ mod tests {
             ..Default::default()
         };
         let event = Event::GrainAdded(grain);
-        let json = serde_json::to_value(WatchRecord { time: None, event: record(&event) }).unwrap();
-        assert_eq!(json["event"], "grain_added");
+        let json =
+            serde_json::to_value(WatchRecord { time: None, event: record(&event), cursor: Some("ab") })
+                .unwrap();
+        assert_eq!((&json["event"], &json["cursor"]), (&"grain_added".into(), &"ab".into()));
+        assert!(json.get("retracted").is_none());
         assert_eq!(json["peer_id"], serde_json::Value::Null);
         assert_eq!(describe(&event), "grain abababababab in t, put in here");
         let source = rpc::SourceChanged {

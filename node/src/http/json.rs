@@ -3,6 +3,7 @@
 //! recorded is decided there.
 
 mod bodies;
+mod events;
 mod messages;
 #[cfg(test)]
 mod openapi;
@@ -104,6 +105,7 @@ impl Door {
         for (name, value) in named {
             message.insert(name.to_owned(), value.into());
         }
+        events::take_up(&call, &parts.headers, &mut message);
         let message = messages::read(call.input(), Value::Object(message)).map_err(invalid)?;
         let key = parts.headers.get("idempotency-key").filter(|_| has_body || parts.method == Method::DELETE);
         let repeat = match key {
@@ -116,7 +118,10 @@ impl Door {
         let message = only(message, place);
         if call.is_server_streaming() && !wants_one(&call, &parts.headers) {
             let answers = messages::call(wire, &call, message).await.map_err(Problem::of)?;
-            return Ok(lines(answers, Arc::default()));
+            return Ok(match events::wanted(&call, &parts.headers) {
+                true => events::answer(answers),
+                false => lines(answers, Arc::default()),
+            });
         }
         let doing = async move {
             let answers = messages::call(wire, &call, message).await.map_err(Problem::of)?;

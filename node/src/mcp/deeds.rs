@@ -8,7 +8,6 @@ use serde_json::Value;
 use synapsenet_proto::rpc;
 use synapsenet_proto::rpc::bulk_put_request::Item as Put;
 use synapsenet_proto::rpc::search_response::Item as Found;
-use tokio::time::timeout;
 use tonic::{Request, Status};
 
 use super::arguments::{self, MAX_AT_ONCE, MAX_CHARS, MAX_CONTEXT, MAX_K, Mode, Which, check};
@@ -17,8 +16,8 @@ use super::{Agent, JsonArguments, now_ms};
 
 /// How long the node may take to answer one call.
 const ANSWER: Duration = Duration::from_secs(60);
-/// How long it is waited until what was stored is searchable; then the agent hears that it is not yet.
-const SEARCHABLE: Duration = Duration::from_secs(30);
+/// How long it is waited until what was stored is searchable, in milliseconds; then the agent hears that it is not yet.
+const SEARCHABLE_MS: u32 = 30_000;
 
 /// Why a tool has no answer, in words for the agent.
 #[derive(Debug)]
@@ -198,12 +197,14 @@ impl Agent {
             .map(|text| rpc::BulkPutRequest {
                 item: Some(Put::Draft(rpc::Draft { text, ..draft.clone() })),
                 share: false,
+                wait: if wait { rpc::Wait::Searchable } else { rpc::Wait::Words }.into(),
+                wait_ms: SEARCHABLE_MS,
             })
             .collect();
         let request = call(futures::stream::iter(items));
         let answers = self.client().bulk_put(request).await.map_err(|status| told(&status))?.into_inner();
         let answers: Vec<Result<rpc::BulkPutResponse, Status>> = answers.collect().await;
-        let mut grains = Vec::new();
+        let (mut grains, mut searchable) = (Vec::new(), true);
         for answer in answers {
             let answer = answer.map_err(|status| told(&status))?;
             let outcome = match answer.outcome() {
@@ -211,50 +212,45 @@ impl Agent {
                 rpc::PutOutcome::Duplicate => "already",
                 rpc::PutOutcome::Refused | rpc::PutOutcome::Unspecified => "refused",
             };
+            searchable &= answer.searchable || outcome == "refused";
             grains.push(Outcome { id: short(&answer.id), outcome, reason: answer.reason });
         }
         let is_stored = grains.iter().any(|grain| grain.outcome != "refused");
-        let searchable = wait && is_stored && self.searchable().await?;
-        json(Remembered { grains, searchable })
-    }
-
-    /// Waits until all that was put at this node is found by search. Answers whether it came to that.
-    async fn searchable(&self) -> Result<bool, Refused> {
-        let waiting = async {
-            let request = rpc::WaitIndexedRequest { only_own: true };
-            let mut progress = self.client().wait_indexed(request).await?.into_inner();
-            while let Some(progress) = progress.message().await? {
-                if progress.finished {
-                    return Ok(true);
-                }
-            }
-            Ok::<_, Status>(false)
-        };
-        match timeout(SEARCHABLE, waiting).await {
-            Ok(ended) => ended.map_err(|status| told(&status)),
-            Err(_) => Ok(false),
-        }
+        json(Remembered { grains, searchable: wait && is_stored && searchable })
     }
 
     /// The tool `forget`.
     pub(super) async fn forget(&self, arguments: JsonArguments) -> Result<Value, Refused> {
         let arguments::Forget { ids } = arguments::read(arguments)?;
         check("the number of ids", ids.len(), 1, MAX_AT_ONCE)?;
-        let mut done = Forgotten::default();
+        let (mut done, mut here) = (Forgotten::default(), Vec::new());
         for id in ids {
-            match self.forget_one(&id).await {
-                Ok(()) => done.forgotten.push(id),
+            match self.grain(&id, 0).await {
+                Ok(got) => here.push((id, got.grain.unwrap_or_default().id)),
                 Err(Refused(reason)) => done.refused.push(Kept { id, reason }),
+            }
+        }
+        if here.is_empty() {
+            return json(done);
+        }
+        let whole = here.iter().map(|(_, whole)| whole.clone()).collect();
+        let request = call(rpc::RetractRequest { ids: whole, ..rpc::RetractRequest::default() });
+        let answer = self.client().retract(request).await.map_err(|status| told(&status))?.into_inner();
+        for ((id, _), result) in here.into_iter().zip(answer.results) {
+            match result.retraction.is_empty() {
+                false => done.forgotten.push(id),
+                true => done.refused.push(Kept { id, reason: reason_of(&result) }),
             }
         }
         json(done)
     }
+}
 
-    async fn forget_one(&self, id: &str) -> Result<(), Refused> {
-        let grain = self.grain(id, 0).await?.grain.unwrap_or_default();
-        let request = call(rpc::RetractRequest { id: grain.id });
-        self.client().retract(request).await.map(|_| ()).map_err(|status| told(&status))
-    }
+/// Why one of several was not withdrawn.
+fn reason_of(result: &rpc::RetractResult) -> String {
+    let name = result.reason().as_str_name();
+    let name = name.strip_prefix("ERROR_REASON_").unwrap_or(name);
+    format!("{name}: {}; {}", result.refusal, result.hint)
 }
 
 /// What an agent should know about a search beside its hits.

@@ -12,7 +12,7 @@ const NONCE_BYTES: usize = 8;
 /// The least that is shown of a text, however many there are.
 const MIN_CHARS: usize = 40;
 
-/// A grain as agents see it.
+/// A grain as agents see it. Metadata is left out: it is for programs, and of others it would be more untrusted text.
 #[derive(Debug, Serialize)]
 pub(super) struct Shown {
     pub id: String,

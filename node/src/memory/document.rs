@@ -244,6 +244,26 @@ pub(crate) async fn retract(
     Ok(id)
 }
 
+/// Withdraws notes of this node's own, in one commit: all or none.
+///
+/// # Errors
+/// When the retractions are not stored.
+pub(crate) async fn retract_all(
+    ingest: &Ingest,
+    identity: &Arc<Identity>,
+    records: Vec<Record>,
+) -> Result<(), IngestError> {
+    let identity = identity.clone();
+    let retractions = blocking(move || {
+        let retract = |record: &Record| {
+            let (id, topic) = (record.grain.id(), record.grain.topic().clone());
+            Ok((Grain::retract(id, topic, &identity, now_ms())?, record.shared))
+        };
+        records.iter().map(retract).collect::<Result<Vec<_>, Refusal>>()
+    });
+    ingest.retract_together(retractions.await?).await.map(drop)
+}
+
 fn check(document: &Document) -> Result<(), DocumentError> {
     let (bytes, most) = (document.content.len(), document.format().max_bytes());
     if bytes > most {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use synapsenet_net::PeerId;
 use synapsenet_proto::{AuthorId, GrainId, Topic};
+use synapsenet_storage::Slot;
 use tokio::sync::broadcast;
 
 /// Happenings that a slow listener may be behind. One that is behind further misses the oldest and is told so.
@@ -91,14 +92,16 @@ impl SyncProgress {
 pub(crate) enum Happening {
     /// A grain is on disk that was not before.
     GrainAdded {
+        /// Where it lies: slots only grow, and grains are told in their order.
+        slot: Slot,
         /// Which one.
         id: GrainId,
         /// Where it belongs.
         topic: Topic,
         /// Who sealed it.
         author: AuthorId,
-        /// Whether it withdraws another.
-        retraction: bool,
+        /// The grain that it withdraws, if it is a retraction.
+        retracts: Option<GrainId>,
         /// The peer that it came from; none when it was put in here.
         peer: Option<PeerId>,
     },

@@ -75,6 +75,27 @@ pub(crate) enum Put {
     },
 }
 
+/// What became of the wish to put a note in the place of another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Replaced {
+    /// It stands there now.
+    Now {
+        /// The note that is stored.
+        id: GrainId,
+        /// Whether it was not before.
+        is_new: bool,
+        /// Whether it may leave the node.
+        shared: bool,
+    },
+    /// Both say the same: nothing was changed.
+    Same {
+        /// Whether the note may leave the node.
+        shared: bool,
+    },
+    /// The other is not here.
+    NotFound,
+}
+
 /// What became of the wish to share a grain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Shared {
@@ -143,6 +164,17 @@ enum Command {
         grain: Box<Grain>,
         origin: Origin,
         reply: Reply<Put>,
+    },
+    /// Several of somebody at this node, in one commit: all or none.
+    Together {
+        grains: Vec<(Grain, bool)>,
+        reply: Reply<Vec<Put>>,
+    },
+    Replace {
+        old: GrainId,
+        with: Box<Grain>,
+        retraction: Box<Grain>,
+        reply: Reply<Replaced>,
     },
     Apply {
         changes: Vec<Change>,
@@ -276,6 +308,36 @@ impl Ingest {
             self.offer(id, true).await?;
         }
         Ok(put)
+    }
+
+    /// Stores retractions of somebody at this node, each shared or not, in one commit: all or none. There are as many
+    /// as a document has notes at most ([`synapsenet_storage::MAX_CHUNKS`]).
+    ///
+    /// # Errors
+    /// [`IngestError`]; then none is stored.
+    pub async fn retract_together(&self, retractions: Vec<(Grain, bool)>) -> Result<Vec<Put>, IngestError> {
+        if retractions.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.ask(|reply| Command::Together { grains: retractions, reply }).await
+    }
+
+    /// Puts a note of this node's own author in the place of another, whose retraction is given: stores both, or neither.
+    ///
+    /// # Errors
+    /// [`IngestError`]; then all is as before.
+    pub async fn replace(
+        &self,
+        old: GrainId,
+        with: Grain,
+        retraction: Grain,
+    ) -> Result<Replaced, IngestError> {
+        let (with, retraction) = (Box::new(with), Box::new(retraction));
+        let replaced = self.ask(|reply| Command::Replace { old, with, retraction, reply }).await?;
+        if let Replaced::Now { id, is_new: false, shared: true } = replaced {
+            self.offer(id, true).await?;
+        }
+        Ok(replaced)
     }
 
     /// Stores a grain that was fetched from a peer, and answers once it is on disk: whoever fetches goes no faster than
@@ -418,8 +480,8 @@ mod tests {
         let slot = node.slot_of(brought.grain.id());
         assert!(node.view().record(slot).unwrap().unwrap().shared);
         assert_eq!(node.view().claim(slot).unwrap(), Some(brought.claim.unwrap().to_bytes()));
-        let Ok(Happening::GrainAdded { id, peer: from, retraction, .. }) = told.try_recv() else { panic!() };
-        assert_eq!((id, from, retraction), (brought.grain.id(), Some(peer(9)), false));
+        let Ok(Happening::GrainAdded { id, peer: from, retracts, .. }) = told.try_recv() else { panic!() };
+        assert_eq!((id, from, retracts), (brought.grain.id(), Some(peer(9)), None));
         assert!(told.try_recv().is_err(), "a duplicate is no news");
     }
 
@@ -487,6 +549,30 @@ mod tests {
         }
         node.ingest.receive(without_claim(seal(0, later + 1)), peer(3)).await.unwrap();
         assert!(*node.ingest.watch_twin().borrow());
+    }
+
+    #[tokio::test]
+    async fn a_note_takes_the_place_of_another_and_both_are_told() {
+        let mut node = Fixture::new();
+        let (old, new) = (note(&author(0), "the old one"), note(&author(0), "the new one"));
+        let gone = retraction(&old, &author(0));
+        let missing = node.ingest.replace(old.id(), new.clone(), gone.clone()).await.unwrap();
+        assert_eq!(missing, Replaced::NotFound);
+        node.ingest.put(old.clone(), true).await.unwrap();
+        let same =
+            node.ingest.replace(old.id(), note(&author(0), "the old one"), gone.clone()).await.unwrap();
+        assert_eq!(same, Replaced::Same { shared: true });
+        let mut told = node.events.listen();
+        let replaced = node.ingest.replace(old.id(), new.clone(), gone.clone()).await.unwrap();
+        assert_eq!(replaced, Replaced::Now { id: new.id(), is_new: true, shared: true });
+        let mut next = || match told.try_recv().unwrap() {
+            Happening::GrainAdded { slot, id, retracts, .. } => (slot, id, retracts),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(next(), (node.slot_of(new.id()), new.id(), None));
+        assert_eq!(next(), (node.slot_of(gone.id()), gone.id(), Some(old.id())));
+        assert_eq!(node.announced.try_recv().unwrap().grain(), &gone);
+        assert_eq!(node.view().slot_of(&old.id()).unwrap(), None);
     }
 
     #[tokio::test]

@@ -92,16 +92,15 @@ impl Library {
         Ok(count)
     }
 
-    /// Withdraws all grains of a document. Answers how many.
+    /// Withdraws all grains of a document, in one commit. Answers how many.
     ///
     /// # Errors
-    /// When a retraction is not stored; doing it again goes on.
+    /// When the retractions are not stored; then none is.
     pub async fn withdraw(&self, uri: &str) -> Result<u64, DocumentError> {
         let grains = self.grains_of(uri).await?;
-        for record in &grains {
-            document::retract(&self.ingest, &self.identity, record).await?;
-        }
-        Ok(grains.len() as u64)
+        let count = grains.len() as u64;
+        document::retract_all(&self.ingest, &self.identity, grains).await?;
+        Ok(count)
     }
 
     /// Where the documents lie that are stored of a folder, as URIs. One whose folder is not known any more is not among them.

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use synapsenet_proto::{Draft, Grain, GrainId, Kind, SpaceId, Topic, Vector, rpc};
 use synapsenet_storage::{AuthorRule, BadPosition, Position, Record};
-use tokio_stream::wrappers::errors::BroadcastStreamRecvError;
 
 use crate::calls::authors::{AuthorReport, Whose};
 use crate::calls::backup::Piece;
@@ -16,8 +15,10 @@ use crate::calls::many::Tally;
 use crate::calls::models::Presence;
 use crate::calls::report::{MeshReport, ModelReport, Report, Warning};
 use crate::calls::search::{Found, Hit, Mode, Origin, Outcome, PeerOutcome, Search, Sought};
+use crate::calls::update::Updated;
 use crate::calls::verify::Verified;
-use crate::calls::{Call, CallError, Happening, SourceChange, SyncProgress, SyncState, now_ms};
+use crate::calls::waiting::Wait;
+use crate::calls::{Call, CallError, SourceChange, SyncProgress, SyncState};
 use crate::filter;
 
 /// A stored grain as a client sees it.
@@ -56,6 +57,7 @@ pub(super) fn plain_message(grain: &Grain) -> rpc::Grain {
             .as_ref()
             .map(|source| rpc::Source { uri: source.uri.clone(), ordinal: source.ordinal }),
         links: draft.links.iter().map(link).collect(),
+        metadata: draft.metadata.clone(),
         ..Default::default()
     }
 }
@@ -201,13 +203,38 @@ pub(super) fn outcome_message(stored: Stored) -> rpc::PutOutcome {
     if stored.is_new { rpc::PutOutcome::Added } else { rpc::PutOutcome::Duplicate }
 }
 
-/// What became of one item of a bulk stream.
-pub(super) fn bulk_response(ordinal: u64, result: Result<Stored, CallError>) -> rpc::BulkPutResponse {
-    let (outcome, id, reason) = match result {
-        Ok(stored) => (outcome_message(stored), stored.id.to_string(), String::new()),
-        Err(error) => (rpc::PutOutcome::Refused, String::new(), error.to_string()),
+/// What became of one item of a bulk stream, and whether search finds it by its meaning.
+pub(super) fn bulk_response(ordinal: u64, result: Result<(Stored, bool), CallError>) -> rpc::BulkPutResponse {
+    let (outcome, id, searchable, reason) = match result {
+        Ok((stored, searchable)) => {
+            (outcome_message(stored), stored.id.to_string(), searchable, String::new())
+        }
+        Err(error) => (rpc::PutOutcome::Refused, String::new(), false, error.to_string()),
     };
-    rpc::BulkPutResponse { ordinal, outcome: outcome.into(), id, reason }
+    rpc::BulkPutResponse { ordinal, outcome: outcome.into(), id, reason, searchable }
+}
+
+/// What a call that stores is to wait for.
+///
+/// # Errors
+/// When there is no such thing, or it is too long.
+pub(super) fn read_wait(wait: i32, wait_ms: u32) -> Result<Wait, CallError> {
+    match rpc::Wait::try_from(wait) {
+        Ok(rpc::Wait::Unspecified | rpc::Wait::Words) => Ok(Wait::Words),
+        Ok(rpc::Wait::Searchable) => Wait::searchable(wait_ms),
+        Err(_) => Err(invalid(format!("there is no wait {wait}: say words or searchable"))),
+    }
+}
+
+/// What became of a note that was to be updated.
+pub(super) fn updated_message(updated: Updated) -> rpc::UpdateResponse {
+    rpc::UpdateResponse {
+        id: updated.stored.id.to_string(),
+        outcome: outcome_message(updated.stored).into(),
+        shared: updated.stored.shared,
+        searchable: updated.is_searchable,
+        retraction: updated.retraction.map(|id| id.to_string()).unwrap_or_default(),
+    }
 }
 
 /// A note at the other end of a link.
@@ -226,9 +253,10 @@ pub(super) fn linked_message(call: &Call, linked: &Linked) -> rpc::LinkedNote {
 /// # Errors
 /// When what is said of it breaks a rule.
 pub(super) fn read_document(request: rpc::AddDocumentRequest) -> Result<Document, CallError> {
-    let rpc::AddDocumentRequest { uri, format, content, title, topic, tags, lang, share, encoding } = request;
+    let rpc::AddDocumentRequest { uri, format, content, title, topic, tags, lang, share, encoding, metadata } =
+        request;
     let format = read_format(format)?;
-    let draft = read_draft(Some(rpc::Draft { topic, title, tags, lang, ..rpc::Draft::default() }))?;
+    let draft = read_draft(Some(rpc::Draft { topic, title, tags, lang, metadata, ..rpc::Draft::default() }))?;
     Ok(Document { draft, content, uri, format, encoding, share, by: By::Owner, held: Vec::new() })
 }
 
@@ -244,33 +272,7 @@ pub(super) fn added_message(added: Added) -> rpc::AddDocumentResponse {
     }
 }
 
-/// Something that happened, or that so many things were missed; how many is not for everybody.
-pub(super) fn watch_message(
-    happening: Result<Happening, BroadcastStreamRecvError>,
-    is_limited: bool,
-) -> rpc::WatchResponse {
-    use rpc::watch_response::Event;
-    let event = match happening {
-        Ok(Happening::GrainAdded { id, topic, author, retraction, peer }) => {
-            Event::GrainAdded(rpc::GrainAdded {
-                id: id.to_string(),
-                topic: topic.to_string(),
-                author: author.to_string(),
-                kind: kind_message(if retraction { Kind::Retraction } else { Kind::Note }).into(),
-                peer_id: peer.map(|peer| peer.to_string()).unwrap_or_default(),
-            })
-        }
-        Ok(Happening::PeerJoined { peer }) => Event::PeerJoined(peer.to_string()),
-        Ok(Happening::PeerLeft { peer }) => Event::PeerLeft(peer.to_string()),
-        Ok(Happening::PeerBanned { peer }) => Event::PeerBanned(peer.to_string()),
-        Ok(Happening::SourceChanged(change)) => Event::SourceChanged(source_changed_message(change)),
-        Ok(Happening::Sync(progress)) => Event::Sync(sync_message(&progress)),
-        Err(BroadcastStreamRecvError::Lagged(count)) => Event::Missed(if is_limited { 1 } else { count }),
-    };
-    rpc::WatchResponse { time_ms: now_ms(), event: Some(event) }
-}
-
-fn source_changed_message(change: SourceChange) -> rpc::SourceChanged {
+pub(super) fn source_changed_message(change: SourceChange) -> rpc::SourceChanged {
     let SourceChange { folder, added, edited, moved, withdrawn, grains_added, grains_retracted } = change;
     let folder = folder.display().to_string();
     rpc::SourceChanged { folder, added, edited, moved, withdrawn, grains_added, grains_retracted }

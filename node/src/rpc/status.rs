@@ -43,6 +43,7 @@ fn code_of(reason: Reason) -> Code {
         | Reason::PeerNotFound
         | Reason::ModelNotFound
         | Reason::SourceNotFound
+        | Reason::DocumentNotFound
         | Reason::TokenNotFound => Code::NotFound,
         Reason::TooManyCalls
         | Reason::NodeFull
@@ -59,6 +60,7 @@ fn code_of(reason: Reason) -> Code {
         | Reason::TooManyTopics
         | Reason::ModelRefused
         | Reason::ModelNotLoaded => Code::FailedPrecondition,
+        Reason::CursorUnknown => Code::OutOfRange,
         Reason::ModelNotFetched | Reason::Stopping => Code::Unavailable,
         Reason::DeadlinePassed => Code::DeadlineExceeded,
         Reason::GivenUp => Code::Cancelled,

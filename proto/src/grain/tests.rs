@@ -161,6 +161,46 @@ fn a_passage_is_the_title_and_the_text_unless_the_text_begins_with_the_title() {
 }
 
 #[test]
+fn metadata_has_one_order_so_that_the_same_pairs_are_one_grain() {
+    let pairs = |pairs: &[(&str, &str)]| -> BTreeMap<String, String> {
+        pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+    };
+    let sealed = |given: &[(&str, &str)]| {
+        Grain::seal(Draft { metadata: pairs(given), ..draft("a text") }, &identity(), NOW).unwrap()
+    };
+    let grain = sealed(&[("b", "2"), ("a", "1")]);
+    assert_eq!(grain, sealed(&[("a", "1"), ("b", "2")]));
+    assert_ne!(grain.body().fingerprint(), sealed(&[("a", "1")]).body().fingerprint());
+    assert_eq!(sealed(&[]), seal("a text"), "a note without any is the bytes that it always was");
+    assert_eq!(
+        Grain::open(grain.as_bytes()).unwrap().body().draft.metadata,
+        pairs(&[("a", "1"), ("b", "2")])
+    );
+}
+
+#[test]
+fn metadata_that_breaks_a_rule_is_refused() {
+    let pair = |key: &str, value: &str| rpc::Metadatum { key: key.into(), value: value.into() };
+    let numbered = |count: usize| (0..count).map(|n| pair(&format!("{n:02}"), "")).collect::<Vec<_>>();
+    let open =
+        |metadata: Vec<rpc::Metadatum>| Grain::open(&sign_raw(&rpc::GrainBody { metadata, ..raw_body() }));
+    let bad = |key: &str| Err(Refusal::BadMetadata(key.into()));
+    assert!(open(numbered(MAX_METADATA)).is_ok());
+    assert_eq!(open(numbered(MAX_METADATA + 1)), Err(Refusal::TooMuchMetadata(MAX_METADATA + 1)));
+    assert_eq!(open(vec![pair("b", ""), pair("a", "")]), bad("a"), "out of order");
+    assert_eq!(open(vec![pair("a", "1"), pair("a", "1")]), bad("a"), "twice");
+    for key in ["", "A", "a b", "ä", "a=b", &"k".repeat(MAX_METADATA_KEY_BYTES + 1)] {
+        assert_eq!(open(vec![pair(key, "")]), bad(&key[..key.len().min(MAX_METADATA_KEY_BYTES)]), "{key:?}");
+    }
+    for value in ["a\nb", "\u{7f}", &"v".repeat(MAX_METADATA_VALUE_BYTES + 1)] {
+        assert_eq!(open(vec![pair("a", value)]), bad("a"), "{value:?}");
+    }
+    assert!(open(vec![pair("a.b_c-9", &"v".repeat(MAX_METADATA_VALUE_BYTES))]).is_ok());
+    let draft = Draft { metadata: [("A".to_owned(), String::new())].into(), ..draft("a text") };
+    assert_eq!(Grain::seal(draft, &identity(), NOW), bad("A"), "no one seals such");
+}
+
+#[test]
 fn topics_are_checked() {
     for good in ["commons", "a", "0.x_y-z", &"a".repeat(64)] {
         assert!(Topic::new(good).is_ok(), "{good}");
@@ -180,6 +220,7 @@ prop_compose! {
         uri in proptest::option::of("[a-z/.:]{1,80}"),
         ordinal: u32,
         links in proptest::collection::vec((any::<[u8; 32]>(), "[a-z-]{1,20}"), 0..4),
+        metadata in proptest::collection::btree_map("[a-z0-9_.-]{1,64}", "[^\\p{Cc}]{0,60}", 0..=MAX_METADATA),
     ) -> Draft {
         Draft {
             topic: Topic::new(topic).unwrap(),
@@ -191,6 +232,7 @@ prop_compose! {
             source: uri.map(|uri| Source { uri, ordinal }),
             links: links.into_iter()
                 .map(|(target, relation)| Link { target: GrainId::from_bytes(target), relation }).collect(),
+            metadata,
         }
     }
 }
@@ -203,6 +245,26 @@ proptest! {
         prop_assert_eq!(&opened.body().draft, &draft);
         prop_assert_eq!(opened.created_ms(), now);
         prop_assert_eq!(opened.id(), grain.id());
+    }
+
+    #[test]
+    fn whatever_pairs_a_body_has_are_read_as_they_stand_or_refused(
+        pairs in proptest::collection::vec(("[ab=]{0,2}", "[x\\x01]{0,3}"), 0..20),
+    ) {
+        let metadata: Vec<_> =
+            pairs.iter().map(|(key, value)| rpc::Metadatum { key: key.clone(), value: value.clone() }).collect();
+        let mut ordered: Vec<_> = pairs.iter().map(|(key, _)| key).collect();
+        ordered.sort();
+        ordered.dedup();
+        let is_ordered = ordered == pairs.iter().map(|(key, _)| key).collect::<Vec<_>>();
+        let is_good = is_ordered
+            && pairs.len() <= MAX_METADATA
+            && pairs.iter().all(|(key, value)| is_metadata(key, value));
+        let opened = Grain::open(&sign_raw(&rpc::GrainBody { metadata, ..raw_body() }));
+        prop_assert_eq!(opened.is_ok(), is_good);
+        if let Ok(grain) = opened {
+            prop_assert!(grain.body().draft.metadata.iter().map(|(k, v)| (k.clone(), v.clone())).eq(pairs));
+        }
     }
 
     #[test]

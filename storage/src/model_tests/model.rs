@@ -79,6 +79,24 @@ impl Model {
                 }
                 outcome
             }
+            Change::Replace { old, with, retraction, lane, .. } => {
+                let Some(entry) = self.entries.values().find(|entry| entry.grain.id() == *old) else {
+                    return Outcome::Unchanged;
+                };
+                let was_shared = entry.shared;
+                let (id, is_new, shared) = match self.put(with, was_shared, Origin::Here, *lane) {
+                    Outcome::Added { .. } => (with.id(), true, was_shared),
+                    Outcome::Duplicate { id, shared } if id != *old => (id, false, shared),
+                    outcome => return outcome,
+                };
+                self.put(retraction, was_shared, Origin::Here, *lane);
+                let lies = |id: GrainId| {
+                    let found = self.entries.iter().find(|(_, entry)| entry.grain.id() == id);
+                    found.map_or(0, |(&slot, _)| slot)
+                };
+                let (slot, retraction) = (lies(id), lies(retraction.id()));
+                Outcome::Replaced { id, is_new, shared, slot, retraction }
+            }
             Change::Forget { slots, remember } => self.forget(slots, *remember),
             Change::TrimStrangers { grains, notes, bytes, limit, first, remember } => {
                 let mut count = 0;
@@ -386,6 +404,7 @@ impl Model {
             && filter.topic.as_ref().is_none_or(|topic| *topic == body.draft.topic)
             && filter.author.is_none_or(|author| author == body.author)
             && filter.tags.iter().all(|tag| body.draft.tags.contains(tag))
+            && filter.metadata.iter().all(|(key, value)| body.draft.metadata.get(key) == Some(value))
             && filter.created_from_ms.is_none_or(|from| body.created_ms >= from)
             && filter.created_before_ms.is_none_or(|before| body.created_ms < before)
             && filter.lang.as_ref().is_none_or(of_lang)

@@ -84,7 +84,7 @@ fn a_store_of_an_unknown_version_is_refused_with_the_way_out() {
     txn.commit().unwrap();
     drop(db);
     let error = open(&path).unwrap_err();
-    assert!(matches!(error, StorageError::UnknownVersion { found: 99, known: 5 }));
+    assert!(matches!(error, StorageError::UnknownVersion { found: 99, known: 6 }));
     assert!(error.to_string().contains("export"), "{error}");
 }
 

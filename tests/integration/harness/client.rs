@@ -82,7 +82,7 @@ impl Client {
     }
 
     pub async fn try_put(&self, draft: rpc::Draft) -> Result<rpc::PutResponse, Status> {
-        let request = rpc::PutRequest { draft: Some(draft), share: false };
+        let request = rpc::PutRequest { draft: Some(draft), share: false, ..Default::default() };
         within("an answer to put", self.rpc.clone().put(request)).await.map(tonic::Response::into_inner)
     }
 
@@ -100,7 +100,7 @@ impl Client {
 
     /// Puts a shared text that must be new, and gives its id.
     pub async fn share(&self, text: impl Into<String>) -> String {
-        let request = rpc::PutRequest { draft: Some(note(text)), share: true };
+        let request = rpc::PutRequest { draft: Some(note(text)), share: true, ..Default::default() };
         let response = within("an answer to put", self.rpc.clone().put(request)).await.unwrap().into_inner();
         assert_eq!(response.outcome(), rpc::PutOutcome::Added);
         response.id
@@ -229,7 +229,7 @@ impl Client {
     }
 
     pub async fn try_retract(&self, id: &str) -> Result<String, Status> {
-        let request = rpc::RetractRequest { id: id.into() };
+        let request = rpc::RetractRequest { id: id.into(), ..Default::default() };
         let response = within("an answer to retract", self.rpc.clone().retract(request)).await?;
         Ok(response.into_inner().id)
     }

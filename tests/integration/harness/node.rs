@@ -47,7 +47,11 @@ pub(crate) async fn ids(node: &Client) -> BTreeSet<String> {
 
 /// An item of a bulk put: a shared text.
 pub(crate) fn shared(text: String) -> rpc::BulkPutRequest {
-    rpc::BulkPutRequest { item: Some(rpc::bulk_put_request::Item::Draft(note(text))), share: true }
+    rpc::BulkPutRequest {
+        item: Some(rpc::bulk_put_request::Item::Draft(note(text))),
+        share: true,
+        ..Default::default()
+    }
 }
 
 /// A running node and a client on its socket.

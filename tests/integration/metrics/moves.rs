@@ -190,6 +190,7 @@ async fn what_waits_to_be_embedded_is_told_with_how_long_it_waits() {
                 "and so on ".repeat(200)
             )))),
             share: false,
+            ..Default::default()
         });
         node.bulk_put(items.collect()).await;
         number += 1;

@@ -121,7 +121,7 @@ async fn share(
 ) -> anyhow::Result<Done> {
     let draft = Some(rpc::Draft { text: text.clone(), ..Default::default() });
     let start = Instant::now();
-    let put = publisher.put(rpc::PutRequest { draft, share: true }).await?.into_inner();
+    let put = publisher.put(rpc::PutRequest { draft, share: true, ..Default::default() }).await?.into_inner();
     let (put_ms, acknowledged) = (start.elapsed().as_secs_f64() * 1e3, Instant::now());
     ensure!(put.outcome() == rpc::PutOutcome::Added, "a grain was not taken");
     front.aim_at(put.id.parse().ok().context("a grain has an id")?);

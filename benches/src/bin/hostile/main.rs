@@ -142,7 +142,11 @@ async fn prepare(members: &[Member], bait: &Bait, texts: &mut Texts) -> anyhow::
         member.share_all(texts.take(FIRST_GRAINS)?.into_iter().map(draft).collect()).await?;
         for fact in &bait.facts {
             let draft = rpc::Draft { text: fact.answer.to_owned(), ..Default::default() };
-            member.client.clone().put(rpc::PutRequest { draft: Some(draft), share: false }).await?;
+            member
+                .client
+                .clone()
+                .put(rpc::PutRequest { draft: Some(draft), share: false, ..Default::default() })
+                .await?;
         }
     }
     let each = FIRST_GRAINS * members.len() + bait.facts.len();

@@ -140,7 +140,7 @@ async fn publish(
 ) -> anyhow::Result<Published> {
     let start = Instant::now();
     let draft = Some(rpc::Draft { text: text.clone(), ..Default::default() });
-    let put = publisher.put(rpc::PutRequest { draft, share: true }).await?.into_inner();
+    let put = publisher.put(rpc::PutRequest { draft, share: true, ..Default::default() }).await?.into_inner();
     ensure!(put.outcome() == rpc::PutOutcome::Added, "a grain was not taken");
     let looks = askers.into_iter().map(|asker| found_at(asker, &put.id, &text, start, PATIENCE));
     let found = try_join_all(looks).await?;

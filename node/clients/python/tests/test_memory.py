@@ -251,6 +251,62 @@ def test_events_are_told_as_they_happen(node: Node) -> None:
         assert not waiting.is_alive() and rest == []
 
 
+def test_a_watch_goes_on_where_another_ended(node: Node) -> None:
+    with Memory(data_dir=node.data_dir, topic="resumed") as memory:
+        where = Filter(metadata={"kind": "wanted"})
+        with memory.watch(where=where, kinds=["grain_added"]) as events:
+            first = memory.add("The first shelf was painted.", metadata={"kind": "wanted"}, wait=False)
+            assert next(events).id == first.id
+            begun = events.cursor
+        texts = [memory.add(f"Shelf {n} was painted.", metadata={"kind": "wanted"}, wait=False) for n in range(3)]
+        memory.add("Nobody asked for this.", wait=False)
+        with memory.watch(where=where, kinds=["grain_added"], cursor=begun) as events:
+            told = [next(events) for _ in texts]
+            assert [event.id for event in told] == [added.id for added in texts]
+            assert events.cursor == told[-1].cursor
+        with memory.watch(where=where, cursor=told[0].cursor) as events:
+            assert next(events).id == texts[1].id
+        with pytest.raises(InvalidRequest, match="CURSOR_UNKNOWN"):
+            memory.watch(cursor="0" * 32)
+
+
+def test_a_grain_is_updated_and_many_are_withdrawn(node: Node) -> None:
+    with Memory(data_dir=node.data_dir, topic="updated") as memory:
+        first = memory.add("The pump runs at 40 Hz.", tags=["pump"], metadata={"read": "1"})
+        assert first.searchable and memory.get(first.id).metadata == {"read": "1"}
+        updated = memory.update(first.id, "The pump runs at 45 Hz.", metadata={"read": "2"})
+        assert updated.searchable and updated.retraction and updated.id != first.id
+        grain = memory.get(updated.id)
+        assert (grain.tags, grain.metadata, grain.topic) == (("pump",), {"read": "2"}, "updated")
+        same = memory.update(updated.id, "The pump runs at 45 Hz.")
+        assert (same.id, same.retraction) == (updated.id, "")
+        assert memory.count(where=Filter(metadata={"read": "2"})) == 1
+        answers = memory.retract_each([updated.id, first.id])
+        assert [answer.done for answer in answers] == [True, False]
+        assert answers[1].reason == "GRAIN_NOT_FOUND" and answers[1].hint
+
+
+def test_a_document_is_listed_shown_and_withdrawn_whole(node: Node) -> None:
+    with Memory(data_dir=node.data_dir, topic="papers") as memory:
+        text = "# Roof\n\n" + "\n\n".join(f"## Part {n}\n\nTile {n} was laid in the year {n + 1900}." for n in range(5))
+        added = memory.add_document("roof.md", text)
+        assert [part.id for part in memory.document("roof.md")] == added.ids
+        (listed,) = memory.documents("roof")
+        assert (listed.uri, listed.grains, listed.topic) == ("roof.md", len(added.ids), "papers")
+        assert memory.delete_document("roof.md") == len(added.ids)
+        with pytest.raises(NotFound, match="DOCUMENT_NOT_FOUND"):
+            list(memory.document("roof.md"))
+
+
+def test_vectors_of_texts_are_those_that_search_compares(node: Node) -> None:
+    with Memory(data_dir=node.data_dir) as memory:
+        passages = memory.embed([KEY, PUMP])
+        question = memory.embed(["who has a key?"], "question")
+        assert (len(passages), len(passages[0])) == (2, passages.dimension) and passages.model_id == question.model_id
+        near, far = (sum(a * b for a, b in zip(question[0], one)) for one in passages)
+        assert near > far and abs(sum(a * a for a in passages[0]) - 1) < 1e-3
+
+
 def test_events_are_told_to_a_task(node: Node) -> None:
     async def watch() -> list[str]:
         async with AsyncMemory(data_dir=node.data_dir, topic="watched-too") as memory:

@@ -27,12 +27,17 @@ const fn need(scope: Scope, within: Within) -> Need {
 
 /// Each call, as the schema names it. Forgetting is no writing: it drops what others said, and keeps it out. Checking every record
 /// looks only, but takes the disk for minutes. A synchronisation is the mesh's own business and costs peers.
-pub(crate) const LEAST: [(&str, Need); 53] = {
+pub(crate) const LEAST: [(&str, Need); 58] = {
     use Scope::{Admin, Owner, Read, Write};
     use Within::{All, Topics};
     [
         ("NodeService/Put", need(Write, Topics)),
         ("NodeService/BulkPut", need(Write, Topics)),
+        ("NodeService/Update", need(Write, Topics)),
+        ("NodeService/GetDocument", need(Read, Topics)),
+        ("NodeService/DeleteDocument", need(Write, Topics)),
+        ("NodeService/ListDocuments", need(Read, Topics)),
+        ("NodeService/Embed", need(Read, Topics)),
         ("NodeService/AddDocument", need(Write, Topics)),
         ("NodeService/AddLargeDocument", need(Write, Topics)),
         ("NodeService/WaitIndexed", need(Read, Topics)),

@@ -91,7 +91,10 @@ impl Remembered {
         let is_kept = self.known.as_ref().is_some_and(|source| {
             source.rhythm() != rpc::SourceRhythm::Manual || self.folder.as_ref() != Some(&source.folder)
         });
-        let Some(folder) = self.folder.filter(|_| !is_kept && args.title.is_none()) else { return };
+        let Some(folder) = self.folder.filter(|_| !is_kept && args.title.is_none() && args.meta.is_empty())
+        else {
+            return;
+        };
         let source = rpc::RememberedSource {
             folder,
             topic: args.topic.as_ref().map(ToString::to_string).unwrap_or_default(),

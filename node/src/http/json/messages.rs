@@ -91,6 +91,14 @@ fn add(
     let (name, rest) = path.split_once('.').map_or((path, None), |(name, rest)| (name, Some(rest)));
     let field = descriptor.get_field_by_name(name).ok_or_else(unknown)?;
     match (field.kind(), rest) {
+        // A map: what follows is a key of it, whatever stands in that.
+        (_, Some(key)) if field.is_map() => {
+            match message.entry(name).or_insert_with(|| Value::Object(Map::new())) {
+                Value::Object(pairs) => drop(pairs.insert(key.to_owned(), Value::String(value))),
+                _ => return Err(unknown()),
+            }
+            Ok(())
+        }
         (Kind::Message(inner), Some(rest)) if !field.is_list() => {
             match message.entry(name).or_insert_with(|| Value::Object(Map::new())) {
                 Value::Object(object) => add(&inner, rest, value, object),
@@ -196,10 +204,15 @@ mod tests {
             .unwrap(),
             json!({"page_size": 3, "with_signed": true, "filter": {"topic": "notes", "tags": ["a", "b&c"]}})
         );
+        assert_eq!(
+            of_query("NodeService/List", "filter.metadata.a.b=1&filter.metadata.c=x%3Dy").unwrap(),
+            json!({"filter": {"metadata": {"a.b": "1", "c": "x=y"}}})
+        );
         for wrong in [
             "size=3",
             "page_size=x",
             "filter=x",
+            "filter.metadata=x",
             "filter.tags.a=x",
             "page_size.x=1",
             "with_signed=yes",

@@ -6,6 +6,7 @@ use std::path::Path;
 use prost_reflect::{EnumDescriptor, FieldDescriptor, Kind, MessageDescriptor, MethodDescriptor};
 use serde_json::{Map, Value, json};
 
+use super::events::EVENTS;
 use super::table::{BY_NAME, BY_NAME_VERB, ROUTES};
 use super::{LINES, OPENAPI, messages};
 
@@ -34,7 +35,9 @@ impl Schemas {
     }
 
     fn field(&mut self, field: &FieldDescriptor) -> Value {
-        assert!(!field.is_map(), "say how a map is described");
+        if field.is_map() {
+            return json!({"type": "object", "additionalProperties": {"type": "string"}});
+        }
         let one = match field.kind() {
             Kind::Double | Kind::Float => json!({"type": "number"}),
             Kind::Bool => json!({"type": "boolean"}),
@@ -56,8 +59,9 @@ impl Schemas {
         for field in message.fields().filter(|field| !left_out.contains(&field.name())) {
             let name = format!("{prefix}{}", field.name());
             match field.kind() {
-                // What is said several times, or within itself, is for a body.
+                // What is said several times, or within itself, is for a body; of a map, `metadata.KEY=value` is no name of a parameter.
                 Kind::Message(_) if field.is_list() => {}
+                _ if field.is_map() => {}
                 Kind::Message(inner) => parameters.extend(self.query(&inner, &format!("{name}."), &[])),
                 _ => parameters.push(json!({"name": name, "in": "query", "schema": self.field(&field)})),
             }
@@ -92,6 +96,9 @@ impl Schemas {
             let schema = json!({"type": "object", "properties": {"hits": hit, "summary": summary}});
             content.insert("application/json".to_owned(), json!({"schema": schema}));
         }
+        if call.name() == "Watch" {
+            content.insert(EVENTS.to_owned(), json!({"schema": {"type": "string"}}));
+        }
         let kind = if call.is_server_streaming() { LINES } else { "application/json" };
         content.insert(kind.to_owned(), json!({"schema": output}));
         operation["responses"] = json!({
@@ -107,7 +114,13 @@ fn description() -> Value {
     let mut paths: BTreeMap<String, Map<String, Value>> = BTreeMap::new();
     for (verb, path, name) in ROUTES {
         let call = messages::method(name).unwrap();
-        let operation = schemas.operation(verb, path, &call, call.name().to_owned());
+        // One that has two paths has the name of the second, too: an id is of one operation.
+        let mut ids = paths.values().flat_map(Map::values).filter_map(|known| known["operationId"].as_str());
+        let id = match ids.any(|id| id == call.name()) {
+            true => format!("{}Each", call.name()),
+            false => call.name().to_owned(),
+        };
+        let operation = schemas.operation(verb, path, &call, id);
         paths.entry(path.to_owned()).or_default().insert(verb.to_lowercase(), operation);
     }
     let services =

@@ -13,7 +13,7 @@ pub(super) const BY_NAME: &str = "/v1/call/";
 pub(super) const BY_NAME_VERB: &str = "POST";
 
 /// Verb, path and call. What stands in braces is a field of the request.
-pub(super) const ROUTES: [(&str, &str, &str); 24] = [
+pub(super) const ROUTES: [(&str, &str, &str); 31] = [
     ("POST", "/v1/search", "NodeService/Search"),
     ("POST", "/v1/searches", "NodeService/SearchMany"),
     ("GET", "/v1/grains", "NodeService/List"),
@@ -24,9 +24,16 @@ pub(super) const ROUTES: [(&str, &str, &str); 24] = [
     ("POST", "/v1/grains/share", "NodeService/ShareMatching"),
     ("POST", "/v1/grains/forget", "NodeService/Forget"),
     ("GET", "/v1/grains/{id}", "NodeService/Get"),
+    ("PUT", "/v1/grains/{id}", "NodeService/Update"),
     ("DELETE", "/v1/grains/{id}", "NodeService/Retract"),
+    ("POST", "/v1/retractions", "NodeService/Retract"),
+    ("POST", "/v1/shares", "NodeService/Share"),
     ("POST", "/v1/grains/{id}/share", "NodeService/Share"),
     ("POST", "/v1/documents", "NodeService/AddDocument"),
+    ("GET", "/v1/documents", "NodeService/ListDocuments"),
+    ("GET", "/v1/documents/{uri}", "NodeService/GetDocument"),
+    ("DELETE", "/v1/documents/{uri}", "NodeService/DeleteDocument"),
+    ("POST", "/v1/embed", "NodeService/Embed"),
     ("GET", "/v1/indexed", "NodeService/WaitIndexed"),
     ("GET", "/v1/events", "NodeService/Watch"),
     ("GET", "/v1/authors", "NodeService/ListAuthors"),

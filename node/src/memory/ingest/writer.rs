@@ -8,7 +8,7 @@ use synapsenet_proto::{AuthorId, Grain, GrainId, Kind, MAX_CLOCK_SKEW_MS, Refusa
 use synapsenet_storage::{Change, Counts, Outcome, Slot, StorageError, View};
 use tokio::sync::{Notify, mpsc, watch};
 
-use super::{Command, IngestError, LOOK_FOR_ROOM, MAX_COMMIT, Origin, Put, Reply, Via, now_ms};
+use super::{Command, IngestError, LOOK_FOR_ROOM, MAX_COMMIT, Origin, Put, Replaced, Reply, Via, now_ms};
 use crate::memory::Memory;
 use crate::memory::admission::{Admission, Brought};
 use crate::memory::announcer::Announcer;
@@ -41,6 +41,16 @@ enum Waiting {
         put: Box<Arrival>,
         reply: Reply<Put>,
     },
+    Together {
+        puts: Vec<Arrival>,
+        reply: Reply<Vec<Put>>,
+    },
+    Replace {
+        old: GrainId,
+        /// What comes, and the retraction of what goes.
+        arrivals: Box<[Arrival; 2]>,
+        reply: Reply<Replaced>,
+    },
     /// Nobody: room is made for what comes after it.
     Room,
     /// Nobody: it is counted how often grains were of use.
@@ -57,7 +67,7 @@ struct Arrival {
     topic: Topic,
     author: AuthorId,
     created_ms: u64,
-    retraction: bool,
+    retracts: Option<GrainId>,
     shared: bool,
     peer: Option<(PeerId, Via)>,
     /// A retraction of this node's that may leave it: announced once it is on disk.
@@ -66,15 +76,15 @@ struct Arrival {
 
 impl Arrival {
     fn new(grain: &Grain, origin: &Origin) -> Self {
-        let retraction = grain.retracted().is_some();
+        let retracts = grain.retracted();
         let (shared, peer) = match origin {
             Origin::Here { shared } => (*shared, None),
             Origin::Peer { peer, via, .. } => (true, Some((*peer, *via))),
         };
-        let announce = retraction && shared && peer.is_none();
+        let announce = retracts.is_some() && shared && peer.is_none();
         let (id, topic, author) = (grain.id(), grain.topic().clone(), grain.author());
         let created_ms = grain.created_ms();
-        Self { id, topic, author, created_ms, retraction, shared, peer, announce }
+        Self { id, topic, author, created_ms, retracts, shared, peer, announce }
     }
 }
 
@@ -82,7 +92,8 @@ impl Waiting {
     /// How many changes of the commit are its.
     fn changes(&self) -> usize {
         match self {
-            Self::Put { .. } | Self::Room | Self::Uses => 1,
+            Self::Put { .. } | Self::Replace { .. } | Self::Room | Self::Uses => 1,
+            Self::Together { puts, .. } => puts.len(),
             Self::Apply { count, .. } => *count,
         }
     }
@@ -91,6 +102,8 @@ impl Waiting {
         match self {
             Self::Room | Self::Uses => {}
             Self::Put { reply, .. } => answer(reply, Err(IngestError::Storage(error.clone()))),
+            Self::Together { reply, .. } => answer(reply, Err(IngestError::Storage(error.clone()))),
+            Self::Replace { reply, .. } => answer(reply, Err(IngestError::Storage(error.clone()))),
             Self::Apply { reply, .. } => answer(reply, Err(IngestError::Storage(error.clone()))),
         }
     }
@@ -152,6 +165,23 @@ impl Writer {
                     Err(error) if error.is_fatal() => return Err(Arc::new(error)),
                     Err(error) => answer(reply, Err(IngestError::Storage(Arc::new(error)))),
                 },
+                Command::Together { grains, reply } => {
+                    let mut puts = Vec::with_capacity(grains.len());
+                    for (grain, shared) in grains {
+                        let origin = Origin::Here { shared };
+                        puts.push(Arrival::new(&grain, &origin));
+                        changes.push(put_change(grain, origin, synapsenet_storage::Origin::Here));
+                    }
+                    waiting.push(Waiting::Together { puts, reply });
+                }
+                Command::Replace { old, with, retraction, reply } => {
+                    // Of what is shared only the commit knows.
+                    let origin = Origin::Here { shared: false };
+                    let arrivals = [&with, &retraction].map(|grain| Arrival::new(grain, &origin));
+                    waiting.push(Waiting::Replace { old, arrivals: Box::new(arrivals), reply });
+                    let (with, retraction, lane) = (*with, *retraction, origin.lane());
+                    changes.push(Change::Replace { old, with, retraction, received_ms: now_ms(), lane });
+                }
                 Command::Apply { changes: more, reply } => {
                     waiting.push(Waiting::Apply { count: more.len(), reply });
                     changes.extend(more);
@@ -232,6 +262,8 @@ impl Writer {
                 }
                 answer(reply, Err(IngestError::Storage(full.clone())));
             }
+            Command::Together { reply, .. } => answer(reply, Err(IngestError::Storage(full.clone()))),
+            Command::Replace { reply, .. } => answer(reply, Err(IngestError::Storage(full.clone()))),
             Command::Apply { reply, .. } => answer(reply, Err(IngestError::Storage(full.clone()))),
             Command::Compact { reply } => return self.compact(reply),
             Command::LookForRoom | Command::Uses => {}
@@ -383,6 +415,17 @@ impl Writer {
                     let outcome = outcomes.next().expect("the store answers every change");
                     answer(reply, self.put_outcome(outcome, *put));
                 }
+                Waiting::Together { puts, reply } => {
+                    let put = |arrival| {
+                        let outcome = outcomes.next().expect("the store answers every change");
+                        self.put_outcome(outcome, arrival)
+                    };
+                    answer(reply, puts.into_iter().map(put).collect());
+                }
+                Waiting::Replace { old, arrivals, reply } => {
+                    let outcome = outcomes.next().expect("the store answers every change");
+                    answer(reply, self.replaced(outcome, old, *arrivals));
+                }
                 Waiting::Apply { count, reply } => answer(reply, Ok(outcomes.by_ref().take(count).collect())),
             }
         }
@@ -401,9 +444,9 @@ impl Writer {
         let metrics = &self.memory.metrics;
         let (id, shared, via) = (arrival.id, arrival.shared, arrival.peer.map(|(_, via)| via.label()));
         let (label, put) = match outcome {
-            Outcome::Added { .. } => {
+            Outcome::Added { slot } => {
                 metrics.grains.inc();
-                self.tell(arrival);
+                self.tell(slot, arrival);
                 ("added", Ok(Put::Added))
             }
             Outcome::Duplicate { id, shared } => ("duplicate", Ok(Put::Duplicate { id, shared })),
@@ -415,7 +458,7 @@ impl Writer {
                 metrics.refused(&Refusal::Forgotten);
                 ("refused", Err(Refusal::Forgotten.into()))
             }
-            Outcome::Unchanged | Outcome::Changed | Outcome::Dropped { .. } => {
+            Outcome::Unchanged | Outcome::Changed | Outcome::Replaced { .. } | Outcome::Dropped { .. } => {
                 ("duplicate", Ok(Put::Duplicate { id, shared }))
             }
         };
@@ -425,15 +468,41 @@ impl Writer {
         put
     }
 
+    fn replaced(
+        &self,
+        outcome: Outcome,
+        old: GrainId,
+        [with, retraction]: [Arrival; 2],
+    ) -> Result<Replaced, IngestError> {
+        match outcome {
+            Outcome::Replaced { id, is_new, shared, slot, retraction: retraction_slot } => {
+                if is_new {
+                    self.memory.metrics.grains.inc();
+                    self.tell(slot, Arrival { shared, ..with });
+                }
+                self.memory.metrics.grains.inc();
+                self.tell(retraction_slot, Arrival { shared, announce: shared, ..retraction });
+                Ok(Replaced::Now { id, is_new, shared })
+            }
+            Outcome::Duplicate { id, shared } if id == old => Ok(Replaced::Same { shared }),
+            Outcome::Unchanged => Ok(Replaced::NotFound),
+            outcome => {
+                // It may not come in.
+                self.put_outcome(outcome, with)?;
+                Ok(Replaced::NotFound)
+            }
+        }
+    }
+
     /// Tells of a grain that is new.
-    fn tell(&self, arrival: Arrival) {
-        let Arrival { id, topic, author, created_ms, retraction, peer, announce, .. } = arrival;
+    fn tell(&self, slot: Slot, arrival: Arrival) {
+        let Arrival { id, topic, author, created_ms, retracts, peer, announce, .. } = arrival;
         // Peers bring back what was lost here with a disk or a backup; what was sealed since this node runs, it did not seal.
         if peer.is_some() && author == self.announcer.author() && created_ms > self.started_ms {
             self.twin.send_replace(true);
         }
         let peer = peer.map(|(peer, _)| peer);
-        self.events.tell(Happening::GrainAdded { id, topic, author, retraction, peer });
+        self.events.tell(Happening::GrainAdded { slot, id, topic, author, retracts, peer });
         if announce {
             match self.announcer.offer(&id) {
                 Ok(Some(offer)) => self.announcer.announce(offer.outgoing),

@@ -30,8 +30,10 @@ from .memory import Memory, Watch
 from .records import (
     Added,
     AddedDocument,
+    Answer,
     Context,
     Counts,
+    Document,
     Draft,
     Event,
     Filter,
@@ -42,24 +44,29 @@ from .records import (
     Outcome,
     Source,
     Status,
+    Updated,
     Vector,
+    Vectors,
     Whose,
     Withdrawn,
 )
-from .requests import Mode
+from .requests import EventKind, Mode, Role
 from .retry import Retry
 from .target import Target, find
 
 __all__ = [
     "Added",
     "AddedDocument",
+    "Answer",
     "AsyncMemory",
     "AsyncWatch",
     "Context",
     "Counts",
     "DeadlinePassed",
+    "Document",
     "Draft",
     "Event",
+    "EventKind",
     "Exhausted",
     "Fault",
     "Filter",
@@ -76,12 +83,15 @@ __all__ = [
     "Outcome",
     "Refused",
     "Retry",
+    "Role",
     "Source",
     "Status",
     "SynapsenetError",
     "Target",
     "Unreachable",
+    "Updated",
     "Vector",
+    "Vectors",
     "Watch",
     "Whose",
     "Withdrawn",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import grpc
@@ -12,12 +12,30 @@ import grpc.aio
 
 from . import channel as channels
 from . import records, requests
-from .errors import DeadlinePassed, Exhausted, SynapsenetError, of_rpc
-from .records import Added, AddedDocument, Context, Counts, Draft, Event, Filter, Grain, Hits, Link, Source, Status, Withdrawn
-from .requests import Call, Facet, Floats, Mode
+from .errors import DeadlinePassed, Exhausted, SynapsenetError, Unreachable, of_rpc
+from .records import (
+    Added,
+    AddedDocument,
+    Answer,
+    Context,
+    Counts,
+    Document,
+    Draft,
+    Event,
+    Filter,
+    Grain,
+    Hits,
+    Link,
+    Source,
+    Status,
+    Updated,
+    Vectors,
+    Withdrawn,
+)
+from .requests import Call, EventKind, Facet, Floats, Mode, Role
 from .retry import Deadline, Retry
 from .target import Target, find
-from .v1.node_pb2 import WatchRequest
+from .v1.node_pb2 import WatchRequest, WatchResponse
 from .v1.node_pb2_grpc import NodeServiceStub
 
 T = TypeVar("T")
@@ -93,17 +111,45 @@ class AsyncMemory:
         lang: str = "",
         source: Source | None = None,
         links: Sequence[Link] = (),
+        metadata: Mapping[str, str] | None = None,
         share: bool = False,
         wait: bool = True,
         timeout: float | None = None,
     ) -> Added:
         """As `Memory.add`."""
-        draft = Draft(text, title=title, topic=topic, tags=tags, lang=lang, source=source, links=links)
+        draft = Draft(
+            text, title=title, topic=topic, tags=tags, lang=lang, source=source, links=links, metadata=metadata or {}
+        )
         deadline = self._deadline(timeout)
-        added = await self._run(requests.put(draft, self.topic, share), deadline)
-        if wait:
-            await self._run(requests.wait_indexed(), deadline)
-        return added
+        patience = deadline.left() if wait else None
+        return await self._run(requests.put(draft, self.topic, share, patience), deadline)
+
+    async def update(
+        self,
+        id: str,
+        text: str | None = None,
+        *,
+        title: str | None = None,
+        tags: Sequence[str] | None = None,
+        lang: str | None = None,
+        metadata: Mapping[str, str] | None = None,
+        wait: bool = True,
+        timeout: float | None = None,
+    ) -> Updated:
+        """As `Memory.update`."""
+        deadline = self._deadline(timeout)
+        old = (await self._run(requests.get(id), deadline)).grain
+        draft = Draft(
+            old.text if text is None else text,
+            title=old.title if title is None else title,
+            tags=old.tags if tags is None else tags,
+            lang=old.lang if lang is None else lang,
+            mime=old.mime,
+            source=old.source,
+            links=old.links,
+            metadata=old.metadata if metadata is None else metadata,
+        )
+        return await self._run(requests.update(old.id, draft, deadline.left() if wait else None), deadline)
 
     async def add_many(
         self,
@@ -143,11 +189,14 @@ class AsyncMemory:
         tags: Sequence[str] = (),
         lang: str = "",
         encoding: str = "",
+        metadata: Mapping[str, str] | None = None,
         share: bool = False,
         timeout: float | None = None,
     ) -> AddedDocument:
         """As `Memory.add_document`."""
-        made = requests.add_document(name, content, title, topic or self.topic, tags, lang, encoding, share)
+        made = requests.add_document(
+            name, content, title, topic or self.topic, tags, lang, encoding, share, metadata or {}
+        )
         return await self._run(made, self._deadline(timeout))
 
     async def wait(self, timeout: float = 600.0) -> None:
@@ -296,7 +345,57 @@ class AsyncMemory:
         made = requests.count_by(requests.filtered(where, topic, tags, self.topic), facets, top)
         return await self._run(made, self._deadline(timeout))
 
+    async def document(self, uri: str | os.PathLike[str], *, timeout: float | None = None) -> AsyncIterator[Grain]:
+        """As `Memory.document`."""
+        token = ""
+        while True:
+            made = requests.document_page(os.fspath(uri), requests.PAGE, token)
+            page, token = await self._run(made, self._deadline(timeout))
+            for grain in page:
+                yield grain
+            if not token:
+                return
+
+    async def documents(
+        self, prefix: str | os.PathLike[str] = "", *, timeout: float | None = None
+    ) -> AsyncIterator[Document]:
+        """As `Memory.documents`."""
+        token = ""
+        while True:
+            made = requests.documents_page(os.fspath(prefix), requests.PAGE, token)
+            page, token = await self._run(made, self._deadline(timeout))
+            for document in page:
+                yield document
+            if not token:
+                return
+
+    async def embed(
+        self, texts: Sequence[str], role: Role = "passage", *, timeout: float | None = None
+    ) -> Vectors:
+        """As `Memory.embed`."""
+        return await self._run(requests.embed(texts, role), self._deadline(timeout))
+
     # Taking back.
+
+    async def retract_each(self, ids: Sequence[str], *, timeout: float | None = None) -> list[Answer]:
+        """As `Memory.retract_each`."""
+        answers: list[Answer] = []
+        for call in requests.retract_each(ids):
+            some = await self._run(call, self._deadline(timeout))
+            answers += some
+        return answers
+
+    async def share_each(self, ids: Sequence[str], *, timeout: float | None = None) -> list[Answer]:
+        """As `Memory.share_each`."""
+        answers: list[Answer] = []
+        for call in requests.share_each(ids):
+            some = await self._run(call, self._deadline(timeout))
+            answers += some
+        return answers
+
+    async def delete_document(self, uri: str | os.PathLike[str], *, timeout: float | None = None) -> int:
+        """As `Memory.delete_document`."""
+        return await self._run(requests.delete_document(os.fspath(uri)), self._deadline(timeout))
 
     async def retract(self, id: str, *, timeout: float | None = None) -> str:
         """As `Memory.retract`."""
@@ -335,14 +434,24 @@ class AsyncMemory:
 
     # Looking on.
 
-    async def watch(self, *, timeout: float | None = None) -> AsyncWatch:
+    async def watch(
+        self,
+        *,
+        topic: str | None = None,
+        tags: Sequence[str] = (),
+        where: Filter | None = None,
+        kinds: Iterable[EventKind] = (),
+        cursor: str = "",
+        timeout: float | None = None,
+    ) -> AsyncWatch:
         """As `Memory.watch`:
 
             async with await memory.watch() as events:
                 async for event in events:
                     print(event.kind, event.id)
         """
-        watch = AsyncWatch(self, self.timeout if timeout is None else timeout)
+        request = requests.watch(requests.filtered(where, topic, tags, self.topic), cursor, kinds)
+        watch = AsyncWatch(self, request, self.timeout if timeout is None else timeout)
         await watch._begin()
         return watch
 
@@ -427,9 +536,11 @@ class AsyncMemory:
 class AsyncWatch:
     """What happens on a node, as it happens: an asynchronous iterator of `Event`."""
 
-    def __init__(self, memory: AsyncMemory, timeout: float) -> None:
+    def __init__(self, memory: AsyncMemory, request: WatchRequest, timeout: float) -> None:
         self._memory = memory
+        self._request = request
         self._timeout = timeout
+        self._patient = requests.patient(memory.retry)
         self._made = 0
         self._closed = False
         self._call: Any = None
@@ -441,24 +552,56 @@ class AsyncWatch:
     async def __anext__(self) -> Event:
         while True:
             try:
-                event = records.event(await self._events.__anext__())
+                event = records.event(self._seen(await self._events.__anext__()))
+            except StopAsyncIteration:
+                if self._closed:
+                    raise
+                # A node that stops ends it without an error.
+                await self._again(Unreachable("the node ended the watch", reason="STOPPING"))
             except grpc.RpcError as error:
                 if self._closed:
                     raise StopAsyncIteration from None
                 told = of_rpc(error, self._memory.target)
                 # That it is too busy a node says at the beginning alone, and now and then after its first words have come.
-                if not isinstance(told, Exhausted):
+                if not isinstance(told, (Exhausted, Unreachable)):
                     raise told from error
-                await self._memory._pause(told, self._made, True, Deadline(self._timeout))
-                await self._begin()
+                await self._again(told)
             except asyncio.CancelledError:
                 # gRPC says so when the call was ended here, too.
                 if self._closed:
                     raise StopAsyncIteration from None
                 raise
             else:
+                self._made = 1
                 if event is not None:
                     return event
+
+    @property
+    def cursor(self) -> str:
+        """As `Watch.cursor`."""
+        return self._request.cursor
+
+    def _seen(self, said: WatchResponse) -> WatchResponse:
+        if said.cursor:
+            self._request.cursor = said.cursor
+        return said
+
+    async def _again(self, told: SynapsenetError) -> None:
+        deadline = Deadline(self._timeout)
+        while True:
+            # A node that starts again takes longer than one that is busy.
+            retry = self._patient if isinstance(told, Unreachable) else self._memory.retry
+            wait = retry.wait(told, self._made, True, deadline.left())
+            if wait is None:
+                raise told
+            await asyncio.sleep(wait)
+            self._made += 1
+            try:
+                self._call = await self._listen(deadline)
+                self._events = self._call.__aiter__()
+                return
+            except SynapsenetError as error:
+                told = error
 
     async def _begin(self) -> None:
         deadline = Deadline(self._timeout)
@@ -473,12 +616,12 @@ class AsyncWatch:
 
     async def _listen(self, deadline: Deadline) -> Any:
         stub: Any = NodeServiceStub(await self._memory.channel())
-        call = stub.Watch(WatchRequest(), metadata=self._memory.metadata)
+        call = stub.Watch(self._request, metadata=self._memory.metadata)
         try:
             # The node sends them when it has begun to listen to itself.
             await asyncio.wait_for(call.initial_metadata(), deadline.left())
             if call.done():
-                await call.read()
+                self._seen(await call.read())
         except asyncio.TimeoutError:
             call.cancel()
             raise DeadlinePassed(f"there was no answer within {deadline.seconds:g} s", reason="DEADLINE_PASSED") from None

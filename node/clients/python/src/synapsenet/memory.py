@@ -5,19 +5,37 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal, TypeVar
 
 import grpc
 
 from . import channel as channels
 from . import records, requests
-from .errors import Exhausted, SynapsenetError, of_rpc
-from .records import Added, AddedDocument, Context, Counts, Draft, Event, Filter, Grain, Hits, Link, Source, Status, Withdrawn
-from .requests import Call, Facet, Floats, Mode
+from .errors import Exhausted, SynapsenetError, Unreachable, of_rpc
+from .records import (
+    Added,
+    AddedDocument,
+    Answer,
+    Context,
+    Counts,
+    Document,
+    Draft,
+    Event,
+    Filter,
+    Grain,
+    Hits,
+    Link,
+    Source,
+    Status,
+    Updated,
+    Vectors,
+    Withdrawn,
+)
+from .requests import Call, EventKind, Facet, Floats, Mode, Role
 from .retry import Deadline, Retry
 from .target import Target, find
-from .v1.node_pb2 import WatchRequest
+from .v1.node_pb2 import WatchRequest, WatchResponse
 from .v1.node_pb2_grpc import NodeServiceStub
 
 T = TypeVar("T")
@@ -105,21 +123,51 @@ class Memory:
         lang: str = "",
         source: Source | None = None,
         links: Sequence[Link] = (),
+        metadata: Mapping[str, str] | None = None,
         share: bool = False,
         wait: bool = True,
         timeout: float | None = None,
     ) -> Added:
-        """Remembers a text, 1 byte to 16 KiB. It is on disk when this returns, and with `wait` found by its meaning, too; by its
-        words it is found at once. The same text again, under the same topic and source, is a duplicate with the same id.
+        """Remembers a text, 1 byte to 16 KiB. It is on disk when this returns, and found by its words. With `wait`, this returns when it
+        is found by its meaning, too, or after `timeout`, or a minute: `searchable` of what it returns says which. The same text again,
+        under the same topic and source, with the same metadata, is a duplicate with the same id.
 
         It stays private, which is on this node alone, unless `share` lets it leave for good.
         """
-        draft = Draft(text, title=title, topic=topic, tags=tags, lang=lang, source=source, links=links)
+        draft = Draft(
+            text, title=title, topic=topic, tags=tags, lang=lang, source=source, links=links, metadata=metadata or {}
+        )
         deadline = self._deadline(timeout)
-        added = self._run(requests.put(draft, self.topic, share), deadline)
-        if wait:
-            self._run(requests.wait_indexed(), deadline)
-        return added
+        patience = deadline.left() if wait else None
+        return self._run(requests.put(draft, self.topic, share, patience), deadline)
+
+    def update(
+        self,
+        id: str,
+        text: str | None = None,
+        *,
+        title: str | None = None,
+        tags: Sequence[str] | None = None,
+        lang: str | None = None,
+        metadata: Mapping[str, str] | None = None,
+        wait: bool = True,
+        timeout: float | None = None,
+    ) -> Updated:
+        """Puts another text in the place of a grain of this node's own author; what is None stays. The new one is stored and the
+        former one withdrawn, or neither, and it stays as shared or private as it was. Raises `NotFound`."""
+        deadline = self._deadline(timeout)
+        old = (self._run(requests.get(id), deadline)).grain
+        draft = Draft(
+            old.text if text is None else text,
+            title=old.title if title is None else title,
+            tags=old.tags if tags is None else tags,
+            lang=old.lang if lang is None else lang,
+            mime=old.mime,
+            source=old.source,
+            links=old.links,
+            metadata=old.metadata if metadata is None else metadata,
+        )
+        return self._run(requests.update(old.id, draft, deadline.left() if wait else None), deadline)
 
     def add_many(
         self,
@@ -160,6 +208,7 @@ class Memory:
         tags: Sequence[str] = (),
         lang: str = "",
         encoding: str = "",
+        metadata: Mapping[str, str] | None = None,
         share: bool = False,
         timeout: float | None = None,
     ) -> AddedDocument:
@@ -168,7 +217,9 @@ class Memory:
 
         Adding one of the same name again adds what is new in it and withdraws what went. A text of more than 4 MiB is refused.
         """
-        made = requests.add_document(name, content, title, topic or self.topic, tags, lang, encoding, share)
+        made = requests.add_document(
+            name, content, title, topic or self.topic, tags, lang, encoding, share, metadata or {}
+        )
         return self._run(made, self._deadline(timeout))
 
     def wait(self, timeout: float = 600.0) -> None:
@@ -328,7 +379,58 @@ class Memory:
         made = requests.count_by(requests.filtered(where, topic, tags, self.topic), facets, top)
         return self._run(made, self._deadline(timeout))
 
+    def document(self, uri: str | os.PathLike[str], *, timeout: float | None = None) -> Iterator[Grain]:
+        """The parts of a document, in its order, fetched in pages while it is iterated; by the URI or path that it was added by.
+        Raises `NotFound`."""
+        token = ""
+        while True:
+            made = requests.document_page(os.fspath(uri), requests.PAGE, token)
+            page, token = self._run(made, self._deadline(timeout))
+            for grain in page:
+                yield grain
+            if not token:
+                return
+
+    def documents(
+        self, prefix: str | os.PathLike[str] = "", *, timeout: float | None = None
+    ) -> Iterator[Document]:
+        """The documents that grains of this node's own author were taken from, by their names; those whose URI or path begins so."""
+        token = ""
+        while True:
+            made = requests.documents_page(os.fspath(prefix), requests.PAGE, token)
+            page, token = self._run(made, self._deadline(timeout))
+            for document in page:
+                yield document
+            if not token:
+                return
+
+    def embed(
+        self, texts: Sequence[str], role: Role = "passage", *, timeout: float | None = None
+    ) -> Vectors:
+        """The vectors of 1 to 64 texts, each 1 byte to 16 KiB, by the model in use. They wait while the node's owner asks something."""
+        return self._run(requests.embed(texts, role), self._deadline(timeout))
+
     # Taking back.
+
+    def retract_each(self, ids: Sequence[str], *, timeout: float | None = None) -> list[Answer]:
+        """As `retract`, of many: an answer for each id, in their order. One that is refused stops no other. `timeout` is for each 1000."""
+        answers: list[Answer] = []
+        for call in requests.retract_each(ids):
+            some = self._run(call, self._deadline(timeout))
+            answers += some
+        return answers
+
+    def share_each(self, ids: Sequence[str], *, timeout: float | None = None) -> list[Answer]:
+        """As `share`, of many: an answer for each id, in their order. One that is refused stops no other. `timeout` is for each 1000."""
+        answers: list[Answer] = []
+        for call in requests.share_each(ids):
+            some = self._run(call, self._deadline(timeout))
+            answers += some
+        return answers
+
+    def delete_document(self, uri: str | os.PathLike[str], *, timeout: float | None = None) -> int:
+        """Withdraws all parts of a document, or none; returns how many. Raises `NotFound`."""
+        return self._run(requests.delete_document(os.fspath(uri)), self._deadline(timeout))
 
     def retract(self, id: str, *, timeout: float | None = None) -> str:
         """Withdraws a grain of this node's own author, on every node that has it; returns the id of the retraction. The very same
@@ -371,17 +473,32 @@ class Memory:
 
     # Looking on.
 
-    def watch(self, *, timeout: float | None = None) -> Watch:
+    def watch(
+        self,
+        *,
+        topic: str | None = None,
+        tags: Sequence[str] = (),
+        where: Filter | None = None,
+        kinds: Iterable[EventKind] = (),
+        cursor: str = "",
+        timeout: float | None = None,
+    ) -> Watch:
         """What happens on the node from now on. It has begun when this returns, for which it has `timeout` seconds.
 
             with memory.watch() as events:
                 for event in events:
                     print(event.kind, event.id)
 
-        The iteration ends with `close`, which another thread may call, and raises `Unreachable` when the node stops: what happened
-        until it is watched again is not told.
+        A filter says which grains are told of, and `kinds` what else: "grain_added", "grain_retracted", "peer", "sync" and
+        "source_changed", all where none is given. With the `cursor` of an event, or of an earlier watch, the grains that came in
+        since are told first.
+
+        The iteration ends with `close`, which another thread may call. When the connection breaks it goes on by itself where it
+        was, for as long as the retries of the memory last: no grain is passed over, and what else happened meanwhile is. Then it
+        raises `Unreachable`.
         """
-        return Watch(self, self.timeout if timeout is None else timeout)
+        one = requests.filtered(where, topic, tags, self.topic)
+        return Watch(self, requests.watch(one, cursor, kinds), self.timeout if timeout is None else timeout)
 
     def status(self, *, timeout: float | None = None) -> Status:
         """What the node holds and what it is doing."""
@@ -460,9 +577,11 @@ class Memory:
 class Watch:
     """What happens on a node, as it happens: an iterator of `Event`."""
 
-    def __init__(self, memory: Memory, timeout: float) -> None:
+    def __init__(self, memory: Memory, request: WatchRequest, timeout: float) -> None:
         self._memory = memory
+        self._request = request
         self._timeout = timeout
+        self._patient = requests.patient(memory.retry)
         self._made = 0
         self._closed = False
         self._call: Any = None
@@ -474,19 +593,50 @@ class Watch:
     def __next__(self) -> Event:
         while True:
             try:
-                event = records.event(next(self._call))
+                event = records.event(self._seen(next(self._call)))
+            except StopIteration:
+                if self._closed:
+                    raise
+                # A node that stops ends it without an error.
+                self._again(Unreachable("the node ended the watch", reason="STOPPING"))
             except grpc.RpcError as error:
                 if self._closed:
                     raise StopIteration from None
                 told = of_rpc(error, self._memory.target)
                 # That it is too busy a node says at the beginning alone, and now and then after its first words have come.
-                if not isinstance(told, Exhausted):
+                if not isinstance(told, (Exhausted, Unreachable)):
                     raise told from error
-                self._memory._pause(told, self._made, True, Deadline(self._timeout))
-                self._begin()
+                self._again(told)
             else:
+                self._made = 1
                 if event is not None:
                     return event
+
+    @property
+    def cursor(self) -> str:
+        """Where the watch is: another one goes on there, also after a restart of the node. Empty until the first event was asked for."""
+        return self._request.cursor
+
+    def _seen(self, said: WatchResponse) -> WatchResponse:
+        if said.cursor:
+            self._request.cursor = said.cursor
+        return said
+
+    def _again(self, told: SynapsenetError) -> None:
+        deadline = Deadline(self._timeout)
+        while True:
+            # A node that starts again takes longer than one that is busy.
+            retry = self._patient if isinstance(told, Unreachable) else self._memory.retry
+            wait = retry.wait(told, self._made, True, deadline.left())
+            if wait is None:
+                raise told
+            time.sleep(wait)
+            self._made += 1
+            try:
+                self._call = self._listen(deadline)
+                return
+            except SynapsenetError as error:
+                told = error
 
     def _begin(self) -> None:
         deadline = Deadline(self._timeout)
@@ -500,7 +650,7 @@ class Watch:
 
     def _listen(self, deadline: Deadline) -> Any:
         stub: Any = NodeServiceStub(self._memory.channel)
-        call = stub.Watch(WatchRequest(), metadata=self._memory.metadata)
+        call = stub.Watch(self._request, metadata=self._memory.metadata)
         # The call itself has no end, and its beginning must have one.
         timer = threading.Timer(deadline.left(), call.cancel)
         timer.daemon = True
@@ -510,7 +660,7 @@ class Watch:
             call.initial_metadata()
             if not call.is_active():
                 deadline.left()
-                next(call)
+                self._seen(next(call))
         except grpc.RpcError as error:
             raise of_rpc(error, self._memory.target) from error
         finally:

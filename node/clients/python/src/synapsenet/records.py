@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
 from enum import Enum
@@ -74,6 +74,8 @@ class Draft:
     source: Source | None = None
     #: At most 16.
     links: Sequence[Link] = ()
+    #: What a program says about it: at most 16 keys of [a-z0-9_.-]{1,64}, with values of at most 256 bytes.
+    metadata: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -93,6 +95,8 @@ class Filter:
     lang: str = ""
     #: Beginning of the source's URI, or a path of the node's machine.
     source: str = ""
+    #: All of these keys, each with this very value.
+    metadata: Mapping[str, str] = field(default_factory=dict)
     #: And one of these at least must let it through: at most 16, each with a condition and without filters of its own. "Of topic a
     #: or b, and without the tag x" is `Filter(any=[Filter("a"), Filter("b")], none=[Filter(tags=["x"])])`.
     any: Sequence[Filter] = ()
@@ -113,6 +117,77 @@ class Added:
     reason: str = ""
     #: Which of those handed in it was, counted from 0.
     ordinal: int = 0
+    #: Whether search finds it by its meaning, where that was waited for.
+    searchable: bool = False
+
+
+@dataclass(frozen=True)
+class Updated:
+    """What became of a grain that was to be updated."""
+
+    #: Of the grain that says it now, 64 hexadecimal digits.
+    id: str
+    #: `DUPLICATE` when a grain that was there before says it.
+    outcome: Outcome
+    #: As the former one was.
+    shared: bool
+    #: Whether search finds it by its meaning, where that was waited for.
+    searchable: bool
+    #: Id of the retraction of the former one; empty when it said the same, and nothing was changed.
+    retraction: str
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What became of one of several ids."""
+
+    #: As it was asked for.
+    id: str
+    #: Whether it was withdrawn, or was private before it was shared.
+    done: bool
+    #: Id of the retraction; empty otherwise.
+    retraction: str
+    #: Why it was refused: the reason for programs, the words and what to do next; empty otherwise.
+    reason: str
+    refusal: str
+    hint: str
+
+
+@dataclass(frozen=True)
+class Document:
+    """A document, as the grains of this node's own author that were taken from it."""
+
+    #: What they name as their source; the path of a file is not in it.
+    uri: str
+    #: `file:` URI of the file, where the node knows; empty otherwise.
+    file: str
+    #: Title and topic of its oldest part.
+    title: str
+    topic: str
+    #: How many parts it has.
+    grains: int
+    #: When the oldest and the newest were sealed, in UTC.
+    created: datetime
+    updated: datetime
+
+
+class Vectors(list[list[float]]):
+    """Vectors of length 1, one for each text, in their order."""
+
+    def __init__(self, said: node_pb2.EmbedResponse) -> None:
+        super().__init__(list(one.values) for one in said.embeddings)
+        #: The space: vectors of one are compared, of two never.
+        self.model_id: str = said.model_id
+        self.model: str = said.model
+        self.dimension: int = said.dimension
+
+    def array(self) -> NDArray[numpy.float32]:
+        """All of them as an array of shape (texts, dimension), float32. Needs numpy: `synapsenet[numpy]`."""
+        try:
+            import numpy
+        except ImportError as error:
+            raise ImportError("arrays need numpy: pip install 'synapsenet[numpy]'") from error
+        return numpy.array(self, dtype=numpy.float32).reshape(len(self), self.dimension)
 
 
 @dataclass(frozen=True)
@@ -183,6 +258,8 @@ class Grain:
     mime: str
     source: Source | None
     links: tuple[Link, ...]
+    #: Of others it is untrusted text, as everything that they wrote.
+    metadata: dict[str, str]
     #: `file:` URI of the file that it was taken from, where the node knows; empty otherwise.
     file: str
     #: Whether it may leave the node.
@@ -317,6 +394,10 @@ class Event:
     missed: int = 0
     #: "source_changed": the folder.
     folder: str = ""
+    #: "grain_retracted": the grain that was withdrawn.
+    retracted: str = ""
+    #: Of a grain: where to go on after this, also after a restart of the node.
+    cursor: str = ""
 
 
 def as_array(values: list[float]) -> NDArray[numpy.float64]:
@@ -381,6 +462,7 @@ def grain(said: node_pb2.Grain) -> Grain:
         mime=said.mime,
         source=Source(said.source.uri, said.source.ordinal) if said.HasField("source") else None,
         links=tuple(Link(link.target.hex(), link.relation) for link in said.links),
+        metadata=dict(said.metadata),
         file=said.file_uri,
         shared=said.shared,
         searchable=said.searchable,
@@ -443,7 +525,16 @@ def event(said: node_pb2.WatchResponse) -> Event | None:
     if which == "grain_added":
         added = said.grain_added
         kind = "grain_retracted" if added.kind == grain_pb2.GRAIN_KIND_RETRACTION else "grain_added"
-        return Event(kind, time, id=added.id, topic=added.topic, author=added.author, peer=added.peer_id)
+        return Event(
+            kind,
+            time,
+            id=added.id,
+            topic=added.topic,
+            author=added.author,
+            peer=added.peer_id,
+            retracted=added.retracted,
+            cursor=said.cursor,
+        )
     if which in ("peer_joined", "peer_left", "peer_banned"):
         return Event(which, time, peer=getattr(said, which))
     if which == "sync":
@@ -453,6 +544,27 @@ def event(said: node_pb2.WatchResponse) -> Event | None:
     if which == "missed":
         return Event("missed", time, missed=said.missed)
     return None
+
+
+def document(said: node_pb2.Document) -> Document:
+    """A document out of its message."""
+    return Document(
+        uri=said.uri,
+        file=said.file_uri,
+        title=said.title,
+        topic=said.topic,
+        grains=said.grains,
+        created=when(said.created_ms),
+        updated=when(said.updated_ms),
+    )
+
+
+def answer(said: node_pb2.RetractResult | node_pb2.ShareResult) -> Answer:
+    """What became of one of several ids, out of its message."""
+    retraction = said.retraction if isinstance(said, node_pb2.RetractResult) else ""
+    done = bool(retraction) if isinstance(said, node_pb2.RetractResult) else said.changed
+    reason = node_pb2.ErrorReason.Name(said.reason).removeprefix("ERROR_REASON_") if said.refusal else ""
+    return Answer(said.id, done, retraction, reason, said.refusal, said.hint)
 
 
 def status(said: node_pb2.StatusResponse) -> Status:
@@ -485,6 +597,7 @@ def draft_message(draft: Draft, topic: str) -> node_pb2.Draft:
         mime=draft.mime,
         source=source,
         links=links,
+        metadata=draft.metadata,
     )
 
 
@@ -497,6 +610,7 @@ def filter_message(where: Filter | None, topic: str, tags: Sequence[str]) -> nod
         author=where.author,
         lang=where.lang,
         source_prefix=where.source,
+        metadata=where.metadata,
         any=[filter_message(one, one.topic, ()) for one in where.any],
         none=[filter_message(one, one.topic, ()) for one in where.none],
     )

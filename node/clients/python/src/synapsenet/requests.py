@@ -6,13 +6,31 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Generic, Literal, TypeVar
 
 from . import records
 from .errors import Fault
-from .records import Added, AddedDocument, Context, Counts, Draft, Filter, Grain, Hit, Hits, Status, Vector, Withdrawn
+from .records import (
+    Added,
+    AddedDocument,
+    Answer,
+    Context,
+    Counts,
+    Document,
+    Draft,
+    Filter,
+    Grain,
+    Hit,
+    Hits,
+    Status,
+    Updated,
+    Vector,
+    Vectors,
+    Withdrawn,
+)
+from .retry import Retry
 from .v1 import node_pb2
 
 T = TypeVar("T")
@@ -38,8 +56,29 @@ MANY_QUESTIONS = 64
 MANY_HITS = 1000
 # Grains of a page of `grains`.
 PAGE = 200
-# Ids in one call of `forget`.
-FORGET_IDS = 1000
+# Ids in one call.
+MAX_IDS = 1000
+# Texts in one call of `embed`.
+EMBED_TEXTS = 64
+# Attempts to take up a watch that broke: more than there is time for.
+ATTEMPTS_OF_A_WATCH = 200
+# How long a node waits at most until what it stored is found by its meaning.
+MAX_WAIT_MS = 60_000
+
+Role = Literal["passage", "question"]
+ROLES: dict[str, node_pb2.EmbedRole] = {
+    "passage": node_pb2.EMBED_ROLE_PASSAGE,
+    "question": node_pb2.EMBED_ROLE_QUESTION,
+}
+
+EventKind = Literal["grain_added", "grain_retracted", "peer", "sync", "source_changed"]
+KINDS: dict[str, node_pb2.EventKind] = {
+    "grain_added": node_pb2.EVENT_KIND_GRAIN_ADDED,
+    "grain_retracted": node_pb2.EVENT_KIND_GRAIN_RETRACTED,
+    "peer": node_pb2.EVENT_KIND_PEER,
+    "sync": node_pb2.EVENT_KIND_SYNC,
+    "source_changed": node_pb2.EVENT_KIND_SOURCE_CHANGED,
+}
 
 
 @dataclass(frozen=True)
@@ -56,15 +95,35 @@ class Call(Generic[T]):
     repeatable: bool = True
 
 
-def put(draft: Draft, topic: str, share: bool) -> Call[Added]:
-    """A text; put again it is a duplicate."""
+def wait_ms(seconds: float) -> int:
+    """How long a node is to wait, of the time that a call has: what is not ready by then is said, and that takes a moment, too."""
+    return max(1, min(MAX_WAIT_MS, round(seconds * 900)))
+
+
+def put(draft: Draft, topic: str, share: bool, wait: float | None) -> Call[Added]:
+    """A text, waited for so many seconds until it is found by its meaning; put again it is a duplicate."""
     request = node_pb2.PutRequest(draft=records.draft_message(draft, topic), share=share)
+    if wait is not None:
+        request.wait, request.wait_ms = node_pb2.WAIT_SEARCHABLE, wait_ms(wait)
 
     def read(answers: list[node_pb2.PutResponse]) -> Added:
         (said,) = answers
-        return Added(said.id, records.outcome(said.outcome), said.shared)
+        return Added(said.id, records.outcome(said.outcome), said.shared, searchable=said.searchable)
 
     return Call("Put", request, read)
+
+
+def update(id: str, draft: Draft, wait: float | None) -> Call[Updated]:
+    """A draft in the place of a grain. Done twice, the second time finds none."""
+    request = node_pb2.UpdateRequest(id=id, draft=records.draft_message(draft, ""))
+    if wait is not None:
+        request.wait, request.wait_ms = node_pb2.WAIT_SEARCHABLE, wait_ms(wait)
+
+    def read(answers: list[node_pb2.UpdateResponse]) -> Updated:
+        (said,) = answers
+        return Updated(said.id, records.outcome(said.outcome), said.shared, said.searchable, said.retraction)
+
+    return Call("Update", request, read, repeatable=False)
 
 
 class Batches:
@@ -108,11 +167,19 @@ def add_document(
     lang: str,
     encoding: str,
     share: bool,
+    metadata: Mapping[str, str],
 ) -> Call[AddedDocument]:
     """A document, in one message or in pieces."""
     raw = content.encode() if isinstance(content, str) else content
     document = node_pb2.AddDocumentRequest(
-        uri=os.fspath(name), title=title, topic=topic, tags=tags, lang=lang, share=share, encoding=encoding
+        uri=os.fspath(name),
+        title=title,
+        topic=topic,
+        tags=tags,
+        lang=lang,
+        share=share,
+        encoding=encoding,
+        metadata=metadata,
     )
 
     def read(said: node_pb2.AddDocumentResponse) -> AddedDocument:
@@ -125,6 +192,57 @@ def add_document(
     pieces = [node_pb2.AddLargeDocumentRequest(document=node_pb2.LargeDocument(document=document, size=len(raw)))]
     pieces += [node_pb2.AddLargeDocumentRequest(content=raw[at : at + PIECE_BYTES]) for at in range(0, len(raw), PIECE_BYTES)]
     return Call("AddLargeDocument", pieces, lambda answers: read(answers[0].added))
+
+
+def document_page(uri: str, size: int, token: str) -> Call[tuple[list[Grain], str]]:
+    """Some parts of a document, in its order, and the token of the next ones."""
+    request = node_pb2.GetDocumentRequest(uri=uri, page_size=size, page_token=token)
+
+    def read(answers: list[node_pb2.GetDocumentResponse]) -> tuple[list[Grain], str]:
+        (said,) = answers
+        return [records.grain(grain) for grain in said.grains], said.next_page_token
+
+    return Call("GetDocument", request, read)
+
+
+def documents_page(prefix: str, size: int, token: str) -> Call[tuple[list[Document], str]]:
+    """A page of documents, by their names, and the token of the next one."""
+    request = node_pb2.ListDocumentsRequest(prefix=prefix, page_size=size, page_token=token)
+
+    def read(answers: list[node_pb2.ListDocumentsResponse]) -> tuple[list[Document], str]:
+        (said,) = answers
+        return [records.document(document) for document in said.documents], said.next_page_token
+
+    return Call("ListDocuments", request, read)
+
+
+def delete_document(uri: str) -> Call[int]:
+    """Withdraws all parts of a document; how many. Done twice, the second time finds none."""
+    request = node_pb2.DeleteDocumentRequest(uri=uri)
+    return Call("DeleteDocument", request, lambda answers: int(answers[0].retracted), repeatable=False)
+
+
+def embed(texts: Sequence[str], role: Role) -> Call[Vectors]:
+    """The vectors of texts."""
+    if role not in ROLES:
+        raise ValueError(f"role is {role!r}; it must be one of {', '.join(ROLES)}")
+    if not 1 <= len(texts) <= EMBED_TEXTS:
+        raise ValueError(f"{len(texts)} texts; it must be 1 to {EMBED_TEXTS}")
+    return Call("Embed", node_pb2.EmbedRequest(texts=texts, role=ROLES[role]), lambda answers: Vectors(answers[0]))
+
+
+def patient(retry: Retry) -> Retry:
+    """As often as there is time for, unless nothing is to be repeated at all: a watch whose node starts again."""
+    return replace(retry, attempts=ATTEMPTS_OF_A_WATCH) if retry.attempts > 1 else retry
+
+
+def watch(where: node_pb2.Filter, cursor: str, kinds: Iterable[EventKind]) -> node_pb2.WatchRequest:
+    """What is to be told."""
+    named = list(kinds)
+    unknown = [kind for kind in named if kind not in KINDS]
+    if unknown:
+        raise ValueError(f"kind is {unknown[0]!r}; it must be one of {', '.join(KINDS)}")
+    return node_pb2.WatchRequest(filter=where, cursor=cursor, kinds=[KINDS[kind] for kind in named])
 
 
 def wait_indexed() -> Call[None]:
@@ -260,6 +378,27 @@ def retract(id: str) -> Call[str]:
     return Call("Retract", node_pb2.RetractRequest(id=id), lambda answers: str(answers[0].id), repeatable=False)
 
 
+def retract_each(ids: Sequence[str]) -> Iterator[Call[list[Answer]]]:
+    """Withdraws grains, as many in each call as the node takes."""
+    for some in _some(ids):
+        request = node_pb2.RetractRequest(ids=some)
+        yield Call("Retract", request, _answers, repeatable=False)
+
+
+def share_each(ids: Sequence[str]) -> Iterator[Call[list[Answer]]]:
+    """Lets grains leave the node, as many in each call as it takes."""
+    for some in _some(ids):
+        yield Call("Share", node_pb2.ShareRequest(ids=some), _answers)
+
+
+def _some(ids: Sequence[str]) -> Iterator[Sequence[str]]:
+    return (ids[at : at + MAX_IDS] for at in range(0, len(ids), MAX_IDS))
+
+
+def _answers(answers: list[Any]) -> list[Answer]:
+    return [records.answer(result) for result in answers[0].results]
+
+
 def retract_matching(where: node_pb2.Filter, dry_run: bool) -> Call[Withdrawn]:
     """Withdraws every note of this node's author that a filter lets through."""
     request = node_pb2.RetractMatchingRequest(filter=where, dry_run=dry_run)
@@ -275,8 +414,8 @@ def retract_matching(where: node_pb2.Filter, dry_run: bool) -> Call[Withdrawn]:
 
 def forget(ids: Sequence[str], author: str, topic: str, source: str, block: bool, dry_run: bool) -> Call[int]:
     """Drops grains from this node; how many."""
-    if len(ids) > FORGET_IDS:
-        raise ValueError(f"{len(ids)} ids; at most {FORGET_IDS} are forgotten in one call")
+    if len(ids) > MAX_IDS:
+        raise ValueError(f"{len(ids)} ids; at most {MAX_IDS} are forgotten in one call")
     request = node_pb2.ForgetRequest(
         ids=ids, author=author, topic=topic, source_prefix=source, block=block, dry_run=dry_run
     )

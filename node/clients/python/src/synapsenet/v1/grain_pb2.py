@@ -24,21 +24,23 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19synapsenet/v1/grain.proto\x12\rsynapsenet.v1\".\n\x0bSignedGrain\x12\x0c\n\x04\x62ody\x18\x01 \x01(\x0c\x12\x11\n\tsignature\x18\x02 \x01(\x0c\"\x89\x02\n\tGrainBody\x12\x0f\n\x07version\x18\x01 \x01(\r\x12&\n\x04kind\x18\x02 \x01(\x0e\x32\x18.synapsenet.v1.GrainKind\x12\x0e\n\x06\x61uthor\x18\x03 \x01(\x0c\x12\x12\n\ncreated_ms\x18\x04 \x01(\x04\x12\r\n\x05topic\x18\x05 \x01(\t\x12\x0c\n\x04text\x18\x06 \x01(\t\x12\r\n\x05title\x18\x07 \x01(\t\x12\x0c\n\x04tags\x18\x08 \x03(\t\x12\x0c\n\x04lang\x18\t \x01(\t\x12\x0c\n\x04mime\x18\n \x01(\t\x12%\n\x06source\x18\x0b \x01(\x0b\x32\x15.synapsenet.v1.Source\x12\"\n\x05links\x18\x0c \x03(\x0b\x32\x13.synapsenet.v1.Link\"&\n\x06Source\x12\x0b\n\x03uri\x18\x01 \x01(\t\x12\x0f\n\x07ordinal\x18\x02 \x01(\r\"(\n\x04Link\x12\x0e\n\x06target\x18\x01 \x01(\x0c\x12\x10\n\x08relation\x18\x02 \x01(\t*W\n\tGrainKind\x12\x1a\n\x16GRAIN_KIND_UNSPECIFIED\x10\x00\x12\x13\n\x0fGRAIN_KIND_NOTE\x10\x01\x12\x19\n\x15GRAIN_KIND_RETRACTION\x10\x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19synapsenet/v1/grain.proto\x12\rsynapsenet.v1\".\n\x0bSignedGrain\x12\x0c\n\x04\x62ody\x18\x01 \x01(\x0c\x12\x11\n\tsignature\x18\x02 \x01(\x0c\"\xb5\x02\n\tGrainBody\x12\x0f\n\x07version\x18\x01 \x01(\r\x12&\n\x04kind\x18\x02 \x01(\x0e\x32\x18.synapsenet.v1.GrainKind\x12\x0e\n\x06\x61uthor\x18\x03 \x01(\x0c\x12\x12\n\ncreated_ms\x18\x04 \x01(\x04\x12\r\n\x05topic\x18\x05 \x01(\t\x12\x0c\n\x04text\x18\x06 \x01(\t\x12\r\n\x05title\x18\x07 \x01(\t\x12\x0c\n\x04tags\x18\x08 \x03(\t\x12\x0c\n\x04lang\x18\t \x01(\t\x12\x0c\n\x04mime\x18\n \x01(\t\x12%\n\x06source\x18\x0b \x01(\x0b\x32\x15.synapsenet.v1.Source\x12\"\n\x05links\x18\x0c \x03(\x0b\x32\x13.synapsenet.v1.Link\x12*\n\x08metadata\x18\r \x03(\x0b\x32\x18.synapsenet.v1.Metadatum\"\'\n\tMetadatum\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t\"&\n\x06Source\x12\x0b\n\x03uri\x18\x01 \x01(\t\x12\x0f\n\x07ordinal\x18\x02 \x01(\r\"(\n\x04Link\x12\x0e\n\x06target\x18\x01 \x01(\x0c\x12\x10\n\x08relation\x18\x02 \x01(\t*W\n\tGrainKind\x12\x1a\n\x16GRAIN_KIND_UNSPECIFIED\x10\x00\x12\x13\n\x0fGRAIN_KIND_NOTE\x10\x01\x12\x19\n\x15GRAIN_KIND_RETRACTION\x10\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'synapsenet.v1.grain_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_GRAINKIND']._serialized_start=442
-  _globals['_GRAINKIND']._serialized_end=529
+  _globals['_GRAINKIND']._serialized_start=527
+  _globals['_GRAINKIND']._serialized_end=614
   _globals['_SIGNEDGRAIN']._serialized_start=44
   _globals['_SIGNEDGRAIN']._serialized_end=90
   _globals['_GRAINBODY']._serialized_start=93
-  _globals['_GRAINBODY']._serialized_end=358
-  _globals['_SOURCE']._serialized_start=360
-  _globals['_SOURCE']._serialized_end=398
-  _globals['_LINK']._serialized_start=400
-  _globals['_LINK']._serialized_end=440
+  _globals['_GRAINBODY']._serialized_end=402
+  _globals['_METADATUM']._serialized_start=404
+  _globals['_METADATUM']._serialized_end=443
+  _globals['_SOURCE']._serialized_start=445
+  _globals['_SOURCE']._serialized_end=483
+  _globals['_LINK']._serialized_start=485
+  _globals['_LINK']._serialized_end=525
 # @@protoc_insertion_point(module_scope)

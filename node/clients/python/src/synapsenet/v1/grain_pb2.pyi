@@ -25,7 +25,7 @@ class SignedGrain(_message.Message):
     def __init__(self, body: _Optional[bytes] = ..., signature: _Optional[bytes] = ...) -> None: ...
 
 class GrainBody(_message.Message):
-    __slots__ = ("version", "kind", "author", "created_ms", "topic", "text", "title", "tags", "lang", "mime", "source", "links")
+    __slots__ = ("version", "kind", "author", "created_ms", "topic", "text", "title", "tags", "lang", "mime", "source", "links", "metadata")
     VERSION_FIELD_NUMBER: _ClassVar[int]
     KIND_FIELD_NUMBER: _ClassVar[int]
     AUTHOR_FIELD_NUMBER: _ClassVar[int]
@@ -38,6 +38,7 @@ class GrainBody(_message.Message):
     MIME_FIELD_NUMBER: _ClassVar[int]
     SOURCE_FIELD_NUMBER: _ClassVar[int]
     LINKS_FIELD_NUMBER: _ClassVar[int]
+    METADATA_FIELD_NUMBER: _ClassVar[int]
     version: int
     kind: GrainKind
     author: bytes
@@ -50,7 +51,16 @@ class GrainBody(_message.Message):
     mime: str
     source: Source
     links: _containers.RepeatedCompositeFieldContainer[Link]
-    def __init__(self, version: _Optional[int] = ..., kind: _Optional[_Union[GrainKind, str]] = ..., author: _Optional[bytes] = ..., created_ms: _Optional[int] = ..., topic: _Optional[str] = ..., text: _Optional[str] = ..., title: _Optional[str] = ..., tags: _Optional[_Iterable[str]] = ..., lang: _Optional[str] = ..., mime: _Optional[str] = ..., source: _Optional[_Union[Source, _Mapping]] = ..., links: _Optional[_Iterable[_Union[Link, _Mapping]]] = ...) -> None: ...
+    metadata: _containers.RepeatedCompositeFieldContainer[Metadatum]
+    def __init__(self, version: _Optional[int] = ..., kind: _Optional[_Union[GrainKind, str]] = ..., author: _Optional[bytes] = ..., created_ms: _Optional[int] = ..., topic: _Optional[str] = ..., text: _Optional[str] = ..., title: _Optional[str] = ..., tags: _Optional[_Iterable[str]] = ..., lang: _Optional[str] = ..., mime: _Optional[str] = ..., source: _Optional[_Union[Source, _Mapping]] = ..., links: _Optional[_Iterable[_Union[Link, _Mapping]]] = ..., metadata: _Optional[_Iterable[_Union[Metadatum, _Mapping]]] = ...) -> None: ...
+
+class Metadatum(_message.Message):
+    __slots__ = ("key", "value")
+    KEY_FIELD_NUMBER: _ClassVar[int]
+    VALUE_FIELD_NUMBER: _ClassVar[int]
+    key: str
+    value: str
+    def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
 
 class Source(_message.Message):
     __slots__ = ("uri", "ordinal")

@@ -51,6 +51,8 @@ class ErrorReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     ERROR_REASON_TOPIC_FORBIDDEN: _ClassVar[ErrorReason]
     ERROR_REASON_TOKEN_NOT_FOUND: _ClassVar[ErrorReason]
     ERROR_REASON_TOO_MANY_TOKENS: _ClassVar[ErrorReason]
+    ERROR_REASON_DOCUMENT_NOT_FOUND: _ClassVar[ErrorReason]
+    ERROR_REASON_CURSOR_UNKNOWN: _ClassVar[ErrorReason]
 
 class Whose(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -66,6 +68,12 @@ class PutOutcome(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     PUT_OUTCOME_DUPLICATE: _ClassVar[PutOutcome]
     PUT_OUTCOME_REFUSED: _ClassVar[PutOutcome]
 
+class Wait(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    WAIT_UNSPECIFIED: _ClassVar[Wait]
+    WAIT_WORDS: _ClassVar[Wait]
+    WAIT_SEARCHABLE: _ClassVar[Wait]
+
 class DocumentFormat(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     DOCUMENT_FORMAT_UNSPECIFIED: _ClassVar[DocumentFormat]
@@ -79,6 +87,12 @@ class DocumentFormat(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     DOCUMENT_FORMAT_ODT: _ClassVar[DocumentFormat]
     DOCUMENT_FORMAT_EPUB: _ClassVar[DocumentFormat]
     DOCUMENT_FORMAT_PDF: _ClassVar[DocumentFormat]
+
+class EmbedRole(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    EMBED_ROLE_UNSPECIFIED: _ClassVar[EmbedRole]
+    EMBED_ROLE_PASSAGE: _ClassVar[EmbedRole]
+    EMBED_ROLE_QUESTION: _ClassVar[EmbedRole]
 
 class EmergenceNothing(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -114,6 +128,15 @@ class PeerOutcome(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     PEER_OUTCOME_LATE: _ClassVar[PeerOutcome]
     PEER_OUTCOME_REFUSED: _ClassVar[PeerOutcome]
     PEER_OUTCOME_FAILED: _ClassVar[PeerOutcome]
+
+class EventKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    EVENT_KIND_UNSPECIFIED: _ClassVar[EventKind]
+    EVENT_KIND_GRAIN_ADDED: _ClassVar[EventKind]
+    EVENT_KIND_GRAIN_RETRACTED: _ClassVar[EventKind]
+    EVENT_KIND_PEER: _ClassVar[EventKind]
+    EVENT_KIND_SYNC: _ClassVar[EventKind]
+    EVENT_KIND_SOURCE_CHANGED: _ClassVar[EventKind]
 
 class AuthorRule(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -165,6 +188,8 @@ ERROR_REASON_SCOPE_NEEDED: ErrorReason
 ERROR_REASON_TOPIC_FORBIDDEN: ErrorReason
 ERROR_REASON_TOKEN_NOT_FOUND: ErrorReason
 ERROR_REASON_TOO_MANY_TOKENS: ErrorReason
+ERROR_REASON_DOCUMENT_NOT_FOUND: ErrorReason
+ERROR_REASON_CURSOR_UNKNOWN: ErrorReason
 WHOSE_UNSPECIFIED: Whose
 WHOSE_OWN: Whose
 WHOSE_FOLLOWED: Whose
@@ -173,6 +198,9 @@ PUT_OUTCOME_UNSPECIFIED: PutOutcome
 PUT_OUTCOME_ADDED: PutOutcome
 PUT_OUTCOME_DUPLICATE: PutOutcome
 PUT_OUTCOME_REFUSED: PutOutcome
+WAIT_UNSPECIFIED: Wait
+WAIT_WORDS: Wait
+WAIT_SEARCHABLE: Wait
 DOCUMENT_FORMAT_UNSPECIFIED: DocumentFormat
 DOCUMENT_FORMAT_PLAIN: DocumentFormat
 DOCUMENT_FORMAT_MARKDOWN: DocumentFormat
@@ -184,6 +212,9 @@ DOCUMENT_FORMAT_DOCX: DocumentFormat
 DOCUMENT_FORMAT_ODT: DocumentFormat
 DOCUMENT_FORMAT_EPUB: DocumentFormat
 DOCUMENT_FORMAT_PDF: DocumentFormat
+EMBED_ROLE_UNSPECIFIED: EmbedRole
+EMBED_ROLE_PASSAGE: EmbedRole
+EMBED_ROLE_QUESTION: EmbedRole
 EMERGENCE_NOTHING_UNSPECIFIED: EmergenceNothing
 EMERGENCE_NOTHING_SAID_BEFORE: EmergenceNothing
 EMERGENCE_NOTHING_BOILERPLATE: EmergenceNothing
@@ -204,6 +235,12 @@ PEER_OUTCOME_ANSWERED: PeerOutcome
 PEER_OUTCOME_LATE: PeerOutcome
 PEER_OUTCOME_REFUSED: PeerOutcome
 PEER_OUTCOME_FAILED: PeerOutcome
+EVENT_KIND_UNSPECIFIED: EventKind
+EVENT_KIND_GRAIN_ADDED: EventKind
+EVENT_KIND_GRAIN_RETRACTED: EventKind
+EVENT_KIND_PEER: EventKind
+EVENT_KIND_SYNC: EventKind
+EVENT_KIND_SOURCE_CHANGED: EventKind
 AUTHOR_RULE_UNSPECIFIED: AuthorRule
 AUTHOR_RULE_FOLLOWED: AuthorRule
 AUTHOR_RULE_BLOCKED: AuthorRule
@@ -212,7 +249,14 @@ MESH_WARNING_REASON_CLOCK: MeshWarningReason
 MESH_WARNING_REASON_TWIN: MeshWarningReason
 
 class Draft(_message.Message):
-    __slots__ = ("topic", "text", "title", "tags", "lang", "mime", "source", "links")
+    __slots__ = ("topic", "text", "title", "tags", "lang", "mime", "source", "links", "metadata")
+    class MetadataEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
     TOPIC_FIELD_NUMBER: _ClassVar[int]
     TEXT_FIELD_NUMBER: _ClassVar[int]
     TITLE_FIELD_NUMBER: _ClassVar[int]
@@ -221,6 +265,7 @@ class Draft(_message.Message):
     MIME_FIELD_NUMBER: _ClassVar[int]
     SOURCE_FIELD_NUMBER: _ClassVar[int]
     LINKS_FIELD_NUMBER: _ClassVar[int]
+    METADATA_FIELD_NUMBER: _ClassVar[int]
     topic: str
     text: str
     title: str
@@ -229,10 +274,18 @@ class Draft(_message.Message):
     mime: str
     source: _grain_pb2.Source
     links: _containers.RepeatedCompositeFieldContainer[_grain_pb2.Link]
-    def __init__(self, topic: _Optional[str] = ..., text: _Optional[str] = ..., title: _Optional[str] = ..., tags: _Optional[_Iterable[str]] = ..., lang: _Optional[str] = ..., mime: _Optional[str] = ..., source: _Optional[_Union[_grain_pb2.Source, _Mapping]] = ..., links: _Optional[_Iterable[_Union[_grain_pb2.Link, _Mapping]]] = ...) -> None: ...
+    metadata: _containers.ScalarMap[str, str]
+    def __init__(self, topic: _Optional[str] = ..., text: _Optional[str] = ..., title: _Optional[str] = ..., tags: _Optional[_Iterable[str]] = ..., lang: _Optional[str] = ..., mime: _Optional[str] = ..., source: _Optional[_Union[_grain_pb2.Source, _Mapping]] = ..., links: _Optional[_Iterable[_Union[_grain_pb2.Link, _Mapping]]] = ..., metadata: _Optional[_Mapping[str, str]] = ...) -> None: ...
 
 class Grain(_message.Message):
-    __slots__ = ("id", "kind", "author", "created_ms", "topic", "text", "title", "tags", "lang", "mime", "source", "links", "shared", "searchable", "signed", "whose", "file_uri")
+    __slots__ = ("id", "kind", "author", "created_ms", "topic", "text", "title", "tags", "lang", "mime", "source", "links", "shared", "searchable", "signed", "whose", "file_uri", "metadata")
+    class MetadataEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
     ID_FIELD_NUMBER: _ClassVar[int]
     KIND_FIELD_NUMBER: _ClassVar[int]
     AUTHOR_FIELD_NUMBER: _ClassVar[int]
@@ -250,6 +303,7 @@ class Grain(_message.Message):
     SIGNED_FIELD_NUMBER: _ClassVar[int]
     WHOSE_FIELD_NUMBER: _ClassVar[int]
     FILE_URI_FIELD_NUMBER: _ClassVar[int]
+    METADATA_FIELD_NUMBER: _ClassVar[int]
     id: str
     kind: _grain_pb2.GrainKind
     author: str
@@ -267,50 +321,96 @@ class Grain(_message.Message):
     signed: bytes
     whose: Whose
     file_uri: str
-    def __init__(self, id: _Optional[str] = ..., kind: _Optional[_Union[_grain_pb2.GrainKind, str]] = ..., author: _Optional[str] = ..., created_ms: _Optional[int] = ..., topic: _Optional[str] = ..., text: _Optional[str] = ..., title: _Optional[str] = ..., tags: _Optional[_Iterable[str]] = ..., lang: _Optional[str] = ..., mime: _Optional[str] = ..., source: _Optional[_Union[_grain_pb2.Source, _Mapping]] = ..., links: _Optional[_Iterable[_Union[_grain_pb2.Link, _Mapping]]] = ..., shared: bool = ..., searchable: bool = ..., signed: _Optional[bytes] = ..., whose: _Optional[_Union[Whose, str]] = ..., file_uri: _Optional[str] = ...) -> None: ...
+    metadata: _containers.ScalarMap[str, str]
+    def __init__(self, id: _Optional[str] = ..., kind: _Optional[_Union[_grain_pb2.GrainKind, str]] = ..., author: _Optional[str] = ..., created_ms: _Optional[int] = ..., topic: _Optional[str] = ..., text: _Optional[str] = ..., title: _Optional[str] = ..., tags: _Optional[_Iterable[str]] = ..., lang: _Optional[str] = ..., mime: _Optional[str] = ..., source: _Optional[_Union[_grain_pb2.Source, _Mapping]] = ..., links: _Optional[_Iterable[_Union[_grain_pb2.Link, _Mapping]]] = ..., shared: bool = ..., searchable: bool = ..., signed: _Optional[bytes] = ..., whose: _Optional[_Union[Whose, str]] = ..., file_uri: _Optional[str] = ..., metadata: _Optional[_Mapping[str, str]] = ...) -> None: ...
 
 class PutRequest(_message.Message):
-    __slots__ = ("draft", "share")
+    __slots__ = ("draft", "share", "wait", "wait_ms")
     DRAFT_FIELD_NUMBER: _ClassVar[int]
     SHARE_FIELD_NUMBER: _ClassVar[int]
+    WAIT_FIELD_NUMBER: _ClassVar[int]
+    WAIT_MS_FIELD_NUMBER: _ClassVar[int]
     draft: Draft
     share: bool
-    def __init__(self, draft: _Optional[_Union[Draft, _Mapping]] = ..., share: bool = ...) -> None: ...
+    wait: Wait
+    wait_ms: int
+    def __init__(self, draft: _Optional[_Union[Draft, _Mapping]] = ..., share: bool = ..., wait: _Optional[_Union[Wait, str]] = ..., wait_ms: _Optional[int] = ...) -> None: ...
 
 class PutResponse(_message.Message):
-    __slots__ = ("id", "outcome", "shared")
+    __slots__ = ("id", "outcome", "shared", "searchable")
     ID_FIELD_NUMBER: _ClassVar[int]
     OUTCOME_FIELD_NUMBER: _ClassVar[int]
     SHARED_FIELD_NUMBER: _ClassVar[int]
+    SEARCHABLE_FIELD_NUMBER: _ClassVar[int]
     id: str
     outcome: PutOutcome
     shared: bool
-    def __init__(self, id: _Optional[str] = ..., outcome: _Optional[_Union[PutOutcome, str]] = ..., shared: bool = ...) -> None: ...
+    searchable: bool
+    def __init__(self, id: _Optional[str] = ..., outcome: _Optional[_Union[PutOutcome, str]] = ..., shared: bool = ..., searchable: bool = ...) -> None: ...
 
 class BulkPutRequest(_message.Message):
-    __slots__ = ("draft", "grain", "share")
+    __slots__ = ("draft", "grain", "share", "wait", "wait_ms")
     DRAFT_FIELD_NUMBER: _ClassVar[int]
     GRAIN_FIELD_NUMBER: _ClassVar[int]
     SHARE_FIELD_NUMBER: _ClassVar[int]
+    WAIT_FIELD_NUMBER: _ClassVar[int]
+    WAIT_MS_FIELD_NUMBER: _ClassVar[int]
     draft: Draft
     grain: bytes
     share: bool
-    def __init__(self, draft: _Optional[_Union[Draft, _Mapping]] = ..., grain: _Optional[bytes] = ..., share: bool = ...) -> None: ...
+    wait: Wait
+    wait_ms: int
+    def __init__(self, draft: _Optional[_Union[Draft, _Mapping]] = ..., grain: _Optional[bytes] = ..., share: bool = ..., wait: _Optional[_Union[Wait, str]] = ..., wait_ms: _Optional[int] = ...) -> None: ...
 
 class BulkPutResponse(_message.Message):
-    __slots__ = ("ordinal", "outcome", "id", "reason")
+    __slots__ = ("ordinal", "outcome", "id", "reason", "searchable")
     ORDINAL_FIELD_NUMBER: _ClassVar[int]
     OUTCOME_FIELD_NUMBER: _ClassVar[int]
     ID_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
+    SEARCHABLE_FIELD_NUMBER: _ClassVar[int]
     ordinal: int
     outcome: PutOutcome
     id: str
     reason: str
-    def __init__(self, ordinal: _Optional[int] = ..., outcome: _Optional[_Union[PutOutcome, str]] = ..., id: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
+    searchable: bool
+    def __init__(self, ordinal: _Optional[int] = ..., outcome: _Optional[_Union[PutOutcome, str]] = ..., id: _Optional[str] = ..., reason: _Optional[str] = ..., searchable: bool = ...) -> None: ...
+
+class UpdateRequest(_message.Message):
+    __slots__ = ("id", "draft", "wait", "wait_ms")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    DRAFT_FIELD_NUMBER: _ClassVar[int]
+    WAIT_FIELD_NUMBER: _ClassVar[int]
+    WAIT_MS_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    draft: Draft
+    wait: Wait
+    wait_ms: int
+    def __init__(self, id: _Optional[str] = ..., draft: _Optional[_Union[Draft, _Mapping]] = ..., wait: _Optional[_Union[Wait, str]] = ..., wait_ms: _Optional[int] = ...) -> None: ...
+
+class UpdateResponse(_message.Message):
+    __slots__ = ("id", "outcome", "shared", "searchable", "retraction")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    OUTCOME_FIELD_NUMBER: _ClassVar[int]
+    SHARED_FIELD_NUMBER: _ClassVar[int]
+    SEARCHABLE_FIELD_NUMBER: _ClassVar[int]
+    RETRACTION_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    outcome: PutOutcome
+    shared: bool
+    searchable: bool
+    retraction: str
+    def __init__(self, id: _Optional[str] = ..., outcome: _Optional[_Union[PutOutcome, str]] = ..., shared: bool = ..., searchable: bool = ..., retraction: _Optional[str] = ...) -> None: ...
 
 class AddDocumentRequest(_message.Message):
-    __slots__ = ("uri", "format", "content", "title", "topic", "tags", "lang", "share", "encoding")
+    __slots__ = ("uri", "format", "content", "title", "topic", "tags", "lang", "share", "encoding", "metadata")
+    class MetadataEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
     URI_FIELD_NUMBER: _ClassVar[int]
     FORMAT_FIELD_NUMBER: _ClassVar[int]
     CONTENT_FIELD_NUMBER: _ClassVar[int]
@@ -320,6 +420,7 @@ class AddDocumentRequest(_message.Message):
     LANG_FIELD_NUMBER: _ClassVar[int]
     SHARE_FIELD_NUMBER: _ClassVar[int]
     ENCODING_FIELD_NUMBER: _ClassVar[int]
+    METADATA_FIELD_NUMBER: _ClassVar[int]
     uri: str
     format: DocumentFormat
     content: bytes
@@ -329,7 +430,8 @@ class AddDocumentRequest(_message.Message):
     lang: str
     share: bool
     encoding: str
-    def __init__(self, uri: _Optional[str] = ..., format: _Optional[_Union[DocumentFormat, str]] = ..., content: _Optional[bytes] = ..., title: _Optional[str] = ..., topic: _Optional[str] = ..., tags: _Optional[_Iterable[str]] = ..., lang: _Optional[str] = ..., share: bool = ..., encoding: _Optional[str] = ...) -> None: ...
+    metadata: _containers.ScalarMap[str, str]
+    def __init__(self, uri: _Optional[str] = ..., format: _Optional[_Union[DocumentFormat, str]] = ..., content: _Optional[bytes] = ..., title: _Optional[str] = ..., topic: _Optional[str] = ..., tags: _Optional[_Iterable[str]] = ..., lang: _Optional[str] = ..., share: bool = ..., encoding: _Optional[str] = ..., metadata: _Optional[_Mapping[str, str]] = ...) -> None: ...
 
 class AddLargeDocumentRequest(_message.Message):
     __slots__ = ("document", "content")
@@ -376,6 +478,104 @@ class AddDocumentResponse(_message.Message):
     left_out: _containers.RepeatedCompositeFieldContainer[Omission]
     empty: bool
     def __init__(self, ids: _Optional[_Iterable[str]] = ..., added: _Optional[int] = ..., unchanged: _Optional[int] = ..., retracted: _Optional[int] = ..., left_out: _Optional[_Iterable[_Union[Omission, _Mapping]]] = ..., empty: bool = ...) -> None: ...
+
+class Document(_message.Message):
+    __slots__ = ("uri", "file_uri", "title", "topic", "grains", "created_ms", "updated_ms")
+    URI_FIELD_NUMBER: _ClassVar[int]
+    FILE_URI_FIELD_NUMBER: _ClassVar[int]
+    TITLE_FIELD_NUMBER: _ClassVar[int]
+    TOPIC_FIELD_NUMBER: _ClassVar[int]
+    GRAINS_FIELD_NUMBER: _ClassVar[int]
+    CREATED_MS_FIELD_NUMBER: _ClassVar[int]
+    UPDATED_MS_FIELD_NUMBER: _ClassVar[int]
+    uri: str
+    file_uri: str
+    title: str
+    topic: str
+    grains: int
+    created_ms: int
+    updated_ms: int
+    def __init__(self, uri: _Optional[str] = ..., file_uri: _Optional[str] = ..., title: _Optional[str] = ..., topic: _Optional[str] = ..., grains: _Optional[int] = ..., created_ms: _Optional[int] = ..., updated_ms: _Optional[int] = ...) -> None: ...
+
+class GetDocumentRequest(_message.Message):
+    __slots__ = ("uri", "page_size", "page_token")
+    URI_FIELD_NUMBER: _ClassVar[int]
+    PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    uri: str
+    page_size: int
+    page_token: str
+    def __init__(self, uri: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
+
+class GetDocumentResponse(_message.Message):
+    __slots__ = ("document", "grains", "next_page_token")
+    DOCUMENT_FIELD_NUMBER: _ClassVar[int]
+    GRAINS_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    document: Document
+    grains: _containers.RepeatedCompositeFieldContainer[Grain]
+    next_page_token: str
+    def __init__(self, document: _Optional[_Union[Document, _Mapping]] = ..., grains: _Optional[_Iterable[_Union[Grain, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
+
+class DeleteDocumentRequest(_message.Message):
+    __slots__ = ("uri", "dry_run")
+    URI_FIELD_NUMBER: _ClassVar[int]
+    DRY_RUN_FIELD_NUMBER: _ClassVar[int]
+    uri: str
+    dry_run: bool
+    def __init__(self, uri: _Optional[str] = ..., dry_run: bool = ...) -> None: ...
+
+class DeleteDocumentResponse(_message.Message):
+    __slots__ = ("document", "retracted")
+    DOCUMENT_FIELD_NUMBER: _ClassVar[int]
+    RETRACTED_FIELD_NUMBER: _ClassVar[int]
+    document: Document
+    retracted: int
+    def __init__(self, document: _Optional[_Union[Document, _Mapping]] = ..., retracted: _Optional[int] = ...) -> None: ...
+
+class ListDocumentsRequest(_message.Message):
+    __slots__ = ("prefix", "page_size", "page_token")
+    PREFIX_FIELD_NUMBER: _ClassVar[int]
+    PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    prefix: str
+    page_size: int
+    page_token: str
+    def __init__(self, prefix: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
+
+class ListDocumentsResponse(_message.Message):
+    __slots__ = ("documents", "next_page_token")
+    DOCUMENTS_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    documents: _containers.RepeatedCompositeFieldContainer[Document]
+    next_page_token: str
+    def __init__(self, documents: _Optional[_Iterable[_Union[Document, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
+
+class EmbedRequest(_message.Message):
+    __slots__ = ("texts", "role")
+    TEXTS_FIELD_NUMBER: _ClassVar[int]
+    ROLE_FIELD_NUMBER: _ClassVar[int]
+    texts: _containers.RepeatedScalarFieldContainer[str]
+    role: EmbedRole
+    def __init__(self, texts: _Optional[_Iterable[str]] = ..., role: _Optional[_Union[EmbedRole, str]] = ...) -> None: ...
+
+class EmbedResponse(_message.Message):
+    __slots__ = ("embeddings", "model_id", "model", "dimension")
+    EMBEDDINGS_FIELD_NUMBER: _ClassVar[int]
+    MODEL_ID_FIELD_NUMBER: _ClassVar[int]
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    DIMENSION_FIELD_NUMBER: _ClassVar[int]
+    embeddings: _containers.RepeatedCompositeFieldContainer[Embedding]
+    model_id: str
+    model: str
+    dimension: int
+    def __init__(self, embeddings: _Optional[_Iterable[_Union[Embedding, _Mapping]]] = ..., model_id: _Optional[str] = ..., model: _Optional[str] = ..., dimension: _Optional[int] = ...) -> None: ...
+
+class Embedding(_message.Message):
+    __slots__ = ("values",)
+    VALUES_FIELD_NUMBER: _ClassVar[int]
+    values: _containers.RepeatedScalarFieldContainer[float]
+    def __init__(self, values: _Optional[_Iterable[float]] = ...) -> None: ...
 
 class WaitIndexedRequest(_message.Message):
     __slots__ = ("only_own",)
@@ -582,7 +782,14 @@ class DigestCluster(_message.Message):
     def __init__(self, central: _Optional[_Union[ScoredGrain, _Mapping]] = ..., ids: _Optional[_Iterable[str]] = ..., size: _Optional[int] = ...) -> None: ...
 
 class Filter(_message.Message):
-    __slots__ = ("topic", "tags", "author", "created_from_ms", "created_before_ms", "lang", "source_prefix", "any", "none")
+    __slots__ = ("topic", "tags", "author", "created_from_ms", "created_before_ms", "lang", "source_prefix", "metadata", "any", "none")
+    class MetadataEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
     TOPIC_FIELD_NUMBER: _ClassVar[int]
     TAGS_FIELD_NUMBER: _ClassVar[int]
     AUTHOR_FIELD_NUMBER: _ClassVar[int]
@@ -590,6 +797,7 @@ class Filter(_message.Message):
     CREATED_BEFORE_MS_FIELD_NUMBER: _ClassVar[int]
     LANG_FIELD_NUMBER: _ClassVar[int]
     SOURCE_PREFIX_FIELD_NUMBER: _ClassVar[int]
+    METADATA_FIELD_NUMBER: _ClassVar[int]
     ANY_FIELD_NUMBER: _ClassVar[int]
     NONE_FIELD_NUMBER: _ClassVar[int]
     topic: str
@@ -599,9 +807,10 @@ class Filter(_message.Message):
     created_before_ms: int
     lang: str
     source_prefix: str
+    metadata: _containers.ScalarMap[str, str]
     any: _containers.RepeatedCompositeFieldContainer[Filter]
     none: _containers.RepeatedCompositeFieldContainer[Filter]
-    def __init__(self, topic: _Optional[str] = ..., tags: _Optional[_Iterable[str]] = ..., author: _Optional[str] = ..., created_from_ms: _Optional[int] = ..., created_before_ms: _Optional[int] = ..., lang: _Optional[str] = ..., source_prefix: _Optional[str] = ..., any: _Optional[_Iterable[_Union[Filter, _Mapping]]] = ..., none: _Optional[_Iterable[_Union[Filter, _Mapping]]] = ...) -> None: ...
+    def __init__(self, topic: _Optional[str] = ..., tags: _Optional[_Iterable[str]] = ..., author: _Optional[str] = ..., created_from_ms: _Optional[int] = ..., created_before_ms: _Optional[int] = ..., lang: _Optional[str] = ..., source_prefix: _Optional[str] = ..., metadata: _Optional[_Mapping[str, str]] = ..., any: _Optional[_Iterable[_Union[Filter, _Mapping]]] = ..., none: _Optional[_Iterable[_Union[Filter, _Mapping]]] = ...) -> None: ...
 
 class ListRequest(_message.Message):
     __slots__ = ("filter", "page_size", "page_token", "with_signed", "with_retractions")
@@ -812,25 +1021,49 @@ class SearchedModel(_message.Message):
     def __init__(self, name: _Optional[str] = ..., space_id: _Optional[str] = ...) -> None: ...
 
 class ShareRequest(_message.Message):
-    __slots__ = ("id",)
+    __slots__ = ("id", "ids")
     ID_FIELD_NUMBER: _ClassVar[int]
+    IDS_FIELD_NUMBER: _ClassVar[int]
     id: str
-    def __init__(self, id: _Optional[str] = ...) -> None: ...
+    ids: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, id: _Optional[str] = ..., ids: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class ShareResponse(_message.Message):
-    __slots__ = ("id", "changed")
+    __slots__ = ("id", "changed", "results")
     ID_FIELD_NUMBER: _ClassVar[int]
     CHANGED_FIELD_NUMBER: _ClassVar[int]
+    RESULTS_FIELD_NUMBER: _ClassVar[int]
     id: str
     changed: bool
-    def __init__(self, id: _Optional[str] = ..., changed: bool = ...) -> None: ...
+    results: _containers.RepeatedCompositeFieldContainer[ShareResult]
+    def __init__(self, id: _Optional[str] = ..., changed: bool = ..., results: _Optional[_Iterable[_Union[ShareResult, _Mapping]]] = ...) -> None: ...
+
+class ShareResult(_message.Message):
+    __slots__ = ("id", "changed", "reason", "refusal", "hint")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    CHANGED_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    REFUSAL_FIELD_NUMBER: _ClassVar[int]
+    HINT_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    changed: bool
+    reason: ErrorReason
+    refusal: str
+    hint: str
+    def __init__(self, id: _Optional[str] = ..., changed: bool = ..., reason: _Optional[_Union[ErrorReason, str]] = ..., refusal: _Optional[str] = ..., hint: _Optional[str] = ...) -> None: ...
 
 class WatchRequest(_message.Message):
-    __slots__ = ()
-    def __init__(self) -> None: ...
+    __slots__ = ("filter", "cursor", "kinds")
+    FILTER_FIELD_NUMBER: _ClassVar[int]
+    CURSOR_FIELD_NUMBER: _ClassVar[int]
+    KINDS_FIELD_NUMBER: _ClassVar[int]
+    filter: Filter
+    cursor: str
+    kinds: _containers.RepeatedScalarFieldContainer[EventKind]
+    def __init__(self, filter: _Optional[_Union[Filter, _Mapping]] = ..., cursor: _Optional[str] = ..., kinds: _Optional[_Iterable[_Union[EventKind, str]]] = ...) -> None: ...
 
 class WatchResponse(_message.Message):
-    __slots__ = ("time_ms", "grain_added", "peer_joined", "peer_left", "peer_banned", "sync", "missed", "source_changed")
+    __slots__ = ("time_ms", "grain_added", "peer_joined", "peer_left", "peer_banned", "sync", "missed", "source_changed", "cursor")
     TIME_MS_FIELD_NUMBER: _ClassVar[int]
     GRAIN_ADDED_FIELD_NUMBER: _ClassVar[int]
     PEER_JOINED_FIELD_NUMBER: _ClassVar[int]
@@ -839,6 +1072,7 @@ class WatchResponse(_message.Message):
     SYNC_FIELD_NUMBER: _ClassVar[int]
     MISSED_FIELD_NUMBER: _ClassVar[int]
     SOURCE_CHANGED_FIELD_NUMBER: _ClassVar[int]
+    CURSOR_FIELD_NUMBER: _ClassVar[int]
     time_ms: int
     grain_added: GrainAdded
     peer_joined: str
@@ -847,7 +1081,8 @@ class WatchResponse(_message.Message):
     sync: _mesh_service_pb2.SyncProgress
     missed: int
     source_changed: SourceChanged
-    def __init__(self, time_ms: _Optional[int] = ..., grain_added: _Optional[_Union[GrainAdded, _Mapping]] = ..., peer_joined: _Optional[str] = ..., peer_left: _Optional[str] = ..., peer_banned: _Optional[str] = ..., sync: _Optional[_Union[_mesh_service_pb2.SyncProgress, _Mapping]] = ..., missed: _Optional[int] = ..., source_changed: _Optional[_Union[SourceChanged, _Mapping]] = ...) -> None: ...
+    cursor: str
+    def __init__(self, time_ms: _Optional[int] = ..., grain_added: _Optional[_Union[GrainAdded, _Mapping]] = ..., peer_joined: _Optional[str] = ..., peer_left: _Optional[str] = ..., peer_banned: _Optional[str] = ..., sync: _Optional[_Union[_mesh_service_pb2.SyncProgress, _Mapping]] = ..., missed: _Optional[int] = ..., source_changed: _Optional[_Union[SourceChanged, _Mapping]] = ..., cursor: _Optional[str] = ...) -> None: ...
 
 class SourceChanged(_message.Message):
     __slots__ = ("folder", "added", "edited", "moved", "withdrawn", "grains_added", "grains_retracted")
@@ -868,30 +1103,50 @@ class SourceChanged(_message.Message):
     def __init__(self, folder: _Optional[str] = ..., added: _Optional[int] = ..., edited: _Optional[int] = ..., moved: _Optional[int] = ..., withdrawn: _Optional[int] = ..., grains_added: _Optional[int] = ..., grains_retracted: _Optional[int] = ...) -> None: ...
 
 class GrainAdded(_message.Message):
-    __slots__ = ("id", "topic", "author", "kind", "peer_id")
+    __slots__ = ("id", "topic", "author", "kind", "peer_id", "retracted")
     ID_FIELD_NUMBER: _ClassVar[int]
     TOPIC_FIELD_NUMBER: _ClassVar[int]
     AUTHOR_FIELD_NUMBER: _ClassVar[int]
     KIND_FIELD_NUMBER: _ClassVar[int]
     PEER_ID_FIELD_NUMBER: _ClassVar[int]
+    RETRACTED_FIELD_NUMBER: _ClassVar[int]
     id: str
     topic: str
     author: str
     kind: _grain_pb2.GrainKind
     peer_id: str
-    def __init__(self, id: _Optional[str] = ..., topic: _Optional[str] = ..., author: _Optional[str] = ..., kind: _Optional[_Union[_grain_pb2.GrainKind, str]] = ..., peer_id: _Optional[str] = ...) -> None: ...
+    retracted: str
+    def __init__(self, id: _Optional[str] = ..., topic: _Optional[str] = ..., author: _Optional[str] = ..., kind: _Optional[_Union[_grain_pb2.GrainKind, str]] = ..., peer_id: _Optional[str] = ..., retracted: _Optional[str] = ...) -> None: ...
 
 class RetractRequest(_message.Message):
-    __slots__ = ("id",)
+    __slots__ = ("id", "ids")
     ID_FIELD_NUMBER: _ClassVar[int]
+    IDS_FIELD_NUMBER: _ClassVar[int]
     id: str
-    def __init__(self, id: _Optional[str] = ...) -> None: ...
+    ids: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, id: _Optional[str] = ..., ids: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class RetractResponse(_message.Message):
-    __slots__ = ("id",)
+    __slots__ = ("id", "results")
     ID_FIELD_NUMBER: _ClassVar[int]
+    RESULTS_FIELD_NUMBER: _ClassVar[int]
     id: str
-    def __init__(self, id: _Optional[str] = ...) -> None: ...
+    results: _containers.RepeatedCompositeFieldContainer[RetractResult]
+    def __init__(self, id: _Optional[str] = ..., results: _Optional[_Iterable[_Union[RetractResult, _Mapping]]] = ...) -> None: ...
+
+class RetractResult(_message.Message):
+    __slots__ = ("id", "retraction", "reason", "refusal", "hint")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    RETRACTION_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    REFUSAL_FIELD_NUMBER: _ClassVar[int]
+    HINT_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    retraction: str
+    reason: ErrorReason
+    refusal: str
+    hint: str
+    def __init__(self, id: _Optional[str] = ..., retraction: _Optional[str] = ..., reason: _Optional[_Union[ErrorReason, str]] = ..., refusal: _Optional[str] = ..., hint: _Optional[str] = ...) -> None: ...
 
 class RetractMatchingRequest(_message.Message):
     __slots__ = ("filter", "whole_source", "dry_run")

@@ -65,6 +65,31 @@ class NodeServiceStub(object):
                 request_serializer=synapsenet_dot_v1_dot_node__pb2.AddLargeDocumentRequest.SerializeToString,
                 response_deserializer=synapsenet_dot_v1_dot_node__pb2.AddLargeDocumentResponse.FromString,
                 _registered_method=True)
+        self.Update = channel.unary_unary(
+                '/synapsenet.v1.NodeService/Update',
+                request_serializer=synapsenet_dot_v1_dot_node__pb2.UpdateRequest.SerializeToString,
+                response_deserializer=synapsenet_dot_v1_dot_node__pb2.UpdateResponse.FromString,
+                _registered_method=True)
+        self.GetDocument = channel.unary_unary(
+                '/synapsenet.v1.NodeService/GetDocument',
+                request_serializer=synapsenet_dot_v1_dot_node__pb2.GetDocumentRequest.SerializeToString,
+                response_deserializer=synapsenet_dot_v1_dot_node__pb2.GetDocumentResponse.FromString,
+                _registered_method=True)
+        self.DeleteDocument = channel.unary_unary(
+                '/synapsenet.v1.NodeService/DeleteDocument',
+                request_serializer=synapsenet_dot_v1_dot_node__pb2.DeleteDocumentRequest.SerializeToString,
+                response_deserializer=synapsenet_dot_v1_dot_node__pb2.DeleteDocumentResponse.FromString,
+                _registered_method=True)
+        self.ListDocuments = channel.unary_unary(
+                '/synapsenet.v1.NodeService/ListDocuments',
+                request_serializer=synapsenet_dot_v1_dot_node__pb2.ListDocumentsRequest.SerializeToString,
+                response_deserializer=synapsenet_dot_v1_dot_node__pb2.ListDocumentsResponse.FromString,
+                _registered_method=True)
+        self.Embed = channel.unary_unary(
+                '/synapsenet.v1.NodeService/Embed',
+                request_serializer=synapsenet_dot_v1_dot_node__pb2.EmbedRequest.SerializeToString,
+                response_deserializer=synapsenet_dot_v1_dot_node__pb2.EmbedResponse.FromString,
+                _registered_method=True)
         self.WaitIndexed = channel.unary_stream(
                 '/synapsenet.v1.NodeService/WaitIndexed',
                 request_serializer=synapsenet_dot_v1_dot_node__pb2.WaitIndexedRequest.SerializeToString,
@@ -226,6 +251,42 @@ class NodeServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Update(self, request, context):
+        """Puts a draft in the place of a note of this node's own author: the one is stored and the other withdrawn, or neither. It stays as
+        shared or private as it was.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetDocument(self, request, context):
+        """The parts of a document, in its order.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteDocument(self, request, context):
+        """Withdraws every part of a document, or none.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListDocuments(self, request, context):
+        """The documents that notes of this node's own author were taken from, a page at a time.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Embed(self, request, context):
+        """The vectors of texts by the model in use. It waits while this node's owner asks something.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def WaitIndexed(self, request, context):
         """Answers when every grain that was stored before the call can be found by search; tells its progress until then. A text that
         the model fails on is not waited for.
@@ -270,14 +331,14 @@ class NodeServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def Share(self, request, context):
-        """Lets a private grain leave the node from now on, and announces it. That cannot be taken back.
+        """Lets private grains leave the node from now on, and announces them. That cannot be taken back.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Retract(self, request, context):
-        """Withdraws a grain of this node's own author.
+        """Withdraws grains of this node's own author.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -357,7 +418,7 @@ class NodeServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def Watch(self, request, context):
-        """What happens on the node, from now on until the caller hangs up.
+        """What happens on the node, from now on until the caller hangs up; grains from an earlier watch's end on, too.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -414,6 +475,31 @@ def add_NodeServiceServicer_to_server(servicer, server):
                     servicer.AddLargeDocument,
                     request_deserializer=synapsenet_dot_v1_dot_node__pb2.AddLargeDocumentRequest.FromString,
                     response_serializer=synapsenet_dot_v1_dot_node__pb2.AddLargeDocumentResponse.SerializeToString,
+            ),
+            'Update': grpc.unary_unary_rpc_method_handler(
+                    servicer.Update,
+                    request_deserializer=synapsenet_dot_v1_dot_node__pb2.UpdateRequest.FromString,
+                    response_serializer=synapsenet_dot_v1_dot_node__pb2.UpdateResponse.SerializeToString,
+            ),
+            'GetDocument': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetDocument,
+                    request_deserializer=synapsenet_dot_v1_dot_node__pb2.GetDocumentRequest.FromString,
+                    response_serializer=synapsenet_dot_v1_dot_node__pb2.GetDocumentResponse.SerializeToString,
+            ),
+            'DeleteDocument': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteDocument,
+                    request_deserializer=synapsenet_dot_v1_dot_node__pb2.DeleteDocumentRequest.FromString,
+                    response_serializer=synapsenet_dot_v1_dot_node__pb2.DeleteDocumentResponse.SerializeToString,
+            ),
+            'ListDocuments': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListDocuments,
+                    request_deserializer=synapsenet_dot_v1_dot_node__pb2.ListDocumentsRequest.FromString,
+                    response_serializer=synapsenet_dot_v1_dot_node__pb2.ListDocumentsResponse.SerializeToString,
+            ),
+            'Embed': grpc.unary_unary_rpc_method_handler(
+                    servicer.Embed,
+                    request_deserializer=synapsenet_dot_v1_dot_node__pb2.EmbedRequest.FromString,
+                    response_serializer=synapsenet_dot_v1_dot_node__pb2.EmbedResponse.SerializeToString,
             ),
             'WaitIndexed': grpc.unary_stream_rpc_method_handler(
                     servicer.WaitIndexed,
@@ -650,6 +736,141 @@ class NodeService(object):
             '/synapsenet.v1.NodeService/AddLargeDocument',
             synapsenet_dot_v1_dot_node__pb2.AddLargeDocumentRequest.SerializeToString,
             synapsenet_dot_v1_dot_node__pb2.AddLargeDocumentResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Update(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/synapsenet.v1.NodeService/Update',
+            synapsenet_dot_v1_dot_node__pb2.UpdateRequest.SerializeToString,
+            synapsenet_dot_v1_dot_node__pb2.UpdateResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetDocument(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/synapsenet.v1.NodeService/GetDocument',
+            synapsenet_dot_v1_dot_node__pb2.GetDocumentRequest.SerializeToString,
+            synapsenet_dot_v1_dot_node__pb2.GetDocumentResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteDocument(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/synapsenet.v1.NodeService/DeleteDocument',
+            synapsenet_dot_v1_dot_node__pb2.DeleteDocumentRequest.SerializeToString,
+            synapsenet_dot_v1_dot_node__pb2.DeleteDocumentResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListDocuments(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/synapsenet.v1.NodeService/ListDocuments',
+            synapsenet_dot_v1_dot_node__pb2.ListDocumentsRequest.SerializeToString,
+            synapsenet_dot_v1_dot_node__pb2.ListDocumentsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Embed(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/synapsenet.v1.NodeService/Embed',
+            synapsenet_dot_v1_dot_node__pb2.EmbedRequest.SerializeToString,
+            synapsenet_dot_v1_dot_node__pb2.EmbedResponse.FromString,
             options,
             channel_credentials,
             insecure,
