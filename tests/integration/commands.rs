@@ -49,6 +49,41 @@ async fn several_questions_are_answered_in_one_call_as_each_alone() {
         assert_eq!(on(&node, args).await.ended_with(0).record(), json!({ "grains": count }), "{args:?}");
     }
 
+    let by = [
+        "list",
+        "--count",
+        "--json",
+        "--by",
+        "topic",
+        "--topic",
+        "house",
+        "--topic",
+        "cellar",
+        "--not-tag",
+        "x",
+    ];
+    let values = json!([{"value": "house", "grains": 2}]);
+    let topics = json!({"facet": "topic", "values": values, "others": 0, "distinct": 1});
+    let counted = on(&node, &by).await.ended_with(0).record();
+    assert_eq!(counted, json!({"grains": 2, "by": [topics], "partial": false}));
+
+    let listed = on(&node, &["list", "--json", "--topic", "garden"]).await.ended_with(0).record();
+    let id = listed["id"].as_str().unwrap();
+    let got = on(&node, &["get", "--json", "--with-vector", id]).await.ended_with(0).record();
+    let schema = on(&node, &["schema", "get"]).await.ended_with(0);
+    let schema: Value = serde_json::from_str(&schema.out).unwrap();
+    let missing = |name: &&String| schema["properties"].get(name).is_none();
+    assert_eq!(got.as_object().unwrap().keys().find(missing), None, "all that is printed is in its schema");
+    std::fs::write(&file, got["vector"]["components"].to_string()).unwrap();
+    let near = ["search", "--json", "--vector", file.to_str().unwrap(), "--space"];
+    let space = got["vector"]["space_id"].as_str().unwrap();
+    let best = on(&node, &[&near[..], &[space, "-k", "1"]].concat()).await.ended_with(0).record();
+    assert_eq!(best["id"], json!(id));
+    let other = "ab".repeat(32);
+    let refused = on(&node, &[&near[..], &[&other]].concat()).await.ended_with(2);
+    assert!(refused.err.contains("this node embeds for"), "{refused:?}");
+    on(&node, &["schema", "nothing"]).await.ended_with(2).assert_told("prints records", "search");
+
     std::fs::write(&file, " \n").unwrap();
     let none = on(&node, &["search", "--questions", file.to_str().unwrap()]).await;
     assert!(none.code != 0 && none.err.contains("no question"), "{}", none.err);

@@ -21,7 +21,8 @@ const ERROR: &str = "error";
 /// Arguments of `schema`.
 #[derive(Debug, Args)]
 pub(crate) struct SchemaArgs {
-    /// The command, such as `search` or `models show`; `error` is what any of them says when it fails [default: all]
+    /// The command, such as `search`, `models show` or, with an option, `list count`; `error` is what any of them says when it fails
+    /// [default: all]
     command: Vec<String>,
 }
 
@@ -137,16 +138,23 @@ fn schema_of(command: &str) -> Value {
     schema
 }
 
+/// A command as it is named here: what begins with dashes would be an option of this one.
+fn plain(command: &str) -> String {
+    command.replace("--", "")
+}
+
 /// Runs `schema`.
 pub(crate) fn run(args: &SchemaArgs, context: &mut Context) -> Result<Exit, Failure> {
-    let (command, commands) = (args.command.join(" "), commands());
-    let schema = match command.as_str() {
-        "" => Value::Object(
-            commands.iter().map(|&name| (name.to_owned(), schema_of(name))).collect::<Map<_, _>>(),
-        ),
-        name if commands.contains(&name) => schema_of(name),
-        name => {
-            let known = commands.join(", ");
+    let (wanted, commands) = (args.command.join(" "), commands());
+    let found = commands.iter().find(|name| plain(name) == wanted);
+    let schema = match (wanted.as_str(), found) {
+        ("", _) => {
+            let all = commands.iter().map(|&name| (name.to_owned(), schema_of(name)));
+            Value::Object(all.collect::<Map<_, _>>())
+        }
+        (_, Some(name)) => schema_of(name),
+        (name, None) => {
+            let known = commands.iter().map(|name| plain(name)).collect::<Vec<_>>().join(", ");
             return Err(Failure::usage(
                 format!("no command {name:?} prints records"),
                 format!("name one of these: {known}"),
@@ -172,7 +180,7 @@ mod tests {
 # What commands print with `--json`
 
 Each line on standard output is one record: a JSON object. `synapsenet schema` prints this page as JSON Schema, and
-`synapsenet schema COMMAND` that of one command. Both are made of the types that are printed, and a test keeps them equal.
+`synapsenet schema COMMAND` that of one command, an option of it without its dashes: `schema list count`. Both are made of the types that are printed, and a test keeps them equal.
 
 The fields are stable: a name keeps its meaning and its type. New fields and new records may come, so pass over what you do not
 know. A field that may be missing is marked `?`; one that may be null says so. Records of commands that show how far they are, and
