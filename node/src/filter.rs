@@ -16,7 +16,7 @@ use crate::composed::composed;
 
 /// Filters in `any` of one, and in `none`.
 pub(crate) const MAX_OTHERS: usize = 16;
-/// Conditions of all these together: a note is held against each of them in memory, some 50 nanoseconds for one.
+/// Conditions of all these together: a note is held against each of them in memory.
 pub(crate) const MAX_CONDITIONS: usize = 64;
 
 /// Why a message is no filter.

@@ -116,7 +116,7 @@ async fn a_store_of_each_earlier_format_opens_with_all_that_it_held() {
         let before = node.status().await;
         node.stop().await;
         let now = format_of(&dir);
-        assert_eq!(now, 5, "say here how format {now} differs from the one before");
+        assert_eq!(now, 6, "say here how format {now} differs from the one before");
         lay_out_as(&dir, format);
 
         let node = TestNode::on(&dir, config()).await;
@@ -140,7 +140,7 @@ async fn a_store_of_each_earlier_format_opens_with_all_that_it_held() {
         assert_eq!(node.search("a musical instrument").await.ids()[0], new);
         node.verify_sound().await;
         node.stop().await;
-        assert_eq!(format_of(&dir), 5);
+        assert_eq!(format_of(&dir), 6);
         TestNode::on(&dir, config()).await.stop().await;
     }
 }

@@ -13,7 +13,7 @@ use crate::calls::{Call, CallError};
 /// Values of a facet that are told when nobody says how many, and at most.
 const DEFAULT_VALUES: usize = 10;
 const MAX_VALUES: usize = 100;
-/// Grains that are read for one call: each takes some microseconds, so that all are read within a second or two.
+/// Grains that are read for one call, so that what it costs is bounded.
 const MAX_READ: usize = 100_000;
 /// Values of a facet that are told apart: authors choose their tags, and this many take a megabyte or two.
 const MAX_DISTINCT: usize = 10_000;
