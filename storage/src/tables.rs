@@ -13,7 +13,7 @@ use synapsenet_proto::{Claim, Grain, Kind};
 use crate::{LANE_AGAIN, LANE_OWN, Slot, StorageError, compress};
 
 /// The rules by which the file is laid out. It is raised by every change that an older program would misread.
-pub(crate) const FORMAT_VERSION: u64 = 5;
+pub(crate) const FORMAT_VERSION: u64 = 6;
 
 /// Names the tables once, and makes of them the set for a writing and the set for a reading transaction.
 macro_rules! tables {
@@ -157,6 +157,10 @@ tables! {
     purges: &'static [u8; 32] => (u64, u64);
     /// How often a note was of use on a day: (slot, day since 1970-01-01 UTC) -> occasions.
     grain_access: (u64, u32) => u32;
+    /// How many of these occasions were the owner's, where some were: (slot, day) -> occasions.
+    owner_access: (u64, u32) => u32;
+    /// slot of a note that the owner pinned -> whether it would be a stranger's if it were not. It does not stand in `strangers`.
+    pins: u64 => bool;
     /// sequence number -> (slot, [`LOG_ADDED`], [`LOG_REMOVED`], [`LOG_MOVED`] or [`LOG_CLAIMED`]): what the indexes are still to hear.
     index_log: u64 => (u64, u8);
 }
@@ -320,7 +324,7 @@ pub(crate) fn prepare(db: &redb::Database) -> Result<(), StorageError> {
             let found = meta.get(meta::FORMAT)?.map_or(0, |format| format.value());
             match found {
                 FORMAT_VERSION => return Ok(()),
-                1..=4 => {
+                1..=5 => {
                     drop(meta);
                     drop(read);
                     if found == 1 {
@@ -332,7 +336,10 @@ pub(crate) fn prepare(db: &redb::Database) -> Result<(), StorageError> {
                     if found <= 3 {
                         migrate_from_3(db)?;
                     }
-                    return migrate_from_4(db);
+                    if found <= 4 {
+                        migrate_from_4(db)?;
+                    }
+                    return migrate_from_5(db);
                 }
                 _ => {}
             }
@@ -429,6 +436,14 @@ fn migrate_from_3(db: &redb::Database) -> Result<(), StorageError> {
 /// Version 4 did not count how often a grain was of use: none was.
 fn migrate_from_4(db: &redb::Database) -> Result<(), StorageError> {
     tracing::info!("bringing the database from format 4 to format 5");
+    let txn = db.begin_write()?;
+    WriteTables::open(&txn)?.meta.insert(meta::FORMAT, 5)?;
+    Ok(txn.commit()?)
+}
+
+/// Version 5 knew no pins, and did not tell the owner's occasions from those of others: nothing was pinned, and all are of others.
+fn migrate_from_5(db: &redb::Database) -> Result<(), StorageError> {
+    tracing::info!("bringing the database from format 5 to format 6");
     let txn = db.begin_write()?;
     WriteTables::open(&txn)?.meta.insert(meta::FORMAT, FORMAT_VERSION)?;
     Ok(txn.commit()?)

@@ -16,6 +16,13 @@ fn drop_table<K: Key + 'static, V: Value + 'static>(txn: &WriteTransaction, name
 /// Takes out what a format brought.
 type Step = fn(&WriteTransaction);
 
+/// Format 6 knows pins, and tells the owner's occasions from those of others.
+fn as_format_5(txn: &WriteTransaction) {
+    drop_table::<u64, bool>(txn, "pins");
+    drop_table::<(u64, u32), u32>(txn, "owner_access");
+    txn.open_table(META).unwrap().insert("format", 5).unwrap();
+}
+
 /// Format 5 counts how often a grain was of use.
 fn as_format_4(txn: &WriteTransaction) {
     drop_table::<(u64, u32), u32>(txn, "grain_access");
@@ -78,7 +85,8 @@ fn as_format_1(txn: &WriteTransaction) {
 fn lay_out_as(dir: &Path, format: u64) {
     let database = Database::open(dir.join("grains.redb")).unwrap();
     let txn = database.begin_write().unwrap();
-    let steps: [(u64, Step); 4] = [(4, as_format_4), (3, as_format_3), (2, as_format_2), (1, as_format_1)];
+    let steps: [(u64, Step); 5] =
+        [(5, as_format_5), (4, as_format_4), (3, as_format_3), (2, as_format_2), (1, as_format_1)];
     for (_, step) in steps.iter().filter(|(step, _)| *step >= format) {
         step(&txn);
     }
@@ -94,7 +102,7 @@ fn format_of(dir: &Path) -> u64 {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_store_of_each_earlier_format_opens_with_all_that_it_held() {
-    for format in [4, 3, 2, 1] {
+    for format in [5, 4, 3, 2, 1] {
         let owned = folder();
         let dir = owned.path().join("data");
         let node = TestNode::on(&dir, config()).await;
@@ -109,7 +117,7 @@ async fn a_store_of_each_earlier_format_opens_with_all_that_it_held() {
         let before = node.status().await;
         node.stop().await;
         let now = format_of(&dir);
-        assert_eq!(now, 5, "say here how format {now} differs from the one before");
+        assert_eq!(now, 6, "say here how format {now} differs from the one before");
         lay_out_as(&dir, format);
 
         let node = TestNode::on(&dir, config()).await;
@@ -133,7 +141,7 @@ async fn a_store_of_each_earlier_format_opens_with_all_that_it_held() {
         assert_eq!(node.search("a musical instrument").await.ids()[0], new);
         node.verify_sound().await;
         node.stop().await;
-        assert_eq!(format_of(&dir), 5);
+        assert_eq!(format_of(&dir), 6);
         TestNode::on(&dir, config()).await.stop().await;
     }
 }

@@ -183,6 +183,7 @@ pub(crate) fn nothing_word(emergence: &rpc::Emergence) -> Option<&'static str> {
     }
 }
 
+        rpc::EmergenceNothing::Unbacked => Some("no other author is near it, and it was of no use to you"),
 /// Runs `list`.
 pub(crate) async fn list(args: ListArgs, context: &mut Context) -> Result<Exit, Failure> {
     let filter = args.filter.to_filter()?;

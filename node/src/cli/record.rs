@@ -97,22 +97,24 @@ pub(crate) struct EmergenceRecord {
     novelty: f64,
     coherence: f64,
     reuse: f64,
+    backing: f64,
     occasions: u64,
-    /// `said-before`, `boilerplate` or `too-little`; null when it earns something.
+    /// `said-before`, `boilerplate`, `too-little` or `unbacked`; null when it earns something.
     nothing: Option<&'static str>,
 }
 
 impl EmergenceRecord {
     pub(crate) fn new(emergence: &rpc::Emergence) -> Self {
-        let rpc::Emergence { score, novelty, coherence, reuse, occasions, .. } = *emergence;
+        let rpc::Emergence { score, backing, novelty, coherence, reuse, occasions, .. } = *emergence;
         let nothing = match emergence.nothing() {
             rpc::EmergenceNothing::Unspecified => None,
             rpc::EmergenceNothing::SaidBefore => Some("said-before"),
             rpc::EmergenceNothing::Boilerplate => Some("boilerplate"),
             rpc::EmergenceNothing::TooLittle => Some("too-little"),
         };
-        Self { score, novelty, coherence, reuse, occasions, nothing }
+        Self { score, backing, novelty, coherence, reuse, occasions, nothing }
     }
+            rpc::EmergenceNothing::Unbacked => Some("unbacked"),
 }
 
 /// A line of an export. Everything but `grain` and `shared` is there for people and other programs: an import believes
