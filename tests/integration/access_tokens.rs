@@ -46,12 +46,13 @@ const READS: [&str; 18] = [
     "ModelService/GetModel",
     "SourceService/ListSources",
 ];
-const WRITES: [&str; 8] = [
+const WRITES: [&str; 9] = [
     "NodeService/Put",
     "NodeService/BulkPut",
     "NodeService/AddDocument",
     "NodeService/AddLargeDocument",
     "NodeService/Share",
+    "NodeService/Pin",
     "NodeService/Retract",
     "NodeService/RetractMatching",
     "NodeService/ShareMatching",

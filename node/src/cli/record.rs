@@ -29,6 +29,9 @@ pub(crate) struct GrainRecord<'a> {
     shared: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     searchable: Option<bool>,
+    /// Whether the owner wants it kept; of hits and in exports it is not told.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pinned: Option<bool>,
     /// "own", "followed" or "stranger", seen from the node.
     #[serde(skip_serializing_if = "Option::is_none")]
     whose: Option<&'static str>,
@@ -94,10 +97,10 @@ struct LinkedRecord<'a> {
 #[derive(Debug, Serialize)]
 pub(crate) struct EmergenceRecord {
     score: f64,
+    backing: f64,
     novelty: f64,
     coherence: f64,
     reuse: f64,
-    backing: f64,
     occasions: u64,
     /// `said-before`, `boilerplate`, `too-little` or `unbacked`; null when it earns something.
     nothing: Option<&'static str>,
@@ -111,10 +114,10 @@ impl EmergenceRecord {
             rpc::EmergenceNothing::SaidBefore => Some("said-before"),
             rpc::EmergenceNothing::Boilerplate => Some("boilerplate"),
             rpc::EmergenceNothing::TooLittle => Some("too-little"),
+            rpc::EmergenceNothing::Unbacked => Some("unbacked"),
         };
         Self { score, backing, novelty, coherence, reuse, occasions, nothing }
     }
-            rpc::EmergenceNothing::Unbacked => Some("unbacked"),
 }
 
 /// A line of an export. Everything but `grain` and `shared` is there for people and other programs: an import believes
@@ -152,6 +155,7 @@ impl<'a> GrainRecord<'a> {
             links: grain.links.iter().map(link).collect(),
             shared: grain.shared,
             searchable: Some(grain.searchable),
+            pinned: Some(grain.pinned),
             whose: Some(authors::whose(grain.whose())),
         }
     }
@@ -171,7 +175,7 @@ impl<'a> HitRecord<'a> {
             words: hit.words,
             copies: hit.copies,
             marks: hit.marks.iter().map(|mark| [mark.start, mark.end]).collect(),
-            grain: GrainRecord { searchable, ..grain },
+            grain: GrainRecord { searchable, pinned: None, ..grain },
             peer_id,
             model_id,
         })
@@ -220,7 +224,13 @@ impl<'a> ExportRecord<'a> {
         let signed = BASE64.encode(&grain.signed);
         // An export may be handed on: where files lie here is nobody's business there.
         Self {
-            grain: GrainRecord { searchable: None, whose: None, file: None, ..GrainRecord::new(grain) },
+            grain: GrainRecord {
+                searchable: None,
+                pinned: None,
+                whose: None,
+                file: None,
+                ..GrainRecord::new(grain)
+            },
             signed,
         }
     }
@@ -249,6 +259,7 @@ pub(crate) mod tests {
             signed: b"signed".to_vec(),
             whose: rpc::Whose::Own.into(),
             file_uri: "file:///a".into(),
+            pinned: true,
         }
     }
 
@@ -289,7 +300,10 @@ pub(crate) mod tests {
             value["links"],
             serde_json::json!([{"target": "01".repeat(32), "relation": "replies-to"}])
         );
-        assert!(value.get("searchable").is_none(), "that is true of a node, not of a grain");
+        assert!(
+            value.get("pinned").is_none() && value.get("searchable").is_none(),
+            "that is true of a node, not of a grain"
+        );
         assert!(value.get("file").is_none() && !value.to_string().contains("file:///"), "no path leaves");
     }
 

@@ -230,6 +230,23 @@ async fn when_their_share_is_full_the_oldest_give_way_to_younger_ones_only() {
     assert_eq!((held.strangers, node.view().forgotten().unwrap()), (10, 0), "one for one");
 }
 
+#[tokio::test]
+async fn what_is_pinned_stays_whatever_makes_room_and_what_is_unpinned_goes_in_its_turn() {
+    for node in [node(20, PLENTY, PLENTY), scoring(20)] {
+        let oldest = node.brings_scored(dated(&author(1), "the oldest", 20_000), 1).await;
+        let slot = node.slot_of(oldest.id());
+        node.ingest.apply(vec![Change::Pin { slot, pinned: true }]).await.unwrap();
+        for n in 0..15 {
+            node.brings(9, dated(&author(2), &format!("younger {n}"), 10_000 - n)).await.unwrap();
+        }
+        assert!(node.holds(oldest.id()));
+        assert_eq!(node.view().counts().unwrap().strangers, 10, "it takes none of their room");
+        node.ingest.apply(vec![Change::Pin { slot, pinned: false }]).await.unwrap();
+        node.brings(9, dated(&author(2), "the youngest", 1)).await.unwrap();
+        assert!(!node.holds(oldest.id()));
+    }
+}
+
 /// What comes in one commit is judged by what comes with it: a share that is filled within a commit ends with the youngest.
 #[tokio::test]
 async fn whatever_the_order_and_the_commits_the_youngest_are_kept() {
