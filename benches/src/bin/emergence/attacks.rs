@@ -132,7 +132,7 @@ pub(super) async fn measure(material: &mut Material, arguments: &Arguments) -> a
         "| attack | standing: attacker | honest | kept %: attacker | honest | holds |\n|---|---|---|---|---|---|"
     );
     let mut holds = true;
-    for attack in &ATTACKS {
+    for attack in ATTACKS.iter().filter(|attack| attack.name.starts_with(&arguments.attack)) {
         let gain = rehearse(attack, material, arguments).await?;
         let less = gain.standing[0] < gain.standing[1] && gain.kept[0] < gain.kept[1];
         holds &= less;

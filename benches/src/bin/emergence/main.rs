@@ -55,6 +55,9 @@ struct Arguments {
     /// Grains of each attacker, and of the honest authors beside it
     #[arg(long, default_value_t = 200)]
     grains: usize,
+    /// Only the attacks whose names begin with this
+    #[arg(long, default_value = "")]
+    attack: String,
     /// Grains that come in the good case
     #[arg(long, default_value_t = 20_000)]
     stream: usize,
