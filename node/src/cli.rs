@@ -33,6 +33,7 @@ mod open;
 mod output;
 mod own_node;
 mod peers;
+mod pin;
 mod record;
 mod run;
 mod schema;
@@ -151,6 +152,12 @@ enum Command {
     /// Let your private grains leave this node, by their ids or by what they have in common, for good
     #[command(after_help = EXIT_CODES)]
     Share(share::ShareArgs),
+    /// Keep notes here whoever wrote them: nothing that makes room lets them go
+    #[command(after_help = EXIT_CODES)]
+    Pin(pin::PinArgs),
+    /// Keep notes no more than others of their authors
+    #[command(after_help = EXIT_CODES)]
+    Unpin(pin::PinArgs),
     /// Show who is connected; add, remove, ban or unban peers
     #[command(after_help = EXIT_CODES)]
     Peers(peers::PeersArgs),
@@ -327,6 +334,8 @@ async fn dispatch(cli: Cli) -> Result<Exit, Failure> {
         Command::Health(args) => health::run(args, &mut context).await,
         Command::Id => status::id(&mut context).await,
         Command::Share(args) => share::run(args, &mut context).await,
+        Command::Pin(args) => pin::run(args, true, &mut context).await,
+        Command::Unpin(args) => pin::run(args, false, &mut context).await,
         Command::Peers(args) => peers::run(args, &mut context).await,
         Command::Topics(args) => topics::run(args, &mut context).await,
         Command::Sync(args) => sync::run(args, &mut context).await,
@@ -476,6 +485,8 @@ mod tests {
             "run --offline",
             "search x --mesh --wait 5",
             "share abcdef12 --yes",
+            "pin abcdef12 abcdef34",
+            "unpin abcdef12 --json",
             "peers --wide --known --banned",
             "peers add /ip4/192.0.2.1/tcp/7716",
             "peers remove ABCDEFGH",
@@ -549,6 +560,7 @@ mod tests {
             "add x --exclude [a",
             "retract",
             "retract abcdef12 --topic t",
+            "pin",
             "share",
             "share abcdef12 --source /tmp",
             "status --api 127.0.0.1:7717",

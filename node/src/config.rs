@@ -347,6 +347,7 @@ impl Settings {
             ("emergence.novelty", emergence.novelty),
             ("emergence.coherence", emergence.coherence),
             ("emergence.reuse", emergence.reuse),
+            ("emergence.ranking_weight", emergence.ranking_weight),
             ("emergence.least_novelty", emergence.least_novelty),
             ("emergence.least_coherence", emergence.least_coherence),
         ];

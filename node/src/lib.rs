@@ -25,6 +25,8 @@ mod mesh;
 mod metrics;
 mod models;
 pub mod node;
+#[doc(hidden)]
+pub mod rehearsal;
 mod rpc;
 mod sources;
 mod tasks;

@@ -270,6 +270,13 @@ impl NodeService for Api {
         by_ids::share(&call, id, ids).await.map(Response::new).map_err(status_of)
     }
 
+    async fn pin(&self, request: Request<rpc::PinRequest>) -> Reply<rpc::PinResponse> {
+        let call = self.begin(&request)?;
+        let rpc::PinRequest { id, pinned } = request.into_inner();
+        let (id, changed) = call.pin(id, pinned).await.map_err(status_of)?;
+        Ok(Response::new(rpc::PinResponse { id: id.to_string(), changed }))
+    }
+
     type WatchStream = ReplyStream<rpc::WatchResponse>;
 
     async fn watch(&self, request: Request<rpc::WatchRequest>) -> Reply<Self::WatchStream> {

@@ -54,6 +54,15 @@ impl Fixture {
     }
 
     pub fn with_limits(limits: Limits) -> Self {
+        Self::with(limits, &EmergenceConfig::default())
+    }
+
+    pub fn with_scores(config: &EmergenceConfig) -> Self {
+        let day = Budget { grains: 100_000, bytes: 1 << 30 };
+        Self::with(Limits::new(100_000, 25, 0, day, day), config)
+    }
+
+    fn with(limits: Limits, emergence: &EmergenceConfig) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let model = Model::built_in().unwrap();
         let options =
@@ -65,7 +74,7 @@ impl Fixture {
         let words = WordIndex::open(&store, &index_dir).unwrap();
         let mut registry = Registry::default();
         let metrics = Metrics::register(&mut registry);
-        let scores = Scores::open(&store, &index_dir, &EmergenceConfig::default()).unwrap();
+        let scores = Scores::open(&store, &index_dir, emergence).unwrap();
         let uses = Uses::open(&store, true).unwrap();
         let memory = Arc::new(Memory::new(store, words, (scores, uses), spaces, index_dir, options, metrics));
         let identity = Arc::new(author(0));

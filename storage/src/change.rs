@@ -137,6 +137,16 @@ pub enum Change {
         /// Whether those that go are kept out from now on.
         remember: bool,
     },
+    /// Keeps a note from now on, whoever wrote it, or keeps it no more. While it is pinned it counts as the owner's, and not as a
+    /// stranger's; afterwards it counts as whose it is. Its author may withdraw it, and the owner may forget it, all the same.
+    ///
+    /// [`Outcome::Changed`], or [`Outcome::Unchanged`] when that is so already, or when the slot holds no note.
+    Pin {
+        /// Where the note lies.
+        slot: Slot,
+        /// Whether it is kept.
+        pinned: bool,
+    },
     /// Counts on how many occasions notes were of use on a day. What is no note is passed over.
     ///
     /// [`Outcome::Changed`].
@@ -144,7 +154,7 @@ pub enum Change {
         /// Days since 1970-01-01 UTC.
         day: u32,
         /// Where each note lies, and how many occasions there were.
-        uses: Vec<(Slot, u32)>,
+        uses: Vec<(Slot, Occasions)>,
     },
     /// Forgets on how many occasions the notes of these slots were of use before a day.
     ///
@@ -232,6 +242,32 @@ pub enum Change {
         /// The last sequence number that is not needed any more.
         up_to: u64,
     },
+}
+
+/// On how many occasions a note was of use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Occasions {
+    /// To the owner of this node.
+    pub by_owner: u32,
+    /// To others: peers that were told it, and who has a token of this node.
+    pub by_others: u32,
+}
+
+impl Occasions {
+    /// All of them.
+    #[must_use]
+    pub fn all(self) -> u32 {
+        self.by_owner.saturating_add(self.by_others)
+    }
+
+    /// These and others.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        Self {
+            by_owner: self.by_owner.saturating_add(other.by_owner),
+            by_others: self.by_others.saturating_add(other.by_others),
+        }
+    }
 }
 
 /// What is known of an author's claims.

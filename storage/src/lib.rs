@@ -42,7 +42,7 @@ mod model_tests;
 #[cfg(test)]
 mod testing;
 
-pub use change::{AuthorRule, Change, Origin, Outcome, Standing, TopicPolicy};
+pub use change::{AuthorRule, Change, Occasions, Origin, Outcome, Standing, TopicPolicy};
 pub use error::StorageError;
 pub use filter::{BadPosition, Filter, ListQuery, Page, Position, Selection};
 pub use redb::StorageBackend;

@@ -12,8 +12,8 @@ use synapsenet_proto::{Draft, Grain, GrainId, Kind, Link, Source, Topic};
 use self::model::{Entry, Model};
 use crate::testing::*;
 use crate::{
-    AuthorRule, Change, Filter, LANE_AGAIN, LANE_OWN, Lane, ListQuery, Origin, Outcome, Selection, Slot,
-    Store, StoreOptions, TopicPolicy, View,
+    AuthorRule, Change, Filter, LANE_AGAIN, LANE_OWN, Lane, ListQuery, Occasions, Origin, Outcome, Selection,
+    Slot, Store, StoreOptions, TopicPolicy, View,
 };
 
 #[derive(Debug, Clone)]
@@ -37,7 +37,8 @@ enum Op {
     Checked { slot: Slot, author: u8 },
     Distrust { author: u8 },
     Purge { limit: usize },
-    CountUse { slot: Slot, day: u32, occasions: u32 },
+    Pin { slot: Slot, pinned: bool },
+    CountUse { slot: Slot, day: u32, by_owner: u32, by_others: u32 },
     DropUses { before_day: u32, from: Slot },
 }
 
@@ -74,7 +75,9 @@ fn op() -> impl Strategy<Value = Op> {
         2 => (any::<bool>(), 0usize..5).prop_map(|(other, limit)| Op::DropVectors { other, limit }),
         1 => (0u64..20).prop_map(|up_to| Op::Prune { up_to }),
         2 => (0u64..20, any::<u8>()).prop_map(|(slot, n)| Op::AddClaim { slot, n }),
-        2 => (0u64..20, 0u32..4, 1u32..3).prop_map(|(slot, day, occasions)| Op::CountUse { slot, day, occasions }),
+        2 => (0u64..20, 0u32..4, 0u32..3, 0u32..3)
+            .prop_map(|(slot, day, by_owner, by_others)| Op::CountUse { slot, day, by_owner, by_others }),
+        2 => (0u64..20, any::<bool>()).prop_map(|(slot, pinned)| Op::Pin { slot, pinned }),
         1 => (0u32..4, 0u64..20).prop_map(|(before_day, from)| Op::DropUses { before_day, from }),
         1 => (0u64..20).prop_map(|slot| Op::DropClaim { slot }),
         2 => (proptest::collection::vec(0u64..20, 0..4), any::<bool>())
@@ -214,7 +217,10 @@ fn change(op: Op, seen: &mut Vec<Grain>) -> Option<Change> {
         Op::AddVector { slot, other, n } => Change::AddVector { slot, vector: vector(model(other), n) },
         Op::DropVectors { other, limit } => Change::DropVectors { model: model(other), limit },
         Op::Prune { up_to } => Change::PruneIndexLog { up_to },
-        Op::CountUse { slot, day, occasions } => Change::CountUses { day, uses: vec![(slot, occasions)] },
+        Op::Pin { slot, pinned } => Change::Pin { slot, pinned },
+        Op::CountUse { slot, day, by_owner, by_others } => {
+            Change::CountUses { day, uses: vec![(slot, Occasions { by_owner, by_others })] }
+        }
         Op::DropUses { before_day, from } => Change::DropUses { before_day, slots: from..from + 9 },
         Op::AddClaim { slot, n } => Change::AddClaim { slot, claim: vec![n] },
         Op::DropClaim { slot } => Change::DropClaim { slot },
@@ -250,9 +256,9 @@ fn compare(store: &Store, model: &Model, seen: &[Grain]) -> Result<(), TestCaseE
         let entry = model.entries.get(&slot);
         let place = record.as_ref().and_then(|record| record.source_uri());
         prop_assert_eq!(place, entry.and_then(|entry| entry.source()));
-        let record = record.map(|r| (r.grain, r.shared, r.searchable));
-        let expected =
-            entry.map(|e| (e.grain.clone(), e.shared, e.grain.kind() == Kind::Note && e.pending.is_none()));
+        let record = record.map(|r| (r.grain, r.shared, r.searchable, r.pinned));
+        let is_searchable = |e: &Entry| e.grain.kind() == Kind::Note && e.pending.is_none();
+        let expected = entry.map(|e| (e.grain.clone(), e.shared, is_searchable(e), e.pin.is_some()));
         prop_assert_eq!(record, expected);
         for id in [MODEL, OTHER_MODEL] {
             let expected = entry.and_then(|entry| entry.vectors.get(&id).cloned());
@@ -292,11 +298,19 @@ fn compare(store: &Store, model: &Model, seen: &[Grain]) -> Result<(), TestCaseE
         let expected = model.standings.get(&author).copied().unwrap_or_default();
         prop_assert_eq!(view.author_standing(&author).unwrap(), expected);
     }
+    let pins = model.entries.values().filter(|entry| entry.pin.is_some());
+    prop_assert_eq!(view.pinned_count().unwrap(), pins.count() as u64);
     let mut uses = BTreeMap::new();
-    view.for_each_use(1, &mut |slot, count| *uses.entry(slot).or_insert(0) += count).unwrap();
-    let since = |entry: &Entry| entry.uses.range(1..).map(|(_, count)| count).sum::<u32>();
+    view.for_each_use(1, &mut |slot, count| {
+        let sum: &mut Occasions = uses.entry(slot).or_default();
+        *sum = sum.plus(count);
+    })
+    .unwrap();
+    let since = |entry: &Entry| {
+        entry.uses.range(1..).fold(Occasions::default(), |sum, (_, occasions)| sum.plus(*occasions))
+    };
     let expected =
-        model.entries.iter().map(|(&slot, entry)| (slot, since(entry))).filter(|(_, uses)| *uses > 0);
+        model.entries.iter().map(|(&slot, entry)| (slot, since(entry))).filter(|(_, uses)| uses.all() > 0);
     prop_assert_eq!(uses, expected.collect::<BTreeMap<_, _>>());
     let rules: BTreeMap<_, _> = view.author_rules().unwrap().into_iter().collect();
     prop_assert_eq!(&rules, &model.rules);

@@ -159,6 +159,10 @@ tables! {
     purges: &'static [u8; 32] => (u64, u64);
     /// How often a note was of use on a day: (slot, day since 1970-01-01 UTC) -> occasions.
     grain_access: (u64, u32) => u32;
+    /// How many of these occasions were the owner's, where some were: (slot, day) -> occasions.
+    owner_access: (u64, u32) => u32;
+    /// slot of a note that the owner pinned -> whether it would be a stranger's if it were not. It does not stand in `strangers`.
+    pins: u64 => bool;
     /// sequence number -> (slot, [`LOG_ADDED`], [`LOG_REMOVED`], [`LOG_MOVED`] or [`LOG_CLAIMED`]): what the indexes are still to hear.
     index_log: u64 => (u64, u8);
 }
@@ -444,7 +448,8 @@ fn migrate_from_4(db: &redb::Database) -> Result<(), StorageError> {
     Ok(txn.commit()?)
 }
 
-/// Version 5 knew no metadata: no note has any.
+/// Version 5 knew no metadata and no pins, and did not tell the owner's occasions from those of others: no note has any, nothing was
+/// pinned, and all occasions are of others.
 fn migrate_from_5(db: &redb::Database) -> Result<(), StorageError> {
     tracing::info!("bringing the database from format 5 to format 6");
     let txn = db.begin_write()?;

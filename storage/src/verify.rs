@@ -39,6 +39,7 @@ impl View {
         check.pending()?;
         check.claims()?;
         check.uses()?;
+        check.pins()?;
         check.unchecked()?;
         check.index_log()?;
         check.strangers()?;
@@ -320,12 +321,32 @@ impl Check<'_> {
         Ok(())
     }
 
+    fn pins(&mut self) -> Result<(), StorageError> {
+        let view = self.view;
+        for entry in view.tables.pins.iter()? {
+            let slot = entry?.0.value();
+            let is_note = self.is_note(slot)?;
+            self.require(is_note, || format!("Slot {slot} is pinned and has no note."));
+            let counts = view.is_strangers(slot)?;
+            self.require(!counts, || format!("Slot {slot} is pinned and counts as a stranger's."));
+        }
+        Ok(())
+    }
+
     fn uses(&mut self) -> Result<(), StorageError> {
         let view = self.view;
         for entry in view.tables.grain_access.iter()? {
             let (slot, _) = entry?.0.value();
             let is_note = self.is_note(slot)?;
             self.require(is_note, || format!("Slot {slot} was of use and has no note."));
+        }
+        for entry in view.tables.owner_access.iter()? {
+            let (key, by_owner) = entry?;
+            let all = view.tables.grain_access.get(key.value())?.map_or(0, |count| count.value());
+            let slot = key.value().0;
+            self.require(by_owner.value() <= all, || {
+                format!("Slot {slot} was of use to the owner more often than to anybody.")
+            });
         }
         Ok(())
     }

@@ -7,7 +7,7 @@ use synapsenet_proto::{AuthorId, Grain, GrainId, Kind, Topic};
 
 use crate::store::Pass;
 use crate::tables::{self, Header, LOG_ADDED, LOG_CLAIMED, LOG_MOVED, ReadTables, meta};
-use crate::{Slot, Standing, StorageError};
+use crate::{Occasions, Slot, Standing, StorageError};
 
 /// How many chunks of one document [`View::chunks_of`] gives: a book of four million characters in chunks of 250.
 pub const MAX_CHUNKS: usize = 16_384;
@@ -36,6 +36,8 @@ pub struct Record {
     pub searchable: bool,
     /// Where the document lies that a note was taken from, if it was moved since. The grain itself says where it lay before.
     pub moved_to: Option<String>,
+    /// Whether the owner wants it kept, whoever wrote it.
+    pub pinned: bool,
 }
 
 impl Record {
@@ -185,7 +187,8 @@ impl View {
         let searchable = header.kind == Kind::Note && !self.is_pending(slot)?;
         let Header { shared, received_ms, .. } = header;
         let moved_to = self.tables.moved.get(slot)?.map(|uri| uri.value().to_owned());
-        Ok(Some(Record { slot, grain, shared, received_ms, searchable, moved_to }))
+        let pinned = self.tables.pins.get(slot)?.is_some();
+        Ok(Some(Record { slot, grain, shared, received_ms, searchable, moved_to, pinned }))
     }
 
     /// When what lies at a slot came in, in milliseconds since 1970-01-01 UTC by this node's clock. Nothing is unpacked.
@@ -432,16 +435,30 @@ impl View {
         links.take(limit).map(|entry| Ok(entry?.0.value().1)).collect()
     }
 
+    /// How many notes are pinned.
+    ///
+    /// # Errors
+    /// As [`View::counts`].
+    pub fn pinned_count(&self) -> Result<u64, StorageError> {
+        Ok(self.tables.pins.len()?)
+    }
+
     /// Shows on how many occasions each note was of use from a day on (since 1970-01-01 UTC), in the order of slots.
     ///
     /// # Errors
     /// As [`View::counts`].
-    pub fn for_each_use(&self, from_day: u32, visit: &mut dyn FnMut(Slot, u32)) -> Result<(), StorageError> {
+    pub fn for_each_use(
+        &self,
+        from_day: u32,
+        visit: &mut dyn FnMut(Slot, Occasions),
+    ) -> Result<(), StorageError> {
         for entry in self.tables.grain_access.iter()? {
-            let (key, occasions) = entry?;
+            let (key, all) = entry?;
             let (slot, day) = key.value();
             if day >= from_day {
-                visit(slot, occasions.value());
+                let by_owner = self.tables.owner_access.get((slot, day))?.map_or(0, |count| count.value());
+                let by_others = all.value().saturating_sub(by_owner);
+                visit(slot, Occasions { by_owner, by_others });
             }
         }
         Ok(())

@@ -2,6 +2,7 @@
 
 mod authors;
 mod checks;
+mod pins;
 mod uses;
 mod vectors;
 
@@ -98,6 +99,7 @@ impl<'txn> Writer<'txn> {
                 let goes = self.too_many_strangers(grains, notes, bytes, limit, &first)?;
                 self.forget(&goes, remember)
             }
+            Change::Pin { slot, pinned } => self.pin(slot, pinned),
             Change::CountUses { day, uses } => self.count_uses(day, &uses),
             Change::DropUses { before_day, slots } => self.drop_uses(before_day, slots),
             Change::MoveSource { slots, uri } => self.move_source(&slots, &uri),
@@ -131,7 +133,7 @@ impl<'txn> Writer<'txn> {
         let id = grain.id();
         if let Some(slot) = self.slot_of(&id)? {
             if origin == Origin::Here {
-                self.leave_strangers(slot, grain.created_ms())?;
+                self.count_as_owners(slot, grain.created_ms())?;
             }
             return self.duplicate(slot, id, shared);
         }
@@ -213,7 +215,8 @@ impl<'txn> Writer<'txn> {
         let words = grain.body().fingerprint();
         for entry in self.tables.by_words.range((&words, 0)..=(&words, u64::MAX))?.take(MAX_PASSED) {
             let (_, slot) = entry?.0.value();
-            if !self.is_strangers(slot)? && self.tables.moved.get(slot)?.is_none() {
+            let may_go = self.is_strangers(slot)? || self.is_pinned_strangers(slot)?;
+            if !may_go && self.tables.moved.get(slot)?.is_none() {
                 return Ok(Some(slot));
             }
         }
@@ -378,6 +381,7 @@ impl<'txn> Writer<'txn> {
             self.shared_seq += 1;
         }
         self.leave_strangers(slot, created_ms)?;
+        self.tables.pins.remove(slot)?;
         self.tables.ids.remove(id.as_bytes())?;
         self.tables.records.remove(slot)?;
         Ok(())
@@ -418,6 +422,7 @@ impl<'txn> Writer<'txn> {
         self.tables.by_words.remove((&grain.body().fingerprint(), slot))?;
         self.tables.claims.remove(slot)?;
         self.tables.grain_access.retain_in((slot, 0)..=(slot, u32::MAX), |_, _| false)?;
+        self.tables.owner_access.retain_in((slot, 0)..=(slot, u32::MAX), |_, _| false)?;
         self.end_wait(slot)?;
         self.count_topic(grain, -1)?;
         self.remove_grain(slot, grain)?;

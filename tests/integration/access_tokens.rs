@@ -49,7 +49,7 @@ const READS: [&str; 21] = [
     "ModelService/GetModel",
     "SourceService/ListSources",
 ];
-const WRITES: [&str; 10] = [
+const WRITES: [&str; 11] = [
     "NodeService/Update",
     "NodeService/DeleteDocument",
     "NodeService/Put",
@@ -57,6 +57,7 @@ const WRITES: [&str; 10] = [
     "NodeService/AddDocument",
     "NodeService/AddLargeDocument",
     "NodeService/Share",
+    "NodeService/Pin",
     "NodeService/Retract",
     "NodeService/RetractMatching",
     "NodeService/ShareMatching",

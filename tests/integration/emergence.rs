@@ -114,3 +114,27 @@ async fn who_wants_no_scores_has_none() {
     let node = node.restart().await;
     wait_for("a score", async || node.try_get(&id).await.unwrap().emergence.is_some()).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pin_is_shown_outlives_the_node_and_is_refused_where_strangers_have_no_room() {
+    let node = TestNode::fresh().await;
+    let id = node.put("The fuse box is behind the coats.").await;
+    let pin = on(&node, &["pin", &id[..12], "--json"]).await.ended_with(0).record();
+    assert_eq!((&pin["id"], &pin["pinned"], &pin["changed"]), (&json!(id), &json!(true), &json!(true)));
+    let again = on(&node, &["pin", &id, "--json"]).await.ended_with(0).record();
+    assert_eq!(again["changed"], json!(false));
+    let mut tight = config();
+    // Nothing is left for strangers, and so nothing for pins.
+    tight.admission.reserved_percent = 100;
+    let node = node.restart_with(tight).await;
+    assert_eq!(on(&node, &["get", &id, "--json"]).await.ended_with(0).record()["pinned"], json!(true));
+    assert_eq!(on(&node, &["list", "--json"]).await.ended_with(0).record()["pinned"], json!(true));
+    assert!(on(&node, &["list"]).await.ended_with(0).out.contains("[pinned]"));
+    assert!(on(&node, &["get", &id]).await.ended_with(0).out.contains("it is kept"));
+    let other = node.put("The main valve is in the cellar.").await;
+    let refused = on(&node, &["pin", &other]).await.ended_with(4);
+    assert!(refused.err.contains("no more may be") && refused.err.contains("unpin some"), "{}", refused.err);
+    on(&node, &["unpin", &id]).await.ended_with(0);
+    assert_eq!(on(&node, &["get", &id, "--json"]).await.ended_with(0).record()["pinned"], json!(false));
+    node.verify_sound().await;
+}

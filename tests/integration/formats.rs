@@ -16,9 +16,11 @@ fn drop_table<K: Key + 'static, V: Value + 'static>(txn: &WriteTransaction, name
 /// Takes out what a format brought.
 type Step = fn(&WriteTransaction);
 
-/// Format 6 has an order by metadata.
+/// Format 6 has an order by metadata, knows pins, and tells the owner's occasions from those of others.
 fn as_format_5(txn: &WriteTransaction) {
     drop_table::<(&str, u64, u64), ()>(txn, "by_metadata");
+    drop_table::<u64, bool>(txn, "pins");
+    drop_table::<(u64, u32), u32>(txn, "owner_access");
     txn.open_table(META).unwrap().insert("format", 5).unwrap();
 }
 

@@ -109,7 +109,9 @@ async fn each_call_of_the_schema_takes_an_empty_request_or_says_what_it_lacks() 
         "NodeService/Search" => Some("question is empty"),
         "NodeService/SearchMany" => Some("1 to 64 are allowed"),
         "NodeService/Count" => None,
-        "NodeService/Get" | "NodeService/Retract" | "NodeService/Share" => Some("64 hexadecimal digits"),
+        "NodeService/Get" | "NodeService/Retract" | "NodeService/Share" | "NodeService/Pin" => {
+            Some("64 hexadecimal digits")
+        }
         "NodeService/BulkPut" | "NodeService/WaitIndexed" | "NodeService/List" | "NodeService/Status" => None,
         "NodeService/Verify" | "NodeService/Compact" | "NodeService/ListAuthors" | WATCH => None,
         "NodeService/Backup" => None,
@@ -142,7 +144,7 @@ async fn each_call_of_the_schema_takes_an_empty_request_or_says_what_it_lacks() 
     };
     let node = TestNode::fresh_with(mesh_config(&[])).await;
     let methods = methods();
-    assert_eq!(methods.len(), 58);
+    assert_eq!(methods.len(), 59);
     for method in methods {
         let answer = async {
             let call = call_raw(&node, &method, b"");

@@ -62,7 +62,7 @@ async fn what_is_written_is_found_updated_and_told_after_a_restart() {
     assert_eq!(found.hits[0].grain.as_ref().unwrap().metadata["app"], "a");
     let other = searchable(&node, with_metadata("The pump hums.", &[("app", "b")]), false).await;
     assert_eq!(node.list(of_app("a")).await.len(), 1);
-    let request = rpc::CountRequest { filter: Some(of_app("b")), with_retractions: false };
+    let request = rpc::CountRequest { filter: Some(of_app("b")), ..Default::default() };
     assert_eq!(node.rpc.clone().count(request).await.unwrap().into_inner().grains, 1);
 
     // Another in its place, as shared as it was, or nothing where it says the same.

@@ -114,6 +114,9 @@ pub(crate) enum CallError {
     /// As many authors are followed or blocked as may be.
     #[error("{0} authors are followed or blocked, and no more may be: take back what is said of some")]
     TooManyRules(usize),
+    /// As many notes are pinned as may be.
+    #[error("{0} notes are pinned, as many as strangers may have here, and no more may be")]
+    TooManyPins(u64),
     /// The node takes no part in a mesh.
     #[error("this node takes no part in a mesh")]
     NoMesh,
@@ -173,6 +176,7 @@ pub(crate) enum Reason {
     TopicForbidden,
     TokenNotFound,
     TooManyTokens,
+    TooManyPins,
     NodeFull,
     DiskFull,
     NoMesh,
@@ -200,7 +204,7 @@ pub(crate) enum Reason {
 impl Reason {
     /// Each of them.
     #[cfg(test)]
-    pub const ALL: [Self; 40] = [
+    pub const ALL: [Self; 41] = [
         Self::InvalidRequest,
         Self::TokenNeeded,
         Self::TooManyCalls,
@@ -223,6 +227,7 @@ impl Reason {
         Self::TopicForbidden,
         Self::TokenNotFound,
         Self::TooManyTokens,
+        Self::TooManyPins,
         Self::PeerForbidden,
         Self::PeerUnreachable,
         Self::TooManyPeers,
@@ -288,6 +293,10 @@ impl Reason {
             }
             Self::TokenNotFound => ("TOKEN_NOT_FOUND", "`synapsenet token list` shows those that there are"),
             Self::TooManyTokens => ("TOO_MANY_TOKENS", "revoke one: `synapsenet token revoke NAME`"),
+            Self::TooManyPins => (
+                "TOO_MANY_PINS",
+                "unpin some, which `synapsenet list --all` marks, or raise storage.hnsw_max_elements",
+            ),
             Self::TooManyCalls => {
                 ("TOO_MANY_CALLS", "try again in a moment; `synapsenet status` shows what the node is doing")
             }
@@ -390,6 +399,7 @@ impl CallError {
             Self::NotTheAuthor => Reason::NotTheAuthor,
             Self::NotANote(_) => Reason::NotANote,
             Self::TooManyRules(_) => Reason::TooManyRules,
+            Self::TooManyPins(_) => Reason::TooManyPins,
             Self::NoMesh => Reason::NoMesh,
             Self::NoPeer(_) => Reason::PeerNotFound,
             Self::NoSource(_) => Reason::SourceNotFound,

@@ -2,7 +2,7 @@
 
 use futures::Stream;
 use synapsenet_proto::{Draft, Grain, GrainId, Topic, Vector};
-use synapsenet_storage::{Filter, ListQuery, Page, Record, Slot, View};
+use synapsenet_storage::{Change, Filter, ListQuery, Outcome, Page, Record, Slot, View};
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::blocking::blocking;
@@ -192,6 +192,28 @@ impl Call {
         self.note_grain(&id, &topic);
         self.take_part(topic, true).await?;
         Ok(is_new)
+    }
+
+    /// Keeps a note from now on, whoever wrote it, or keeps it no more. Answers its id, and whether that was otherwise before. There may
+    /// be as many pins as strangers may have grains here: then pins take no more than what was theirs.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub async fn pin(&self, id: String, pinned: bool) -> Result<(GrainId, bool), CallError> {
+        let most = self.parts.limits.borrow().max_strangers;
+        let topics = self.topics_of_caller().clone();
+        let found = self.read(move |_, view| Ok((find_record(view, &id, &topics)?, view.pinned_count()?)));
+        let (record, pins) = found.await?;
+        if record.grain.retracted().is_some() {
+            return Err(CallError::NotANote("this is a retraction, which is no note to be kept"));
+        }
+        if pinned && !record.pinned && pins >= most {
+            return Err(CallError::TooManyPins(pins));
+        }
+        let (id, slot) = (record.grain.id(), record.slot);
+        let outcomes = self.parts.ingest.apply(vec![Change::Pin { slot, pinned }]).await?;
+        self.note_grain(&id, record.grain.topic());
+        Ok((id, outcomes.first() == Some(&Outcome::Changed)))
     }
 
     /// Remembers where the file lies that a stored grain was taken from, to show it: what is signed tells no path, as it may be shared

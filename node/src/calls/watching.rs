@@ -51,7 +51,7 @@ pub(crate) enum Told {
     /// Where the watch begins.
     Begun,
     /// What happened.
-    Happened(Happening),
+    Happened(Box<Happening>),
     /// So many events were passed over; of grains, what follows tells.
     Missed(u64),
 }
@@ -199,7 +199,7 @@ impl Watching {
             }
             other => (other, None),
         };
-        News { time_ms, told: Told::Happened(happening), cursor }
+        News { time_ms, told: Told::Happened(Box::new(happening)), cursor }
     }
 }
 

@@ -202,9 +202,21 @@ async fn explain(id: String, context: &mut Context) -> Result<Exit, Failure> {
         ))
     };
     term("novelty", weights.novelty, emergence.novelty, "one minus the cosine to the nearest older grain")?;
-    term("coherence", weights.coherence, emergence.coherence, "neighbours from 0.6 on, 20 for all of it")?;
+    term(
+        "coherence",
+        weights.coherence,
+        emergence.coherence,
+        "neighbours from 0.6 on, five of one author, 20 for all of it",
+    )?;
     let times = format!("ln(1 + {}): opened hits, links by others, answers to peers", emergence.occasions);
     term("reuse", weights.reuse, emergence.reuse, &times)?;
+    if emergence.backing < 1.0 {
+        let what = "a stranger's: other authors near it, and uses of its author's grains";
+        out.line(format_args!(
+            "{FAINT}backing{FAINT:#}   {:.3} of that   {FAINT}{what}{FAINT:#}",
+            emergence.backing
+        ))?;
+    }
     match nothing_word(emergence) {
         None => out.line(format_args!("{FAINT}score{FAINT:#}     {:.3}", emergence.score))?,
         Some(why) => out.line(format_args!("{FAINT}score{FAINT:#}     0: {why}"))?,

@@ -184,6 +184,9 @@ fn show_fields(
         field("link", &format!("{} {}", link.relation, data_encoding::HEXLOWER.encode(&link.target)))?;
     }
     field("shared", if grain.shared { "yes, it may leave this node" } else { "no, it is private" })?;
+    if grain.pinned {
+        field("pinned", "yes, it is kept whoever wrote it")?;
+    }
     if grain.kind() == rpc::GrainKind::Note && !grain.searchable {
         field("search", "cannot find it yet: the model has not read it")?;
     }
@@ -211,6 +214,7 @@ pub(crate) fn nothing_word(emergence: &rpc::Emergence) -> Option<&'static str> {
         rpc::EmergenceNothing::SaidBefore => Some("an older grain says the same"),
         rpc::EmergenceNothing::Boilerplate => Some("its author says it in very many places"),
         rpc::EmergenceNothing::TooLittle => Some("it is neither new nor near to others"),
+        rpc::EmergenceNothing::Unbacked => Some("no other author is near it, and it was of no use to you"),
     }
 }
 
@@ -280,6 +284,7 @@ fn show_row(grain: &rpc::Grain, out: &mut Output) -> Result<(), Failure> {
         _ if grain.title.is_empty() => one_line(&grain.text, room),
         _ => one_line(&format!("{} — {}", grain.title, grain.text), room),
     };
+    let words = if grain.pinned { one_line(&format!("[pinned] {words}"), room) } else { words };
     out.line(format_args!("{FAINT}{id}{FAINT:#}  {created}  {topic:12}  {words}"))
 }
 

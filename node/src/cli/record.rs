@@ -47,6 +47,9 @@ pub(crate) struct GrainRecord<'a> {
     /// Whether it is found by its meaning yet.
     #[serde(skip_serializing_if = "Option::is_none")]
     searchable: Option<bool>,
+    /// Whether the owner wants it kept; of hits and in exports it is not told.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pinned: Option<bool>,
     /// "own", "followed" or "stranger", seen from the node.
     #[serde(skip_serializing_if = "Option::is_none")]
     whose: Option<&'static str>,
@@ -140,6 +143,8 @@ pub(super) struct LinkedRecord<'a> {
 pub(crate) struct EmergenceRecord {
     /// The sum of the parts, by the settings of the node; or 0.
     score: f64,
+    /// How much of novelty and coherence counts, by who stands behind it: 0 to 1.
+    backing: f64,
     /// One minus the highest cosine to an older grain of its topic.
     novelty: f64,
     /// The mean cosine of its near neighbours, times how many there are of 20.
@@ -148,20 +153,21 @@ pub(crate) struct EmergenceRecord {
     reuse: f64,
     /// How often it was of use.
     occasions: u64,
-    /// `said-before`, `boilerplate` or `too-little`; null when it earns something.
+    /// `said-before`, `boilerplate`, `too-little` or `unbacked`; null when it earns something.
     nothing: Option<&'static str>,
 }
 
 impl EmergenceRecord {
     pub(crate) fn new(emergence: &rpc::Emergence) -> Self {
-        let rpc::Emergence { score, novelty, coherence, reuse, occasions, .. } = *emergence;
+        let rpc::Emergence { score, backing, novelty, coherence, reuse, occasions, .. } = *emergence;
         let nothing = match emergence.nothing() {
             rpc::EmergenceNothing::Unspecified => None,
             rpc::EmergenceNothing::SaidBefore => Some("said-before"),
             rpc::EmergenceNothing::Boilerplate => Some("boilerplate"),
             rpc::EmergenceNothing::TooLittle => Some("too-little"),
+            rpc::EmergenceNothing::Unbacked => Some("unbacked"),
         };
-        Self { score, novelty, coherence, reuse, occasions, nothing }
+        Self { score, backing, novelty, coherence, reuse, occasions, nothing }
     }
 }
 
@@ -201,6 +207,7 @@ impl<'a> GrainRecord<'a> {
             metadata: &grain.metadata,
             shared: grain.shared,
             searchable: Some(grain.searchable),
+            pinned: Some(grain.pinned),
             whose: Some(authors::whose(grain.whose())),
         }
     }
@@ -220,7 +227,7 @@ impl<'a> HitRecord<'a> {
             words: hit.words,
             copies: hit.copies,
             marks: hit.marks.iter().map(|mark| [mark.start, mark.end]).collect(),
-            grain: GrainRecord { searchable, ..grain },
+            grain: GrainRecord { searchable, pinned: None, ..grain },
             peer_id,
             space_id,
             vector: hit.vector.as_ref().map(|vector| vector.components.as_slice()),
@@ -280,7 +287,13 @@ impl<'a> ExportRecord<'a> {
         let signed = BASE64.encode(&grain.signed);
         // An export may be handed on: where files lie here is nobody's business there.
         Self {
-            grain: GrainRecord { searchable: None, whose: None, file: None, ..GrainRecord::new(grain) },
+            grain: GrainRecord {
+                searchable: None,
+                pinned: None,
+                whose: None,
+                file: None,
+                ..GrainRecord::new(grain)
+            },
             signed,
         }
     }
@@ -310,6 +323,7 @@ pub(crate) mod tests {
             whose: rpc::Whose::Own.into(),
             file_uri: "file:///a".into(),
             metadata: [("app".into(), "notes".into())].into(),
+            pinned: true,
         }
     }
 
@@ -351,7 +365,10 @@ pub(crate) mod tests {
             value["links"],
             serde_json::json!([{"target": "01".repeat(32), "relation": "replies-to"}])
         );
-        assert!(value.get("searchable").is_none(), "that is true of a node, not of a grain");
+        assert!(
+            value.get("pinned").is_none() && value.get("searchable").is_none(),
+            "that is true of a node, not of a grain"
+        );
         assert!(value.get("file").is_none() && !value.to_string().contains("file:///"), "no path leaves");
     }
 

@@ -11,8 +11,8 @@ use super::context::Context;
 use super::failure::{Exit, Failure};
 use super::{
     SettingRecord, add, authors, backup, documents, emergence, forget, grains, health, log, maintenance,
-    many, models, net, open, output, peers, record, run, search, share, sources, status, sync, token, topics,
-    transfer, update, watch,
+    many, models, net, open, output, peers, pin, record, run, search, share, sources, status, sync, token,
+    topics, transfer, update, watch,
 };
 
 /// What errors are found under: any command may print one, on standard error.
@@ -63,6 +63,7 @@ kinds! {
     documents::DocumentRecord<'_>: "list --documents";
     grains::CountRecord<'_>: "list --count";
     grains::RetractionRecord<'_>: "retract";
+    pin::PinRecord<'_>: "pin", "unpin";
     share::ShareRecord<'_>: "share";
     many::Record: "retract", "share";
     many::FirstRecord<'_>: "retract", "share";

@@ -103,6 +103,8 @@ pub struct EmergenceConfig {
     pub coherence: f64,
     /// How much it counts that it was of use.
     pub reuse: f64,
+    /// By how much the highest score raises a hit in searches, 0 to 1; 0 ranks by words and meaning alone.
+    pub ranking_weight: f64,
     /// A grain whose novelty is below this ...
     pub least_novelty: f64,
     /// ... and whose coherence is below this earns nothing.
@@ -118,6 +120,7 @@ impl Default for EmergenceConfig {
             novelty: 0.5,
             coherence: 0.3,
             reuse: 0.2,
+            ranking_weight: 0.0,
             least_novelty: 0.1,
             least_coherence: 0.1,
         }

@@ -26,6 +26,8 @@ const MAX_COUNTED: usize = 8192;
 const AUTHOR_PART: u64 = 4;
 /// ... and a peer, which passes on what many say, three times the room that is left: it ends at three quarters.
 const PEER_TIMES: u64 = 3;
+/// An author that was of use to the owner may bring as much more as it was of use, up to four times what nobody knows may.
+const MAX_USES_COUNTED: u64 = 3;
 /// Grains of strangers that go in one commit at most: twice as many as come, so that a share that was made smaller is reached.
 const MAX_TRIMMED: usize = 2048;
 /// While their share is full, so many of all, and at least so many, may wait for their scores: what comes without one takes the
@@ -40,6 +42,12 @@ const ROOMY_PART: u64 = 16;
 pub(crate) struct Budget {
     pub grains: u64,
     pub bytes: u64,
+}
+
+impl Budget {
+    fn times(self, times: u64) -> Self {
+        Self { grains: self.grains.saturating_mul(times), bytes: self.bytes.saturating_mul(times) }
+    }
 }
 
 /// What is taken in at most.
@@ -193,8 +201,10 @@ pub(crate) struct Brought<'a> {
     pub bytes: u64,
     /// Whether this node's own author sealed it.
     pub is_own: bool,
-    /// How many grains have no score yet.
+    /// How many grains of others than the owner have no score yet.
     pub unscored: u64,
+    /// How often its author was of use to the owner.
+    pub uses: u64,
 }
 
 /// Decides, and counts what was brought today.
@@ -242,15 +252,16 @@ impl Admission {
 
     /// What lets grains of strangers go that are too many, after those of a commit: those at `first`, then the oldest.
     pub fn trim(&self, first: Vec<Slot>) -> Change {
-        let Limits { max_strangers, max_notes, by_score, .. } = self.limits;
+        let Limits { max_strangers, max_notes, .. } = self.limits;
+        // Where scores say what goes, younger ones go as well: they would be fetched again and again.
+        let remember = !first.is_empty();
         Change::TrimStrangers {
             grains: max_strangers,
             notes: max_notes,
             bytes: self.limits.max_bytes(),
             limit: MAX_TRIMMED,
             first,
-            // Younger ones go as well: they would be fetched again and again.
-            remember: by_score,
+            remember,
         }
     }
 
@@ -275,7 +286,7 @@ impl Admission {
         held: Counts,
         now: Instant,
     ) -> Result<Result<Origin, Refusal>, StorageError> {
-        let Brought { grain, by, bytes, is_own, unscored } = *brought;
+        let Brought { grain, by, bytes, is_own, unscored, uses } = *brought;
         let author = grain.author();
         if rules.blocks(&author) {
             return Ok(Err(Refusal::Blocked));
@@ -300,7 +311,8 @@ impl Admission {
             }
         }
         let room = self.limits.room(held);
-        let of_author = widened(self.limits.author, room.grains / AUTHOR_PART, room.bytes / AUTHOR_PART);
+        let least = self.limits.author.times(1 + uses.min(MAX_USES_COUNTED));
+        let of_author = widened(least, room.grains / AUTHOR_PART, room.bytes / AUTHOR_PART);
         let of_peer = widened(
             self.limits.peer,
             room.grains.saturating_mul(PEER_TIMES),

@@ -1,17 +1,23 @@
 //! Proof of Emergence: what a grain adds to what is known here, and how it is used. Which grain is worth keeping?
 //!
 //! ```text
-//! E = novelty * N + coherence * C + reuse * ln(1 + R)        0 when N and C are both below their least
+//! E = backing * (novelty * N + coherence * C + reuse * ln(1 + R))        0 when N and C are both below their least
 //! N = 1 - the highest cosine to an older grain of its topic
-//! C = the mean cosine of its nearest neighbours there, of 0.6 and more, times how many there are of 20
+//! C = the mean cosine of its nearest neighbours there, of 0.6 and more and at most five of one author, times how many there are of 20
 //! R = the occasions on which it was of use
+//! backing = 1 for whom the owner knows, and for what was of use to the owner; else
+//!           (other authors near it) of 3 * (0.1 + 0.3 * how often grains of its author were of use to the owner), each at most 1
 //! ```
 //!
 //! The later of two grains that say the same earns nothing, nor does a text that its author repeats in a hundred places. Older is
 //! what has the lower `(created_ms, id)`, as the authors say.
 //!
-//! Reuse is local: who opened what here, and who of those that link to a grain are strangers *here*, of whom no more than three
-//! count. Two nodes agree on novelty and coherence, and on the score only where they agree on that.
+//! Backing is there because noise is unlike everything, and grains and keys cost nothing to make: what is only new, and a crowd of
+//! strangers that agree with each other, count for little until the owner found a use for something of theirs.
+//!
+//! Reuse and backing are local: who opened what here, who is a stranger *here*, and who of those that link to a grain is one, of whom no
+//! more than three count, nor more than three occasions of others than the owner. Two nodes agree on novelty and coherence, and on the
+//! score only where they agree on that.
 //!
 //! All of it is whole numbers, in millionths ([`arithmetic`]), made of the bytes that are stored or vouched for: two nodes with the
 //! same grains, the same vectors of them and the same reuse agree to the last digit, in whatever order these came. One thing is
@@ -22,6 +28,7 @@
 //! |---|---|
 //! | How is a number like a cosine or a logarithm the same everywhere? | [`arithmetic`] |
 //! | What is kept of each grain, and what follows when one comes or goes? | [`column`] |
+//! | What does a grain earn by that, and is it worth keeping? | [`worth`] |
 //! | Which grains are near one? | [`neighbours`] |
 //! | How far has it come, and when is it at work? | [`scores`] |
 //! | What is told of many grains at once? | [`report`] |
@@ -36,17 +43,19 @@ mod arithmetic;
 mod column;
 mod lowest;
 mod neighbours;
+mod numbers;
 mod report;
 mod scores;
 mod snapshot;
 pub(crate) mod uses;
+mod worth;
 
 pub(crate) use arithmetic::Millionths;
-pub(crate) use column::{Emergence, Nothing};
 pub(crate) use lowest::Lowest;
 pub(crate) use report::{Scored, Standing, Wanted};
 pub(crate) use scores::Scores;
 pub(crate) use uses::Uses;
+pub(crate) use worth::{Emergence, Nothing};
 
 use crate::config::EmergenceConfig;
 

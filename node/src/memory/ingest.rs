@@ -234,9 +234,19 @@ impl Ingest {
         let ingest = Self { queue, memory: memory.clone(), announcer: announcer.clone(), is_full, has_twin };
         let admission = Admission::new(limits, Instant::now());
         let started_ms = now_ms();
-        let (lowest, failed) = (Lowest::default(), None);
-        let writer =
-            Writer { memory, announcer, events, admission, lowest, changed, full, failed, twin, started_ms };
+        let writer = Writer {
+            memory,
+            announcer,
+            events,
+            admission,
+            lowest: Lowest::default(),
+            own_pending: None,
+            changed,
+            full,
+            failed: None,
+            twin,
+            started_ms,
+        };
         let run = move || writer.run(commands).context("the database cannot be written any more");
         (ingest, alarm.thread("ingest", run))
     }

@@ -231,6 +231,7 @@ async fn answer(
             let left_out = found.iter().find(|hit| hit.score < min_score).map(|hit| hit.score);
             found.retain(|hit| hit.score >= min_score);
             let is_end = is_all || left_out.is_some();
+            raise(&looking.memory, &mut found);
             let found = if all_copies { found } else { fold::fold(&looking.memory.store.view()?, found)? };
             Ok::<_, SearchError>(((found, is_end), missing, left_out))
         })
@@ -267,6 +268,14 @@ async fn answer(
         })
     })
     .await
+}
+
+/// Lets hits stand higher for what they add, where the owner wants that. Only those that are hits without it.
+fn raise(memory: &Memory, hits: &mut [Hit]) {
+    if memory.scores.raises() {
+        hits.iter_mut().for_each(|hit| hit.score += memory.scores.raise(hit.record.slot, &memory.uses));
+        hits.sort_by(|a, b| b.score.total_cmp(&a.score).then(a.record.slot.cmp(&b.record.slot)));
+    }
 }
 
 /// A question with all that it is answered from.
@@ -496,7 +505,9 @@ mod tests {
 
     use super::gather::is_caught;
     use super::*;
+    use crate::config::EmergenceConfig;
     use crate::memory::VECTOR_ENCODING;
+    use crate::memory::emergence::uses::Asker;
     use crate::memory::ingest::now_ms as ingest_now;
     use crate::memory::spaces::{Backlog, Fill};
     use crate::testing::{Fixture, author, claimed, peer};
@@ -822,7 +833,10 @@ mod tests {
 
     /// A node that holds these texts, all read by the model.
     async fn holding(texts: &[&str]) -> (Fixture, Models) {
-        let node = Fixture::new();
+        holding_in(Fixture::new(), texts).await
+    }
+
+    async fn holding_in(node: Fixture, texts: &[&str]) -> (Fixture, Models) {
         for text in texts {
             node.ingest.put(crate::testing::note(&author(0), text), false).await.unwrap();
         }
@@ -944,6 +958,28 @@ mod tests {
         let unknown =
             super::search(node.memory.clone(), &models, &node.ingest, like(GrainId::from_bytes([7; 32])));
         assert!(matches!(unknown.await, Err(SearchError::NotHere(_))));
+    }
+
+    #[tokio::test]
+    async fn what_was_of_use_stands_higher_where_the_owner_wants_that_and_no_more_come_in_by_it() {
+        let texts = ["Bees dance.", "Honey bees tell where flowers are.", "Rent is due."];
+        for (ranking_weight, moves) in [(0.0, false), (1.0, true)] {
+            let config = EmergenceConfig { ranking_weight, ..EmergenceConfig::default() };
+            let (node, models) = holding_in(Fixture::with_scores(&config), &texts).await;
+            let asked = Query { min_score: Some(0.1), ..query("Where are the flowers of bees?") };
+            let before = ask(&node, &models, asked.clone()).await;
+            let (best, last) = (before.hits[0].record.slot, before.hits.last().unwrap().record.slot);
+            assert!(best != last && before.hits.len() < texts.len(), "{:?}", before.hits);
+            node.score_all(9);
+            for day in 0..20 {
+                node.memory.uses.note_hits(Asker::Owner(0), [last].into_iter(), day);
+                node.memory.uses.note_opened(Asker::Owner(0), last, day);
+            }
+            let after = ask(&node, &models, asked).await;
+            assert_eq!(after.hits.len(), before.hits.len());
+            assert_eq!(after.hits[0].record.slot == last, moves);
+            assert!(after.hits[0].score - before.hits[0].score <= ranking_weight as f32);
+        }
     }
 
     #[test]

@@ -27,6 +27,7 @@ pub(super) fn grain_message(call: &Call, record: &Record, with_signed: bool) -> 
         whose: whose_message(call.whose(&record.grain.author())).into(),
         shared: record.shared,
         searchable: record.searchable,
+        pinned: record.pinned,
         signed: if with_signed { record.grain.as_bytes().to_vec() } else { Vec::new() },
         file_uri: call.file_of(&record.grain, record.moved_to.as_deref()).unwrap_or_default(),
         ..plain_message(&record.grain)
@@ -464,15 +465,17 @@ fn micros(time: Duration) -> u64 {
 
 /// What a grain adds, as a client sees it.
 pub(super) fn emergence_message(emergence: Emergence) -> rpc::Emergence {
-    let Emergence { score, novelty, coherence, reuse, occasions, nothing } = emergence;
+    let Emergence { score, backing, novelty, coherence, reuse, occasions, nothing } = emergence;
     let nothing = match nothing {
         None => rpc::EmergenceNothing::Unspecified,
         Some(Nothing::SaidBefore) => rpc::EmergenceNothing::SaidBefore,
         Some(Nothing::Boilerplate) => rpc::EmergenceNothing::Boilerplate,
         Some(Nothing::TooLittle) => rpc::EmergenceNothing::TooLittle,
+        Some(Nothing::Unbacked) => rpc::EmergenceNothing::Unbacked,
     };
     rpc::Emergence {
         score: score.as_f64(),
+        backing: backing.as_f64(),
         novelty: novelty.as_f64(),
         coherence: coherence.as_f64(),
         reuse: reuse.as_f64(),

@@ -51,6 +51,7 @@ fn code_of(reason: Reason) -> Code {
         | Reason::DiskFull
         | Reason::TooManyPeers
         | Reason::TooManyTokens
+        | Reason::TooManyPins
         | Reason::ModelBusy => Code::ResourceExhausted,
         Reason::GrainRetracted
         | Reason::NoMesh

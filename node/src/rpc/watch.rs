@@ -48,7 +48,7 @@ fn message(news: News) -> rpc::WatchResponse {
     let event = match news.told {
         Told::Begun => None,
         Told::Missed(count) => Some(Event::Missed(count)),
-        Told::Happened(happening) => Some(match happening {
+        Told::Happened(happening) => Some(match *happening {
             Happening::GrainAdded { id, topic, author, retracts, peer, .. } => {
                 let kind = if retracts.is_some() { Kind::Retraction } else { Kind::Note };
                 Event::GrainAdded(rpc::GrainAdded {

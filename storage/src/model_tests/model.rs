@@ -8,8 +8,8 @@ use crate::tables::{counted_bytes, encode_record};
 use crate::testing::MODEL;
 use crate::write::MAX_FORGOTTEN;
 use crate::{
-    AuthorRule, Change, Counts, Filter, IndexEvent, IndexEventKind, LANE_AGAIN, Lane, Origin, Outcome, Slot,
-    Standing, TopicPolicy,
+    AuthorRule, Change, Counts, Filter, IndexEvent, IndexEventKind, LANE_AGAIN, Lane, Occasions, Origin,
+    Outcome, Slot, Standing, TopicPolicy,
 };
 
 #[derive(Debug, Clone)]
@@ -27,7 +27,9 @@ pub(super) struct Entry {
     /// Where its document was moved to.
     pub moved_to: Option<String>,
     /// Days and occasions.
-    pub uses: BTreeMap<u32, u32>,
+    pub uses: BTreeMap<u32, Occasions>,
+    /// Whether it would be a stranger's if it were not pinned; none when it is not.
+    pub pin: Option<bool>,
 }
 
 impl Entry {
@@ -119,12 +121,24 @@ impl Model {
                     count += 1;
                 }
             }
+            Change::Pin { slot, pinned } => match self.entries.get_mut(slot) {
+                Some(entry) if entry.grain.kind() == Kind::Note && *pinned != entry.pin.is_some() => {
+                    match entry.pin.take() {
+                        None => entry.pin = Some(entry.stranger_bytes.take().is_some()),
+                        Some(is_strangers) => entry.stranger_bytes = is_strangers.then(|| entry.counted()),
+                    }
+                    Outcome::Changed
+                }
+                _ => Outcome::Unchanged,
+            },
             Change::CountUses { day, uses } => {
                 for (slot, occasions) in uses {
                     if let Some(entry) = self.entries.get_mut(slot)
                         && entry.grain.kind() == Kind::Note
+                        && occasions.all() > 0
                     {
-                        *entry.uses.entry(*day).or_default() += occasions;
+                        let uses = entry.uses.entry(*day).or_default();
+                        *uses = uses.plus(*occasions);
                     }
                 }
                 Outcome::Changed
@@ -156,7 +170,10 @@ impl Model {
                 let (was, is) = (before == Some(AuthorRule::Followed), *rule == Some(AuthorRule::Followed));
                 for entry in self.entries.values_mut().filter(|entry| entry.grain.author() == *author) {
                     if was != is {
-                        entry.stranger_bytes = (!is).then(|| entry.counted());
+                        match &mut entry.pin {
+                            Some(is_strangers) => *is_strangers = !is,
+                            None => entry.stranger_bytes = (!is).then(|| entry.counted()),
+                        }
                     }
                 }
                 Outcome::Changed
@@ -279,6 +296,7 @@ impl Model {
         if once {
             if let Some(entry) = same_id.and_then(|at| self.entries.values_mut().nth(at)) {
                 entry.stranger_bytes = None;
+                entry.pin = entry.pin.map(|_| false);
             } else {
                 self.forgotten.retain(|id| *id != grain.id());
             }
@@ -291,6 +309,7 @@ impl Model {
         let same_words = |entry: &Entry| {
             entry.grain.kind() == Kind::Note
                 && entry.stranger_bytes.is_none()
+                && entry.pin != Some(true)
                 && (entry.moved_to.is_none() || entry.source() == entry.said_source())
                 && entry.grain.body().fingerprint() == grain.body().fingerprint()
         };
@@ -337,6 +356,7 @@ impl Model {
             stranger_bytes: None,
             moved_to: None,
             uses: BTreeMap::new(),
+            pin: None,
         };
         self.entries.insert(self.last_slot, entry);
         Outcome::Added { slot: self.last_slot }

@@ -2,8 +2,8 @@ use redb::backends::InMemoryBackend;
 use redb::{ReadableTable, TableDefinition};
 
 use super::*;
-use crate::ListQuery;
 use crate::testing::{add, add_searchable, assert_whole, note, problems, put_change, retraction, store};
+use crate::{ListQuery, Occasions, Origin, Outcome, Slot};
 
 fn folder() -> tempfile::TempDir {
     tempfile::tempdir().unwrap()
@@ -119,6 +119,8 @@ fn a_store_of_the_first_format_is_brought_to_this_one() {
         txn.delete_table(TableDefinition::<&[u8; 32], u64>::new("authors")).unwrap();
         txn.delete_table(TableDefinition::<u64, &str>::new("moved")).unwrap();
         txn.delete_table(TableDefinition::<(u64, u32), u32>::new("grain_access")).unwrap();
+        txn.delete_table(TableDefinition::<u64, bool>::new("pins")).unwrap();
+        txn.delete_table(TableDefinition::<(u64, u32), u32>::new("owner_access")).unwrap();
         let mut meta = txn.open_table(TableDefinition::<&str, u64>::new("meta")).unwrap();
         meta.insert("format", 1).unwrap();
         for later in ["shared_seq", "stranger_bytes", "stranger_notes", "forgotten_seq"] {
@@ -145,6 +147,8 @@ fn a_store_of_the_fourth_format_has_counted_no_uses() {
     let db = Database::create(&path).unwrap();
     let txn = db.begin_write().unwrap();
     txn.delete_table(TableDefinition::<(u64, u32), u32>::new("grain_access")).unwrap();
+    txn.delete_table(TableDefinition::<u64, bool>::new("pins")).unwrap();
+    txn.delete_table(TableDefinition::<(u64, u32), u32>::new("owner_access")).unwrap();
     txn.open_table(TableDefinition::<&str, u64>::new("meta")).unwrap().insert("format", 4).unwrap();
     txn.commit().unwrap();
     drop(db);
@@ -155,11 +159,55 @@ fn a_store_of_the_fourth_format_has_counted_no_uses() {
         uses
     };
     assert_eq!(uses(&store), []);
-    store.write(vec![Change::CountUses { day: 3, uses: vec![(slot, 2), (slot + 9, 1)] }]).unwrap();
-    assert_eq!(uses(&store), [(slot, 2)], "an empty slot is of no use");
+    let two = Occasions { by_owner: 1, by_others: 1 };
+    store.write(vec![Change::CountUses { day: 3, uses: vec![(slot, two), (slot + 9, two)] }]).unwrap();
+    assert_eq!(uses(&store), [(slot, two)], "an empty slot is of no use");
     assert_eq!(problems(&store.view().unwrap()), Vec::<String>::new());
     drop(store);
-    assert_eq!(uses(&open(&path).unwrap()), [(slot, 2)]);
+    assert_eq!(uses(&open(&path).unwrap()), [(slot, two)]);
+}
+
+#[test]
+fn what_is_pinned_is_no_strangers_stays_pinned_and_counts_again_afterwards() {
+    let folder = folder();
+    let path = folder.path().join("grains.redb");
+    let store = open(&path).unwrap();
+    let strangers = |n: u64| {
+        let mut change = put_change(&note(&format!("note {n}"), n), true);
+        if let Change::Put { origin, .. } = &mut change {
+            *origin = Origin::Stranger;
+        }
+        change
+    };
+    store.write((1..=4).map(strangers).collect()).unwrap();
+    let outcomes = store.write(vec![
+        Change::Pin { slot: 1, pinned: true },
+        Change::Pin { slot: 1, pinned: true },
+        Change::Pin { slot: 9, pinned: true },
+    ]);
+    assert_eq!(outcomes.unwrap(), [Outcome::Changed, Outcome::Unchanged, Outcome::Unchanged]);
+    let trim = |grains, first| Change::TrimStrangers {
+        grains,
+        notes: u64::MAX,
+        bytes: u64::MAX,
+        limit: 9,
+        first,
+        remember: false,
+    };
+    // It is the oldest, and it is named.
+    store.write(vec![trim(1, vec![1])]).unwrap();
+    drop(store);
+    let store = open(&path).unwrap();
+    let held = |store: &Store| -> Vec<Slot> {
+        let view = store.view().unwrap();
+        (1..=4).filter(|&slot| view.record(slot).unwrap().is_some()).collect()
+    };
+    assert_eq!(held(&store), [1, 4]);
+    assert!(store.view().unwrap().record(1).unwrap().unwrap().pinned);
+    assert_eq!(store.view().unwrap().counts().unwrap().strangers, 1);
+    store.write(vec![Change::Pin { slot: 1, pinned: false }, trim(1, vec![])]).unwrap();
+    assert_eq!((held(&store), store.view().unwrap().pinned_count().unwrap()), (vec![4], 0));
+    assert_eq!(problems(&store.view().unwrap()), Vec::<String>::new());
 }
 
 #[test]

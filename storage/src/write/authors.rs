@@ -53,7 +53,9 @@ impl Writer<'_> {
         if was_followed != is_followed {
             for (created_ms, slot) in self.places_of(&author)? {
                 if is_followed {
-                    self.leave_strangers(slot, created_ms)?;
+                    self.count_as_owners(slot, created_ms)?;
+                } else if self.tables.pins.get(slot)?.is_some() {
+                    self.tables.pins.insert(slot, true)?;
                 } else {
                     self.make_strangers(slot, created_ms)?;
                 }

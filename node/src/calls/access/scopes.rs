@@ -27,7 +27,7 @@ const fn need(scope: Scope, within: Within) -> Need {
 
 /// Each call, as the schema names it. Forgetting is no writing: it drops what others said, and keeps it out. Checking every record
 /// looks only, but takes the disk for minutes. A synchronisation is the mesh's own business and costs peers.
-pub(crate) const LEAST: [(&str, Need); 58] = {
+pub(crate) const LEAST: [(&str, Need); 59] = {
     use Scope::{Admin, Owner, Read, Write};
     use Within::{All, Topics};
     [
@@ -47,6 +47,7 @@ pub(crate) const LEAST: [(&str, Need); 58] = {
         ("NodeService/SearchMany", need(Read, Topics)),
         ("NodeService/Count", need(Read, Topics)),
         ("NodeService/Share", need(Write, Topics)),
+        ("NodeService/Pin", need(Write, Topics)),
         ("NodeService/Retract", need(Write, Topics)),
         ("NodeService/RetractMatching", need(Write, Topics)),
         ("NodeService/ShareMatching", need(Write, Topics)),

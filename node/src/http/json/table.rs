@@ -13,7 +13,7 @@ pub(super) const BY_NAME: &str = "/v1/call/";
 pub(super) const BY_NAME_VERB: &str = "POST";
 
 /// Verb, path and call. What stands in braces is a field of the request.
-pub(super) const ROUTES: [(&str, &str, &str); 31] = [
+pub(super) const ROUTES: [(&str, &str, &str); 32] = [
     ("POST", "/v1/search", "NodeService/Search"),
     ("POST", "/v1/searches", "NodeService/SearchMany"),
     ("GET", "/v1/grains", "NodeService/List"),
@@ -29,6 +29,7 @@ pub(super) const ROUTES: [(&str, &str, &str); 31] = [
     ("POST", "/v1/retractions", "NodeService/Retract"),
     ("POST", "/v1/shares", "NodeService/Share"),
     ("POST", "/v1/grains/{id}/share", "NodeService/Share"),
+    ("POST", "/v1/grains/{id}/pin", "NodeService/Pin"),
     ("POST", "/v1/documents", "NodeService/AddDocument"),
     ("GET", "/v1/documents", "NodeService/ListDocuments"),
     ("GET", "/v1/documents/{uri}", "NodeService/GetDocument"),

@@ -5,6 +5,7 @@ use synapsenet_storage::Change;
 
 use super::*;
 use crate::memory::VECTOR_ENCODING;
+use crate::memory::emergence::uses::{Asker, today};
 use crate::memory::ingest::{IngestError, Put, now_ms};
 use crate::testing::{Fixture, author, note, peer};
 
@@ -39,6 +40,14 @@ impl Fixture {
         self.memory.current().apply_log(&self.view()).unwrap();
         self.score_all(9);
         grain
+    }
+
+    /// The owner opens grains that were hits.
+    fn opens<'a>(&self, grains: impl IntoIterator<Item = &'a Grain>) {
+        for slot in grains.into_iter().map(|grain| self.slot_of(grain.id())) {
+            self.memory.uses.note_hits(Asker::Owner("owner"), [slot].into_iter(), today());
+            self.memory.uses.note_opened(Asker::Owner("owner"), slot, today());
+        }
     }
 
     async fn brings(&self, by: u8, grain: Grain) -> Result<Put, Refusal> {
@@ -87,6 +96,7 @@ async fn when_scores_decide_what_is_worth_least_goes_and_does_not_come_back() {
     for n in 0..9 {
         held.push(node.brings_scored(dated(&author(1), &format!("old {n}"), 10_000 - n), n as usize).await);
     }
+    node.opens(&held);
     let copy = node.brings_scored(dated(&author(2), "old 3!", 5000), 3).await;
     let newest = node.brings_scored(dated(&author(3), "young", 10), 20).await;
     assert!(!node.holds(copy.id()), "neither the oldest nor the newest, but a copy");
@@ -104,6 +114,7 @@ async fn what_has_no_score_yet_outlives_what_has_one_and_whom_the_owner_follows_
     node.rule(7, Some(AuthorRule::Followed)).await;
     let followed = node.brings_scored(dated(&author(7), "followed", 20_000), 0).await;
     let echo = node.brings_scored(dated(&author(7), "followed!", 10_001), 0).await;
+    node.opens([&followed]);
     let mut scored = Vec::new();
     for n in 1..4 {
         scored.push(
@@ -141,6 +152,50 @@ async fn a_flood_waits_while_too_many_have_no_score_and_the_share_is_full() {
 }
 
 #[tokio::test]
+async fn what_the_owner_puts_in_keeps_no_stranger_out() {
+    let node = scoring(2 * LEAST_UNSCORED);
+    for n in 0..LEAST_UNSCORED {
+        node.brings_scored(dated(&author(1), &format!("held {n}"), 10_000 - n), n as usize).await;
+    }
+    for n in 0..LEAST_UNSCORED {
+        node.says(&format!("my own {n}")).await.unwrap();
+    }
+    assert_eq!(node.view().counts().unwrap().pending, LEAST_UNSCORED);
+    assert_eq!(node.brings(9, dated(&author(2), "more", 10)).await, Ok(Put::Added));
+}
+
+#[tokio::test]
+async fn while_nothing_was_of_use_the_oldest_go_and_then_what_nobody_vouches_for() {
+    let node = scoring(20);
+    let mut held = Vec::new();
+    for n in 0..11 {
+        held.push(node.brings_scored(dated(&author(1), &format!("said {n}"), 10_000 - n), n as usize).await);
+    }
+    assert!(!node.holds(held[0].id()), "nothing tells what is worth keeping");
+    node.opens([&held[1], &held[2]]);
+    let limits = Limits { by_score: true, ..Limits::new(20, 50, 0, PLENTY, PLENTY) };
+    node.ingest.limit(Limits { max_strangers: 3, ..limits }).await;
+    let newer = node.brings_scored(dated(&author(2), "newer", 100), 30).await;
+    let kept: Vec<usize> = (0..11).filter(|n| node.holds(held[*n].id())).collect();
+    assert!(kept == [1, 2] && node.holds(newer.id()), "{kept:?}");
+}
+
+#[tokio::test]
+async fn an_author_that_was_of_use_may_bring_more_in_a_day_and_no_more_than_four_times() {
+    let node = node(8, Budget { grains: 2, bytes: 1 << 20 }, PLENTY);
+    let brings = async |by: u8, n: u64| {
+        node.brings(9, dated(&author(by), &format!("text {n}"), 10_000 - n)).await.is_ok()
+    };
+    let first = node.brings_scored(dated(&author(1), "of use", 20_000), 1).await;
+    assert!(brings(1, 0).await && !brings(1, 1).await);
+    node.opens([&first]);
+    assert!(brings(1, 2).await && brings(1, 3).await && !brings(1, 4).await, "twice as much");
+    assert!(brings(2, 5).await && brings(2, 6).await && !brings(2, 7).await, "as before");
+    let author = Budget { grains: 2, bytes: 1 }.times(1 + 1000.min(MAX_USES_COUNTED));
+    assert_eq!(author.grains, 8);
+}
+
+#[tokio::test]
 async fn retractions_have_no_score_and_do_not_fill_the_share_for_ever() {
     let node = scoring(20);
     let mut last = None;
@@ -150,10 +205,9 @@ async fn retractions_have_no_score_and_do_not_fill_the_share_for_ever() {
         let retraction =
             Grain::retract(grain.id(), grain.topic().clone(), &author(1), grain.created_ms() + 1).unwrap();
         node.brings(9, retraction).await.unwrap();
-        last = Some(
-            node.brings_scored(dated(&author(2), &format!("kept {n}"), 9_950 - 100 * n), 50 + n as usize)
-                .await,
-        );
+        let kept = dated(&author(2), &format!("kept {n}"), 9_950 - 100 * n);
+        let kept = last.insert(node.brings_scored(kept, 50 + n as usize).await);
+        node.opens([&*kept]);
     }
     let held = node.view().counts().unwrap();
     assert!(held.strangers <= 10 && held.stranger_notes * 2 + 2 >= held.strangers, "{held:?}");
@@ -174,6 +228,23 @@ async fn when_their_share_is_full_the_oldest_give_way_to_younger_ones_only() {
     assert!(node.holds(young.id()) && !node.holds(old[0].id()));
     let held = node.view().counts().unwrap();
     assert_eq!((held.strangers, node.view().forgotten().unwrap()), (10, 0), "one for one");
+}
+
+#[tokio::test]
+async fn what_is_pinned_stays_whatever_makes_room_and_what_is_unpinned_goes_in_its_turn() {
+    for node in [node(20, PLENTY, PLENTY), scoring(20)] {
+        let oldest = node.brings_scored(dated(&author(1), "the oldest", 20_000), 1).await;
+        let slot = node.slot_of(oldest.id());
+        node.ingest.apply(vec![Change::Pin { slot, pinned: true }]).await.unwrap();
+        for n in 0..15 {
+            node.brings(9, dated(&author(2), &format!("younger {n}"), 10_000 - n)).await.unwrap();
+        }
+        assert!(node.holds(oldest.id()));
+        assert_eq!(node.view().counts().unwrap().strangers, 10, "it takes none of their room");
+        node.ingest.apply(vec![Change::Pin { slot, pinned: false }]).await.unwrap();
+        node.brings(9, dated(&author(2), "the youngest", 1)).await.unwrap();
+        assert!(!node.holds(oldest.id()));
+    }
 }
 
 /// What comes in one commit is judged by what comes with it: a share that is filled within a commit ends with the youngest.

@@ -3,52 +3,24 @@
 //! A pair of grains counts for both, whichever of the two found the other: so it makes no difference which came first, and
 //! nothing has to be searched again when one comes.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeSet, HashMap, HashSet};
-use std::hash::Hash;
 
 use synapsenet_proto::{AuthorId, GrainId, Topic};
 use synapsenet_storage::Slot;
 
-use super::Weights;
-use super::arithmetic::{Millionths, ln_1p};
+use super::arithmetic::Millionths;
+use super::numbers::Numbers;
+use super::uses::day_of;
 
-/// Neighbours that coherence counts.
+/// Neighbours that coherence counts ...
 pub(super) const MAX_NEAR: usize = 20;
+/// ... and those of them that one author has at most: keys are less cheap than grains, and nobody's flood hides the others.
+pub(super) const MAX_NEAR_OF_ONE: usize = 5;
 /// From this cosine on, a neighbour is near ...
 const LEAST_NEAR: Millionths = Millionths(600_000);
 /// ... and from this one on it says the same.
-const SAME: Millionths = Millionths(980_000);
-/// Notes of one author that say the same words: so many are boilerplate, and the first of them earns nothing either.
-const BOILERPLATE: usize = 100;
-
-/// What a grain adds to what is known here, and why.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Emergence {
-    /// The sum of the weighted parts, or nothing.
-    pub score: Millionths,
-    /// One minus the highest cosine to an older grain of its topic.
-    pub novelty: Millionths,
-    /// The mean cosine of its near neighbours, times how many there are of 20.
-    pub coherence: Millionths,
-    /// The natural logarithm of one plus its occasions.
-    pub reuse: Millionths,
-    /// How often it was of use.
-    pub occasions: u64,
-    /// Why it earns nothing, whatever its parts are.
-    pub nothing: Option<Nothing>,
-}
-
-/// Why a grain earns nothing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Nothing {
-    /// An older grain says the same, in these words or others.
-    SaidBefore,
-    /// Its author says it in very many places.
-    Boilerplate,
-    /// It adds too little, and stands alone.
-    TooLittle,
-}
-
+pub(super) const SAME: Millionths = Millionths(980_000);
 /// Where a grain stands among the others of its topic: what is less is older. Of the id, half is enough to tell two apart.
 pub(super) type Order = (u64, [u8; 16]);
 
@@ -80,11 +52,18 @@ pub(super) struct Entry {
     pub author: u32,
     /// A digest of its folded words.
     pub words: u64,
+    /// The day on which it came here, counted from 1970-01-01 UTC.
+    pub came: u32,
+    /// Whether it was a stranger's when it was read.
+    pub is_strangers: bool,
     /// Whether its neighbours were looked for.
     pub is_scored: bool,
     /// The nearest older one.
     pub older: Option<Near>,
-    /// The nearest of all, the nearest first, at most [`MAX_NEAR`]; what says the same is not among them.
+    /// The nearest that takes from what it is worth here; see [`takes_from`].
+    pub before: Option<Near>,
+    /// The nearest of all, the nearest first and of these the oldest, at most [`MAX_NEAR`] and [`MAX_NEAR_OF_ONE`]; what says the same
+    /// is not among them.
     pub near: Vec<Near>,
     /// Authors other than its own that link to it, few of them strangers.
     pub citations: u32,
@@ -92,53 +71,23 @@ pub(super) struct Entry {
     pub cites: Vec<GrainId>,
 }
 
-/// Names with numbers, which are given again when nobody has them any more.
-#[derive(Debug, Clone)]
-pub(super) struct Numbers<T> {
-    numbers: HashMap<T, u32>,
-    names: Vec<(Option<T>, u32)>,
-    free: Vec<u32>,
-}
-
-impl<T> Default for Numbers<T> {
-    fn default() -> Self {
-        Self { numbers: HashMap::new(), names: Vec::new(), free: Vec::new() }
+impl Entry {
+    /// Whether it came long after its date, as what a newcomer fetches does.
+    pub fn is_history(&self) -> bool {
+        self.came > day_of(self.order.0).saturating_add(1)
     }
 }
 
-impl<T: Hash + Eq + Clone> Numbers<T> {
-    fn take(&mut self, name: &T) -> u32 {
-        if let Some(&number) = self.numbers.get(name) {
-            self.names[number as usize].1 += 1;
-            return number;
-        }
-        let number = self.free.pop().unwrap_or_else(|| {
-            self.names.push((None, 0));
-            (self.names.len() - 1) as u32
-        });
-        self.names[number as usize] = (Some(name.clone()), 1);
-        self.numbers.insert(name.clone(), number);
-        number
+/// Whether one grain takes from what another is worth here, which is near it. A date is no more than what an author says: of two
+/// authors, one takes from the other if it came here first. Only of two that both came long after their dates and on one day, as when a
+/// newcomer fetches what there is, the newest first, it has to be the older one, too: then neither may lose.
+pub(super) fn takes_from((other_slot, other): (Slot, &Entry), (slot, entry): (Slot, &Entry)) -> bool {
+    let is_older = other.order < entry.order;
+    if other.author == entry.author {
+        return is_older;
     }
-
-    fn give_back(&mut self, number: u32) {
-        let entry = &mut self.names[number as usize];
-        entry.1 = entry.1.saturating_sub(1);
-        if entry.1 == 0
-            && let Some(name) = entry.0.take()
-        {
-            self.numbers.remove(&name);
-            self.free.push(number);
-        }
-    }
-
-    pub fn number(&self, name: &T) -> Option<u32> {
-        self.numbers.get(name).copied()
-    }
-
-    pub fn name(&self, number: u32) -> Option<&T> {
-        self.names.get(number as usize)?.0.as_ref()
-    }
+    let tells_nothing = other.came == entry.came && other.is_history() && entry.is_history();
+    other_slot < slot && (is_older || !tells_nothing)
 }
 
 /// What a note says of itself, as far as its score hangs on it.
@@ -149,15 +98,18 @@ pub(super) struct Said {
     pub author: AuthorId,
     pub words: u64,
     pub cites: Vec<GrainId>,
+    /// The day on which it came here.
+    pub came: u32,
+    pub is_strangers: bool,
 }
 
 /// Grains that say the same words.
 #[derive(Debug, Clone, Default)]
-struct Group {
+pub(super) struct Group {
     /// The oldest first.
-    members: BTreeSet<(Order, Slot)>,
+    pub members: BTreeSet<(Order, Slot)>,
     /// How many are of each author.
-    by_author: HashMap<u32, usize>,
+    pub by_author: HashMap<u32, usize>,
 }
 
 impl Group {
@@ -189,7 +141,7 @@ pub(super) struct Column {
     members: HashMap<u32, BTreeSet<Slot>>,
     /// By their words, the grains; most are alone, and stand in the first.
     alone: HashMap<u64, Slot>,
-    together: HashMap<u64, Group>,
+    pub together: HashMap<u64, Group>,
     /// Those whose neighbours are to be looked for.
     pub waiting: BTreeSet<Slot>,
 }
@@ -209,8 +161,11 @@ impl Column {
                 topic,
                 author,
                 words: said.words,
+                came: said.came,
+                is_strangers: said.is_strangers,
                 is_scored: false,
                 older: None,
+                before: None,
                 near: Vec::new(),
                 citations: 0,
                 cites: said.cites,
@@ -271,25 +226,47 @@ impl Column {
         if gone.is_empty() {
             return;
         }
+        let has_gone = |near: &mut Near| gone.contains(&near.slot());
+        let mut lost_near = Vec::new();
         for (slot, entry) in &mut self.entries {
-            let was_full = entry.near.len() == MAX_NEAR;
             let before = entry.near.len();
             entry.near.retain(|near| !gone.contains(&near.slot()));
-            let lost_near = was_full && entry.near.len() < before;
-            let lost_older = entry.older.is_some_and(|older| gone.contains(&older.slot()));
-            if lost_older {
-                entry.older = None;
+            if entry.near.len() < before {
+                lost_near.push((*slot, before - entry.near.len()));
             }
-            if lost_near || lost_older {
+            let lost = [entry.older.take_if(has_gone), entry.before.take_if(has_gone)];
+            if lost.iter().any(Option::is_some) {
                 self.waiting.insert(*slot);
             }
         }
+        for (slot, lost) in lost_near {
+            let Some(entry) = self.entries.get(&slot) else { continue };
+            let was_full = entry.near.len() + lost == MAX_NEAR;
+            // Its author had as many as may be, if it has so many still.
+            if was_full || self.most_of_one(entry) + lost >= MAX_NEAR_OF_ONE {
+                self.waiting.insert(slot);
+            }
+        }
+    }
+
+    pub fn author_of(&self, near: Near) -> Option<u32> {
+        self.entries.get(&near.slot()).map(|entry| entry.author)
+    }
+
+    /// How many of an entry's neighbours the author has that has most.
+    fn most_of_one(&self, entry: &Entry) -> usize {
+        let authors: Vec<u32> = entry.near.iter().filter_map(|near| self.author_of(*near)).collect();
+        authors
+            .iter()
+            .map(|author| authors.iter().filter(|other| *other == author).count())
+            .max()
+            .unwrap_or(0)
     }
 
     /// Has everybody's neighbours looked for anew, in another space.
     pub fn begin_anew(&mut self) {
         for (slot, entry) in &mut self.entries {
-            (entry.is_scored, entry.older) = (false, None);
+            (entry.is_scored, entry.older, entry.before) = (false, None, None);
             entry.near.clear();
             self.waiting.insert(*slot);
         }
@@ -305,7 +282,7 @@ impl Column {
         self.waiting.remove(&slot);
         let Some(entry) = self.entries.get_mut(&slot) else { return };
         entry.is_scored = true;
-        entry.older = None;
+        (entry.older, entry.before) = (None, None);
         entry.near.clear();
         for &(other, cosine) in found {
             self.meet(slot, other, cosine);
@@ -318,181 +295,72 @@ impl Column {
     /// Tells a grain of another one and of the cosine to it. True when what it knew of that one was more, so that others may be in its
     /// place now.
     fn meet(&mut self, slot: Slot, other: Slot, cosine: Millionths) -> bool {
-        let Some(other_order) = self.entries.get(&other).map(|other| other.order) else { return false };
-        let older_order =
-            |older: Option<Near>| older.and_then(|older| Some(self.entries.get(&older.slot())?.order));
-        let known = self.entries.get(&slot).and_then(|entry| entry.older);
-        let known_order = older_order(known);
-        let Some(entry) = self.entries.get_mut(&slot) else { return false };
+        let Some((of_other, entry)) = self.entries.get(&other).zip(self.entries.get(&slot)) else {
+            return false;
+        };
         let near = Near::new(other, cosine);
-        let mut knew_more = false;
-        if other_order < entry.order {
-            if known.is_some_and(|known| known.slot() == other && known.cosine() > cosine) {
-                entry.older = Some(near);
-                knew_more = true;
-            } else if known.is_none_or(|known| {
-                // Of two that are as near, the elder.
-                (cosine, known_order) > (known.cosine(), Some(other_order)) || known.slot() == other
-            }) {
-                entry.older = Some(near);
-            }
-        }
-        let was_full = entry.near.len() == MAX_NEAR;
-        let before = entry.near.iter().position(|near| near.slot() == other);
-        let before = before.map(|at| entry.near.remove(at));
-        knew_more |= was_full && before.is_some_and(|before| before.cosine() > cosine);
-        if cosine >= LEAST_NEAR && cosine < SAME {
-            let at = entry.near.partition_point(|kept| kept.cosine() >= cosine);
-            entry.near.insert(at, near);
-            entry.near.truncate(MAX_NEAR);
-        }
-        knew_more
-    }
-
-    /// What a grain adds. None for one that has no vector, or whose neighbours were not looked for yet.
-    pub fn emergence(&self, slot: Slot, accesses: u64, weights: &Weights) -> Option<Emergence> {
-        let entry = self.entries.get(&slot).filter(|entry| entry.is_scored)?;
-        let group = self.together.get(&entry.words);
-        let is_echo =
-            group.and_then(|group| group.members.first()).is_some_and(|(first, _)| *first < entry.order);
-        Some(self.sum(entry, entry.older, is_echo, accesses, weights))
-    }
-
-    /// What a grain is worth keeping for. A date is no more than what an author says: what somebody else says and what came here later
-    /// takes nothing from it, whatever its date. `echoes` is what [`Column::echoes`] says.
-    pub fn worth(
-        &self,
-        slot: Slot,
-        accesses: u64,
-        weights: &Weights,
-        echoes: &HashSet<Slot>,
-    ) -> Option<Millionths> {
-        let entry = self.entries.get(&slot).filter(|entry| entry.is_scored)?;
-        let is_of_another =
-            |other: Slot| self.entries.get(&other).is_some_and(|other| other.author != entry.author);
-        let older = entry.older.filter(|older| older.slot() < slot || !is_of_another(older.slot()));
-        Some(self.sum(entry, older, echoes.contains(&slot), accesses, weights).score)
-    }
-
-    /// Grains whose words an older one says too that came before them, or is of the same author.
-    pub fn echoes(&self) -> HashSet<Slot> {
-        let mut echoes = HashSet::new();
-        for group in self.together.values() {
-            let (mut first, mut authors) = (Slot::MAX, HashSet::new());
-            for &(_, slot) in &group.members {
-                let is_of_known = self.entries.get(&slot).is_some_and(|entry| !authors.insert(entry.author));
-                if first < slot || is_of_known {
-                    echoes.insert(slot);
-                }
-                first = first.min(slot);
-            }
-        }
-        echoes
-    }
-
-    /// What a grain adds, when this is the nearest older one, and when its words were said before or not.
-    fn sum(
-        &self,
-        entry: &Entry,
-        older: Option<Near>,
-        is_echo: bool,
-        accesses: u64,
-        weights: &Weights,
-    ) -> Emergence {
-        let novelty = Millionths::ONE.less(older.map_or(Millionths(0), Near::cosine));
-        let sum: u64 = entry.near.iter().map(|near| near.cosine().0).sum();
-        let coherence = Millionths(sum / MAX_NEAR as u64);
-        let occasions = accesses.saturating_add(u64::from(entry.citations));
-        let reuse = ln_1p(occasions);
-        let nothing = if is_echo || older.is_some_and(|older| older.cosine() >= SAME) {
-            Some(Nothing::SaidBefore)
-        } else if self.is_boilerplate(entry) {
-            Some(Nothing::Boilerplate)
-        } else {
-            let is_little = novelty < weights.least_novelty && coherence < weights.least_coherence;
-            is_little.then_some(Nothing::TooLittle)
+        let (older, lost_older) = match of_other.order < entry.order {
+            true => self.nearer(entry.older, near),
+            false => (entry.older, false),
         };
-        let sum = weights.novelty.times(novelty).plus(weights.coherence.times(coherence));
-        let score = match nothing {
-            Some(_) => Millionths(0),
-            None => sum.plus(weights.reuse.times(reuse)),
+        let (before, lost_before) = match takes_from((other, of_other), (slot, entry)) {
+            true => self.nearer(entry.before, near),
+            false => (entry.before, false),
         };
-        Emergence { score, novelty, coherence, reuse, occasions, nothing }
+        let known = entry.near.iter().find(|kept| kept.slot() == other);
+        // Of what left no place for others, there may be some in its place.
+        let lost_near =
+            entry.near.len() >= MAX_NEAR_OF_ONE && known.is_some_and(|known| known.cosine() > cosine);
+        let kept = match known.is_some() || self.is_wanted(entry, cosine) {
+            true => Some(self.with_near(entry, near)),
+            false => None,
+        };
+        if let Some(entry) = self.entries.get_mut(&slot) {
+            (entry.older, entry.before) = (older, before);
+            entry.near = kept.unwrap_or_else(|| std::mem::take(&mut entry.near));
+        }
+        lost_older || lost_before || lost_near
     }
 
-    /// Of its own author alone: nobody else makes boilerplate of what somebody says.
-    fn is_boilerplate(&self, entry: &Entry) -> bool {
-        let group = self.together.get(&entry.words);
-        group
-            .and_then(|group| group.by_author.get(&entry.author))
-            .is_some_and(|&repeated| repeated >= BOILERPLATE)
+    /// The nearer of a grain that is known and another one; of two that are as near the elder. True when the other is the known one and
+    /// less near than was known.
+    fn nearer(&self, known: Option<Near>, other: Near) -> (Option<Near>, bool) {
+        let order = |near: Near| self.entries.get(&near.slot()).map(|entry| entry.order);
+        match known {
+            Some(known) if known.slot() == other.slot() => (Some(other), known.cosine() > other.cosine()),
+            Some(known) if (other.cosine(), order(known)) <= (known.cosine(), order(other)) => {
+                (Some(known), false)
+            }
+            _ => (Some(other), false),
+        }
+    }
+
+    /// Whether one of this cosine may have a place among an entry's neighbours.
+    fn is_wanted(&self, entry: &Entry, cosine: Millionths) -> bool {
+        let is_far =
+            entry.near.len() == MAX_NEAR && entry.near.last().is_some_and(|last| last.cosine() > cosine);
+        cosine >= LEAST_NEAR && cosine < SAME && !is_far
+    }
+
+    /// An entry's neighbours with this one, which may be among them with another cosine: of all that it met, those that count,
+    /// whichever came first.
+    fn with_near(&self, entry: &Entry, near: Near) -> Vec<Near> {
+        let mut all: Vec<Near> =
+            entry.near.iter().copied().filter(|kept| kept.slot() != near.slot()).chain([near]).collect();
+        all.sort_by_cached_key(|near| {
+            (Reverse(near.cosine()), self.entries.get(&near.slot()).map(|entry| entry.order))
+        });
+        let mut authors: Vec<Option<u32>> = Vec::with_capacity(all.len());
+        all.retain(|near| {
+            let author = self.author_of(*near);
+            authors.push(author);
+            let of_one = authors.iter().filter(|other| **other == author).count();
+            (LEAST_NEAR..SAME).contains(&near.cosine()) && of_one <= MAX_NEAR_OF_ONE
+        });
+        all.truncate(MAX_NEAR);
+        all
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn said(by: u8, created_ms: u64, words: u64) -> Said {
-        let author = AuthorId::from_bytes([by; 32]);
-        let topic = Topic::new("a").unwrap();
-        Said { order: (created_ms, [0; 16]), topic, author, words, cites: Vec::new() }
-    }
-
-    fn weights() -> Weights {
-        Weights::of(&crate::config::EmergenceConfig::default())
-    }
-
-    fn nothing(column: &Column, slot: Slot) -> Option<Nothing> {
-        column.emergence(slot, 0, &weights()).unwrap().nothing
-    }
-
-    #[test]
-    fn many_that_say_the_same_words_are_each_looked_at_without_the_others() {
-        const MANY: u64 = 20_000;
-        let mut column = Column::default();
-        for slot in 0..MANY {
-            column.insert(slot, said(1, MANY - slot, 7));
-            column.found(slot, &[]);
-        }
-        let group = &column.together[&7];
-        assert_eq!((group.members.len() as u64, group.by_author[&0]), (MANY, MANY as usize));
-        // Comparing each with all would take minutes here.
-        assert!((0..MANY - 1).all(|slot| nothing(&column, slot) == Some(Nothing::SaidBefore)));
-        assert_eq!(nothing(&column, MANY - 1), Some(Nothing::Boilerplate));
-        assert_eq!(column.echoes().len() as u64, MANY - 1);
-        for slot in 0..MANY - 1 {
-            column.remove(slot);
-        }
-        assert_eq!(nothing(&column, MANY - 1), None);
-        assert!(column.together.is_empty() && column.alone[&7] == MANY - 1);
-    }
-
-    #[test]
-    fn what_others_bring_later_with_an_earlier_date_takes_nothing_from_what_is_kept() {
-        let mut column = Column::default();
-        // The same words, words that are nearly the same, and the author's own earlier ones.
-        for (slot, by, created_ms, words) in
-            [(1, 1, 100, 7), (2, 1, 100, 8), (3, 1, 100, 9), (4, 2, 99, 7), (5, 2, 99, 10), (6, 1, 99, 9)]
-        {
-            column.insert(slot, said(by, created_ms, words));
-        }
-        let same = Millionths(999_000);
-        for (slot, others) in
-            [(1, vec![]), (2, vec![(5, same)]), (3, vec![]), (4, vec![]), (5, vec![]), (6, vec![])]
-        {
-            column.found(slot, &others);
-        }
-        let echoes = column.echoes();
-        let worth = |slot| column.worth(slot, 0, &weights(), &echoes).unwrap().0;
-        for slot in 1..=3 {
-            assert_eq!(nothing(&column, slot), Some(Nothing::SaidBefore), "{slot} is shown as all see it");
-        }
-        assert!(worth(1) > 0 && worth(2) > 0 && worth(4) > 0 && worth(5) > 0 && worth(6) > 0);
-        assert_eq!(worth(3), 0, "its own author said it before");
-        // What came before it counts, whoever says it.
-        column.insert(7, said(3, 200, 7));
-        column.found(7, &[]);
-        assert_eq!(column.worth(7, 0, &weights(), &column.echoes()), Some(Millionths(0)));
-    }
-}
+mod tests;

@@ -15,6 +15,17 @@ const MAX_AGE: Duration = Duration::from_secs(10);
 /// When too few were found, it is looked again once so many times as long went by as looking took.
 const REST: u32 = 20;
 
+/// What the grains of an author are kept for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kept {
+    /// The owner's, and of whom it follows.
+    Always,
+    /// A stranger's.
+    ForItsWorth,
+    /// One whose claim was found false.
+    ForNothing,
+}
+
 /// Those that were found and have not gone yet, the lowest first.
 #[derive(Debug, Default)]
 pub(crate) struct Lowest {
@@ -37,12 +48,12 @@ impl Lowest {
         count: usize,
     ) -> Result<Vec<Slot>, StorageError> {
         if self.found.is_none_or(|found| found.elapsed() >= MAX_AGE) {
-            self.find(memory, own);
+            self.find(memory, view, own);
         }
         let mut next = self.take(view, count)?;
         if next.len() < count && self.found.is_none_or(|found| found.elapsed() >= REST * self.cost) {
             // What the column does not know to be gone yet is passed over.
-            self.find(memory, own);
+            self.find(memory, view, own);
             for slot in self.take(view, count)? {
                 if next.len() < count && !next.contains(&slot) {
                     next.push(slot);
@@ -52,11 +63,15 @@ impl Lowest {
         Ok(next)
     }
 
-    fn find(&mut self, memory: &Memory, own: AuthorId) {
+    fn find(&mut self, memory: &Memory, view: &View, own: AuthorId) {
         let rules = memory.rules();
-        let is_kept = |author: &AuthorId| *author == own || rules.follows(author);
+        let judge = |author: &AuthorId| match view.author_standing(author) {
+            _ if *author == own || rules.follows(author) => Kept::Always,
+            Ok(standing) if standing.distrusted => Kept::ForNothing,
+            _ => Kept::ForItsWorth,
+        };
         let start = Instant::now();
-        self.slots = memory.scores.lowest(&memory.uses, &is_kept, FOUND_AT_ONCE).into();
+        self.slots = memory.scores.lowest(&memory.uses, &judge, FOUND_AT_ONCE).into();
         (self.found, self.cost) = (Some(Instant::now()), start.elapsed());
     }
 

@@ -109,7 +109,7 @@ pub(super) fn find(
             nearest
         });
     }
-    let known = entry.near.iter().chain(&entry.older).map(|near| near.slot());
+    let known = entry.near.iter().chain(&entry.older).chain(&entry.before).map(|near| near.slot());
     let mut others: Vec<Slot> = neighbours.iter().map(|neighbour| neighbour.key).chain(known).collect();
     others.sort_unstable();
     others.dedup();
@@ -132,13 +132,70 @@ fn walk(
     count: usize,
     members: &BTreeSet<Slot>,
 ) -> Result<Vec<Neighbour>, SpaceError> {
+    Ok(walk_within(MAX_WALKED, space, question, count, members)?.0)
+}
+
+/// As [`walk`], within so many; and how many it asked about.
+fn walk_within(
+    most: usize,
+    space: &Space,
+    question: &Vector,
+    count: usize,
+    members: &BTreeSet<Slot>,
+) -> Result<(Vec<Neighbour>, usize), SpaceError> {
     let asked = Cell::new(0);
     // What is let through so that it ends is left out again.
     let is_wanted = |key: Slot| {
         asked.set(asked.get() + 1);
-        asked.get() > MAX_WALKED || members.contains(&key)
+        asked.get() > most || members.contains(&key)
     };
     let mut found = space.hnsw.search_filtered(question, count, &is_wanted, None)?;
     found.retain(|neighbour| members.contains(&neighbour.key));
-    Ok(found)
+    Ok((found, asked.get()))
+}
+
+#[cfg(test)]
+mod tests {
+    use synapsenet_storage::{Change, LANE_OWN, Origin};
+
+    use super::*;
+    use crate::memory::VECTOR_ENCODING;
+    use crate::testing::{Fixture, author, note};
+
+    /// Grains that turn away from the first component, each a little more than the one before.
+    async fn fan(count: u64) -> Fixture {
+        let node = Fixture::new();
+        let mut changes = Vec::new();
+        for n in 0..count {
+            let angle = n as f32 / count as f32;
+            let mut values = vec![0.0; 384];
+            (values[0], values[1], values[2 + n as usize % 300]) = (angle.cos(), angle.sin(), 0.05);
+            let vector = Vector::new(node.model(), values).unwrap().encode(VECTOR_ENCODING);
+            let grain = note(&author(1), &format!("note {n}"));
+            let (origin, claim) = (Origin::Known, None);
+            changes.push(Change::Put { grain, shared: true, received_ms: 1, claim, origin, lane: LANE_OWN });
+            changes.push(Change::AddVector { slot: n + 1, vector });
+        }
+        node.ingest.apply(changes).await.unwrap();
+        node.memory.current().apply_log(&node.view()).unwrap();
+        node
+    }
+
+    #[tokio::test]
+    async fn a_walk_finds_the_nearest_of_a_topic_and_ends_where_few_of_it_are_around() {
+        const ALL: u64 = 1500;
+        let node = fan(ALL).await;
+        let space = node.memory.current();
+        let mut question = vec![0.0; 384];
+        question[0] = 1.0;
+        let question = Vector::new(node.model(), question).unwrap();
+        let every_third: BTreeSet<Slot> = (1..=ALL).step_by(3).collect();
+        let (found, _) = walk_within(MAX_WALKED, &space, &question, 5, &every_third).unwrap();
+        assert!(found.len() == 5 && found.iter().all(|near| every_third.contains(&near.key)), "{found:?}");
+        assert!(found.iter().all(|near| near.key < 150), "{found:?}");
+        let far = BTreeSet::from([ALL - 1, ALL]);
+        let (found, asked) = walk_within(100, &space, &question, 5, &far).unwrap();
+        assert!(found.iter().all(|near| far.contains(&near.key)));
+        assert!(asked < ALL as usize / 2, "it asked about {asked} of {ALL}");
+    }
 }

@@ -3,13 +3,15 @@
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use synapsenet_proto::{AuthorId, Topic};
 use synapsenet_storage::Slot;
 
 use super::arithmetic::Millionths;
-use super::column::{Column, Emergence, Entry};
-use super::scores::Scores;
+use super::column::{Column, Entry};
+use super::scores::{Scores, Voices};
+use super::worth::{Emergence, Used};
 use super::{Uses, Weights};
 
 /// New grains that are put into groups: of more, the newest.
@@ -29,7 +31,7 @@ pub(crate) struct Wanted {
 /// A grain and what it adds.
 pub(crate) type Scored = (Slot, Emergence);
 
-/// What the grains of an author add.
+/// What the grains of an author are worth here.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Standing {
     /// The sum.
@@ -67,7 +69,8 @@ impl Scores {
     pub fn top(&self, uses: &Uses, wanted: &Wanted, by_time: bool, most: usize) -> Vec<Scored> {
         let Some(weights) = self.weights() else { return Vec::new() };
         let column = self.reading();
-        let scored = scored(&column, uses, weights, wanted);
+        let looked = self.looked(&column, uses, weights);
+        let scored = looked.scored(wanted);
         match by_time {
             true => best(scored, most, |entry, _| Some(entry.order)),
             false => best(scored, most, |entry, emergence| {
@@ -76,20 +79,28 @@ impl Scores {
         }
     }
 
-    /// What the grains of each author add on a topic, or in all.
+    /// What the grains of each author are worth on a topic, or in all; by [`Column::worth`], so that no date gives anybody standing.
     pub fn standings(&self, uses: &Uses, topic: Option<&Topic>) -> HashMap<AuthorId, Standing> {
         let Some(weights) = self.weights() else { return HashMap::new() };
         let column = self.reading();
-        let wanted = Wanted { topic: topic.cloned(), since_ms: 0 };
+        let looked = self.looked(&column, uses, weights);
+        let (wanted, echoes) = (Wanted { topic: topic.cloned(), since_ms: 0 }, column.echoes());
         let mut numbers: HashMap<u32, Standing> = HashMap::new();
-        for (_, entry, emergence) in scored(&column, uses, weights, &wanted) {
+        for (slot, entry) in looked.meant(&wanted) {
+            let Some(worth) = column.worth(slot, looked.used(slot, entry), weights, &echoes) else {
+                continue;
+            };
             let standing = numbers.entry(entry.author).or_default();
-            standing.sum = standing.sum.plus(emergence.score);
+            standing.sum = standing.sum.plus(worth.score);
             standing.grains += 1;
-            standing.worthless += u64::from(emergence.nothing.is_some());
+            standing.worthless += u64::from(worth.nothing.is_some());
         }
         let named = |(number, standing)| Some((*column.authors.name(number)?, standing));
         numbers.into_iter().filter_map(named).collect()
+    }
+
+    fn looked<'a>(&self, column: &'a Column, uses: &'a Uses, weights: &'a Weights) -> Looked<'a> {
+        Looked { column, uses, weights, voices: self.voices(uses, column) }
     }
 
     /// What emerged, at most so many of each.
@@ -97,7 +108,8 @@ impl Scores {
         let Some(weights) = self.weights() else { return Emerged::default() };
         let column = self.reading();
         let anytime = Wanted { since_ms: 0, ..wanted.clone() };
-        let new = || scored(&column, uses, weights, wanted);
+        let looked = self.looked(&column, uses, weights);
+        let new = || looked.scored(wanted);
         let grouped =
             best(new(), MAX_GROUPED, |entry, emergence| emergence.nothing.is_none().then_some(entry.order));
         Emerged {
@@ -106,26 +118,41 @@ impl Scores {
             novel: best(new(), most, |entry, emergence| {
                 emergence.nothing.is_none().then_some((emergence.novelty, Reverse(entry.order)))
             }),
-            reused: best(scored(&column, uses, weights, &anytime), most, |entry, emergence| {
+            reused: best(looked.scored(&anytime), most, |entry, emergence| {
                 (emergence.occasions > 0).then_some((emergence.occasions, entry.order))
             }),
         }
     }
 }
 
-fn scored<'a>(
+/// What scores are told from.
+struct Looked<'a> {
     column: &'a Column,
     uses: &'a Uses,
     weights: &'a Weights,
-    wanted: &Wanted,
-) -> impl Iterator<Item = (Slot, &'a Entry, Emergence)> + use<'a> {
-    let (since_ms, is_any) = (wanted.since_ms, wanted.topic.is_none());
-    let topic = wanted.topic.as_ref().and_then(|topic| column.topics.number(topic));
-    let meant = column
-        .entries
-        .iter()
-        .filter(move |(_, entry)| (is_any || topic == Some(entry.topic)) && entry.order.0 >= since_ms);
-    meant.filter_map(|(&slot, entry)| Some((slot, entry, column.emergence(slot, uses.of(slot), weights)?)))
+    voices: Arc<Voices>,
+}
+
+impl Looked<'_> {
+    fn used(&self, slot: Slot, entry: &Entry) -> Used {
+        let author = self.column.authors.name(entry.author);
+        Used { occasions: self.uses.of(slot), of_author: author.map_or(0, |author| self.voices.of(author)) }
+    }
+
+    /// The grains that are meant.
+    fn meant(&self, wanted: &Wanted) -> impl Iterator<Item = (Slot, &Entry)> + use<'_> {
+        let (since_ms, is_any) = (wanted.since_ms, wanted.topic.is_none());
+        let topic = wanted.topic.as_ref().and_then(|topic| self.column.topics.number(topic));
+        let entries = self.column.entries.iter().map(|(&slot, entry)| (slot, entry));
+        entries.filter(move |(_, entry)| (is_any || topic == Some(entry.topic)) && entry.order.0 >= since_ms)
+    }
+
+    /// Those of them that have a score.
+    fn scored(&self, wanted: &Wanted) -> impl Iterator<Item = (Slot, &Entry, Emergence)> + use<'_> {
+        self.meant(wanted).filter_map(|(slot, entry)| {
+            Some((slot, entry, self.column.emergence(slot, self.used(slot, entry), self.weights)?))
+        })
+    }
 }
 
 /// Those of the highest keys, the highest first; what has none is left out.

@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant};
 
 use synapsenet_index::{Column as Snapshot, IndexError, folded_digest};
@@ -13,8 +13,11 @@ use synapsenet_proto::{AuthorId, GrainId, Kind, SpaceId};
 use synapsenet_storage::{IndexEvent, IndexEventKind, Record, Slot, StorageError, Store, View};
 
 use super::arithmetic::Millionths;
-use super::column::{Column, Emergence, Said};
+use super::column::{Column, Said};
+use super::lowest::Kept;
 use super::neighbours::{self, Vectors};
+use super::uses::day_of;
+use super::worth::{Emergence, Used};
 use super::{Uses, Weights, snapshot};
 use crate::config::EmergenceConfig;
 use crate::data_folder::private_dir;
@@ -38,6 +41,8 @@ const STEP_TIME: Duration = Duration::from_millis(50);
 pub(crate) struct Scores {
     /// None when they are switched off.
     weights: Option<Weights>,
+    /// How much a score raises a hit.
+    ranking_weight: f32,
     dir: PathBuf,
     column: RwLock<Column>,
     place: Mutex<Place>,
@@ -45,6 +50,23 @@ pub(crate) struct Scores {
     saved: AtomicU64,
     /// How many have no score yet.
     unscored: AtomicU64,
+    /// As it was when somebody was of use last.
+    voices: Mutex<Arc<Voices>>,
+}
+
+/// How often authors were of use to the owner.
+#[derive(Debug, Default)]
+pub(super) struct Voices {
+    /// [`Uses::version`] when they were counted.
+    version: u64,
+    of: HashMap<AuthorId, u64>,
+}
+
+impl Voices {
+    /// How often one was.
+    pub fn of(&self, author: &AuthorId) -> u64 {
+        self.of.get(author).copied().unwrap_or(0)
+    }
 }
 
 /// How far it has come. Held while it is brought further.
@@ -94,7 +116,9 @@ impl Scores {
         let (column, place, saved) = opened;
         let weights = config.enabled.then(|| Weights::of(config));
         let (column, place, saved) = (RwLock::new(column), Mutex::new(place), AtomicU64::new(saved));
-        Ok(Self { weights, dir, column, place, saved, unscored: AtomicU64::new(0) })
+        let (unscored, voices) = (AtomicU64::new(0), Mutex::default());
+        let ranking_weight = if config.enabled { config.ranking_weight as f32 } else { 0.0 };
+        Ok(Self { weights, ranking_weight, dir, column, place, saved, unscored, voices })
     }
 
     /// Whether grains are scored at all.
@@ -104,7 +128,49 @@ impl Scores {
 
     /// What a grain adds that was of use so often. None for one that was not looked at yet, and always when nothing is scored.
     pub fn of(&self, slot: Slot, uses: &Uses) -> Option<Emergence> {
-        self.reading().emergence(slot, uses.of(slot), self.weights.as_ref()?)
+        let column = self.reading();
+        let entry = column.entries.get(&slot)?;
+        let of_author =
+            column.authors.name(entry.author).map_or(0, |author| self.voices(uses, &column).of(author));
+        column.emergence(slot, Used { occasions: uses.of(slot), of_author }, self.weights.as_ref()?)
+    }
+
+    /// How much higher a hit stands for what it adds, by the owner's choice: at most `emergence.ranking_weight`.
+    pub fn raise(&self, slot: Slot, uses: &Uses) -> f32 {
+        match self.ranking_weight {
+            weight if weight > 0.0 => {
+                let score = self.of(slot, uses).map_or(Millionths(0), |emergence| emergence.score);
+                weight * score.min(Millionths::ONE).as_f64() as f32
+            }
+            _ => 0.0,
+        }
+    }
+
+    /// Whether hits are raised at all.
+    pub fn raises(&self) -> bool {
+        self.ranking_weight > 0.0
+    }
+
+    /// How often each author was of use to the owner.
+    pub(super) fn voices(&self, uses: &Uses, column: &Column) -> Arc<Voices> {
+        let mut voices = self.voices.lock().unwrap_or_else(PoisonError::into_inner);
+        let version = uses.version();
+        if voices.version != version {
+            let mut of = HashMap::new();
+            uses.for_each_of_owner(|slot, occasions| {
+                let author = column.entries.get(&slot).and_then(|entry| column.authors.name(entry.author));
+                if let Some(author) = author {
+                    *of.entry(*author).or_default() += u64::from(occasions);
+                }
+            });
+            *voices = Arc::new(Voices { version, of });
+        }
+        voices.clone()
+    }
+
+    /// How often an author was of use to the owner of this node, in the days that are remembered.
+    pub fn uses_of_author(&self, uses: &Uses, author: &AuthorId) -> u64 {
+        self.voices(uses, &self.reading()).of(author)
     }
 
     /// The grains that made the score of one, the nearest older one first, and the cosines to them.
@@ -133,21 +199,31 @@ impl Scores {
     }
 
     /// Those of the lowest scores, the lowest first and of the same ones the oldest, but for authors whose grains are kept; at most
-    /// `most`; by what [`Column::worth`] says, so that no date costs another's grain its place. It looks at all: a tenth of a second
-    /// for a million.
-    pub fn lowest(&self, uses: &Uses, is_kept: &dyn Fn(&AuthorId) -> bool, most: usize) -> Vec<Slot> {
+    /// `most`; by what [`Column::worth`] says, so that no date costs another's grain its place. None while nothing was of use to the
+    /// owner: nothing tells a crowd of keys from many people then. It looks at all: a tenth of a second for a million.
+    pub fn lowest(&self, uses: &Uses, judge: &dyn Fn(&AuthorId) -> Kept, most: usize) -> Vec<Slot> {
         let Some(weights) = &self.weights else { return Vec::new() };
         let column = self.reading();
+        let voices = self.voices(uses, &column);
+        if voices.of.is_empty() {
+            return Vec::new();
+        }
         let echoes = column.echoes();
         let mut kept = HashMap::new();
         let mut lowest = Vec::new();
         for (&slot, entry) in &column.entries {
-            let is_kept = *kept
-                .entry(entry.author)
-                .or_insert_with(|| column.authors.name(entry.author).is_none_or(is_kept));
-            if !is_kept && let Some(worth) = column.worth(slot, uses.of(slot), weights, &echoes) {
-                lowest.push((worth, entry.order, slot));
-            }
+            let (kept, of_author) = *kept.entry(entry.author).or_insert_with(|| {
+                let author = column.authors.name(entry.author);
+                author.map_or((Kept::Always, 0), |author| (judge(author), voices.of(author)))
+            });
+            let used = Used { occasions: uses.of(slot), of_author };
+            let worth = || column.worth(slot, used, weights, &echoes).map(|worth| worth.score);
+            let worth = match kept {
+                Kept::Always => None,
+                Kept::ForItsWorth => worth(),
+                Kept::ForNothing => worth().map(|_| Millionths(0)),
+            };
+            lowest.extend(worth.map(|worth| (worth, entry.order, slot)));
         }
         if lowest.len() > most && most > 0 {
             lowest.select_nth_unstable(most - 1);
@@ -273,7 +349,7 @@ impl Scores {
         if view.vector(slot, space.id())?.is_none() {
             return Ok(());
         }
-        let said = said(&record);
+        let said = said(&record, view.is_strangers(slot)?);
         let cites = said.cites.clone();
         self.writing().insert(slot, said);
         self.count_citations(view, slot, &record.grain.id())?;
@@ -374,7 +450,7 @@ impl Scores {
     }
 }
 
-fn said(record: &Record) -> Said {
+fn said(record: &Record, is_strangers: bool) -> Said {
     let (grain, draft) = (&record.grain, &record.grain.body().draft);
     let mut id = [0; 16];
     id.copy_from_slice(&grain.id().as_bytes()[..16]);
@@ -388,5 +464,7 @@ fn said(record: &Record) -> Said {
         // Of the text alone: a title or tags make nothing new of it.
         words: folded_digest(&draft.text),
         cites,
+        came: day_of(record.received_ms),
+        is_strangers,
     }
 }

@@ -11,10 +11,12 @@ use super::column::{Column, Entry, MAX_NEAR, Near};
 use super::scores::Place;
 
 /// The version of what is on disk, and of how scores are made; another one is not read.
-pub(super) const FORMAT: u32 = 2;
+pub(super) const FORMAT: u32 = 3;
 
 const SCORED: u8 = 1;
 const HAS_OLDER: u8 = 2;
+const HAS_BEFORE: u8 = 4;
+const STRANGERS: u8 = 8;
 
 /// The column, and what is still to be done for it.
 pub(super) fn encode(column: &Column, place: &Place) -> Vec<u8> {
@@ -83,9 +85,15 @@ fn put_entry(bytes: &mut Vec<u8>, slot: Slot, entry: &Entry, topic: u32, author:
     bytes.extend(author.to_le_bytes());
     bytes.extend(entry.words.to_le_bytes());
     bytes.extend(entry.citations.to_le_bytes());
-    let scored = if entry.is_scored { SCORED } else { 0 };
-    bytes.push(scored | if entry.older.is_some() { HAS_OLDER } else { 0 });
-    bytes.extend(entry.older.iter().flat_map(|near| near.0.to_le_bytes()));
+    bytes.extend(entry.came.to_le_bytes());
+    let flags = [
+        (entry.is_scored, SCORED),
+        (entry.older.is_some(), HAS_OLDER),
+        (entry.before.is_some(), HAS_BEFORE),
+        (entry.is_strangers, STRANGERS),
+    ];
+    bytes.push(flags.iter().filter(|(is_set, _)| *is_set).map(|(_, flag)| flag).sum());
+    bytes.extend(entry.older.iter().chain(&entry.before).flat_map(|near| near.0.to_le_bytes()));
     bytes.push(entry.near.len() as u8);
     bytes.extend(entry.near.iter().flat_map(|near| near.0.to_le_bytes()));
     bytes.push(entry.cites.len() as u8);
@@ -155,11 +163,13 @@ impl<'a> Reader<'a> {
         let order = (self.number()?, self.array()?);
         let (topic, author) = (self.count()? as u32, self.count()? as u32);
         let (words, citations) = (self.number()?, self.count()? as u32);
+        let came = self.count()? as u32;
         let flags = self.byte()?;
-        if flags & !(SCORED | HAS_OLDER) != 0 {
+        if flags & !(SCORED | HAS_OLDER | HAS_BEFORE | STRANGERS) != 0 {
             return None;
         }
         let older = if flags & HAS_OLDER == 0 { None } else { Some(Near(self.number()?)) };
+        let before = if flags & HAS_BEFORE == 0 { None } else { Some(Near(self.number()?)) };
         let near_count = usize::from(self.byte()?);
         if near_count > MAX_NEAR {
             return None;
@@ -167,7 +177,21 @@ impl<'a> Reader<'a> {
         let near = (0..near_count).map(|_| self.number().map(Near)).collect::<Option<_>>()?;
         let cited = self.byte()?;
         let cites = (0..cited).map(|_| self.array().map(GrainId::from_bytes)).collect::<Option<_>>()?;
-        let is_scored = flags & SCORED != 0;
-        Some((slot, Entry { order, topic, author, words, is_scored, older, near, citations, cites }))
+        let (is_scored, is_strangers) = (flags & SCORED != 0, flags & STRANGERS != 0);
+        let entry = Entry {
+            order,
+            topic,
+            author,
+            words,
+            came,
+            is_strangers,
+            is_scored,
+            older,
+            before,
+            near,
+            citations,
+            cites,
+        };
+        Some((slot, entry))
     }
 }

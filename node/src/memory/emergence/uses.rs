@@ -8,10 +8,11 @@
 
 use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, Hash, RandomState};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use synapsenet_storage::{Change, Slot, StorageError, Store, View};
+use synapsenet_storage::{Change, Occasions, Slot, StorageError, Store, View};
 
 use crate::memory::ingest::now_ms;
 
@@ -34,7 +35,9 @@ pub(crate) struct Uses {
     is_on: bool,
     today: Mutex<Today>,
     /// By slot, the occasions of [`DAYS`] days.
-    totals: RwLock<HashMap<Slot, u32>>,
+    totals: RwLock<HashMap<Slot, Occasions>>,
+    /// Grows with each occasion of the owner's, and with each day.
+    version: AtomicU64,
     /// Makes numbers of who asks, others with each start.
     names: RandomState,
 }
@@ -81,7 +84,7 @@ struct Today {
     had_spent: Spent,
     peers: HashMap<Slot, u8>,
     /// What is to be written.
-    unwritten: HashMap<Slot, u32>,
+    unwritten: HashMap<Slot, Occasions>,
     since: Option<Instant>,
     /// The day that the totals were read on.
     read: u32,
@@ -89,7 +92,12 @@ struct Today {
 
 /// The day by this machine's clock, counted from 1970-01-01 UTC.
 pub(crate) fn today() -> u32 {
-    u32::try_from(now_ms() / DAY_MS).unwrap_or(u32::MAX)
+    day_of(now_ms())
+}
+
+/// The day of a time in milliseconds since 1970-01-01 UTC.
+pub(crate) fn day_of(ms: u64) -> u32 {
+    u32::try_from(ms / DAY_MS).unwrap_or(u32::MAX)
 }
 
 impl Uses {
@@ -98,8 +106,8 @@ impl Uses {
     /// # Errors
     /// When the store cannot be read.
     pub fn open(store: &Store, is_on: bool) -> Result<Self, StorageError> {
-        let (totals, names) = (RwLock::default(), RandomState::new());
-        let uses = Self { is_on, today: Mutex::default(), totals, names };
+        let (totals, names, version) = (RwLock::default(), RandomState::new(), AtomicU64::new(1));
+        let uses = Self { is_on, today: Mutex::default(), totals, version, names };
         if is_on {
             uses.begin(&store.view()?, today())?;
         }
@@ -116,17 +124,18 @@ impl Uses {
     /// # Errors
     /// When the store cannot be read.
     pub fn begin(&self, view: &View, day: u32) -> Result<(), StorageError> {
-        let mut totals: HashMap<Slot, u32> = HashMap::new();
+        let mut totals: HashMap<Slot, Occasions> = HashMap::new();
         view.for_each_use(day.saturating_sub(DAYS), &mut |slot, occasions| {
             let total = totals.entry(slot).or_default();
-            *total = total.saturating_add(occasions);
+            *total = total.plus(occasions);
         })?;
         let mut today = self.lock(day);
         today.read = day;
         for (&slot, &occasions) in &today.unwritten {
             let total = totals.entry(slot).or_default();
-            *total = total.saturating_add(occasions);
+            *total = total.plus(occasions);
         }
+        self.version.fetch_add(1, Ordering::Relaxed);
         *self.totals.write().unwrap_or_else(PoisonError::into_inner) = totals;
         Ok(())
     }
@@ -199,17 +208,38 @@ impl Uses {
         if is_other {
             today.had_spent.spend(who, 1);
         }
-        *today.unwritten.entry(slot).or_default() += 1;
+        let one = match is_other {
+            true => Occasions { by_others: 1, ..Occasions::default() },
+            false => Occasions { by_owner: 1, ..Occasions::default() },
+        };
+        let unwritten = today.unwritten.entry(slot).or_default();
+        *unwritten = unwritten.plus(one);
         today.since.get_or_insert_with(Instant::now);
         let mut totals = self.totals.write().unwrap_or_else(PoisonError::into_inner);
-        *totals.entry(slot).or_default() += 1;
+        let total = totals.entry(slot).or_default();
+        *total = total.plus(one);
+        if !is_other {
+            self.version.fetch_add(1, Ordering::Relaxed);
+        }
         true
     }
 
     /// On how many occasions a grain was of use.
-    pub fn of(&self, slot: Slot) -> u64 {
+    pub fn of(&self, slot: Slot) -> Occasions {
         let totals = self.totals.read().unwrap_or_else(PoisonError::into_inner);
-        totals.get(&slot).copied().unwrap_or(0).into()
+        totals.get(&slot).copied().unwrap_or_default()
+    }
+
+    /// Another number whenever the owner's occasions are others.
+    pub fn version(&self) -> u64 {
+        self.version.load(Ordering::Relaxed)
+    }
+
+    /// Shows on how many occasions each grain was of use to the owner.
+    pub fn for_each_of_owner(&self, mut visit: impl FnMut(Slot, u32)) {
+        let totals = self.totals.read().unwrap_or_else(PoisonError::into_inner);
+        let by_owner = totals.iter().map(|(&slot, occasions)| (slot, occasions.by_owner));
+        by_owner.filter(|(_, by_owner)| *by_owner > 0).for_each(|(slot, by_owner)| visit(slot, by_owner));
     }
 
     /// Whether what was counted is so old that it is to be written though nothing else is.
@@ -222,7 +252,7 @@ impl Uses {
     pub fn take(&self) -> Option<Change> {
         let mut today = self.today.lock().unwrap_or_else(PoisonError::into_inner);
         today.since = None;
-        let uses: Vec<(Slot, u32)> = today.unwritten.drain().collect();
+        let uses: Vec<(Slot, Occasions)> = today.unwritten.drain().collect();
         (!uses.is_empty()).then_some(Change::CountUses { day: today.day, uses })
     }
 
@@ -246,6 +276,12 @@ mod tests {
     use super::*;
     use crate::testing::{Fixture, author, note};
 
+    impl Uses {
+        fn all_of(&self, slot: Slot) -> u64 {
+            self.of(slot).all().into()
+        }
+    }
+
     async fn two_notes(node: &Fixture) -> (Slot, Slot) {
         let notes = ["one", "two"].map(|text| note(&author(0), text));
         for grain in &notes {
@@ -260,23 +296,24 @@ mod tests {
         let (one, two) = two_notes(&node).await;
         let uses = Uses::open(&node.memory.store, true).unwrap();
         uses.note_opened(Asker::Owner("owner"), one, 7);
-        assert_eq!(uses.of(one), 0, "it was no hit");
+        assert_eq!(uses.all_of(one), 0, "it was no hit");
         uses.note_hits(Asker::Owner(0), [one].into_iter(), 7);
         for who in
             [Asker::Owner("owner"), Asker::Owner("owner"), Asker::Other("token"), Asker::Owner("owner")]
         {
             uses.note_opened(who, one, 7);
         }
-        assert_eq!((uses.of(one), uses.of(two)), (2, 0));
+        assert_eq!((uses.all_of(one), uses.all_of(two)), (2, 0));
+        assert_eq!(uses.of(one), Occasions { by_owner: 1, by_others: 1 });
         uses.note_opened(Asker::Owner("owner"), one, 8);
-        assert_eq!(uses.of(one), 2, "on another day it was no hit");
+        assert_eq!(uses.all_of(one), 2, "on another day it was no hit");
         uses.note_hits(Asker::Owner(0), [one].into_iter(), 8);
         uses.note_opened(Asker::Owner("owner"), one, 8);
-        assert_eq!(uses.of(one), 3);
+        assert_eq!(uses.all_of(one), 3);
         let off = Uses::open(&node.memory.store, false).unwrap();
         off.note_hits(Asker::Owner(0), [one].into_iter(), 7);
         off.note_opened(Asker::Owner("owner"), one, 7);
-        assert!(off.of(one) == 0 && off.take().is_none() && !off.is_stale(9));
+        assert!(off.all_of(one) == 0 && off.take().is_none() && !off.is_stale(9));
     }
 
     #[tokio::test]
@@ -286,13 +323,13 @@ mod tests {
         let uses = Uses::open(&node.memory.store, true).unwrap();
         uses.note_told(1, &[one, two, one], 7);
         uses.note_told(1, &[one], 7);
-        assert_eq!((uses.of(one), uses.of(two)), (1, 1));
+        assert_eq!((uses.all_of(one), uses.all_of(two)), (1, 1));
         for peer in 0..50 {
             uses.note_told(peer, &[one], 7);
         }
-        assert_eq!((uses.of(one), uses.of(two)), (u64::from(MAX_PEERS), 1));
+        assert_eq!((uses.all_of(one), uses.all_of(two)), (u64::from(MAX_PEERS), 1));
         uses.note_told(1, &[one], 8);
-        assert_eq!(uses.of(one), u64::from(MAX_PEERS) + 1);
+        assert_eq!(uses.all_of(one), u64::from(MAX_PEERS) + 1);
     }
 
     #[tokio::test]
@@ -309,7 +346,7 @@ mod tests {
         for (later, expected) in [(0, 2), (DAYS, 2), (DAYS + 1, 0)] {
             assert!(uses.is_stale(day + later) || later == 0);
             uses.begin(&node.view(), day + later).unwrap();
-            assert_eq!(uses.of(one), expected, "{later} days later");
+            assert_eq!(uses.all_of(one), expected, "{later} days later");
         }
     }
 
@@ -319,7 +356,7 @@ mod tests {
         let (one, two) = two_notes(&node).await;
         let stored = || {
             let mut sum = 0;
-            node.view().for_each_use(0, &mut |_, occasions| sum += occasions).unwrap();
+            node.view().for_each_use(0, &mut |_, occasions| sum += occasions.all()).unwrap();
             sum
         };
         node.memory.uses.note_told(1, &[one, two], today());
@@ -348,7 +385,7 @@ mod tests {
         for slot in 0..all {
             uses.note_told(1, &[slot], 7);
         }
-        assert_eq!((uses.of(MAX_OF_ONE as u64 - 1), uses.of(MAX_OF_ONE as u64)), (1, 0));
+        assert_eq!((uses.all_of(MAX_OF_ONE as u64 - 1), uses.all_of(MAX_OF_ONE as u64)), (1, 0));
         for peer in 2..30 {
             for n in 0..MAX_OF_ONE as u64 {
                 uses.note_told(peer, &[peer * 100_000 + n], 7);
@@ -362,7 +399,7 @@ mod tests {
             uses.note_opened(Asker::Owner("owner"), slot, 7);
         }
         assert_eq!(uses.lock(7).had.len(), MAX_A_DAY);
-        assert_eq!(uses.of(MAX_OF_ONE as u64), 1);
+        assert_eq!(uses.all_of(MAX_OF_ONE as u64), 1);
         uses.note_hits(Asker::Other("token"), [1].into_iter(), 8);
         uses.note_told(1, &[1], 8);
         let today = uses.lock(8);

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use synapsenet_net::PeerId;
 use synapsenet_proto::{AuthorId, Grain, GrainId, Kind, MAX_CLOCK_SKEW_MS, Refusal, Topic};
-use synapsenet_storage::{Change, Counts, Outcome, Slot, StorageError, View};
+use synapsenet_storage::{Change, Counts, LANE_OWN, Outcome, Slot, StorageError, View};
 use tokio::sync::{Notify, mpsc, watch};
 
 use super::{Command, IngestError, LOOK_FOR_ROOM, MAX_COMMIT, Origin, Put, Replaced, Reply, Via, now_ms};
@@ -24,6 +24,8 @@ pub(super) struct Writer {
     pub admission: Admission,
     /// Which grains of strangers are worth least.
     pub lowest: Lowest,
+    /// How many notes of the owner wait for their vectors, where that was counted for this commit.
+    pub own_pending: Option<u64>,
     pub changed: Arc<Notify>,
     /// Whether the disk is full, for whoever wants to know.
     pub full: watch::Sender<bool>,
@@ -52,7 +54,10 @@ enum Waiting {
         reply: Reply<Replaced>,
     },
     /// Nobody: room is made for what comes after it.
-    Room,
+    Room {
+        /// Whether scores say what goes first.
+        by_score: bool,
+    },
     /// Nobody: it is counted how often grains were of use.
     Uses,
     Apply {
@@ -92,7 +97,7 @@ impl Waiting {
     /// How many changes of the commit are its.
     fn changes(&self) -> usize {
         match self {
-            Self::Put { .. } | Self::Replace { .. } | Self::Room | Self::Uses => 1,
+            Self::Put { .. } | Self::Replace { .. } | Self::Room { .. } | Self::Uses => 1,
             Self::Together { puts, .. } => puts.len(),
             Self::Apply { count, .. } => *count,
         }
@@ -100,7 +105,7 @@ impl Waiting {
 
     fn fail(self, error: &Arc<StorageError>) {
         match self {
-            Self::Room | Self::Uses => {}
+            Self::Room { .. } | Self::Uses => {}
             Self::Put { reply, .. } => answer(reply, Err(IngestError::Storage(error.clone()))),
             Self::Together { reply, .. } => answer(reply, Err(IngestError::Storage(error.clone()))),
             Self::Replace { reply, .. } => answer(reply, Err(IngestError::Storage(error.clone()))),
@@ -133,6 +138,7 @@ impl Writer {
     fn look(&mut self) -> Result<(Counts, View), StorageError> {
         let view = self.memory.store.view()?;
         self.admission.begin(view.oldest_of_strangers()?);
+        self.own_pending = None;
         Ok((view.counts()?, view))
     }
 
@@ -212,8 +218,8 @@ impl Writer {
             changes.push(uses);
         }
         if held.strangers > 0 && !changes.is_empty() {
-            waiting.push(Waiting::Room);
             let first = self.worth_least(held);
+            waiting.push(Waiting::Room { by_score: !first.is_empty() });
             changes.push(self.admission.trim(first));
         }
         if changes.is_empty() { Ok(()) } else { self.commit(changes, waiting) }
@@ -331,8 +337,16 @@ impl Writer {
         }
         let bytes = (grain.as_bytes().len() + claim.as_ref().map_or(0, Vec::len)) as u64;
         let is_own = self.announcer.is_own(grain);
-        let unscored = held.pending + self.memory.scores.unscored();
-        let brought = Brought { grain, by: *peer, bytes, is_own, unscored };
+        // What the owner put in does not count against strangers.
+        let own_pending = match self.own_pending {
+            _ if held.pending == 0 || !self.admission.is_by_score() => 0,
+            Some(counted) => counted,
+            // Its time grows with what the owner put in: once in a commit.
+            None => *self.own_pending.insert(view.pending_count(LANE_OWN)?),
+        };
+        let unscored = held.pending.saturating_sub(own_pending) + self.memory.scores.unscored();
+        let uses = self.memory.scores.uses_of_author(&self.memory.uses, &grain.author());
+        let brought = Brought { grain, by: *peer, bytes, is_own, unscored, uses };
         let admitted = self.admission.of_peer(&brought, &self.memory.rules(), view, held, Instant::now())?;
         match admitted {
             Err(Refusal::StrangersFull) => {
@@ -403,9 +417,9 @@ impl Writer {
         let mut outcomes = outcomes.into_iter();
         for waiting in waiting {
             match waiting {
-                Waiting::Room => {
+                Waiting::Room { by_score } => {
                     if let Some(Outcome::Dropped { count: count @ 1.. }) = outcomes.next() {
-                        let reason = if self.admission.is_by_score() { "score" } else { "age" };
+                        let reason = if by_score { "score" } else { "age" };
                         self.memory.metrics.let_go(reason, count);
                         self.raise_floor();
                     }

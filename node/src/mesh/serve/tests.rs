@@ -235,7 +235,7 @@ async fn what_a_peer_is_told_was_of_use_once_a_day_for_each_peer() {
         let Response::Search(answer) = serve.answer(peer(by), asked).await else { panic!() };
         assert_eq!(answer.grains.len(), 1);
     }
-    let uses = [told, private].map(|grain| node.memory.uses.of(node.slot_of(grain.id())));
+    let uses = [told, private].map(|grain| node.memory.uses.of(node.slot_of(grain.id())).all());
     assert_eq!(uses, [2, 0]);
 }
 

@@ -53,6 +53,7 @@ class ErrorReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     ERROR_REASON_TOO_MANY_TOKENS: _ClassVar[ErrorReason]
     ERROR_REASON_DOCUMENT_NOT_FOUND: _ClassVar[ErrorReason]
     ERROR_REASON_CURSOR_UNKNOWN: _ClassVar[ErrorReason]
+    ERROR_REASON_TOO_MANY_PINS: _ClassVar[ErrorReason]
 
 class Whose(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -100,6 +101,7 @@ class EmergenceNothing(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     EMERGENCE_NOTHING_SAID_BEFORE: _ClassVar[EmergenceNothing]
     EMERGENCE_NOTHING_BOILERPLATE: _ClassVar[EmergenceNothing]
     EMERGENCE_NOTHING_TOO_LITTLE: _ClassVar[EmergenceNothing]
+    EMERGENCE_NOTHING_UNBACKED: _ClassVar[EmergenceNothing]
 
 class EmergenceOrder(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -190,6 +192,7 @@ ERROR_REASON_TOKEN_NOT_FOUND: ErrorReason
 ERROR_REASON_TOO_MANY_TOKENS: ErrorReason
 ERROR_REASON_DOCUMENT_NOT_FOUND: ErrorReason
 ERROR_REASON_CURSOR_UNKNOWN: ErrorReason
+ERROR_REASON_TOO_MANY_PINS: ErrorReason
 WHOSE_UNSPECIFIED: Whose
 WHOSE_OWN: Whose
 WHOSE_FOLLOWED: Whose
@@ -219,6 +222,7 @@ EMERGENCE_NOTHING_UNSPECIFIED: EmergenceNothing
 EMERGENCE_NOTHING_SAID_BEFORE: EmergenceNothing
 EMERGENCE_NOTHING_BOILERPLATE: EmergenceNothing
 EMERGENCE_NOTHING_TOO_LITTLE: EmergenceNothing
+EMERGENCE_NOTHING_UNBACKED: EmergenceNothing
 EMERGENCE_ORDER_UNSPECIFIED: EmergenceOrder
 EMERGENCE_ORDER_NEW: EmergenceOrder
 SEARCH_MODE_UNSPECIFIED: SearchMode
@@ -278,7 +282,7 @@ class Draft(_message.Message):
     def __init__(self, topic: _Optional[str] = ..., text: _Optional[str] = ..., title: _Optional[str] = ..., tags: _Optional[_Iterable[str]] = ..., lang: _Optional[str] = ..., mime: _Optional[str] = ..., source: _Optional[_Union[_grain_pb2.Source, _Mapping]] = ..., links: _Optional[_Iterable[_Union[_grain_pb2.Link, _Mapping]]] = ..., metadata: _Optional[_Mapping[str, str]] = ...) -> None: ...
 
 class Grain(_message.Message):
-    __slots__ = ("id", "kind", "author", "created_ms", "topic", "text", "title", "tags", "lang", "mime", "source", "links", "shared", "searchable", "signed", "whose", "file_uri", "metadata")
+    __slots__ = ("id", "kind", "author", "created_ms", "topic", "text", "title", "tags", "lang", "mime", "source", "links", "shared", "searchable", "signed", "whose", "file_uri", "metadata", "pinned")
     class MetadataEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -304,6 +308,7 @@ class Grain(_message.Message):
     WHOSE_FIELD_NUMBER: _ClassVar[int]
     FILE_URI_FIELD_NUMBER: _ClassVar[int]
     METADATA_FIELD_NUMBER: _ClassVar[int]
+    PINNED_FIELD_NUMBER: _ClassVar[int]
     id: str
     kind: _grain_pb2.GrainKind
     author: str
@@ -322,7 +327,8 @@ class Grain(_message.Message):
     whose: Whose
     file_uri: str
     metadata: _containers.ScalarMap[str, str]
-    def __init__(self, id: _Optional[str] = ..., kind: _Optional[_Union[_grain_pb2.GrainKind, str]] = ..., author: _Optional[str] = ..., created_ms: _Optional[int] = ..., topic: _Optional[str] = ..., text: _Optional[str] = ..., title: _Optional[str] = ..., tags: _Optional[_Iterable[str]] = ..., lang: _Optional[str] = ..., mime: _Optional[str] = ..., source: _Optional[_Union[_grain_pb2.Source, _Mapping]] = ..., links: _Optional[_Iterable[_Union[_grain_pb2.Link, _Mapping]]] = ..., shared: bool = ..., searchable: bool = ..., signed: _Optional[bytes] = ..., whose: _Optional[_Union[Whose, str]] = ..., file_uri: _Optional[str] = ..., metadata: _Optional[_Mapping[str, str]] = ...) -> None: ...
+    pinned: bool
+    def __init__(self, id: _Optional[str] = ..., kind: _Optional[_Union[_grain_pb2.GrainKind, str]] = ..., author: _Optional[str] = ..., created_ms: _Optional[int] = ..., topic: _Optional[str] = ..., text: _Optional[str] = ..., title: _Optional[str] = ..., tags: _Optional[_Iterable[str]] = ..., lang: _Optional[str] = ..., mime: _Optional[str] = ..., source: _Optional[_Union[_grain_pb2.Source, _Mapping]] = ..., links: _Optional[_Iterable[_Union[_grain_pb2.Link, _Mapping]]] = ..., shared: bool = ..., searchable: bool = ..., signed: _Optional[bytes] = ..., whose: _Optional[_Union[Whose, str]] = ..., file_uri: _Optional[str] = ..., metadata: _Optional[_Mapping[str, str]] = ..., pinned: bool = ...) -> None: ...
 
 class PutRequest(_message.Message):
     __slots__ = ("draft", "share", "wait", "wait_ms")
@@ -638,20 +644,22 @@ class LinkedNote(_message.Message):
     def __init__(self, id: _Optional[str] = ..., title: _Optional[str] = ..., file_uri: _Optional[str] = ..., shown: _Optional[str] = ...) -> None: ...
 
 class Emergence(_message.Message):
-    __slots__ = ("score", "novelty", "coherence", "reuse", "occasions", "nothing")
+    __slots__ = ("score", "novelty", "coherence", "reuse", "occasions", "nothing", "backing")
     SCORE_FIELD_NUMBER: _ClassVar[int]
     NOVELTY_FIELD_NUMBER: _ClassVar[int]
     COHERENCE_FIELD_NUMBER: _ClassVar[int]
     REUSE_FIELD_NUMBER: _ClassVar[int]
     OCCASIONS_FIELD_NUMBER: _ClassVar[int]
     NOTHING_FIELD_NUMBER: _ClassVar[int]
+    BACKING_FIELD_NUMBER: _ClassVar[int]
     score: float
     novelty: float
     coherence: float
     reuse: float
     occasions: int
     nothing: EmergenceNothing
-    def __init__(self, score: _Optional[float] = ..., novelty: _Optional[float] = ..., coherence: _Optional[float] = ..., reuse: _Optional[float] = ..., occasions: _Optional[int] = ..., nothing: _Optional[_Union[EmergenceNothing, str]] = ...) -> None: ...
+    backing: float
+    def __init__(self, score: _Optional[float] = ..., novelty: _Optional[float] = ..., coherence: _Optional[float] = ..., reuse: _Optional[float] = ..., occasions: _Optional[int] = ..., nothing: _Optional[_Union[EmergenceNothing, str]] = ..., backing: _Optional[float] = ...) -> None: ...
 
 class ExplainEmergenceRequest(_message.Message):
     __slots__ = ("id",)
@@ -1037,6 +1045,22 @@ class ShareResponse(_message.Message):
     changed: bool
     results: _containers.RepeatedCompositeFieldContainer[ShareResult]
     def __init__(self, id: _Optional[str] = ..., changed: bool = ..., results: _Optional[_Iterable[_Union[ShareResult, _Mapping]]] = ...) -> None: ...
+
+class PinRequest(_message.Message):
+    __slots__ = ("id", "pinned")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    PINNED_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    pinned: bool
+    def __init__(self, id: _Optional[str] = ..., pinned: bool = ...) -> None: ...
+
+class PinResponse(_message.Message):
+    __slots__ = ("id", "changed")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    CHANGED_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    changed: bool
+    def __init__(self, id: _Optional[str] = ..., changed: bool = ...) -> None: ...
 
 class ShareResult(_message.Message):
     __slots__ = ("id", "changed", "reason", "refusal", "hint")

@@ -125,6 +125,11 @@ class NodeServiceStub(object):
                 request_serializer=synapsenet_dot_v1_dot_node__pb2.ShareRequest.SerializeToString,
                 response_deserializer=synapsenet_dot_v1_dot_node__pb2.ShareResponse.FromString,
                 _registered_method=True)
+        self.Pin = channel.unary_unary(
+                '/synapsenet.v1.NodeService/Pin',
+                request_serializer=synapsenet_dot_v1_dot_node__pb2.PinRequest.SerializeToString,
+                response_deserializer=synapsenet_dot_v1_dot_node__pb2.PinResponse.FromString,
+                _registered_method=True)
         self.Retract = channel.unary_unary(
                 '/synapsenet.v1.NodeService/Retract',
                 request_serializer=synapsenet_dot_v1_dot_node__pb2.RetractRequest.SerializeToString,
@@ -337,6 +342,14 @@ class NodeServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Pin(self, request, context):
+        """Keeps a note here, whoever wrote it, or keeps it no more. While it is pinned it takes the owner's room and not the strangers':
+        nothing that makes room lets it go. Its author may withdraw it all the same.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Retract(self, request, context):
         """Withdraws grains of this node's own author.
         """
@@ -535,6 +548,11 @@ def add_NodeServiceServicer_to_server(servicer, server):
                     servicer.Share,
                     request_deserializer=synapsenet_dot_v1_dot_node__pb2.ShareRequest.FromString,
                     response_serializer=synapsenet_dot_v1_dot_node__pb2.ShareResponse.SerializeToString,
+            ),
+            'Pin': grpc.unary_unary_rpc_method_handler(
+                    servicer.Pin,
+                    request_deserializer=synapsenet_dot_v1_dot_node__pb2.PinRequest.FromString,
+                    response_serializer=synapsenet_dot_v1_dot_node__pb2.PinResponse.SerializeToString,
             ),
             'Retract': grpc.unary_unary_rpc_method_handler(
                     servicer.Retract,
@@ -1060,6 +1078,33 @@ class NodeService(object):
             '/synapsenet.v1.NodeService/Share',
             synapsenet_dot_v1_dot_node__pb2.ShareRequest.SerializeToString,
             synapsenet_dot_v1_dot_node__pb2.ShareResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Pin(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/synapsenet.v1.NodeService/Pin',
+            synapsenet_dot_v1_dot_node__pb2.PinRequest.SerializeToString,
+            synapsenet_dot_v1_dot_node__pb2.PinResponse.FromString,
             options,
             channel_credentials,
             insecure,
