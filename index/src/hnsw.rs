@@ -47,7 +47,7 @@ pub struct HnswOptions {
 
 impl Default for HnswOptions {
     fn default() -> Self {
-        Self { m: 16, ef_construction: 200, ef_search: 96, max_elements: 1_000_000, max_searches: 16 }
+        Self { m: 16, ef_construction: 200, ef_search: 112, max_elements: 1_000_000, max_searches: 16 }
     }
 }
 
@@ -56,8 +56,7 @@ impl Default for HnswOptions {
 pub struct Neighbour {
     /// The key it was added with.
     pub key: u64,
-    /// The approximate cosine of its angle to the question, off by less than 0.01; less than that where the vector has a component
-    /// beyond `quantised::reach`.
+    /// The approximate cosine of its angle to the question, off by less than 0.02.
     pub similarity: f32,
 }
 

@@ -34,7 +34,7 @@ fn main() -> anyhow::Result<()> {
     let options = HnswOptions {
         m: 16,
         ef_construction: 200,
-        ef_search: 96,
+        ef_search: 112,
         max_elements: vectors.len(),
         max_searches: 4,
     };

@@ -50,7 +50,7 @@ impl Default for StorageConfig {
         Self {
             hnsw_m: 16,
             hnsw_ef_construction: 200,
-            hnsw_ef_search: 96,
+            hnsw_ef_search: 112,
             hnsw_max_elements: 1_000_000,
             cache_bytes: 64 << 20,
             quota_bytes: 8 << 30,
