@@ -20,7 +20,7 @@ pub enum Event {
         /// Which one.
         peer: PeerId,
         /// What it asks.
-        request: Request,
+        request: Box<Request>,
         /// Takes the answer. Dropped without one, the peer sees its question fail.
         reply: Reply,
     },

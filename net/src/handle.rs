@@ -107,7 +107,7 @@ impl Net {
         patience: Duration,
     ) -> Result<Response, AskError> {
         let (reply, answer) = oneshot::channel();
-        let command = Command::Ask { peer, request, reply };
+        let command = Command::Ask { peer, request: Box::new(request), reply };
         self.commands.send(command).await.map_err(|_| AskError::Stopped)?;
         match tokio::time::timeout(patience, answer).await {
             Ok(Ok(answer)) => answer,

@@ -334,7 +334,7 @@ impl Loop {
             }
             Event::Asked { peer, request, reply } => {
                 if let Request::Sync(rpc::SyncRequest { item: Some(rpc::sync_request::Item::News(news)) }) =
-                    &request
+                    &*request
                 {
                     if let Ok(topic) = Topic::new(news.topic.as_str()) {
                         self.mesh.sync.news(peer, topic);
@@ -345,7 +345,7 @@ impl Loop {
                 // The swarm bounds how many of these there are, and `serve` how many work. A panic is the peer's to bear: it
                 // gets no answer, and could bring the node down otherwise.
                 let serve = self.serve.clone();
-                tokio::spawn(async move { reply.send(serve.answer(peer, request).await) });
+                tokio::spawn(async move { reply.send(serve.answer(peer, *request).await) });
             }
             Event::Joined { peer } => self.parts.events.tell(Happening::PeerJoined { peer }),
             Event::Left { peer } => self.parts.events.tell(Happening::PeerLeft { peer }),

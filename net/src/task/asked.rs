@@ -109,7 +109,7 @@ impl Task {
             return;
         }
         let (answer, answered) = oneshot::channel();
-        if !self.tell(Event::Asked { peer, request, reply: Reply { answer } }) {
+        if !self.tell(Event::Asked { peer, request: Box::new(request), reply: Reply { answer } }) {
             self.metrics.dropped_questions.inc();
             return;
         }

@@ -126,7 +126,7 @@ async fn a_question_is_answered_or_fails_with_a_reason() {
                 _ => None,
             })
             .await;
-        assert_eq!(request, Request::Fetch(question.clone()));
+        assert_eq!(*request, Request::Fetch(question.clone()));
         reply.send(Response::Fetch(rpc::FetchResponse { grains: vec![], refused: "no".into() }));
     };
     let (answer, ()) = tokio::join!(asked, answering);

@@ -55,13 +55,13 @@ impl Node {
                     Event::Asked { peer, request, reply } => {
                         if let Request::Sync(rpc::SyncRequest {
                             item: Some(rpc::sync_request::Item::News(news)),
-                        }) = &request
+                        }) = &*request
                         {
                             to_sync.news(peer, Topic::new(news.topic.as_str()).unwrap());
                             reply.send(Response::Sync(rpc::SyncResponse::default()));
                         } else {
                             let serve = serve.clone();
-                            tokio::spawn(async move { reply.send(serve.answer(peer, request).await) });
+                            tokio::spawn(async move { reply.send(serve.answer(peer, *request).await) });
                         }
                     }
                     _ => {}
