@@ -115,7 +115,7 @@ pub(crate) enum CallError {
     #[error("{0} authors are followed or blocked, and no more may be: take back what is said of some")]
     TooManyRules(usize),
     /// As many notes are pinned as may be.
-    #[error("{0} notes are pinned, as many as strangers may have here, and no more may be")]
+    #[error("as many notes are pinned as strangers may have here ({0}), and no more may be")]
     TooManyPins(u64),
     /// The node takes no part in a mesh.
     #[error("this node takes no part in a mesh")]

@@ -110,11 +110,13 @@ impl FilterArgs {
 
     /// Each way to fit what is named several times: one of the topics with one of the tags by one of the authors.
     fn any(&self) -> Result<Vec<rpc::Filter>, Failure> {
+        /// Says one name of a filter.
+        type Say = fn(&mut rpc::Filter, &str);
         let several = |names: Vec<String>| if names.len() > 1 { names } else { Vec::new() };
         let topics = several(self.topic.iter().map(ToString::to_string).collect());
         let authors = several(self.author.iter().map(ToString::to_string).collect());
         let mut ways = vec![rpc::Filter::default()];
-        let set: [(&[String], fn(&mut rpc::Filter, &str)); 3] = [
+        let set: [(&[String], Say); 3] = [
             (&topics, |filter, topic| filter.topic = topic.to_owned()),
             (&self.any_tag, |filter, tag| filter.tags.push(tag.to_owned())),
             (&authors, |filter, author| filter.author = author.to_owned()),

@@ -220,7 +220,7 @@ pub struct MetricsConfig {
     /// Names under which the page may be asked for, besides localhost and the address that it listens on.
     pub hosts: Vec<String>,
     /// Origins of pages in browsers that may use JSON and agents over HTTP, with a token: each exactly as a browser writes it,
-    /// "https://notes.example" or "http://localhost:3000", at most 32. No page may otherwise.
+    /// `https://notes.example` or `http://localhost:3000`, at most 32. No page may otherwise.
     pub cors_origins: Vec<String>,
 }
 

@@ -27,7 +27,7 @@ fuzz_target!(|bytes: &[u8]| {
     let grain = Grain::seal(draft, &Identity::from_seed(&[1; 32]), 1).expect("the draft is within limits");
     if let Ok(claim) = rpc::Claim::decode(bytes) {
         let is_known = claim.passage_rule == PASSAGE_RULE;
-        let fields = [&claim.model, &claim.vector, &claim.signature];
+        let fields = [&claim.space_id, &claim.vector, &claim.signature];
         let is_small = fields.iter().all(|field| field.len() <= MAX_UNKNOWN_CLAIM_FIELD_BYTES);
         let message = rpc::Announcement { grain: grain.as_bytes().to_vec(), claim: Some(claim) };
         let opened = Announcement::from_message(message);
