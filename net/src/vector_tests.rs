@@ -51,7 +51,7 @@ fn round<M: Message + Default>(frame: Vec<u8>) -> std::io::Result<Vec<u8>> {
 fn questions_and_answers_are_framed_as_in_the_test_vectors() {
     let vectors = json(QUESTIONS);
     let exchanges = vectors["exchanges"].as_array().unwrap();
-    assert_eq!(exchanges.len(), 6);
+    assert_eq!(exchanges.len(), 7);
     for exchange in exchanges {
         let (question, answer) = (bytes(exchange, "question"), bytes(exchange, "answer"));
         let read = match text(exchange, "protocol") {
