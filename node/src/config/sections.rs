@@ -94,8 +94,8 @@ pub struct EmergenceConfig {
     pub enabled: bool,
     /// Whether it is counted how often each grain is of use: a number a day, kept for 90 days, and nothing of who or what for.
     pub track_access: bool,
-    /// Which grains of strangers go when their share is full: the "oldest", or those of the lowest "score". Attacks on the latter have
-    /// not been simulated yet.
+    /// Which grains of strangers go when their share is full: the "oldest", or those of the lowest "score" once something was of use to
+    /// the owner (benches/README.md has what either keeps).
     pub retention: String,
     /// How much it counts that a grain is unlike those that are older.
     pub novelty: f64,
