@@ -34,7 +34,8 @@ pub enum Change {
     /// Puts a note in the place of another by the same author, at this node: stores the one and its retraction of the other, or
     /// neither. It may leave the node if the other might.
     ///
-    /// [`Outcome::Replaced`]; [`Outcome::Unchanged`] when the other is not here; what a put of the note would come to when that is
+    /// [`Outcome::Replaced`]; [`Outcome::OtherwiseShared`] of the other, when it is not as `shared` says, or of a private note that says
+    /// what would be shared; [`Outcome::Unchanged`] when the other is not here; what a put of the note would come to when that is
     /// not stored, and [`Outcome::Duplicate`] of the other when both say the same.
     Replace {
         /// The note that goes.
@@ -43,6 +44,8 @@ pub enum Change {
         with: Grain,
         /// The retraction of the one that goes.
         retraction: Grain,
+        /// Whether the one that goes may leave the node: what is known of it by who judged what comes.
+        shared: bool,
         /// As in [`Change::Put`].
         received_ms: u64,
         /// As in [`Change::Put`].
@@ -140,12 +143,15 @@ pub enum Change {
     /// Keeps a note from now on, whoever wrote it, or keeps it no more. While it is pinned it counts as the owner's, and not as a
     /// stranger's; afterwards it counts as whose it is. Its author may withdraw it, and the owner may forget it, all the same.
     ///
-    /// [`Outcome::Changed`], or [`Outcome::Unchanged`] when that is so already, or when the slot holds no note.
+    /// [`Outcome::Changed`], [`Outcome::Unchanged`] when that is so already, or when the slot holds no note, or [`Outcome::NoRoom`] when
+    /// as many are kept as may be.
     Pin {
         /// Where the note lies.
         slot: Slot,
         /// Whether it is kept.
         pinned: bool,
+        /// How many notes may be kept.
+        most: u64,
     },
     /// Counts on how many occasions notes were of use on a day. What is no note is passed over.
     ///
@@ -347,6 +353,13 @@ pub enum Outcome {
     Forgotten,
     /// There was nothing to do.
     Unchanged,
+    /// There are as many as may be: nothing was done.
+    NoRoom,
+    /// A note may leave the node where that was not said of it, or stays private where the other would have it leave: nothing was done.
+    OtherwiseShared {
+        /// That note.
+        id: GrainId,
+    },
     /// It was done.
     Changed,
     /// Vectors or grains were removed.

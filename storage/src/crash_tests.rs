@@ -192,6 +192,7 @@ fn workload() -> Vec<Vec<Change>> {
             old: grains[1].id(),
             with: note("in its place", 98),
             retraction: retraction(&grains[1], 1, 92),
+            shared: false,
             received_ms: 77,
             lane: LANE_OWN,
         }],

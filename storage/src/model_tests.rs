@@ -22,7 +22,7 @@ enum Op {
     Retract { which: usize, author: u8, time: u64 },
     PutAgain { which: usize, shared: bool, origin: Origin },
     Share { which: usize },
-    Replace { which: usize, text: u8, looks: u8, time: u64 },
+    Replace { which: usize, text: u8, looks: u8, time: u64, shared: bool },
     AddVector { slot: Slot, other: bool, n: u8 },
     DropVectors { other: bool, limit: usize },
     Prune { up_to: u64 },
@@ -37,7 +37,7 @@ enum Op {
     Checked { slot: Slot, author: u8 },
     Distrust { author: u8 },
     Purge { limit: usize },
-    Pin { slot: Slot, pinned: bool },
+    Pin { slot: Slot, pinned: bool, most: u64 },
     CountUse { slot: Slot, day: u32, by_owner: u32, by_others: u32 },
     DropUses { before_day: u32, from: Slot },
 }
@@ -69,15 +69,15 @@ fn op() -> impl Strategy<Value = Op> {
         3 => (any::<usize>(), 1u8..4, 0u64..5).prop_map(|(which, author, time)| Op::Retract { which, author, time }),
         2 => (any::<usize>(), any::<bool>(), origin()).prop_map(|(which, shared, origin)| Op::PutAgain { which, shared, origin }),
         1 => any::<usize>().prop_map(|which| Op::Share { which }),
-        3 => (any::<usize>(), 0u8..6, 0u8..8, 0u64..5)
-            .prop_map(|(which, text, looks, time)| Op::Replace { which, text, looks, time }),
+        3 => (any::<usize>(), 0u8..6, 0u8..8, 0u64..5, any::<bool>())
+            .prop_map(|(which, text, looks, time, shared)| Op::Replace { which, text, looks, time, shared }),
         6 => (0u64..20, any::<bool>(), any::<u8>()).prop_map(|(slot, other, n)| Op::AddVector { slot, other, n }),
         2 => (any::<bool>(), 0usize..5).prop_map(|(other, limit)| Op::DropVectors { other, limit }),
         1 => (0u64..20).prop_map(|up_to| Op::Prune { up_to }),
         2 => (0u64..20, any::<u8>()).prop_map(|(slot, n)| Op::AddClaim { slot, n }),
         2 => (0u64..20, 0u32..4, 0u32..3, 0u32..3)
             .prop_map(|(slot, day, by_owner, by_others)| Op::CountUse { slot, day, by_owner, by_others }),
-        2 => (0u64..20, any::<bool>()).prop_map(|(slot, pinned)| Op::Pin { slot, pinned }),
+        2 => (0u64..20, any::<bool>(), 0u64..4).prop_map(|(slot, pinned, most)| Op::Pin { slot, pinned, most }),
         1 => (0u32..4, 0u64..20).prop_map(|(before_day, from)| Op::DropUses { before_day, from }),
         1 => (0u64..20).prop_map(|slot| Op::DropClaim { slot }),
         2 => (proptest::collection::vec(0u64..20, 0..4), any::<bool>())
@@ -207,17 +207,17 @@ fn change(op: Op, seen: &mut Vec<Grain>) -> Option<Change> {
             Change::Put { grain, shared, received_ms: 77, claim: None, origin, lane: LANE_OWN }
         }
         Op::Share { which } => Change::Share { id: pick(seen, which)?.id() },
-        Op::Replace { which, text, looks, time } => {
+        Op::Replace { which, text, looks, time, shared } => {
             let old = pick(seen, which).filter(|old| old.kind() == Kind::Note)?;
             let by = (1..4).find(|n| author(*n).author() == old.author())?;
             let (with, retraction) = (sealed(text, by, 0, time, looks), retraction(&old, by, time));
             seen.extend([with.clone(), retraction.clone()]);
-            Change::Replace { old: old.id(), with, retraction, received_ms: 77, lane: LANE_OWN }
+            Change::Replace { old: old.id(), with, retraction, shared, received_ms: 77, lane: LANE_OWN }
         }
         Op::AddVector { slot, other, n } => Change::AddVector { slot, vector: vector(model(other), n) },
         Op::DropVectors { other, limit } => Change::DropVectors { model: model(other), limit },
         Op::Prune { up_to } => Change::PruneIndexLog { up_to },
-        Op::Pin { slot, pinned } => Change::Pin { slot, pinned },
+        Op::Pin { slot, pinned, most } => Change::Pin { slot, pinned, most },
         Op::CountUse { slot, day, by_owner, by_others } => {
             Change::CountUses { day, uses: vec![(slot, Occasions { by_owner, by_others })] }
         }

@@ -91,15 +91,15 @@ impl<'txn> Writer<'txn> {
                 }
                 Ok(outcome)
             }
-            Change::Replace { old, with, retraction, received_ms, lane } => {
-                self.replace(&old, with, retraction, received_ms, lane)
+            Change::Replace { old, with, retraction, shared, received_ms, lane } => {
+                self.replace(&old, with, retraction, shared, (received_ms, lane))
             }
             Change::Forget { slots, remember } => self.forget(&slots, remember),
             Change::TrimStrangers { grains, notes, bytes, limit, first, remember } => {
                 let goes = self.too_many_strangers(grains, notes, bytes, limit, &first)?;
                 self.forget(&goes, remember)
             }
-            Change::Pin { slot, pinned } => self.pin(slot, pinned),
+            Change::Pin { slot, pinned, most } => self.pin(slot, pinned, most),
             Change::CountUses { day, uses } => self.count_uses(day, &uses),
             Change::DropUses { before_day, slots } => self.drop_uses(before_day, slots),
             Change::MoveSource { slots, uri } => self.move_source(&slots, &uri),
@@ -187,11 +187,22 @@ impl<'txn> Writer<'txn> {
         old: &GrainId,
         with: Grain,
         retraction: Grain,
-        received_ms: u64,
-        lane: Lane,
+        shared: bool,
+        (received_ms, lane): (u64, Lane),
     ) -> Result<Outcome, StorageError> {
         let Some(slot) = self.slot_of(old)? else { return Ok(Outcome::Unchanged) };
-        let shared = self.is_shared(slot)?;
+        if self.is_shared(slot)? != shared {
+            return Ok(Outcome::OtherwiseShared { id: *old });
+        }
+        // Who updates one note asks for no other to be shared.
+        if let Some(same) = self
+            .slot_of(&with.id())?
+            .map_or_else(|| self.first_with_words_of(&with), |slot| Ok(Some(slot)))?
+            && shared
+            && !self.is_shared(same)?
+        {
+            return Ok(Outcome::OtherwiseShared { id: self.load(same)?.1.id() });
+        }
         let put = |grain| Change::Put { grain, shared, received_ms, claim: None, origin: Origin::Here, lane };
         let id = with.id();
         let (id, is_new, shared) = match self.apply(put(with))? {

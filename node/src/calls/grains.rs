@@ -202,16 +202,15 @@ impl Call {
     pub async fn pin(&self, id: String, pinned: bool) -> Result<(GrainId, bool), CallError> {
         let most = self.parts.limits.borrow().max_strangers;
         let topics = self.topics_of_caller().clone();
-        let found = self.read(move |_, view| Ok((find_record(view, &id, &topics)?, view.pinned_count()?)));
-        let (record, pins) = found.await?;
+        let record = self.read(move |_, view| find_record(view, &id, &topics)).await?;
         if record.grain.retracted().is_some() {
             return Err(CallError::NotANote("this is a retraction, which is no note to be kept"));
         }
-        if pinned && !record.pinned && pins >= most {
-            return Err(CallError::TooManyPins(pins));
-        }
         let (id, slot) = (record.grain.id(), record.slot);
-        let outcomes = self.parts.ingest.apply(vec![Change::Pin { slot, pinned }]).await?;
+        let outcomes = self.parts.ingest.apply(vec![Change::Pin { slot, pinned, most }]).await?;
+        if outcomes.first() == Some(&Outcome::NoRoom) {
+            return Err(CallError::TooManyPins(most));
+        }
         self.note_grain(&id, record.grain.topic());
         Ok((id, outcomes.first() == Some(&Outcome::Changed)))
     }

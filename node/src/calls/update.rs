@@ -58,7 +58,7 @@ impl Call {
         self.check_path(&with, old.shared)?;
         let retraction = Grain::retract(old.grain.id(), topic.clone(), &self.parts.identity, now_ms())?;
         let withdrawal = retraction.id();
-        match self.parts.ingest.replace(old.grain.id(), with, retraction).await? {
+        match self.parts.ingest.replace(old.grain.id(), with, retraction, old.shared).await? {
             Replaced::Now { id, is_new, shared } => {
                 self.note_grain(&old.grain.id(), &topic);
                 self.note_grain(&id, &topic);
@@ -68,6 +68,12 @@ impl Call {
                 self.updated(Stored { id, is_new, shared }, Some(withdrawal), wait).await
             }
             Replaced::Same { shared } => self.updated(Stored { shared, ..same }, None, wait).await,
+            Replaced::OtherwiseShared { id } if id == old.grain.id() => {
+                Err(invalid("the note was shared meanwhile: look at it, and update it again".to_owned()))
+            }
+            Replaced::OtherwiseShared { id } => Err(invalid(format!(
+                "the note {id} says this already and is private, where the one to update is shared: share that one, and retract this one"
+            ))),
             // Somebody else was quicker.
             Replaced::NotFound => Err(CallError::NoGrain(old.grain.id().to_string())),
         }

@@ -94,6 +94,11 @@ pub(crate) enum Replaced {
     },
     /// The other is not here.
     NotFound,
+    /// This note is shared where it was thought to be private, or the reverse: nothing was changed.
+    OtherwiseShared {
+        /// The other itself, or one that says already what was to be said.
+        id: GrainId,
+    },
 }
 
 /// What became of the wish to share a grain.
@@ -174,6 +179,7 @@ enum Command {
         old: GrainId,
         with: Box<Grain>,
         retraction: Box<Grain>,
+        shared: bool,
         reply: Reply<Replaced>,
     },
     Apply {
@@ -332,7 +338,8 @@ impl Ingest {
         self.ask(|reply| Command::Together { grains: retractions, reply }).await
     }
 
-    /// Puts a note of this node's own author in the place of another, whose retraction is given: stores both, or neither.
+    /// Puts a note of this node's own author in the place of another, whose retraction is given: stores both, or neither. `shared` says
+    /// whether the other may leave the node, as the caller saw it.
     ///
     /// # Errors
     /// [`IngestError`]; then all is as before.
@@ -341,9 +348,10 @@ impl Ingest {
         old: GrainId,
         with: Grain,
         retraction: Grain,
+        shared: bool,
     ) -> Result<Replaced, IngestError> {
         let (with, retraction) = (Box::new(with), Box::new(retraction));
-        let replaced = self.ask(|reply| Command::Replace { old, with, retraction, reply }).await?;
+        let replaced = self.ask(|reply| Command::Replace { old, with, retraction, shared, reply }).await?;
         if let Replaced::Now { id, is_new: false, shared: true } = replaced {
             self.offer(id, true).await?;
         }
@@ -566,14 +574,22 @@ mod tests {
         let mut node = Fixture::new();
         let (old, new) = (note(&author(0), "the old one"), note(&author(0), "the new one"));
         let gone = retraction(&old, &author(0));
-        let missing = node.ingest.replace(old.id(), new.clone(), gone.clone()).await.unwrap();
+        let missing = node.ingest.replace(old.id(), new.clone(), gone.clone(), true).await.unwrap();
         assert_eq!(missing, Replaced::NotFound);
         node.ingest.put(old.clone(), true).await.unwrap();
         let same =
-            node.ingest.replace(old.id(), note(&author(0), "the old one"), gone.clone()).await.unwrap();
+            node.ingest.replace(old.id(), note(&author(0), "the old one"), gone.clone(), true).await.unwrap();
         assert_eq!(same, Replaced::Same { shared: true });
+        let private = note(&author(0), "what is nobody's business");
+        node.ingest.put(private.clone(), false).await.unwrap();
+        for (with, shared, in_the_way) in [(&private, true, private.id()), (&new, false, old.id())] {
+            let refused = node.ingest.replace(old.id(), with.clone(), gone.clone(), shared).await.unwrap();
+            assert_eq!(refused, Replaced::OtherwiseShared { id: in_the_way });
+            assert!(node.view().shared_record(&private.id()).unwrap().is_none());
+            assert!(node.view().shared_record(&old.id()).unwrap().is_some());
+        }
         let mut told = node.events.listen();
-        let replaced = node.ingest.replace(old.id(), new.clone(), gone.clone()).await.unwrap();
+        let replaced = node.ingest.replace(old.id(), new.clone(), gone.clone(), true).await.unwrap();
         assert_eq!(replaced, Replaced::Now { id: new.id(), is_new: true, shared: true });
         let mut next = || match told.try_recv().unwrap() {
             Happening::GrainAdded { slot, id, retracts, .. } => (slot, id, retracts),

@@ -81,11 +81,20 @@ impl Model {
                 }
                 outcome
             }
-            Change::Replace { old, with, retraction, lane, .. } => {
+            Change::Replace { old, with, retraction, shared, lane, .. } => {
                 let Some(entry) = self.entries.values().find(|entry| entry.grain.id() == *old) else {
                     return Outcome::Unchanged;
                 };
                 let was_shared = entry.shared;
+                if was_shared != *shared {
+                    return Outcome::OtherwiseShared { id: *old };
+                }
+                let same = self.entries.values().position(|entry| entry.grain.id() == with.id());
+                let same =
+                    same.or_else(|| self.with_words_of(with)).and_then(|at| self.entries.values().nth(at));
+                if let Some(same) = same.filter(|same| was_shared && !same.shared) {
+                    return Outcome::OtherwiseShared { id: same.grain.id() };
+                }
                 let (id, is_new, shared) = match self.put(with, was_shared, Origin::Here, *lane) {
                     Outcome::Added { .. } => (with.id(), true, was_shared),
                     Outcome::Duplicate { id, shared } if id != *old => (id, false, shared),
@@ -121,15 +130,18 @@ impl Model {
                     count += 1;
                 }
             }
-            Change::Pin { slot, pinned } => match self.entries.get_mut(slot) {
-                Some(entry) if entry.grain.kind() == Kind::Note && *pinned != entry.pin.is_some() => {
-                    match entry.pin.take() {
-                        None => entry.pin = Some(entry.stranger_bytes.take().is_some()),
-                        Some(is_strangers) => entry.stranger_bytes = is_strangers.then(|| entry.counted()),
-                    }
-                    Outcome::Changed
+            Change::Pin { slot, pinned, most } => match self.entries.get(slot) {
+                Some(entry)
+                    if entry.grain.kind() == Kind::Note
+                        && *pinned
+                        && entry.pin.is_none()
+                        && self.entries.values().filter(|entry| entry.pin.is_some()).count() as u64
+                            >= *most =>
+                {
+                    Outcome::NoRoom
                 }
-                _ => Outcome::Unchanged,
+                Some(_) => self.pin(*slot, *pinned),
+                None => Outcome::Unchanged,
             },
             Change::CountUses { day, uses } => {
                 for (slot, occasions) in uses {
@@ -289,6 +301,31 @@ impl Model {
         Outcome::Dropped { count }
     }
 
+    fn pin(&mut self, slot: Slot, pinned: bool) -> Outcome {
+        match self.entries.get_mut(&slot) {
+            Some(entry) if entry.grain.kind() == Kind::Note && pinned != entry.pin.is_some() => {
+                match entry.pin.take() {
+                    None => entry.pin = Some(entry.stranger_bytes.take().is_some()),
+                    Some(is_strangers) => entry.stranger_bytes = is_strangers.then(|| entry.counted()),
+                }
+                Outcome::Changed
+            }
+            _ => Outcome::Unchanged,
+        }
+    }
+
+    /// The first note that says the same, and is no stranger's.
+    fn with_words_of(&self, grain: &Grain) -> Option<usize> {
+        let same_words = |entry: &Entry| {
+            entry.grain.kind() == Kind::Note
+                && entry.stranger_bytes.is_none()
+                && entry.pin != Some(true)
+                && (entry.moved_to.is_none() || entry.source() == entry.said_source())
+                && entry.grain.body().fingerprint() == grain.body().fingerprint()
+        };
+        self.entries.values().position(same_words)
+    }
+
     pub fn put(&mut self, grain: &Grain, mut shared: bool, origin: Origin, lane: Lane) -> Outcome {
         let is_note = grain.kind() == Kind::Note;
         let once = origin == Origin::Here;
@@ -306,15 +343,7 @@ impl Model {
         if same_id.is_none() && is_note && self.withdrawn.contains(&(grain.id(), grain.author())) {
             return Outcome::Retracted;
         }
-        let same_words = |entry: &Entry| {
-            entry.grain.kind() == Kind::Note
-                && entry.stranger_bytes.is_none()
-                && entry.pin != Some(true)
-                && (entry.moved_to.is_none() || entry.source() == entry.said_source())
-                && entry.grain.body().fingerprint() == grain.body().fingerprint()
-        };
-        let same = same_id
-            .or_else(|| (is_note && once).then(|| self.entries.values().position(same_words)).flatten());
+        let same = same_id.or_else(|| (is_note && once).then(|| self.with_words_of(grain)).flatten());
         if let Some(entry) = same.and_then(|at| self.entries.values_mut().nth(at)) {
             entry.shared |= shared;
             return Outcome::Duplicate { id: entry.grain.id(), shared: entry.shared };

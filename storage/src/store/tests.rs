@@ -181,11 +181,14 @@ fn what_is_pinned_is_no_strangers_stays_pinned_and_counts_again_afterwards() {
     };
     store.write((1..=4).map(strangers).collect()).unwrap();
     let outcomes = store.write(vec![
-        Change::Pin { slot: 1, pinned: true },
-        Change::Pin { slot: 1, pinned: true },
-        Change::Pin { slot: 9, pinned: true },
+        Change::Pin { slot: 1, pinned: true, most: 1 },
+        Change::Pin { slot: 1, pinned: true, most: 1 },
+        Change::Pin { slot: 9, pinned: true, most: 1 },
     ]);
     assert_eq!(outcomes.unwrap(), [Outcome::Changed, Outcome::Unchanged, Outcome::Unchanged]);
+    // Of several in one commit, too, no more are kept than may be.
+    let more = store.write(vec![Change::Pin { slot: 2, pinned: true, most: 1 }]);
+    assert_eq!(more.unwrap(), [Outcome::NoRoom]);
     let trim = |grains, first| Change::TrimStrangers {
         grains,
         notes: u64::MAX,
@@ -205,7 +208,7 @@ fn what_is_pinned_is_no_strangers_stays_pinned_and_counts_again_afterwards() {
     assert_eq!(held(&store), [1, 4]);
     assert!(store.view().unwrap().record(1).unwrap().unwrap().pinned);
     assert_eq!(store.view().unwrap().counts().unwrap().strangers, 1);
-    store.write(vec![Change::Pin { slot: 1, pinned: false }, trim(1, vec![])]).unwrap();
+    store.write(vec![Change::Pin { slot: 1, pinned: false, most: 1 }, trim(1, vec![])]).unwrap();
     assert_eq!((held(&store), store.view().unwrap().pinned_count().unwrap()), (vec![4], 0));
     assert_eq!(problems(&store.view().unwrap()), Vec::<String>::new());
 }

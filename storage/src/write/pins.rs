@@ -1,19 +1,20 @@
 //! What the owner wants kept, whoever wrote it: a pinned note counts as the owner's, and nothing that makes room looks at it.
 
-use redb::ReadableTable;
+use redb::{ReadableTable, ReadableTableMetadata};
 
 use super::Writer;
 use crate::tables::Header;
 use crate::{Outcome, Slot, StorageError};
 
 impl Writer<'_> {
-    pub(super) fn pin(&mut self, slot: Slot, pinned: bool) -> Result<Outcome, StorageError> {
+    pub(super) fn pin(&mut self, slot: Slot, pinned: bool, most: u64) -> Result<Outcome, StorageError> {
         let before = self.tables.pins.get(slot)?.map(|is_strangers| is_strangers.value());
         if pinned == before.is_some() || !self.is_note(slot)? {
             return Ok(Outcome::Unchanged);
         }
         let Some(created_ms) = self.created_ms(slot)? else { return Ok(Outcome::Unchanged) };
         match before {
+            None if self.tables.pins.len()? >= most => return Ok(Outcome::NoRoom),
             None => {
                 let is_strangers = self.is_strangers(slot)?;
                 self.leave_strangers(slot, created_ms)?;

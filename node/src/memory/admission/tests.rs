@@ -235,13 +235,13 @@ async fn what_is_pinned_stays_whatever_makes_room_and_what_is_unpinned_goes_in_i
     for node in [node(20, PLENTY, PLENTY), scoring(20)] {
         let oldest = node.brings_scored(dated(&author(1), "the oldest", 20_000), 1).await;
         let slot = node.slot_of(oldest.id());
-        node.ingest.apply(vec![Change::Pin { slot, pinned: true }]).await.unwrap();
+        node.ingest.apply(vec![Change::Pin { slot, pinned: true, most: 9 }]).await.unwrap();
         for n in 0..15 {
             node.brings(9, dated(&author(2), &format!("younger {n}"), 10_000 - n)).await.unwrap();
         }
         assert!(node.holds(oldest.id()));
         assert_eq!(node.view().counts().unwrap().strangers, 10, "it takes none of their room");
-        node.ingest.apply(vec![Change::Pin { slot, pinned: false }]).await.unwrap();
+        node.ingest.apply(vec![Change::Pin { slot, pinned: false, most: 9 }]).await.unwrap();
         node.brings(9, dated(&author(2), "the youngest", 1)).await.unwrap();
         assert!(!node.holds(oldest.id()));
     }

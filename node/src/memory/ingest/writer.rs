@@ -180,13 +180,13 @@ impl Writer {
                     }
                     waiting.push(Waiting::Together { puts, reply });
                 }
-                Command::Replace { old, with, retraction, reply } => {
-                    // Of what is shared only the commit knows.
-                    let origin = Origin::Here { shared: false };
+                Command::Replace { old, with, retraction, shared, reply } => {
+                    let origin = Origin::Here { shared };
                     let arrivals = [&with, &retraction].map(|grain| Arrival::new(grain, &origin));
                     waiting.push(Waiting::Replace { old, arrivals: Box::new(arrivals), reply });
                     let (with, retraction, lane) = (*with, *retraction, origin.lane());
-                    changes.push(Change::Replace { old, with, retraction, received_ms: now_ms(), lane });
+                    let received_ms = now_ms();
+                    changes.push(Change::Replace { old, with, retraction, shared, received_ms, lane });
                 }
                 Command::Apply { changes: more, reply } => {
                     waiting.push(Waiting::Apply { count: more.len(), reply });
@@ -472,9 +472,12 @@ impl Writer {
                 metrics.refused(&Refusal::Forgotten);
                 ("refused", Err(Refusal::Forgotten.into()))
             }
-            Outcome::Unchanged | Outcome::Changed | Outcome::Replaced { .. } | Outcome::Dropped { .. } => {
-                ("duplicate", Ok(Put::Duplicate { id, shared }))
-            }
+            Outcome::Unchanged
+            | Outcome::Changed
+            | Outcome::NoRoom
+            | Outcome::OtherwiseShared { .. }
+            | Outcome::Replaced { .. }
+            | Outcome::Dropped { .. } => ("duplicate", Ok(Put::Duplicate { id, shared })),
         };
         if let Some(via) = via {
             metrics.received(via, label);
@@ -492,13 +495,14 @@ impl Writer {
             Outcome::Replaced { id, is_new, shared, slot, retraction: retraction_slot } => {
                 if is_new {
                     self.memory.metrics.grains.inc();
-                    self.tell(slot, Arrival { shared, ..with });
+                    self.tell(slot, with);
                 }
                 self.memory.metrics.grains.inc();
-                self.tell(retraction_slot, Arrival { shared, announce: shared, ..retraction });
+                self.tell(retraction_slot, retraction);
                 Ok(Replaced::Now { id, is_new, shared })
             }
             Outcome::Duplicate { id, shared } if id == old => Ok(Replaced::Same { shared }),
+            Outcome::OtherwiseShared { id } => Ok(Replaced::OtherwiseShared { id }),
             Outcome::Unchanged => Ok(Replaced::NotFound),
             outcome => {
                 // It may not come in.
