@@ -10,6 +10,7 @@
 
 use std::collections::VecDeque;
 
+use synapsenet_proto::Grain;
 use synapsenet_storage::{Filter, Record, Slot, View};
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
@@ -105,7 +106,7 @@ impl Call {
 
     /// Unlike a list, a watch that names no topic means all that the caller has.
     fn narrow_watch(&self, filter: Filter) -> Result<Filter, CallError> {
-        if let Some(topic) = &filter.topic {
+        for topic in filter.topics().into_iter().flatten() {
             self.topics_of_caller().check(topic)?;
         }
         Ok(self.by_signed_source(filter))
@@ -224,12 +225,27 @@ fn lets_through(view: &View, record: &Record, filter: &Filter) -> Result<bool, C
     if record.grain.retracted().is_none() {
         return Ok(view.matches(record.slot, filter)?);
     }
-    let Filter { topic, author, created_from_ms, created_before_ms, .. } = filter;
-    let time = record.grain.created_ms();
-    Ok(topic.as_ref().is_none_or(|topic| topic == record.grain.topic())
-        && author.is_none_or(|author| author == record.grain.author())
+    Ok(may_withdraw(&record.grain, filter))
+}
+
+/// Whether a retraction may withdraw what is meant by a filter.
+fn may_withdraw(retraction: &Grain, filter: &Filter) -> bool {
+    let asked = |filter: &Filter| Filter {
+        topic: filter.topic.clone(),
+        author: filter.author,
+        created_from_ms: filter.created_from_ms,
+        created_before_ms: filter.created_before_ms,
+        ..Filter::default()
+    };
+    let Filter { topic, author, created_from_ms, created_before_ms, any, none, .. } = filter;
+    let time = retraction.created_ms();
+    topic.as_ref().is_none_or(|topic| topic == retraction.topic())
+        && author.is_none_or(|author| author == retraction.author())
         && created_from_ms.is_none_or(|from| time >= from)
-        && created_before_ms.is_none_or(|before| time < before))
+        && created_before_ms.is_none_or(|before| time < before)
+        && (any.is_empty() || any.iter().any(|other| may_withdraw(retraction, other)))
+        // One that asks for more too, such as a tag, may not have meant what was withdrawn.
+        && !none.iter().any(|other| *other == asked(other) && may_withdraw(retraction, other))
 }
 
 /// The last slot that was looked at behind `seen`, none when there is no more, and what of it is meant, with when it came in.
@@ -297,7 +313,18 @@ impl Seal {
 mod tests {
     use proptest::prelude::*;
 
+    use synapsenet_proto::{Draft, Topic};
+
     use super::*;
+    use crate::testing::author;
+
+    fn topic(name: &str) -> Topic {
+        Topic::new(name).unwrap()
+    }
+
+    fn draft(text: &str) -> Draft {
+        Draft { text: text.into(), ..Draft::default() }
+    }
 
     proptest! {
         #[test]
@@ -314,6 +341,23 @@ mod tests {
                 prop_assert!(matches!(Seal::of(7).open(&text, Slot::MAX), Err(CallError::NoCursor(_))));
             }
         }
+    }
+
+    #[test]
+    fn a_retraction_is_told_to_whom_what_it_withdraws_may_have_been_told() {
+        let note = Grain::seal(Draft { topic: topic("bees"), ..draft("hum") }, &author(1), 5).unwrap();
+        let gone = Grain::retract(note.id(), topic("bees"), &author(1), 6).unwrap();
+        let of = |name| Filter { topic: Some(topic(name)), ..Filter::default() };
+        let tagged = |filter| Filter { tags: vec!["t".into()], ..filter };
+        let any = |any| Filter { any, ..Filter::default() };
+        let none = |none| Filter { none, ..Filter::default() };
+        assert!(may_withdraw(&gone, &any(vec![of("house"), tagged(of("bees"))])));
+        assert!(!may_withdraw(&gone, &any(vec![of("house"), of("keys")])));
+        assert!(!may_withdraw(&gone, &none(vec![of("bees")])));
+        assert!(
+            may_withdraw(&gone, &none(vec![of("house"), tagged(of("bees"))])),
+            "it may have had no such tag"
+        );
     }
 
     #[test]
