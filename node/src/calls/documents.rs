@@ -1,7 +1,7 @@
 //! Documents as a whole: what of this node's own author was taken from one, in its order, and all of it withdrawn at once.
 
 use synapsenet_proto::Topic;
-use synapsenet_storage::{Record, Slot, View};
+use synapsenet_storage::{Filter, Record, Slot, View};
 
 use crate::calls::error::invalid;
 use crate::calls::grains::{DEFAULT_PAGE, MAX_PAGE, MAX_PAGE_BYTES};
@@ -96,12 +96,20 @@ impl Call {
         let limit = check_page(limit)?;
         let (places, author) = (self.parts.places.clone(), self.parts.identity.author());
         let (prefix, topics) = (places.signed_beginning(prefix), self.topics_of_caller().clone());
+        let of_topic = |topic: &Topic| Filter { topic: Some(topic.clone()), ..Filter::default() };
+        let of_topics: Vec<Filter> = topics.named().map(of_topic).collect();
         self.read(move |_, view| {
             let is_meant = |slot: Slot| {
                 if !topics.is_limited() {
                     return Ok(true);
                 }
-                Ok(view.record(slot)?.is_some_and(|record| topics.shows(&record)))
+                // By the order of each topic: nothing is unpacked.
+                for meant in &of_topics {
+                    if view.matches(slot, meant)? {
+                        return Ok(true);
+                    }
+                }
+                Ok(false)
             };
             let after = Some(after.as_str()).filter(|after| !after.is_empty());
             let mut found = view.documents_of(author, &prefix, after, limit + 1, &is_meant)?;

@@ -34,6 +34,11 @@ impl Topics {
         self.0.as_ref().is_none_or(|topics| topics.contains(topic))
     }
 
+    /// Those that somebody is limited to; none where there is no limit.
+    pub fn named(&self) -> impl Iterator<Item = &Topic> {
+        self.0.iter().flat_map(|topics| topics.iter())
+    }
+
     /// Whether what stands in a record may be seen.
     pub fn shows(&self, record: &Record) -> bool {
         self.has(record.grain.topic())
