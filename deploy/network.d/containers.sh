@@ -24,7 +24,7 @@ net_can() {
     fi
   done
   [[ -n "$engine" ]] || return 1
-  why_not="there is no compose for $engine: docker-compose-plugin, or podman-compose from 1.1 on (pip install podman-compose)"
+  why_not="there is no compose for $engine: docker-compose-plugin or docker-compose, or podman-compose from 1.1 on (pip install podman-compose)"
   compose >/dev/null || return 1
   command -v nsenter >/dev/null || { why_not="nsenter is missing"; return 1; }
   if [[ -z "$image" || "$image" == - ]]; then image=synapsenet:latest; fi
@@ -32,12 +32,15 @@ net_can() {
   "$engine" image inspect "$image" >/dev/null 2>&1
 }
 
-# The compose program of the engine, a word a line. The podman-compose of Debian 12 knows no addresses of one's own.
+# The compose program of the engine, a word a line. The podman-compose of Debian 12 knows no addresses of one's own; its docker-compose, which is a
+# program beside Docker still, knows all that is needed, profiles since 1.28.
 compose() {
   if [[ "$engine" == podman ]] && podman-compose --version 2>/dev/null | grep -Eq 'version:? +([2-9]|1\.[1-9])'; then
     echo podman-compose
   elif "$engine" compose version >/dev/null 2>&1; then
     printf '%s\n' "$engine" compose
+  elif [[ "$engine" == docker ]] && docker-compose version 2>/dev/null | grep -E '[Vv]ersion v?([2-9]|1\.(2[89]|[3-9]))' >/dev/null; then
+    echo docker-compose
   else
     return 1
   fi
