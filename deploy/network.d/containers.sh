@@ -8,6 +8,8 @@ IMAGE_USER=10001
 PROMETHEUS_IMAGE="${PROMETHEUS_IMAGE:-docker.io/prom/prometheus:v2.55.1}"
 GRAFANA_IMAGE="${GRAFANA_IMAGE:-docker.io/grafana/grafana:11.3.1}"
 GRAFANA_PORT="${GRAFANA_PORT:-3000}"
+# A rule for what is sent to all, without the lines that it comes and goes by.
+MULTICAST=(-d 224.0.0.0/4 -j ACCEPT)
 # How long a node may take to stop in order.
 MAX_STOP_SECONDS=60
 
@@ -22,7 +24,7 @@ net_can() {
     fi
   done
   [[ -n "$engine" ]] || return 1
-  why_not="there is no compose for $engine: docker-compose-plugin, or podman-compose from 1.1 on (pip install podman-compose)"
+  why_not="there is no compose for $engine: docker-compose-plugin or docker-compose, or podman-compose from 1.1 on (pip install podman-compose)"
   compose >/dev/null || return 1
   command -v nsenter >/dev/null || { why_not="nsenter is missing"; return 1; }
   if [[ -z "$image" || "$image" == - ]]; then image=synapsenet:latest; fi
@@ -30,12 +32,15 @@ net_can() {
   "$engine" image inspect "$image" >/dev/null 2>&1
 }
 
-# The compose program of the engine, a word a line. The podman-compose of Debian 12 knows no addresses of one's own.
+# The compose program of the engine, a word a line. The podman-compose of Debian 12 knows no addresses of one's own; its docker-compose, which is a
+# program beside Docker still, knows all that is needed, profiles since 1.28.
 compose() {
   if [[ "$engine" == podman ]] && podman-compose --version 2>/dev/null | grep -Eq 'version:? +([2-9]|1\.[1-9])'; then
     echo podman-compose
   elif "$engine" compose version >/dev/null 2>&1; then
     printf '%s\n' "$engine" compose
+  elif [[ "$engine" == docker ]] && docker-compose version 2>/dev/null | grep -E '[Vv]ersion v?([2-9]|1\.(2[89]|[3-9]))' >/dev/null; then
+    echo docker-compose
   else
     return 1
   fi
@@ -129,6 +134,15 @@ net_make() {
   for ((n = 1; n <= nodes; n++)); do make_folder "$n"; done
   write_compose
   composed up --no-start >"$dir/compose.log" 2>&1 || { cat "$dir/compose.log" >&2; fail "compose could not make the containers"; }
+  if [[ "$engine" == docker ]]; then let_multicast_through; fi
+}
+
+# From a network that leads nowhere Docker drops what is not for its own addresses, and so multicast, where the kernel has bridges pass the firewall.
+# The chain is the one that Docker leaves to its users; where it is missing, Docker keeps no firewall.
+let_multicast_through() {
+  local bridge
+  bridge="br-$(docker network inspect -f '{{.Id}}' "$id" | cut -c 1-12)"
+  if iptables -I DOCKER-USER "${MULTICAST[@]}" -i "$bridge" -o "$bridge" 2>/dev/null; then echo "$bridge" >"$dir/bridge"; fi
 }
 
 net_is_up() {
@@ -181,7 +195,11 @@ net_shell() {
 }
 
 net_end() {
-  local n
+  local n bridge
+  if [[ -f "$dir/bridge" ]]; then
+    bridge="$(cat "$dir/bridge")"
+    iptables -D DOCKER-USER "${MULTICAST[@]}" -i "$bridge" -o "$bridge" 2>/dev/null || true
+  fi
   for ((n = 1; n <= nodes; n++)); do "$engine" rm --force "$id-$n" >/dev/null 2>&1 || true; done
   for n in prometheus grafana; do "$engine" rm --force --volumes "$id-$n" >/dev/null 2>&1 || true; done
   composed --profile observe down --volumes >/dev/null 2>&1 || true

@@ -21,7 +21,7 @@ prepare() {
 
 # What node N says that it is: its version, and the commit where it knows it.
 version_of() {
-  on "$1" --version | head -n 1
+  on "$1" --version | sed -n 1p
 }
 
 agree() {
@@ -73,7 +73,7 @@ play() {
   read -r took missing < <(settled "$wanted")
   lost="$(for ((n = 1; n <= nodes; n++)); do comm -23 "$dir/mixed" "$dir/$n.ids"; done | wc -l)"
   for ((n = 1; n <= old; n++)); do
-    on "$n" search --limit 1 --json --quiet "where is the spare key" 2>/dev/null | grep -q "flowerpot $n" || forgotten=$((forgotten + 1))
+    on "$n" search --limit 1 --json --quiet "where is the spare key" 2>/dev/null | grep "flowerpot $n" >/dev/null || forgotten=$((forgotten + 1))
   done
   must "longest absence of a node" "$longest" "$MAX_ABSENCE_MS" ms
   must "nodes that became somebody else" "$changed" 0
