@@ -17,7 +17,7 @@ use usearch::{Index, IndexOptions, MetricKind, ScalarKind};
 
 use crate::IndexError;
 use crate::gate::Gate;
-use crate::quantised::{cosine, quantise_asked, quantise_held, unit};
+use crate::quantised::{dot, quantise_asked, quantise_held, unit};
 
 /// Room for vectors that a new graph starts with; it doubles whenever it is full.
 const FIRST_CAPACITY: usize = 1024;
@@ -295,12 +295,13 @@ impl Hnsw {
     ) -> Result<Vec<Neighbour>, IndexError> {
         self.check(question)?;
         let question = quantise_asked(question);
+        let unit = unit(&question);
         let mut found = Vec::with_capacity(keys.len());
         let mut values = vec![0i8; self.dimension];
         let pass = self.gate.shared();
         for &key in keys {
             if self.index.get(key, &mut values).map_err(graph("reading a vector"))? > 0 {
-                found.push(Neighbour { key, similarity: cosine(&question, &values) });
+                found.push(Neighbour { key, similarity: dot(&question, &values) as f32 / unit });
             }
         }
         drop(pass);
