@@ -27,6 +27,8 @@ const QUIET: Duration = Duration::from_secs(5);
 const MAX_SETTLING: Duration = Duration::from_secs(180);
 /// It is an error when all nodes of a mesh do not have all grains after so long: synchronisation has come round by then.
 const MAX_CATCHING_UP: Duration = Duration::from_secs(600);
+/// It is an error when scores are not there after so long.
+const MAX_SCORING: Duration = Duration::from_secs(600);
 
 /// A running node. Its folder goes with it.
 pub struct Member {
@@ -113,6 +115,22 @@ impl Member {
             tell(message.pending);
         }
         Ok(())
+    }
+
+    /// Waits until all of so many notes have a score.
+    ///
+    /// # Errors
+    /// When the node fails, or takes more than [`MAX_SCORING`].
+    pub async fn wait_scored(&self, notes: u64) -> anyhow::Result<()> {
+        let begun = Instant::now();
+        loop {
+            let scored = self.client.clone().digest(rpc::DigestRequest::default()).await?.into_inner().grains;
+            if scored >= notes {
+                return Ok(());
+            }
+            ensure!(begun.elapsed() < MAX_SCORING, "only {scored} of {notes} texts have a score");
+            tokio::time::sleep(LOOK).await;
+        }
     }
 
     /// How long a search takes inside the node, in milliseconds, and how many grains it left out as unchecked.

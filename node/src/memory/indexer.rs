@@ -84,6 +84,9 @@ pub(crate) struct Indexer {
     failed: Failed,
     /// How far the unchecked vectors have been gone through.
     checked: Slot,
+    /// When notes were taken in last, and when some were scored.
+    took: Option<Instant>,
+    scored: Instant,
     /// Cancelled when it is to stop.
     stop: CancellationToken,
 }
@@ -128,7 +131,9 @@ impl Indexer {
         let (progress, watched) = watch::channel(Progress::default());
         let Parts { memory, models, ingest, changed, stop } = parts;
         let (turn, failed, checked) = (LANE_OWN, Failed::default(), 0);
-        let indexer = Self { memory, models, ingest, changed, progress, turn, failed, checked, stop };
+        let (took, scored) = (None, Instant::now());
+        let indexer =
+            Self { memory, models, ingest, changed, progress, turn, failed, checked, took, scored, stop };
         (indexer, watched)
     }
 
@@ -233,6 +238,7 @@ impl Indexer {
             // Whoever put them may wait for it, and the next round may be one of others.
             self.catch_up().await?;
         }
+        self.took = Some(Instant::now());
         self.memory.metrics.batches.inc();
         self.memory.metrics.batch.observe(start.elapsed().as_secs_f64());
         Ok(true)

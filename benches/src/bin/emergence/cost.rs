@@ -1,9 +1,7 @@
 //! What scores cost a node that adds texts: CPU time of the process from the first text to the last score.
 
-use std::time::Duration;
-
 use anyhow::ensure;
-use synapsenet_benches::member::{LOOK, Member};
+use synapsenet_benches::member::Member;
 use synapsenet_benches::{quantile, texts_in};
 use synapsenet_proto::rpc;
 use synapsenet_proto::rpc::bulk_put_request::Item;
@@ -12,8 +10,6 @@ use super::Arguments;
 
 /// The aim: percent of the time of adding.
 const AIM: f64 = 5.0;
-/// It is an error when scores are not there after so long.
-const MAX_SCORING: Duration = Duration::from_secs(600);
 
 /// Adds texts to fresh nodes with scores and without, one after the other. False when scores cost more than the aim.
 pub(super) async fn measure(arguments: &Arguments) -> anyhow::Result<bool> {
@@ -52,13 +48,8 @@ async fn add(texts: &[String], enabled: bool, threads: usize) -> anyhow::Result<
     let before = cpu_seconds();
     member.share_all(texts.iter().cloned().map(item).collect()).await?;
     member.wait_indexed(|_| ()).await?;
-    let scored = async || -> anyhow::Result<u64> {
-        Ok(member.client.clone().digest(rpc::DigestRequest::default()).await?.into_inner().grains)
-    };
-    let begun = std::time::Instant::now();
-    while enabled && scored().await? < texts.len() as u64 {
-        ensure!(begun.elapsed() < MAX_SCORING, "only {} texts have a score", scored().await?);
-        tokio::time::sleep(LOOK).await;
+    if enabled {
+        member.wait_scored(texts.len() as u64).await?;
     }
     let spent = cpu_seconds() - before;
     member.stop().await?;

@@ -57,6 +57,8 @@ pub async fn arrive(
     let all = grains as u64;
     source.wait_indexed(|pending| tell("the source reads", all.saturating_sub(pending))).await?;
     let source_seconds = start.elapsed().as_secs_f64();
+    // On a machine of its own, it would not take what the newcomer needs.
+    source.wait_scored(all).await?;
 
     let newcomer = Member::start(&source.addresses(), THREADS).await?;
     let start = Instant::now();

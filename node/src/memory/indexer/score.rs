@@ -1,5 +1,7 @@
-//! Scoring what has become searchable, when nothing is pending. What a step has not done yet is noted in the column, and made
-//! again from the store when that is lost.
+//! Scoring what has become searchable, when nothing is pending and nothing came for a moment: what comes is to be found first. What a
+//! step has not done yet is noted in the column, and made again from the store when that is lost.
+
+use std::time::{Duration, Instant};
 
 use synapsenet_storage::{Change, Slot};
 
@@ -9,12 +11,16 @@ use crate::memory::emergence::uses::{DAYS, today};
 
 /// Grains of one step while nobody asks: some tens of milliseconds, after which new notes are seen.
 const STEP: usize = 128;
+/// Where notes were taken in, more may come: none is scored for so long ...
+const SETTLED: Duration = Duration::from_millis(150);
+/// ... but of a stream without end some are, as often as this.
+const MAX_UNSETTLED: Duration = Duration::from_secs(2);
 /// Slots whose old occasions are dropped in one commit, once a day.
 const DROPPED_AT_ONCE: Slot = 16_384;
 
 impl Indexer {
     /// Scores some grains. True when there may be more to do.
-    pub(super) async fn score_some(&self) -> Result<bool, IndexerError> {
+    pub(super) async fn score_some(&mut self) -> Result<bool, IndexerError> {
         if !self.memory.scores.is_on() {
             return Ok(false);
         }
@@ -24,15 +30,26 @@ impl Indexer {
         }
         // What comes meanwhile is not to wait until nobody asks.
         let most = tokio::select! {
-            most = self.tokens_now(STEP) => most,
+            biased;
+            most = self.settled() => most,
             () = self.changed.notified() => return Ok(true),
         };
+        self.scored = Instant::now();
         let memory = self.memory.clone();
         let step = move || {
             let view = memory.store.view()?;
             memory.scores.step(&view, &memory.current(), (&memory.metrics, &memory.uses), most)
         };
         Ok(blocking(step).await?)
+    }
+
+    /// Waits until nothing came and nobody asked for a moment, and answers how many grains to score.
+    async fn settled(&self) -> usize {
+        let settled = self.took.map(|took| (took + SETTLED).min(self.scored + MAX_UNSETTLED));
+        if let Some(left) = settled.and_then(|settled| settled.checked_duration_since(Instant::now())) {
+            tokio::time::sleep(left).await;
+        }
+        self.tokens_now(STEP).await
     }
 
     /// Once a day, takes what is too old out of the occasions on which grains were of use.
