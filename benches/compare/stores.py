@@ -232,7 +232,9 @@ class Texts:
         if len(lines) < needed:
             raise SystemExit(f"{needed} different texts are needed for --limit {limit}, there are {len(lines)}")
         self.stored = lines[:limit]
-        held_out = [" ".join(line.split()[-QUESTION_WORDS:]) for line in lines[limit:needed]]
+        # Without the marks that make conditions for the node of what is likeness for the others.
+        plain = [line.replace('"', " ").replace("-", " ") for line in lines[limit:needed]]
+        held_out = [" ".join(line.split()[-QUESTION_WORDS:]) for line in plain]
         self.questions, self.warm_up = held_out[:QUESTIONS], held_out[QUESTIONS:]
         self.verified = random.Random(SEED).sample(self.stored, min(VERIFIED, limit))
         self.file = folder / "texts.json"
