@@ -396,6 +396,9 @@ impl Indexer {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use futures::FutureExt;
     use synapsenet_index::Purpose;
     use synapsenet_proto::Vector;
 
@@ -469,6 +472,23 @@ mod tests {
         while indexer.tokens_now(800).await != 100 {}
         asking.abort();
         while indexer.tokens_now(800).await != 800 {}
+    }
+
+    #[tokio::test]
+    async fn what_comes_goes_before_scores_but_not_without_end() {
+        const LATER: Duration = Duration::from_secs(3600);
+        let node = Fixture::new();
+        let models = node.models(false);
+        let mut indexer = node.indexer(&models);
+        let is_settled = |indexer: &Indexer| indexer.settled().now_or_never().is_some();
+        assert!(is_settled(&indexer), "nothing came yet");
+        let now = Instant::now();
+        (indexer.took, indexer.scored) = (Some(now + LATER), now + LATER);
+        assert!(!is_settled(&indexer), "more may come");
+        indexer.scored = now.checked_sub(LATER).unwrap_or(now);
+        while !is_settled(&indexer) {
+            tokio::task::yield_now().await;
+        }
     }
 
     #[tokio::test]

@@ -44,7 +44,7 @@ impl Indexer {
     }
 
     /// Waits until nothing came and nobody asked for a moment, and answers how many grains to score.
-    async fn settled(&self) -> usize {
+    pub(super) async fn settled(&self) -> usize {
         let settled = self.took.map(|took| (took + SETTLED).min(self.scored + MAX_UNSETTLED));
         if let Some(left) = settled.and_then(|settled| settled.checked_duration_since(Instant::now())) {
             tokio::time::sleep(left).await;
