@@ -2,8 +2,10 @@ use redb::backends::InMemoryBackend;
 use redb::{ReadableTable, TableDefinition};
 
 use super::*;
-use crate::testing::{add, add_searchable, assert_whole, note, problems, put_change, retraction, store};
-use crate::{ListQuery, Occasions, Origin, Outcome, Slot};
+use crate::testing::{
+    add, add_searchable, assert_whole, note, problems, put_change, retraction, store, write_one,
+};
+use crate::{LANE_OWN, ListQuery, Occasions, Origin, Outcome, Slot};
 
 fn folder() -> tempfile::TempDir {
     tempfile::tempdir().unwrap()
@@ -210,6 +212,28 @@ fn what_is_pinned_is_no_strangers_stays_pinned_and_counts_again_afterwards() {
     assert_eq!(store.view().unwrap().counts().unwrap().strangers, 1);
     store.write(vec![Change::Pin { slot: 1, pinned: false, most: 1 }, trim(1, vec![])]).unwrap();
     assert_eq!((held(&store), store.view().unwrap().pinned_count().unwrap()), (vec![4], 0));
+    assert_eq!(problems(&store.view().unwrap()), Vec::<String>::new());
+}
+
+#[test]
+fn what_takes_the_place_of_something_pinned_is_pinned() {
+    let store = store();
+    let (old, stands_already) = (note("at 40 Hz", 1), note("at 50 Hz", 2));
+    for grain in [&old, &stands_already] {
+        add(&store, grain);
+    }
+    store.write(vec![Change::Pin { slot: 1, pinned: true, most: 1 }]).unwrap();
+    let mut last = old;
+    for with in [note("at 45 Hz", 3), note("at 50 Hz", 4)] {
+        let (old, retraction) = (last.id(), retraction(&last, 1, 5));
+        let change = Change::Replace { old, with, retraction, shared: false, received_ms: 6, lane: LANE_OWN };
+        let outcome = write_one(&store, change);
+        let Outcome::Replaced { slot, .. } = outcome else { panic!("{outcome:?}") };
+        let view = store.view().unwrap();
+        last = view.record(slot).unwrap().filter(|record| record.pinned).expect("it is pinned").grain;
+        assert_eq!(view.pinned_count().unwrap(), 1, "and what it took the place of is no more");
+    }
+    assert_eq!(last.id(), stands_already.id());
     assert_eq!(problems(&store.view().unwrap()), Vec::<String>::new());
 }
 
