@@ -24,6 +24,7 @@ pub(crate) mod models;
 pub(crate) mod peers;
 pub(crate) mod readiness;
 pub(crate) mod report;
+mod sealed;
 pub(crate) mod search;
 pub(crate) mod sources;
 pub(crate) mod trial;

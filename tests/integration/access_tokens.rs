@@ -388,6 +388,37 @@ async fn who_is_limited_to_a_topic_sees_nothing_of_others() {
     }
 }
 
+/// Where a page ends may be at a document of another topic.
+#[tokio::test(flavor = "multi_thread")]
+async fn pages_of_documents_tell_no_names_of_other_topics() {
+    let node = node().await;
+    for (topic, uri) in [("open", "a.md"), ("secret", "plan.md"), ("open", "z.md")] {
+        node.try_add_document(document(topic, uri, &format!("# Of {uri}\n\nWe buy bread."))).await.unwrap();
+    }
+    let secret = create(&node, "one", rpc::TokenScope::Read, &["open"]).await;
+    let mut one = guest(&node, &secret).await;
+    let page = |page_token: &str| rpc::ListDocumentsRequest {
+        page_size: 1,
+        page_token: page_token.into(),
+        ..Default::default()
+    };
+    let uris = |page: &rpc::ListDocumentsResponse| {
+        page.documents.iter().map(|one| one.uri.clone()).collect::<Vec<_>>()
+    };
+    let first = one.list_documents(page("")).await.unwrap().into_inner();
+    let token = &first.next_page_token;
+    assert!(!token.is_empty() && token.bytes().all(|byte| byte.is_ascii_hexdigit()), "{token}");
+    let second = one.list_documents(page(token)).await.unwrap().into_inner();
+    assert_eq!((uris(&first), uris(&second)), (vec!["a.md".to_owned()], vec!["z.md".to_owned()]));
+    assert_eq!(second.next_page_token, "");
+    for wrong in ["a.md", "plan.md", &token[2..]] {
+        Client::assert_refused(one.list_documents(page(wrong)).await, Code::InvalidArgument, "page token");
+    }
+    let all =
+        node.rpc.clone().list_documents(rpc::ListDocumentsRequest::default()).await.unwrap().into_inner();
+    assert_eq!(uris(&all), ["a.md", "plan.md", "z.md"]);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn who_is_limited_to_a_topic_changes_nothing_in_others() {
     let node = node().await;

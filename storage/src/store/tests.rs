@@ -1,11 +1,13 @@
 use redb::backends::InMemoryBackend;
 use redb::{ReadableTable, TableDefinition};
+use synapsenet_proto::{Draft, Grain, Source};
 
 use super::*;
 use crate::testing::{
-    add, add_searchable, assert_whole, note, problems, put_change, retraction, store, write_one,
+    add, add_searchable, assert_whole, author, draft, note, problems, put_change, retraction, store,
+    write_one,
 };
-use crate::{LANE_OWN, ListQuery, Occasions, Origin, Outcome, Slot};
+use crate::{Documents, LANE_OWN, ListQuery, Occasions, Origin, Outcome, Slot};
 
 fn folder() -> tempfile::TempDir {
     tempfile::tempdir().unwrap()
@@ -235,6 +237,50 @@ fn what_takes_the_place_of_something_pinned_is_pinned() {
     }
     assert_eq!(last.id(), stands_already.id());
     assert_eq!(problems(&store.view().unwrap()), Vec::<String>::new());
+}
+
+#[test]
+fn a_walk_over_documents_ends_where_it_may_look_no_further_and_goes_on_from_there() {
+    let store = store();
+    let put = |n: u8, uri: &str, ordinal: u32| {
+        let source = Some(Source { uri: uri.to_owned(), ordinal });
+        let draft = Draft { source, ..draft(&format!("{uri} {ordinal}")) };
+        add(&store, &Grain::seal(draft, &author(n), 1).unwrap());
+    };
+    // Between two documents lie those of another author, and one of them has many notes.
+    for ordinal in 0..3 {
+        put(1, "a", ordinal);
+        put(1, "z", ordinal);
+    }
+    for n in 0..20 {
+        put(2, &format!("m{n:02}"), 0);
+        put(2, "x", n);
+    }
+    let view = store.view().unwrap();
+    let walk = |after: Option<&str>, bounds| {
+        let Documents { found, next_after } =
+            view.documents_of(author(1).author(), "", after, bounds, &|_| Ok(true)).unwrap();
+        (found.into_iter().map(|document| (document.uri, document.grains)).collect::<Vec<_>>(), next_after)
+    };
+    let (a, z) = (("a".to_owned(), 3), ("z".to_owned(), 3));
+    assert_eq!(walk(None, (9, 99)), (vec![a.clone(), z.clone()], None));
+    assert_eq!(walk(None, (2, 99)), (vec![a.clone(), z.clone()], None));
+    assert_eq!(walk(None, (1, 99)), (vec![a.clone()], Some("a".into())));
+    assert_eq!(walk(Some("a"), (1, 99)), (vec![z.clone()], None));
+    // A document is counted whole, and each walk comes further.
+    let (mut found, mut after, mut walks) = (Vec::new(), None::<String>, 0);
+    loop {
+        let (some, next) = walk(after.as_deref(), (9, 2));
+        found.extend(some);
+        walks += 1;
+        after = next;
+        if after.is_none() {
+            break;
+        }
+    }
+    assert_eq!((found, walks), (vec![a, z], 13));
+    let last = view.documents_of(author(1).author(), "a", Some("a"), (9, 99), &|_| Ok(true)).unwrap();
+    assert_eq!(last, Documents { found: vec![], next_after: None });
 }
 
 #[test]
