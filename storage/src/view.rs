@@ -152,6 +152,14 @@ impl View {
         Ok(topics)
     }
 
+    /// How many notes there are of a topic.
+    ///
+    /// # Errors
+    /// As [`View::counts`].
+    pub fn notes_of(&self, topic: &Topic) -> Result<u64, StorageError> {
+        Ok(self.tables.topics.get(topic.as_str())?.map_or(0, |count| count.value()))
+    }
+
     /// Where a grain lies.
     ///
     /// # Errors

@@ -26,7 +26,6 @@ pub(crate) use scopes::LEAST;
 pub(crate) use scopes::recorded;
 use scopes::{Within, need_of};
 pub(crate) use topics::Topics;
-pub(in crate::calls) use topics::of_topics;
 
 /// What somebody may do: each scope has all that the ones before it have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

@@ -5,16 +5,16 @@ use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use synapsenet_net::PeerId;
-use synapsenet_proto::{Grain, SpaceId, Vector};
+use synapsenet_proto::{Grain, SpaceId, Topic, Vector};
 use synapsenet_storage::{Filter, View};
 use tokio::sync::mpsc;
 
 use crate::blocking::blocking;
-use crate::calls::access::of_topics;
 use crate::calls::authors::Whose;
 use crate::calls::error::{invalid, invalid_in};
 use crate::calls::grains::find_record;
 use crate::calls::{Call, CallError};
+use crate::memory::Memory;
 use crate::memory::emergence::uses::today;
 pub(crate) use crate::memory::search::Mode;
 use crate::memory::search::{self, Answer, MAX_HITS, Query, Question};
@@ -248,8 +248,11 @@ impl Call {
         let Wish { query, offset, mesh, with_vectors } = wish;
         if self.topics_of_caller().is_limited() {
             // What else is held is not for who asks.
-            let filter = of_topics(&query.filter.topics().unwrap_or_default());
-            (found.searched, found.pending) = (self.count(filter, false).await?, 0);
+            let topics: Vec<Topic> = query.filter.topics().into_iter().flatten().cloned().collect();
+            let count = move |_: &Memory, view: &View| {
+                topics.iter().try_fold(0, |sum, topic| Ok::<_, CallError>(sum + view.notes_of(topic)?))
+            };
+            (found.searched, found.pending) = (self.read(count).await?, 0);
         }
         if let Some((mesh, patience)) = mesh {
             self.ask_mesh(&mesh, answer, &mut found, (query, patience)).await;
