@@ -2,12 +2,13 @@
 
 use std::collections::HashSet;
 use std::ops::Range;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use synapsenet_net::PeerId;
 use synapsenet_proto::{Grain, SpaceId, Topic, Vector};
 use synapsenet_storage::{Filter, View};
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 use crate::blocking::blocking;
 use crate::calls::authors::Whose;
@@ -35,6 +36,9 @@ const REMOTE_HITS: usize = MAX_PEERS * MAX_PEER_HITS;
 
 /// Searches of one call.
 const MAX_SEARCHES: usize = 64;
+/// Calls of others than the owner that are answered at the same time: their questions never fill the queue of the model, in which one of
+/// the owner's waits behind them.
+pub(crate) const MAX_ASKING: usize = 8;
 /// Hits whose matching words are marked; of more, nobody looks at all.
 const MAX_MARKED: usize = 100;
 
@@ -152,8 +156,8 @@ impl Call {
     async fn answer(&self, search: Search) -> Result<Found, CallError> {
         let wish = self.wish(search).await?;
         let parts = &self.parts;
-        let answer =
-            search::search(parts.memory.clone(), &parts.models, &parts.ingest, wish.query.clone()).await?;
+        let query = Query { held: self.turn_to_ask().await?, ..wish.query.clone() };
+        let answer = search::search(parts.memory.clone(), &parts.models, &parts.ingest, query).await?;
         self.found(answer, wish).await
     }
 
@@ -200,7 +204,9 @@ impl Call {
             ));
         }
         let parts = &self.parts;
-        let queries = wishes.iter().map(|wish| wish.query.clone()).collect();
+        let held = self.turn_to_ask().await?;
+        let queries = wishes.iter().map(|wish| Query { held: held.clone(), ..wish.query.clone() }).collect();
+        drop(held);
         let answers =
             search::search_many(parts.memory.clone(), &parts.models, &parts.ingest, queries).await?;
         let mut found = Vec::with_capacity(answers.len());
@@ -208,6 +214,18 @@ impl Call {
             found.push(self.found(answer, wish).await?);
         }
         Ok(found)
+    }
+
+    /// Waits until the caller may ask. What is held for that is given back when its question is answered, whether or not somebody still
+    /// waits for the answer.
+    async fn turn_to_ask(&self) -> Result<Vec<Arc<OwnedSemaphorePermit>>, CallError> {
+        let mut held = vec![self.place.clone()];
+        if !self.caller.is_owner() {
+            // Nobody closes it.
+            let turn = self.parts.asking.clone().acquire_owned().await.map_err(|_| CallError::Stopping)?;
+            held.push(Arc::new(turn));
+        }
+        Ok(held)
     }
 
     /// What a search wants, once all of it is checked.
@@ -231,7 +249,7 @@ impl Call {
             None => None,
         };
         Ok(Wish {
-            query: Query { question, mode, k: k + offset, min_score, all_copies, filter },
+            query: Query { question, mode, k: k + offset, min_score, all_copies, filter, held: vec![] },
             offset,
             mesh,
             with_vectors,

@@ -22,6 +22,7 @@ use std::time::{Duration, Instant};
 use synapsenet_index::{IndexError, Neighbour, Weights, WordQuestion};
 use synapsenet_proto::{GrainId, SpaceId, Vector};
 use synapsenet_storage::{Filter, Record, Selection, Slot, StorageError, Store, View};
+use tokio::sync::OwnedSemaphorePermit;
 
 use crate::blocking::blocking;
 use crate::memory::Memory;
@@ -88,6 +89,8 @@ pub(crate) struct Query {
     pub all_copies: bool,
     /// Which grains are meant.
     pub filter: Filter,
+    /// What is given back once it is answered, whether or not somebody still waits for that: a place among the calls, a turn.
+    pub held: Vec<Arc<OwnedSemaphorePermit>>,
 }
 
 /// What is asked.
@@ -201,7 +204,7 @@ async fn answer(
     read: question::Read,
     (start, embed): (Instant, Duration),
 ) -> Result<Answer, SearchError> {
-    let Query { k, min_score, all_copies, filter, .. } = query;
+    let Query { k, min_score, all_copies, filter, held, .. } = query;
     let question::Read { asked, words, mode, is_unreadable, foreign, itself } = read;
     let measure = Measure::new(mode, spaces.current.model.search_weights(), memory.words.len());
     let min_score = min_score.unwrap_or(mode.min_score());
@@ -214,6 +217,7 @@ async fn answer(
         itself,
         k,
         filter,
+        _held: held,
     };
     let mut best_left_out = None;
     let mut unchecked = 0;
@@ -290,6 +294,8 @@ struct Looking {
     itself: Option<Slot>,
     k: usize,
     filter: Filter,
+    /// Work that was begun goes on when nobody waits for it any more.
+    _held: Vec<Arc<OwnedSemaphorePermit>>,
 }
 
 impl Looking {
@@ -522,6 +528,7 @@ mod tests {
             min_score: Some(-1.0),
             all_copies: true,
             filter: Filter::default(),
+            held: Vec::new(),
         }
     }
 
@@ -852,6 +859,29 @@ mod tests {
 
     fn texts(answer: &Answer) -> Vec<&str> {
         answer.hits.iter().map(|hit| hit.record.grain.text()).collect()
+    }
+
+    /// Whoever asked and hung up at once, again and again, had more searches computed at the same time than calls are served.
+    #[test]
+    fn a_search_that_was_broken_off_keeps_its_place_until_its_work_ends() {
+        let one_at_a_time =
+            tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(1).build();
+        one_at_a_time.unwrap().block_on(async {
+            let node = Fixture::new();
+            let models = node.models(false);
+            let (go, wait) = std::sync::mpsc::sync_channel::<()>(1);
+            let busy = tokio::task::spawn_blocking(move || wait.recv());
+            let places = Arc::new(tokio::sync::Semaphore::new(1));
+            let held = vec![Arc::new(places.clone().try_acquire_owned().unwrap())];
+            let query = Query { mode: Mode::Words, held, ..query("Is anybody there?") };
+            let mut searching = Box::pin(search(node.memory.clone(), &models, &node.ingest, query));
+            assert!(futures::poll!(&mut searching).is_pending());
+            drop(searching);
+            assert_eq!(places.available_permits(), 0);
+            go.send(()).unwrap();
+            busy.await.unwrap().unwrap();
+            drop(places.acquire().await.unwrap());
+        });
     }
 
     #[tokio::test]
