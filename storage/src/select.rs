@@ -14,8 +14,8 @@ use crate::tables::{self, Header};
 use crate::{Filter, ListQuery, Page, Position, Selection, Slot, StorageError, View};
 
 /// How many entries [`View::select`] holds against a filter for each slot that it may give, before it answers
-/// [`Selection::Many`]: some 20 ms for a limit of 1,000.
-const CHECKS_A_SLOT: usize = 16;
+/// [`Selection::Many`]: some milliseconds for a limit of 1,000.
+const CHECKS_A_SLOT: usize = 4;
 
 /// Entries of each order that are looked at to find out which is the narrowest for a count.
 const ENTRIES_COMPARED: usize = 10_000;
@@ -84,7 +84,7 @@ impl View {
     }
 
     /// Which searchable notes fit the filter: [`Selection::Few`] with every one of them when they are at most `limit`.
-    /// When more fit, or when the narrowest order is so long that 16 times `limit` of its entries did not decide it,
+    /// When more fit, or when the narrowest order is so long that four times `limit` of its entries did not decide it,
     /// [`Selection::Many`]. With a limit of `usize::MAX` the answer is always exact.
     ///
     /// # Errors

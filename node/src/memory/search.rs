@@ -35,7 +35,7 @@ use crate::traces;
 use check::Picked;
 #[cfg(test)]
 pub(crate) use check::{MAX_CHECKED, MAX_CHECKED_TOKENS};
-use gather::{Among, LIMITS, Limits, MIN_CANDIDATES, OVERSAMPLING, PEERS_LIMITS};
+use gather::{Among, LIMITS, Limits, MIN_CANDIDATES, NAMED_AT_LAST, OVERSAMPLING, PEERS_LIMITS};
 pub(crate) use question::MAX_UNKNOWN_SHARE;
 pub(crate) use score::{Measure, Mode};
 
@@ -342,7 +342,7 @@ impl Looking {
             true => {
                 let also: Vec<Slot> = near.iter().map(|near| near.slot).collect();
                 let wanted = (k * OVERSAMPLING).max(MIN_CANDIDATES);
-                by_words(&view, &memory.words, words, (wanted, filter), &also)?
+                by_words(&view, &memory.words, words, (wanted, filter), &also, MAX_JUDGED)?
             }
             false => synapsenet_index::WordsFound { best: Vec::new(), also: vec![0.0; near.len()] },
         };
@@ -381,15 +381,17 @@ impl Ranked {
     }
 }
 
-/// Candidates by words, and the scores of those that the graph found.
+/// Candidates by words, and the scores of those that the graph found. Of those that have the words, `most_judged` are held against filter
+/// and conditions one by one.
 fn by_words(
     view: &View,
     index: &WordIndex,
     question: &WordQuestion,
     (wanted, filter): (usize, &Filter),
     also: &[Slot],
+    most_judged: usize,
 ) -> Result<synapsenet_index::WordsFound, SearchError> {
-    let left = std::cell::Cell::new(MAX_JUDGED);
+    let left = std::cell::Cell::new(most_judged);
     let judge = |is_meant: &dyn Fn(Slot) -> bool, slot: Slot| {
         let less = left.get().checked_sub(1);
         less.is_some_and(|less| {
@@ -399,20 +401,30 @@ fn by_words(
     };
     let fits = |slot: Slot| fits(view, slot, question);
     let is_let_through = |slot: Slot| view.matches(slot, filter).unwrap_or(false) && fits(slot);
-    Ok(match view.select_stored(filter, LIMITS.brute_force)? {
+    let among = |slots: &[Slot]| {
+        let most = if question.has_conditions() { slots.len() } else { wanted };
+        let mut found = index.words().search_among(question, most, slots, also);
+        found.best.retain(|hit| fits(hit.key));
+        found.best.truncate(wanted);
+        found
+    };
+    let found = match view.select_stored(filter, (LIMITS.few)(index.len()))? {
         Selection::All if !question.has_conditions() => {
             index.words().search(question, wanted, &|_| true, also)
         }
         Selection::All => index.words().search(question, wanted, &|slot| judge(&fits, slot), also),
-        Selection::Few(slots) => {
-            let most = if question.has_conditions() { slots.len() } else { wanted };
-            let mut found = index.words().search_among(question, most, &slots, also);
-            found.best.retain(|hit| fits(hit.key));
-            found.best.truncate(wanted);
-            found
+        Selection::Few(slots) => among(&slots),
+        Selection::Many => {
+            let found = index.words().search(question, wanted, &|slot| judge(&is_let_through, slot), also);
+            let is_cut_off = left.get() == 0 && found.best.len() < wanted;
+            // Where the words stand in very many that are not meant, those that are must not be missed.
+            match if is_cut_off { view.select_stored(filter, NAMED_AT_LAST)? } else { Selection::Many } {
+                Selection::Few(slots) => among(&slots),
+                Selection::All | Selection::Many => found,
+            }
         }
-        Selection::Many => index.words().search(question, wanted, &|slot| judge(&is_let_through, slot), also),
-    })
+    };
+    Ok(found)
 }
 
 /// Whether a note meets the conditions of a question, if it has any. One that cannot be read does not.
@@ -535,10 +547,8 @@ mod tests {
     /// Notes, of which each points into a direction of its own.
     const NOTES: usize = 120;
     /// Never compares where a walk is possible, and never walks.
-    const WALKS: Limits =
-        Limits { compared_whole: 0, brute_force: 0, brute_force_fraction: usize::MAX, compared_when_lost: 1 };
-    const COMPARES: Limits =
-        Limits { compared_whole: 0, brute_force: 1000, brute_force_fraction: 1, compared_when_lost: 1000 };
+    const WALKS: Limits = Limits { compared_whole: 0, few: |_| 0, compared_when_lost: 1 };
+    const COMPARES: Limits = Limits { compared_whole: 0, few: |all| all.max(1000), compared_when_lost: 1000 };
 
     /// A change of model on its way: of the notes, the eldest are held by a model that was in use long ago, others by the
     /// one before this, and the newest by the current one.
@@ -882,6 +892,32 @@ mod tests {
             busy.await.unwrap().unwrap();
             drop(places.acquire().await.unwrap());
         });
+    }
+
+    #[tokio::test]
+    async fn what_is_meant_is_found_though_its_words_stand_in_very_much_that_is_not() {
+        let node = Fixture::new();
+        let tagged = |n: usize, text: String, tag: &str| {
+            let draft = Draft { text, tags: vec![tag.to_owned()], ..Draft::default() };
+            Grain::seal(draft, &author(0), 1_790_000_000_000 + n as u64).unwrap()
+        };
+        // Too many are meant to be named at once, and all others have more of the word.
+        for n in 0..80 {
+            node.ingest.put(tagged(n, format!("boiler boiler {n}"), "other"), false).await.unwrap();
+        }
+        for n in 80..260 {
+            let text = format!("Of all that can be said of house {n}, one thing concerns the boiler");
+            node.ingest.put(tagged(n, text, "meant"), false).await.unwrap();
+        }
+        let (view, question) = (node.view(), WordQuestion::parse("boiler"));
+        let filter = Filter { tags: vec!["meant".into()], ..Filter::default() };
+        assert_eq!(view.select_stored(&filter, (LIMITS.few)(260)).unwrap(), Selection::Many);
+        for most_judged in [20, MAX_JUDGED] {
+            let found =
+                by_words(&view, &node.memory.words, &question, (10, &filter), &[], most_judged).unwrap();
+            assert_eq!(found.best.len(), 10, "{most_judged}");
+            assert!(found.best.iter().all(|hit| view.matches(hit.key, &filter).unwrap()));
+        }
     }
 
     #[tokio::test]
