@@ -54,6 +54,10 @@ MAX_NOTE_CHARACTERS = 1000
 HITS, MOST_HITS = 64, 1000
 MAX_INDEXING_SECONDS = 3600
 LOCOMO_KINDS = {1: "multi-hop", 2: "temporal", 3: "open-domain", 4: "single-hop", 5: "adversarial"}
+WHAT_TO_GIVE = (
+    "Give a file as it was released, such as longmemeval_s.json or locomo10.json, or a folder of judged collections; the first lines of this "
+    "program say what is in them, and --generate 60 makes conversations where there are none."
+)
 # Has no answer, and evidence all the same: it is not in the total.
 APART = {"adversarial"}
 
@@ -137,13 +141,20 @@ def read(path):
         return [(folder.name, read_judged(folder)) for folder in judged]
     entries = []
     for file in sorted(path.glob("*.json")) if path.is_dir() else [path]:
-        read = json.loads(file.read_text(encoding="utf-8"))
+        try:
+            read = json.loads(file.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise SystemExit(f"memory: {file} cannot be read as JSON: {error}. {WHAT_TO_GIVE}") from None
         entries += read if isinstance(read, list) else [read]
-    if entries and "haystack_sessions" in entries[0]:
-        return [(path.stem, read_longmemeval(entries))]
-    if entries and "qa" in entries[0] and "session_1" in entries[0].get("conversation", entries[0]):
-        return [(path.stem, read_locomo(entries))]
-    raise SystemExit(f"memory: {path} is neither like LongMemEval (haystack_sessions) nor like LoCoMo (conversation, qa)")
+    first = entries[0] if entries and isinstance(entries[0], dict) else {}
+    try:
+        if "haystack_sessions" in first:
+            return [(path.stem, read_longmemeval(entries))]
+        if "qa" in first and "session_1" in first.get("conversation", first):
+            return [(path.stem, read_locomo(entries))]
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise SystemExit(f"memory: {path} begins like one of the forms and does not go on so ({error!r}). {WHAT_TO_GIVE}") from None
+    raise SystemExit(f"memory: {path} is neither like LongMemEval (haystack_sessions) nor like LoCoMo (conversation, qa). {WHAT_TO_GIVE}")
 
 
 # Asking.

@@ -24,6 +24,7 @@ pub(crate) mod models;
 pub(crate) mod peers;
 pub(crate) mod readiness;
 pub(crate) mod report;
+mod sealed;
 pub(crate) mod search;
 pub(crate) mod sources;
 pub(crate) mod trial;
@@ -90,8 +91,10 @@ pub(crate) struct Parts {
     pub data_dir: PathBuf,
     /// A place for the one backup that may be made at a time: each takes room on the disk.
     pub backups: Arc<Semaphore>,
-    /// Places for programs that want vectors.
-    pub embedding: Arc<Semaphore>,
+    /// Turns of programs that want vectors.
+    pub embedding: embed::Turns,
+    /// Turns of others than the owner who ask something.
+    pub asking: Arc<Semaphore>,
     pub api_addresses: Vec<String>,
     /// SHA-256 of the certificate that the API shows; empty without TLS.
     pub api_fingerprint: String,

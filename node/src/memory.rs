@@ -37,6 +37,8 @@ use crate::metrics::Metrics;
 
 /// How vectors are kept in the store: the scores that search answers are computed from these.
 pub(crate) const VECTOR_ENCODING: Encoding = Encoding::F16;
+/// How long whoever gives way to the owner of this node waits while the owner asks something.
+const MAX_HELD_UP: Duration = Duration::from_millis(250);
 
 /// The store, the spaces over it, and the metrics of all.
 pub(crate) struct Memory {
@@ -171,6 +173,12 @@ impl Memory {
     pub async fn wait_for_owner(&self) {
         // The other end is held here, so it does not end.
         let _ = self.questions.subscribe().wait_for(|count| *count == 0).await;
+    }
+
+    /// Lets a question of this node's owner go first, for a while: for a question, not for many, since one may follow the other without
+    /// an end.
+    pub async fn give_way(&self) {
+        let _ = tokio::time::timeout(MAX_HELD_UP, self.wait_for_owner()).await;
     }
 
     fn note_time(&self) {

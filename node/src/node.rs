@@ -25,8 +25,8 @@ use tokio_util::sync::CancellationToken;
 use crate::blocking::blocking;
 use crate::calls::access::Keys;
 use crate::calls::access::audit::Audit;
-use crate::calls::embed::MAX_EMBEDDING;
-use crate::calls::{Calls, Parts, Places};
+use crate::calls::search::MAX_ASKING;
+use crate::calls::{Calls, Parts, Places, embed};
 use crate::config::{Config, Origin, Settings};
 use crate::http::MetricsServer;
 use crate::mcp;
@@ -187,7 +187,8 @@ impl Node {
             started,
             data_dir: data_dir.to_owned(),
             backups: Arc::new(Semaphore::new(1)),
-            embedding: Arc::new(Semaphore::new(MAX_EMBEDDING)),
+            embedding: embed::Turns::new(),
+            asking: Arc::new(Semaphore::new(MAX_ASKING)),
             api_addresses: api_addresses.clone(),
             api_fingerprint: api_fingerprint.clone(),
             metrics_address: metrics_address.map(|address| address.to_string()).unwrap_or_default(),

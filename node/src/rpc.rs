@@ -142,7 +142,7 @@ impl NodeService for Api {
         let call = self.begin(&request)?;
         let rpc::ListDocumentsRequest { prefix, page_size, page_token } = request.into_inner();
         let found = call.documents(&prefix, page_token, page_size as usize).await.map_err(status_of)?;
-        Ok(Response::new(documents::documents_message(found.0, found.1)))
+        Ok(Response::new(documents::documents_message(found)))
     }
 
     async fn embed(&self, request: Request<rpc::EmbedRequest>) -> Reply<rpc::EmbedResponse> {

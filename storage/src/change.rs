@@ -32,7 +32,7 @@ pub enum Change {
         lane: Lane,
     },
     /// Puts a note in the place of another by the same author, at this node: stores the one and its retraction of the other, or
-    /// neither. It may leave the node if the other might.
+    /// neither. It may leave the node if the other might, and is kept if the other was.
     ///
     /// [`Outcome::Replaced`]; [`Outcome::OtherwiseShared`] of the other, when it is not as `shared` says, or of a private note that says
     /// what would be shared; [`Outcome::Unchanged`] when the other is not here; what a put of the note would come to when that is

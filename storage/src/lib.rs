@@ -48,7 +48,7 @@ pub use filter::{BadPosition, Filter, ListQuery, Page, Position, Selection};
 pub use redb::StorageBackend;
 pub use store::{Store, StoreOptions};
 pub use verify::{MAX_PROBLEMS, Problem};
-pub use view::{Counts, DocumentPlace, IndexEvent, IndexEventKind, MAX_CHUNKS, Record, View};
+pub use view::{Counts, DocumentPlace, Documents, IndexEvent, IndexEventKind, MAX_CHUNKS, Record, View};
 
 /// A queue of notes that wait for their vectors; see [`Change::Put`].
 pub type Lane = u32;

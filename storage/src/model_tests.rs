@@ -407,7 +407,7 @@ fn compare_filtered(
                 prop_assert_eq!(&slots, &meant);
                 prop_assert!(slots.len() <= limit);
             }
-            Selection::Many => prop_assert!(meant.len() > limit || model.entries.len() > 16 * limit),
+            Selection::Many => prop_assert!(meant.len() > limit || model.entries.len() > 4 * limit),
         }
     }
     for (with_retractions, max_bytes) in [(false, None), (true, None), (false, Some(1)), (true, Some(500))] {

@@ -1,23 +1,28 @@
 //! What can be read by filter: the narrowest order is walked, and each of its entries is held against the rest.
 
+use std::cell::OnceCell;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::iter::Peekable;
 use std::ops::ControlFlow;
 
 use redb::{AccessGuard, ReadableTableMetadata};
-use synapsenet_proto::Kind;
+use synapsenet_proto::{Grain, Kind};
 
 use crate::filter::lang_covers;
 use crate::tables::{self, Header};
 use crate::{Filter, ListQuery, Page, Position, Selection, Slot, StorageError, View};
 
 /// How many entries [`View::select`] holds against a filter for each slot that it may give, before it answers
-/// [`Selection::Many`]: some 20 ms for a limit of 1,000.
-const CHECKS_A_SLOT: usize = 16;
+/// [`Selection::Many`]: some milliseconds for a limit of 1,000.
+const CHECKS_A_SLOT: usize = 4;
 
 /// Entries of each order that are looked at to find out which is the narrowest for a count.
 const ENTRIES_COMPARED: usize = 10_000;
+
+/// How often the filters within one look into the orders for one record. Where they would do so more often, it is unpacked instead, which
+/// costs as much, and then many conditions cost no more than one.
+const MAX_LOOKED_UP: usize = 8;
 
 /// Where a grain stands in each order: (created_ms, slot).
 type Place = (u64, Slot);
@@ -41,6 +46,20 @@ enum Order {
     Time,
 }
 
+/// A record that is held against filters. Of those that ask for more than the orders know, it is unpacked once.
+struct Held<'a> {
+    slot: Slot,
+    header: Header<'a>,
+    packed: &'a [u8],
+    unpacked: OnceCell<(Grain, Option<String>)>,
+}
+
+impl<'a> Held<'a> {
+    fn new(slot: Slot, header: Header<'a>, packed: &'a [u8]) -> Self {
+        Self { slot, header, packed, unpacked: OnceCell::new() }
+    }
+}
+
 /// The entries that are held against a filter, so that none is missed which fits.
 enum Way {
     /// Those of one order of its own.
@@ -53,19 +72,19 @@ enum Way {
 type Each<'a> = dyn FnMut(Slot, bool) -> Result<ControlFlow<()>, StorageError> + 'a;
 
 impl View {
-    /// Whether the slot holds a note, searchable or not, that fits the filter. Some microseconds: only a filter by
-    /// source unpacks the grain.
+    /// Whether the slot holds a note, searchable or not, that fits the filter. Some microseconds: only a filter by source, or with many
+    /// filters in it, unpacks the grain.
     ///
     /// # Errors
     /// As [`View::counts`].
     pub fn matches(&self, slot: Slot, filter: &Filter) -> Result<bool, StorageError> {
         let Some(record) = self.tables.records.get(slot)? else { return Ok(false) };
         let (header, packed) = Header::split(slot, record.value())?;
-        Ok(header.kind == Kind::Note && self.fits(slot, &header, packed, filter)?)
+        Ok(header.kind == Kind::Note && self.fits(&Held::new(slot, header, packed), filter)?)
     }
 
     /// Which searchable notes fit the filter: [`Selection::Few`] with every one of them when they are at most `limit`.
-    /// When more fit, or when the narrowest order is so long that 16 times `limit` of its entries did not decide it,
+    /// When more fit, or when the narrowest order is so long that four times `limit` of its entries did not decide it,
     /// [`Selection::Many`]. With a limit of `usize::MAX` the answer is always exact.
     ///
     /// # Errors
@@ -279,17 +298,13 @@ impl View {
     fn is_listed(&self, slot: Slot, filter: &Filter, with_retractions: bool) -> Result<bool, StorageError> {
         let Some(record) = self.tables.records.get(slot)? else { return Ok(false) };
         let (header, packed) = Header::split(slot, record.value())?;
-        Ok((header.kind == Kind::Note || with_retractions) && self.fits(slot, &header, packed, filter)?)
+        let is_meant = header.kind == Kind::Note || with_retractions;
+        Ok(is_meant && self.fits(&Held::new(slot, header, packed), filter)?)
     }
 
     /// Holds a record against a filter, the cheapest questions first.
-    fn fits(
-        &self,
-        slot: Slot,
-        header: &Header<'_>,
-        packed: &[u8],
-        filter: &Filter,
-    ) -> Result<bool, StorageError> {
+    fn fits(&self, held: &Held<'_>, filter: &Filter) -> Result<bool, StorageError> {
+        let (slot, header) = (held.slot, &held.header);
         let created_ms = header.created_ms;
         let may_be_meant = header.shared || !filter.shared_only;
         if !may_be_meant || !filter.fits_time(created_ms) || !filter.fits_lang(header.lang) {
@@ -316,17 +331,34 @@ impl View {
                 return Ok(false);
             }
         }
-        if filter.source_prefix.is_none() && filter.any.is_empty() && filter.none.is_empty() {
-            return Ok(true);
+        if let Some(prefix) = &filter.source_prefix
+            && !self.unpack(held)?.1.as_ref().is_some_and(|uri| uri.starts_with(prefix))
+        {
+            return Ok(false);
         }
-        // Unpacked once, many conditions cost no more than one.
-        let grain = tables::decode_grain(slot, header, packed)?;
-        let moved = self.tables.moved.get(slot)?;
-        let signed = grain.body().draft.source.as_ref().map(|source| source.uri.as_str());
-        let uri = moved.as_ref().map(|moved| moved.value()).or(signed);
-        let is_from = |prefix: &String| uri.is_some_and(|uri| uri.starts_with(prefix));
-        Ok(filter.source_prefix.as_ref().is_none_or(is_from)
-            && filter.fits_others(&grain, uri, header.shared))
+        if filter.any.iter().chain(&filter.none).map(looked_up).sum::<usize>() > MAX_LOOKED_UP {
+            let (grain, uri) = self.unpack(held)?;
+            return Ok(filter.fits_others(grain, uri.as_deref(), header.shared));
+        }
+        let mut fits_one = filter.any.is_empty();
+        for other in &filter.any {
+            fits_one = fits_one || self.fits(held, other)?;
+        }
+        for other in &filter.none {
+            fits_one = fits_one && !self.fits(held, other)?;
+        }
+        Ok(fits_one)
+    }
+
+    /// The grain that is held against filters, and where its document lies by now.
+    fn unpack<'a>(&self, held: &'a Held<'_>) -> Result<&'a (Grain, Option<String>), StorageError> {
+        if let Some(unpacked) = held.unpacked.get() {
+            return Ok(unpacked);
+        }
+        let grain = tables::decode_grain(held.slot, &held.header, held.packed)?;
+        let moved = self.tables.moved.get(held.slot)?.map(|moved| moved.value().to_owned());
+        let uri = moved.or_else(|| grain.body().draft.source.as_ref().map(|source| source.uri.clone()));
+        Ok(held.unpacked.get_or_init(|| (grain, uri)))
     }
 
     /// The way with the fewest entries for a filter that is not empty. Counts up to `limit` of each order.
@@ -455,6 +487,13 @@ impl View {
             }
         })
     }
+}
+
+/// How often a filter looks into an order for one record, at most.
+fn looked_up(filter: &Filter) -> usize {
+    let Filter { topic, author, tags, metadata, any, none, .. } = filter;
+    let own = usize::from(topic.is_some()) + usize::from(author.is_some()) + tags.len() + metadata.len();
+    own + any.iter().chain(none).map(looked_up).sum::<usize>()
 }
 
 /// What is left to be asked of the entries of an order.

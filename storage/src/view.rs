@@ -49,6 +49,15 @@ impl Record {
     }
 }
 
+/// Documents in the order of their names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Documents {
+    /// Those that were found. They may be none though there are more.
+    pub found: Vec<DocumentPlace>,
+    /// The name behind which the walk goes on: of a document that was looked at, found or not. None when that was all.
+    pub next_after: Option<String>,
+}
+
 /// A document that an author has notes of.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DocumentPlace {
@@ -141,6 +150,14 @@ impl View {
             topics.push((topic, count.value()));
         }
         Ok(topics)
+    }
+
+    /// How many notes there are of a topic.
+    ///
+    /// # Errors
+    /// As [`View::counts`].
+    pub fn notes_of(&self, topic: &Topic) -> Result<u64, StorageError> {
+        Ok(self.tables.topics.get(topic.as_str())?.map_or(0, |count| count.value()))
     }
 
     /// Where a grain lies.
@@ -372,6 +389,8 @@ impl View {
     /// The documents whose names begin with `prefix` and that an author has notes of, by where they lie now: at most `limit` after
     /// the one named `after`, counting only the notes that `is_meant`. Nothing is unpacked.
     ///
+    /// The walk ends behind a document once it has looked at `most` notes, meant or not, so that what is passed over costs no more.
+    ///
     /// # Errors
     /// As [`View::counts`], and what `is_meant` says.
     pub fn documents_of(
@@ -379,29 +398,43 @@ impl View {
         author: AuthorId,
         prefix: &str,
         after: Option<&str>,
-        limit: usize,
+        (limit, most): (usize, usize),
         is_meant: &dyn Fn(Slot) -> Result<bool, StorageError>,
-    ) -> Result<Vec<DocumentPlace>, StorageError> {
-        let mut documents: Vec<DocumentPlace> = Vec::new();
-        let start = after.filter(|after| *after > prefix).unwrap_or(prefix);
-        for entry in self.tables.by_source.range((start, 0, 0)..)? {
+    ) -> Result<Documents, StorageError> {
+        let mut found: Vec<DocumentPlace> = Vec::new();
+        // The document that the walk has come to.
+        let mut at = String::new();
+        let start = match after.filter(|after| *after >= prefix) {
+            Some(after) => (after, u64::MAX, u64::MAX),
+            None => (prefix, 0, 0),
+        };
+        for (looked_at, entry) in self.tables.by_source.range(start..)?.enumerate() {
             let key = entry?.0;
             let (uri, created_ms, slot) = key.value();
             if !uri.starts_with(prefix) {
                 break;
             }
+            if at != uri {
+                if looked_at >= most {
+                    return Ok(Documents { found, next_after: Some(at) });
+                }
+                uri.clone_into(&mut at);
+            }
             let is_authors = self.tables.by_author.get((author.as_bytes(), created_ms, slot))?.is_some();
-            if Some(uri) == after || !is_authors || !is_meant(slot)? {
+            if !is_authors || !is_meant(slot)? {
                 continue;
             }
-            let is_full = documents.len() == limit;
-            match documents.last_mut().filter(|document| document.uri == uri) {
+            let is_full = found.len() == limit;
+            match found.last_mut().filter(|document| document.uri == uri) {
                 Some(document) => {
                     document.grains += 1;
                     document.updated_ms = created_ms;
                 }
-                None if is_full => break,
-                None => documents.push(DocumentPlace {
+                None if is_full => {
+                    let last = found.last().map(|document| document.uri.clone());
+                    return Ok(Documents { found, next_after: last });
+                }
+                None => found.push(DocumentPlace {
                     uri: uri.to_owned(),
                     oldest: slot,
                     grains: 1,
@@ -410,7 +443,7 @@ impl View {
                 }),
             }
         }
-        Ok(documents)
+        Ok(Documents { found, next_after: None })
     }
 
     /// How many notes link to a grain. Its time grows with that number.

@@ -212,9 +212,14 @@ impl<'txn> Writer<'txn> {
             outcome => return Ok(outcome),
         };
         let withdrawal = retraction.id();
+        let was_pinned = self.tables.pins.get(slot)?.is_some();
         self.apply(put(retraction))?;
         let lies = |id: &GrainId| self.slot_of(id).map(Option::unwrap_or_default);
         let (slot, retraction) = (lies(&id)?, lies(&withdrawal)?);
+        if was_pinned && self.slot_of(old)?.is_none() {
+            // As many are pinned as before. No stranger's: it was put here, or found among what is none's.
+            self.tables.pins.insert(slot, false)?;
+        }
         Ok(Outcome::Replaced { id, is_new, shared, slot, retraction })
     }
 

@@ -388,6 +388,65 @@ async fn who_is_limited_to_a_topic_sees_nothing_of_others() {
     }
 }
 
+/// Where a page ends may be at a document of another topic.
+#[tokio::test(flavor = "multi_thread")]
+async fn pages_of_documents_tell_no_names_of_other_topics() {
+    let node = node().await;
+    for (topic, uri) in [("open", "a.md"), ("secret", "plan.md"), ("open", "z.md")] {
+        node.try_add_document(document(topic, uri, &format!("# Of {uri}\n\nWe buy bread."))).await.unwrap();
+    }
+    let secret = create(&node, "one", rpc::TokenScope::Read, &["open"]).await;
+    let mut one = guest(&node, &secret).await;
+    let page = |page_token: &str| rpc::ListDocumentsRequest {
+        page_size: 1,
+        page_token: page_token.into(),
+        ..Default::default()
+    };
+    let uris = |page: &rpc::ListDocumentsResponse| {
+        page.documents.iter().map(|one| one.uri.clone()).collect::<Vec<_>>()
+    };
+    let first = one.list_documents(page("")).await.unwrap().into_inner();
+    let token = &first.next_page_token;
+    assert!(!token.is_empty() && token.bytes().all(|byte| byte.is_ascii_hexdigit()), "{token}");
+    let second = one.list_documents(page(token)).await.unwrap().into_inner();
+    assert_eq!((uris(&first), uris(&second)), (vec!["a.md".to_owned()], vec!["z.md".to_owned()]));
+    assert_eq!(second.next_page_token, "");
+    for wrong in ["a.md", "plan.md", &token[2..]] {
+        Client::assert_refused(one.list_documents(page(wrong)).await, Code::InvalidArgument, "page token");
+    }
+    let all =
+        node.rpc.clone().list_documents(rpc::ListDocumentsRequest::default()).await.unwrap().into_inner();
+    assert_eq!(uris(&all), ["a.md", "plan.md", "z.md"]);
+}
+
+/// A token of one topic could fill the room that there is for pins.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_limited_to_a_topic_pins_within_it_and_leaves_room_to_the_owner() {
+    let mut config = config();
+    config.api.listen = "127.0.0.1:0".into();
+    // Strangers may have four of these, and so there may be four pins.
+    config.storage.hnsw_max_elements = 8;
+    config.admission.reserved_percent = 50;
+    let node = TestNode::fresh_with(config).await;
+    let mut one = guest(&node, &create(&node, "one", rpc::TokenScope::Write, &["open"]).await).await;
+    let elsewhere = node.put_draft(draft("secret", "The code of the safe is 4711.")).await;
+    let mut ids = Vec::new();
+    for n in 0..4 {
+        ids.push(node.put_draft(draft("open", &format!("Kettle {n} is in the kitchen."))).await);
+    }
+    let pin = |id: &str| rpc::PinRequest { id: id.into(), pinned: true };
+    assert_reason(one.pin(pin(&elsewhere)).await, "GRAIN_NOT_FOUND");
+    assert!(one.pin(pin(&ids[0])).await.unwrap().into_inner().changed);
+    let refused = one.pin(pin(&ids[1])).await.map(drop);
+    Client::assert_refused(refused.clone(), Code::ResourceExhausted, "limited to topics");
+    assert_reason(refused, "TOO_MANY_PINS");
+    let mut owner = node.rpc.clone();
+    for id in &ids[1..] {
+        assert!(owner.pin(pin(id)).await.unwrap().into_inner().changed);
+    }
+    assert_reason(owner.pin(pin(&elsewhere)).await, "TOO_MANY_PINS");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn who_is_limited_to_a_topic_changes_nothing_in_others() {
     let node = node().await;

@@ -1,12 +1,17 @@
 //! What programs write: waited for, found by its metadata, put in the place of something else, withdrawn by ids or with its document,
 //! and told to whoever watches, also after a restart.
 
+use std::collections::BTreeSet;
+
 use serde_json::json;
 use synapsenet_proto::rpc;
+use synapsenet_proto::rpc::access_service_client::AccessServiceClient;
 use synapsenet_proto::rpc::watch_response::Event;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tonic::Code;
+use tonic::transport::Endpoint;
 
-use super::harness::{Client, TestNode, config, folder, note, synapsenet, within};
+use super::harness::{Client, TestNode, config, folder, note, synapsenet, wait_for, within};
 
 fn with_metadata(text: &str, pairs: &[(&str, &str)]) -> rpc::Draft {
     let metadata = pairs.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect();
@@ -102,6 +107,102 @@ async fn what_is_written_is_found_updated_and_told_after_a_restart() {
     let strange = since(None, "0123456789abcdef0123456789abcdef");
     let refused = node.rpc.clone().watch(strange).await;
     Client::assert_refused(refused, Code::OutOfRange, "not of this data folder");
+}
+
+/// A note with the tag that every other one has.
+fn tagged(text: String, is_even: bool) -> rpc::Draft {
+    rpc::Draft { tags: if is_even { vec!["even".into()] } else { vec![] }, ..note(text) }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_watches_and_falls_behind_is_told_so_and_misses_no_grain() {
+    /// More than are kept for who is behind, and what is on its way to a client that reads nothing.
+    const GRAINS: usize = 2500;
+    let node = TestNode::fresh().await;
+    // As little as HTTP/2 lets be on its way.
+    let narrow = Endpoint::from_static("http://localhost").initial_stream_window_size(65_535);
+    let mut slow = Client::unix_as(&node.dir().join("api.sock"), narrow).await.rpc.clone();
+    let filter = |tags: &[&str]| rpc::Filter {
+        tags: tags.iter().map(|&tag| tag.into()).collect(),
+        ..Default::default()
+    };
+    let mut watches = Vec::new();
+    for filter in [filter(&[]), filter(&["even"])] {
+        let request = rpc::WatchRequest { filter: Some(filter), ..Default::default() };
+        watches.push(slow.watch(request).await.unwrap().into_inner());
+    }
+    let item = |n: usize| rpc::BulkPutRequest {
+        item: Some(rpc::bulk_put_request::Item::Draft(tagged(format!("Number {n}."), n.is_multiple_of(2)))),
+        ..Default::default()
+    };
+    let put = node.bulk_put((0..GRAINS).map(item).collect()).await;
+    for (events, step) in watches.iter_mut().zip([1, 2]) {
+        let expected: BTreeSet<String> = put.iter().step_by(step).map(|put| put.id.clone()).collect();
+        let (mut told, mut missed) = (Vec::new(), 0);
+        while told.len() < expected.len() {
+            match within("an event", events.message()).await.unwrap().unwrap().event {
+                Some(Event::GrainAdded(grain)) => told.push(grain.id),
+                Some(Event::Missed(count)) => missed += count,
+                None => assert!(told.is_empty(), "only the beginning has no event"),
+                other => panic!("{other:?}"),
+            }
+        }
+        assert!(missed > 0, "it is told that it was too slow");
+        assert_eq!(told.into_iter().collect::<BTreeSet<_>>(), expected, "each of them once");
+    }
+    let live = node.put_draft(tagged("Said live.".into(), true)).await;
+    for events in &mut watches {
+        let event = within("an event", events.message()).await.unwrap().unwrap().event;
+        let Some(Event::GrainAdded(grain)) = event else { panic!("{event:?}") };
+        assert_eq!(grain.id, live);
+    }
+}
+
+/// Each way of leaving gives back the place that a watch takes, though nothing happens that it would be told.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_leaves_a_quiet_watch_gives_its_place_back() {
+    let mut config = config();
+    config.api.max_calls = 2;
+    let node = TestNode::fresh_with(config).await;
+    let socket = node.dir().join("api.sock");
+    let wanted = rpc::CreateTokenRequest {
+        name: "page".into(),
+        scope: rpc::TokenScope::Read.into(),
+        ..Default::default()
+    };
+    let mut access = AccessServiceClient::new(node.channel.clone());
+    let token = access.create_token(wanted).await.unwrap().into_inner().secret;
+    let is_served = async || node.rpc.clone().status(rpc::StatusRequest {}).await.is_ok();
+    let other = Client::unix(&socket).await;
+    let watch = async |client: &Client| {
+        let mut events = client.rpc.clone().watch(rpc::WatchRequest::default()).await.unwrap().into_inner();
+        within("the beginning", events.message()).await.unwrap().unwrap();
+        events
+    };
+    let (one, two) = (watch(&node).await, watch(&other).await);
+    assert!(!is_served().await);
+    // The one ends its call, and the other its connection.
+    drop(one);
+    wait_for("a place", &is_served).await;
+    let one = watch(&node).await;
+    assert!(!is_served().await);
+    drop((two, other));
+    wait_for("a place", &is_served).await;
+    // A page in a browser that is closed.
+    let address = node.node.metrics_address().unwrap();
+    let mut page = tokio::net::TcpStream::connect(address).await.unwrap();
+    let request = format!(
+        "GET /v1/events HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer {token}\r\nAccept: text/event-stream\r\n\r\n"
+    );
+    page.write_all(request.as_bytes()).await.unwrap();
+    let mut told = Vec::new();
+    while !told.windows(5).any(|word| word == b"data:") {
+        within("the beginning", page.read_buf(&mut told)).await.unwrap();
+    }
+    assert!(!is_served().await);
+    drop(page);
+    wait_for("a place", &is_served).await;
+    drop(one);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -26,7 +26,6 @@ pub(crate) use scopes::LEAST;
 pub(crate) use scopes::recorded;
 use scopes::{Within, need_of};
 pub(crate) use topics::Topics;
-pub(in crate::calls) use topics::of_topics;
 
 /// What somebody may do: each scope has all that the ones before it have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -106,10 +105,15 @@ impl Caller {
         &self.who
     }
 
+    /// Whether it is the owner of the node: whoever can open the socket.
+    pub fn is_owner(&self) -> bool {
+        self.scope == Scope::Owner
+    }
+
     /// Whose use of a grain it is.
     pub fn asker(&self) -> Asker<Who> {
         let who = self.who.clone();
-        if self.scope == Scope::Owner { Asker::Owner(who) } else { Asker::Other(who) }
+        if self.is_owner() { Asker::Owner(who) } else { Asker::Other(who) }
     }
 
     /// Whether it may make this call, named as the schema has it: SERVICE/METHOD. What no one knows is for those who may

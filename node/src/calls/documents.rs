@@ -3,10 +3,16 @@
 use synapsenet_proto::Topic;
 use synapsenet_storage::{Filter, Record, Slot, View};
 
-use crate::calls::error::invalid;
+use crate::calls::error::{invalid, invalid_in};
 use crate::calls::grains::{DEFAULT_PAGE, MAX_PAGE, MAX_PAGE_BYTES};
+use crate::calls::sealed::Seal;
 use crate::calls::{Call, CallError};
 use crate::memory::document;
+
+/// Notes that are looked at for one page of documents, of whomever they are: some 20 ms. A page ends there, and says how to go on.
+const MAX_LOOKED_AT: usize = 10_000;
+/// What tells the tokens of these pages from other uses of the store's number.
+const CONTEXT: &str = "synapsenet v1 page of documents";
 
 /// A document, as the notes that were taken from it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -82,17 +88,18 @@ impl Call {
         Ok((document, records.len()))
     }
 
-    /// Documents whose names begin so, by their names, after the one named `after`; a limit of 0 is [`DEFAULT_PAGE`]. Answers whether
-    /// there are more, too.
+    /// Documents whose names begin so, by their names, from where the token of the page before says; a limit of 0 is [`DEFAULT_PAGE`].
+    /// Answers the token of the next page, too, where there may be more: a page may have fewer, or none, since what is looked at and
+    /// not meant costs as much.
     ///
     /// # Errors
     /// [`CallError`].
     pub async fn documents(
         &self,
         prefix: &str,
-        after: String,
+        token: String,
         limit: usize,
-    ) -> Result<(Vec<DocumentReport>, bool), CallError> {
+    ) -> Result<(Vec<DocumentReport>, Option<String>), CallError> {
         let limit = check_page(limit)?;
         let (places, author) = (self.parts.places.clone(), self.parts.identity.author());
         let (prefix, topics) = (places.signed_beginning(prefix), self.topics_of_caller().clone());
@@ -111,12 +118,15 @@ impl Call {
                 }
                 Ok(false)
             };
-            let after = Some(after.as_str()).filter(|after| !after.is_empty());
-            let mut found = view.documents_of(author, &prefix, after, limit + 1, &is_meant)?;
-            let has_more = found.len() > limit;
-            found.truncate(limit);
-            let mut documents = Vec::with_capacity(found.len());
-            for place in found {
+            let seal = Seal::new(CONTEXT, view.store_id()?);
+            let after = match token.as_str() {
+                "" => None,
+                token => Some(name_of(&seal, token)?),
+            };
+            let bounds = (limit, MAX_LOOKED_AT);
+            let walked = view.documents_of(author, &prefix, after.as_deref(), bounds, &is_meant)?;
+            let mut documents = Vec::with_capacity(walked.found.len());
+            for place in walked.found {
                 let Some(oldest) = view.record(place.oldest)? else { continue };
                 documents.push(DocumentReport {
                     file: places.file_of(&oldest.grain, oldest.moved_to.as_deref()),
@@ -128,7 +138,8 @@ impl Call {
                     updated_ms: place.updated_ms,
                 });
             }
-            Ok((documents, has_more))
+            // It may be of a document that this caller may not know of.
+            Ok((documents, walked.next_after.map(|name| seal.close(name.as_bytes()))))
         })
         .await
     }
@@ -164,6 +175,14 @@ impl Call {
             updated_ms: newest.map_or(0, |record| record.grain.created_ms()),
         }
     }
+}
+
+/// The name of the document behind which a page begins.
+fn name_of(seal: &Seal, token: &str) -> Result<String, CallError> {
+    let name = seal.open(token).and_then(|name| String::from_utf8(name).ok());
+    name.ok_or_else(|| {
+        invalid_in("page_token", "this is no page token: use the one that came with the page before")
+    })
 }
 
 fn check_page(limit: usize) -> Result<usize, CallError> {

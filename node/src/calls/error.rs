@@ -114,9 +114,17 @@ pub(crate) enum CallError {
     /// As many authors are followed or blocked as may be.
     #[error("{0} authors are followed or blocked, and no more may be: take back what is said of some")]
     TooManyRules(usize),
-    /// As many notes are pinned as may be.
-    #[error("as many notes are pinned as strangers may have here ({0}), and no more may be")]
-    TooManyPins(u64),
+    /// As many notes are pinned as may be, by this caller.
+    #[error(
+        "{most} notes are pinned, and no more may be{}; there is room for as many as strangers may have here ({room})",
+        if .most < .room { " by a token that is limited to topics" } else { "" }
+    )]
+    TooManyPins {
+        /// As many as this caller may make it.
+        most: u64,
+        /// As many as the owner may.
+        room: u64,
+    },
     /// The node takes no part in a mesh.
     #[error("this node takes no part in a mesh")]
     NoMesh,
@@ -399,7 +407,7 @@ impl CallError {
             Self::NotTheAuthor => Reason::NotTheAuthor,
             Self::NotANote(_) => Reason::NotANote,
             Self::TooManyRules(_) => Reason::TooManyRules,
-            Self::TooManyPins(_) => Reason::TooManyPins,
+            Self::TooManyPins { .. } => Reason::TooManyPins,
             Self::NoMesh => Reason::NoMesh,
             Self::NoPeer(_) => Reason::PeerNotFound,
             Self::NoSource(_) => Reason::SourceNotFound,

@@ -32,6 +32,9 @@ pub(crate) const MAX_PUTS_IN_FLIGHT: usize = 256;
 /// Parts of a document that are shown before a grain and after it: with 32 KiB each, an answer stays below 4 MiB.
 const MAX_CONTEXT: usize = 50;
 
+/// The part of the room for pins that those who are limited to topics may fill, one of so many: the owner has the rest.
+const PINS_OF_LIMITED: u64 = 4;
+
 /// A grain that was asked for.
 #[derive(Debug)]
 pub(crate) struct Got {
@@ -195,13 +198,15 @@ impl Call {
     }
 
     /// Keeps a note from now on, whoever wrote it, or keeps it no more. Answers its id, and whether that was otherwise before. There may
-    /// be as many pins as strangers may have grains here: then pins take no more than what was theirs.
+    /// be as many pins as strangers may have grains here: then pins take no more than what was theirs. Who is limited to topics pins
+    /// within them, and no more once a part of that room is full.
     ///
     /// # Errors
     /// [`CallError`].
     pub async fn pin(&self, id: String, pinned: bool) -> Result<(GrainId, bool), CallError> {
-        let most = self.parts.limits.borrow().max_strangers;
         let topics = self.topics_of_caller().clone();
+        let room = self.parts.limits.borrow().max_strangers;
+        let most = if topics.is_limited() { room / PINS_OF_LIMITED } else { room };
         let record = self.read(move |_, view| find_record(view, &id, &topics)).await?;
         if record.grain.retracted().is_some() {
             return Err(CallError::NotANote("this is a retraction, which is no note to be kept"));
@@ -209,7 +214,7 @@ impl Call {
         let (id, slot) = (record.grain.id(), record.slot);
         let outcomes = self.parts.ingest.apply(vec![Change::Pin { slot, pinned, most }]).await?;
         if outcomes.first() == Some(&Outcome::NoRoom) {
-            return Err(CallError::TooManyPins(most));
+            return Err(CallError::TooManyPins { most, room });
         }
         self.note_grain(&id, record.grain.topic());
         Ok((id, outcomes.first() == Some(&Outcome::Changed)))

@@ -2,19 +2,20 @@
 
 use std::collections::HashSet;
 use std::ops::Range;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use synapsenet_net::PeerId;
-use synapsenet_proto::{Grain, SpaceId, Vector};
+use synapsenet_proto::{Grain, SpaceId, Topic, Vector};
 use synapsenet_storage::{Filter, View};
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 use crate::blocking::blocking;
-use crate::calls::access::of_topics;
 use crate::calls::authors::Whose;
 use crate::calls::error::{invalid, invalid_in};
 use crate::calls::grains::find_record;
 use crate::calls::{Call, CallError};
+use crate::memory::Memory;
 use crate::memory::emergence::uses::today;
 pub(crate) use crate::memory::search::Mode;
 use crate::memory::search::{self, Answer, MAX_HITS, Query, Question};
@@ -35,6 +36,9 @@ const REMOTE_HITS: usize = MAX_PEERS * MAX_PEER_HITS;
 
 /// Searches of one call.
 const MAX_SEARCHES: usize = 64;
+/// Calls of others than the owner that are answered at the same time: their questions never fill the queue of the model, in which one of
+/// the owner's waits behind them.
+pub(crate) const MAX_ASKING: usize = 8;
 /// Hits whose matching words are marked; of more, nobody looks at all.
 const MAX_MARKED: usize = 100;
 
@@ -152,8 +156,8 @@ impl Call {
     async fn answer(&self, search: Search) -> Result<Found, CallError> {
         let wish = self.wish(search).await?;
         let parts = &self.parts;
-        let answer =
-            search::search(parts.memory.clone(), &parts.models, &parts.ingest, wish.query.clone()).await?;
+        let query = Query { held: self.turn_to_ask().await?, ..wish.query.clone() };
+        let answer = search::search(parts.memory.clone(), &parts.models, &parts.ingest, query).await?;
         self.found(answer, wish).await
     }
 
@@ -200,7 +204,9 @@ impl Call {
             ));
         }
         let parts = &self.parts;
-        let queries = wishes.iter().map(|wish| wish.query.clone()).collect();
+        let held = self.turn_to_ask().await?;
+        let queries = wishes.iter().map(|wish| Query { held: held.clone(), ..wish.query.clone() }).collect();
+        drop(held);
         let answers =
             search::search_many(parts.memory.clone(), &parts.models, &parts.ingest, queries).await?;
         let mut found = Vec::with_capacity(answers.len());
@@ -208,6 +214,18 @@ impl Call {
             found.push(self.found(answer, wish).await?);
         }
         Ok(found)
+    }
+
+    /// Waits until the caller may ask. What is held for that is given back when its question is answered, whether or not somebody still
+    /// waits for the answer.
+    async fn turn_to_ask(&self) -> Result<Vec<Arc<OwnedSemaphorePermit>>, CallError> {
+        let mut held = vec![self.place.clone()];
+        if !self.caller.is_owner() {
+            // Nobody closes it.
+            let turn = self.parts.asking.clone().acquire_owned().await.map_err(|_| CallError::Stopping)?;
+            held.push(Arc::new(turn));
+        }
+        Ok(held)
     }
 
     /// What a search wants, once all of it is checked.
@@ -231,7 +249,7 @@ impl Call {
             None => None,
         };
         Ok(Wish {
-            query: Query { question, mode, k: k + offset, min_score, all_copies, filter },
+            query: Query { question, mode, k: k + offset, min_score, all_copies, filter, held: vec![] },
             offset,
             mesh,
             with_vectors,
@@ -248,8 +266,11 @@ impl Call {
         let Wish { query, offset, mesh, with_vectors } = wish;
         if self.topics_of_caller().is_limited() {
             // What else is held is not for who asks.
-            let filter = of_topics(&query.filter.topics().unwrap_or_default());
-            (found.searched, found.pending) = (self.count(filter, false).await?, 0);
+            let topics: Vec<Topic> = query.filter.topics().into_iter().flatten().cloned().collect();
+            let count = move |_: &Memory, view: &View| {
+                topics.iter().try_fold(0, |sum, topic| Ok::<_, CallError>(sum + view.notes_of(topic)?))
+            };
+            (found.searched, found.pending) = (self.read(count).await?, 0);
         }
         if let Some((mesh, patience)) = mesh {
             self.ask_mesh(&mesh, answer, &mut found, (query, patience)).await;

@@ -22,6 +22,7 @@ use std::time::{Duration, Instant};
 use synapsenet_index::{IndexError, Neighbour, Weights, WordQuestion};
 use synapsenet_proto::{GrainId, SpaceId, Vector};
 use synapsenet_storage::{Filter, Record, Selection, Slot, StorageError, Store, View};
+use tokio::sync::OwnedSemaphorePermit;
 
 use crate::blocking::blocking;
 use crate::memory::Memory;
@@ -34,7 +35,7 @@ use crate::traces;
 use check::Picked;
 #[cfg(test)]
 pub(crate) use check::{MAX_CHECKED, MAX_CHECKED_TOKENS};
-use gather::{Among, LIMITS, Limits, MIN_CANDIDATES, OVERSAMPLING, PEERS_LIMITS};
+use gather::{Among, LIMITS, Limits, MIN_CANDIDATES, NAMED_AT_LAST, OVERSAMPLING, PEERS_LIMITS};
 pub(crate) use question::MAX_UNKNOWN_SHARE;
 pub(crate) use score::{Measure, Mode};
 
@@ -88,6 +89,8 @@ pub(crate) struct Query {
     pub all_copies: bool,
     /// Which grains are meant.
     pub filter: Filter,
+    /// What is given back once it is answered, whether or not somebody still waits for that: a place among the calls, a turn.
+    pub held: Vec<Arc<OwnedSemaphorePermit>>,
 }
 
 /// What is asked.
@@ -201,7 +204,7 @@ async fn answer(
     read: question::Read,
     (start, embed): (Instant, Duration),
 ) -> Result<Answer, SearchError> {
-    let Query { k, min_score, all_copies, filter, .. } = query;
+    let Query { k, min_score, all_copies, filter, held, .. } = query;
     let question::Read { asked, words, mode, is_unreadable, foreign, itself } = read;
     let measure = Measure::new(mode, spaces.current.model.search_weights(), memory.words.len());
     let min_score = min_score.unwrap_or(mode.min_score());
@@ -214,6 +217,7 @@ async fn answer(
         itself,
         k,
         filter,
+        _held: held,
     };
     let mut best_left_out = None;
     let mut unchecked = 0;
@@ -290,6 +294,8 @@ struct Looking {
     itself: Option<Slot>,
     k: usize,
     filter: Filter,
+    /// Work that was begun goes on when nobody waits for it any more.
+    _held: Vec<Arc<OwnedSemaphorePermit>>,
 }
 
 impl Looking {
@@ -336,7 +342,7 @@ impl Looking {
             true => {
                 let also: Vec<Slot> = near.iter().map(|near| near.slot).collect();
                 let wanted = (k * OVERSAMPLING).max(MIN_CANDIDATES);
-                by_words(&view, &memory.words, words, (wanted, filter), &also)?
+                by_words(&view, &memory.words, words, (wanted, filter), &also, MAX_JUDGED)?
             }
             false => synapsenet_index::WordsFound { best: Vec::new(), also: vec![0.0; near.len()] },
         };
@@ -375,15 +381,17 @@ impl Ranked {
     }
 }
 
-/// Candidates by words, and the scores of those that the graph found.
+/// Candidates by words, and the scores of those that the graph found. Of those that have the words, `most_judged` are held against filter
+/// and conditions one by one.
 fn by_words(
     view: &View,
     index: &WordIndex,
     question: &WordQuestion,
     (wanted, filter): (usize, &Filter),
     also: &[Slot],
+    most_judged: usize,
 ) -> Result<synapsenet_index::WordsFound, SearchError> {
-    let left = std::cell::Cell::new(MAX_JUDGED);
+    let left = std::cell::Cell::new(most_judged);
     let judge = |is_meant: &dyn Fn(Slot) -> bool, slot: Slot| {
         let less = left.get().checked_sub(1);
         less.is_some_and(|less| {
@@ -393,20 +401,30 @@ fn by_words(
     };
     let fits = |slot: Slot| fits(view, slot, question);
     let is_let_through = |slot: Slot| view.matches(slot, filter).unwrap_or(false) && fits(slot);
-    Ok(match view.select_stored(filter, LIMITS.brute_force)? {
+    let among = |slots: &[Slot]| {
+        let most = if question.has_conditions() { slots.len() } else { wanted };
+        let mut found = index.words().search_among(question, most, slots, also);
+        found.best.retain(|hit| fits(hit.key));
+        found.best.truncate(wanted);
+        found
+    };
+    let found = match view.select_stored(filter, (LIMITS.few)(index.len()))? {
         Selection::All if !question.has_conditions() => {
             index.words().search(question, wanted, &|_| true, also)
         }
         Selection::All => index.words().search(question, wanted, &|slot| judge(&fits, slot), also),
-        Selection::Few(slots) => {
-            let most = if question.has_conditions() { slots.len() } else { wanted };
-            let mut found = index.words().search_among(question, most, &slots, also);
-            found.best.retain(|hit| fits(hit.key));
-            found.best.truncate(wanted);
-            found
+        Selection::Few(slots) => among(&slots),
+        Selection::Many => {
+            let found = index.words().search(question, wanted, &|slot| judge(&is_let_through, slot), also);
+            let is_cut_off = left.get() == 0 && found.best.len() < wanted;
+            // Where the words stand in very many that are not meant, those that are must not be missed.
+            match if is_cut_off { view.select_stored(filter, NAMED_AT_LAST)? } else { Selection::Many } {
+                Selection::Few(slots) => among(&slots),
+                Selection::All | Selection::Many => found,
+            }
         }
-        Selection::Many => index.words().search(question, wanted, &|slot| judge(&is_let_through, slot), also),
-    })
+    };
+    Ok(found)
 }
 
 /// Whether a note meets the conditions of a question, if it has any. One that cannot be read does not.
@@ -522,16 +540,15 @@ mod tests {
             min_score: Some(-1.0),
             all_copies: true,
             filter: Filter::default(),
+            held: Vec::new(),
         }
     }
 
     /// Notes, of which each points into a direction of its own.
     const NOTES: usize = 120;
     /// Never compares where a walk is possible, and never walks.
-    const WALKS: Limits =
-        Limits { compared_whole: 0, brute_force: 0, brute_force_fraction: usize::MAX, compared_when_lost: 1 };
-    const COMPARES: Limits =
-        Limits { compared_whole: 0, brute_force: 1000, brute_force_fraction: 1, compared_when_lost: 1000 };
+    const WALKS: Limits = Limits { compared_whole: 0, few: |_| 0, compared_when_lost: 1 };
+    const COMPARES: Limits = Limits { compared_whole: 0, few: |all| all.max(1000), compared_when_lost: 1000 };
 
     /// A change of model on its way: of the notes, the eldest are held by a model that was in use long ago, others by the
     /// one before this, and the newest by the current one.
@@ -852,6 +869,55 @@ mod tests {
 
     fn texts(answer: &Answer) -> Vec<&str> {
         answer.hits.iter().map(|hit| hit.record.grain.text()).collect()
+    }
+
+    /// Whoever asked and hung up at once, again and again, had more searches computed at the same time than calls are served.
+    #[test]
+    fn a_search_that_was_broken_off_keeps_its_place_until_its_work_ends() {
+        let one_at_a_time =
+            tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(1).build();
+        one_at_a_time.unwrap().block_on(async {
+            let node = Fixture::new();
+            let models = node.models(false);
+            let (go, wait) = std::sync::mpsc::sync_channel::<()>(1);
+            let busy = tokio::task::spawn_blocking(move || wait.recv());
+            let places = Arc::new(tokio::sync::Semaphore::new(1));
+            let held = vec![Arc::new(places.clone().try_acquire_owned().unwrap())];
+            let query = Query { mode: Mode::Words, held, ..query("Is anybody there?") };
+            let mut searching = Box::pin(search(node.memory.clone(), &models, &node.ingest, query));
+            assert!(futures::poll!(&mut searching).is_pending());
+            drop(searching);
+            assert_eq!(places.available_permits(), 0);
+            go.send(()).unwrap();
+            busy.await.unwrap().unwrap();
+            drop(places.acquire().await.unwrap());
+        });
+    }
+
+    #[tokio::test]
+    async fn what_is_meant_is_found_though_its_words_stand_in_very_much_that_is_not() {
+        let node = Fixture::new();
+        let tagged = |n: usize, text: String, tag: &str| {
+            let draft = Draft { text, tags: vec![tag.to_owned()], ..Draft::default() };
+            Grain::seal(draft, &author(0), 1_790_000_000_000 + n as u64).unwrap()
+        };
+        // Too many are meant to be named at once, and all others have more of the word.
+        for n in 0..80 {
+            node.ingest.put(tagged(n, format!("boiler boiler {n}"), "other"), false).await.unwrap();
+        }
+        for n in 80..260 {
+            let text = format!("Of all that can be said of house {n}, one thing concerns the boiler");
+            node.ingest.put(tagged(n, text, "meant"), false).await.unwrap();
+        }
+        let (view, question) = (node.view(), WordQuestion::parse("boiler"));
+        let filter = Filter { tags: vec!["meant".into()], ..Filter::default() };
+        assert_eq!(view.select_stored(&filter, (LIMITS.few)(260)).unwrap(), Selection::Many);
+        for most_judged in [20, MAX_JUDGED] {
+            let found =
+                by_words(&view, &node.memory.words, &question, (10, &filter), &[], most_judged).unwrap();
+            assert_eq!(found.best.len(), 10, "{most_judged}");
+            assert!(found.best.iter().all(|hit| view.matches(hit.key, &filter).unwrap()));
+        }
     }
 
     #[tokio::test]

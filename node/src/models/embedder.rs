@@ -14,6 +14,7 @@ use synapsenet_index::{Embedder, IndexError, Provider, Purpose, Tokenized, Token
 use synapsenet_proto::Vector;
 use tokio::sync::oneshot;
 
+use crate::blocking::blocking;
 use crate::metrics::{Metrics, timed};
 use crate::tasks::Alarm;
 use queue::{Job, MAX_WAITING_QUESTIONS, Queue, Taker, Takes};
@@ -59,8 +60,12 @@ impl Drop for EmbedderThreads {
     }
 }
 
-/// Questions of one caller that are read in one run of the model: others wait some 20 ms for it.
+/// Questions of one caller that are read in one run of the model, and tokens of them but for a single one that has more: others wait
+/// for it.
 const QUESTIONS_A_RUN: usize = 16;
+const TOKENS_A_RUN: usize = 512;
+/// Above so many bytes, texts are tokenized away from the async threads: some milliseconds.
+const MAX_TOKENIZED_AT_ONCE: usize = 4096;
 
 /// Whose vectors are remembered apart.
 #[derive(Debug, Clone, Copy)]
@@ -143,18 +148,30 @@ impl EmbedderHandle {
         self.shared.lanes
     }
 
-    /// The vectors of questions, in their order, [`QUESTIONS_A_RUN`] in a run. They overtake documents.
+    /// The vectors of questions, in their order, at most [`QUESTIONS_A_RUN`] in a run. They overtake documents.
     ///
     /// # Errors
     /// [`EmbedError`]; [`EmbedError::Busy`] at once when too many wait.
     pub async fn embed_questions(&self, texts: &[String]) -> Result<Vec<Vector>, EmbedError> {
+        let mut texts = self.tokenize(texts).await;
         let mut vectors = Vec::with_capacity(texts.len());
-        for texts in texts.chunks(QUESTIONS_A_RUN) {
-            let tokenize = |text: &String| self.shared.tokenizer.tokenize(text, Purpose::Question);
-            let texts: Vec<Tokenized> = texts.iter().map(tokenize).collect();
+        while !texts.is_empty() {
+            let later = texts.split_off(questions_of_run(&texts));
             vectors.extend(self.embed(Purpose::Question, Kind::Question, texts).await?);
+            texts = later;
         }
         Ok(vectors)
+    }
+
+    async fn tokenize(&self, questions: &[String]) -> Vec<Tokenized> {
+        let tokenize = |tokenizer: &Tokenizer, texts: &[String]| -> Vec<Tokenized> {
+            texts.iter().map(|text| tokenizer.tokenize(text, Purpose::Question)).collect()
+        };
+        if questions.iter().map(String::len).sum::<usize>() <= MAX_TOKENIZED_AT_ONCE {
+            return tokenize(&self.shared.tokenizer, questions);
+        }
+        let (shared, texts) = (self.shared.clone(), questions.to_vec());
+        blocking(move || tokenize(&shared.tokenizer, &texts)).await
     }
 
     /// The vectors of one batch of documents, in its order.
@@ -233,6 +250,16 @@ fn remember(cache: &Cache, text: Tokenized, vector: &Vector) {
     }
 }
 
+/// How many of these are read in one run: at least one.
+fn questions_of_run(texts: &[Tokenized]) -> usize {
+    let mut tokens = 0;
+    let fits = |text: &&Tokenized| {
+        tokens += text.len();
+        tokens <= TOKENS_A_RUN
+    };
+    texts.iter().take(QUESTIONS_A_RUN).take_while(fits).count().max(1)
+}
+
 struct Worker {
     session: Embedder,
     jobs: Taker,
@@ -247,5 +274,25 @@ impl Worker {
             // A caller that hung up meanwhile no longer wants to know.
             let _ = job.reply.send(result.map_err(|error| EmbedError::Failed(Arc::new(error))));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use synapsenet_index::Model;
+
+    use super::*;
+
+    /// Sixteen of the longest questions were one run, for which everybody else waited for seconds.
+    #[test]
+    fn a_run_has_so_many_questions_and_so_many_tokens_and_at_least_one() {
+        let tokenizer = Tokenizer::new(&Model::built_in().unwrap()).unwrap();
+        let of = |words: usize| tokenizer.tokenize(&"word ".repeat(words), Purpose::Question);
+        let (short, long, longest) = (of(3), of(200), of(3000));
+        assert_eq!(questions_of_run(&vec![short.clone(); 40]), QUESTIONS_A_RUN);
+        assert_eq!(questions_of_run(&vec![long.clone(); 40]), 2);
+        assert_eq!(questions_of_run(&[longest.clone(), short.clone()]), 1);
+        assert_eq!(questions_of_run(&[short.clone(), longest, short.clone()]), 1);
+        assert_eq!(questions_of_run(&[short]), 1);
     }
 }

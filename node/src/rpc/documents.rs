@@ -47,15 +47,13 @@ pub(super) fn parts_message(call: &Call, parts: Parts) -> rpc::GetDocumentRespon
     }
 }
 
-/// A page of documents. A name is the token of what follows it.
+/// A page of documents, and the token of the next one.
 pub(super) fn documents_message(
-    documents: Vec<DocumentReport>,
-    has_more: bool,
+    (documents, next): (Vec<DocumentReport>, Option<String>),
 ) -> rpc::ListDocumentsResponse {
-    let last = documents.last().filter(|_| has_more).map(|document| document.uri.clone());
     rpc::ListDocumentsResponse {
         documents: documents.into_iter().map(document_message).collect(),
-        next_page_token: last.unwrap_or_default(),
+        next_page_token: next.unwrap_or_default(),
     }
 }
 

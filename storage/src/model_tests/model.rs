@@ -85,7 +85,7 @@ impl Model {
                 let Some(entry) = self.entries.values().find(|entry| entry.grain.id() == *old) else {
                     return Outcome::Unchanged;
                 };
-                let was_shared = entry.shared;
+                let (was_shared, was_pinned) = (entry.shared, entry.pin.is_some());
                 if was_shared != *shared {
                     return Outcome::OtherwiseShared { id: *old };
                 }
@@ -106,6 +106,12 @@ impl Model {
                     found.map_or(0, |(&slot, _)| slot)
                 };
                 let (slot, retraction) = (lies(id), lies(retraction.id()));
+                if was_pinned
+                    && lies(*old) == 0
+                    && let Some(entry) = self.entries.get_mut(&slot)
+                {
+                    entry.pin = Some(false);
+                }
                 Outcome::Replaced { id, is_new, shared, slot, retraction }
             }
             Change::Forget { slots, remember } => self.forget(slots, *remember),

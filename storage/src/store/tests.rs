@@ -1,9 +1,13 @@
 use redb::backends::InMemoryBackend;
 use redb::{ReadableTable, TableDefinition};
+use synapsenet_proto::{Draft, Grain, Source};
 
 use super::*;
-use crate::testing::{add, add_searchable, assert_whole, note, problems, put_change, retraction, store};
-use crate::{ListQuery, Occasions, Origin, Outcome, Slot};
+use crate::testing::{
+    add, add_searchable, assert_whole, author, draft, note, problems, put_change, retraction, store,
+    write_one,
+};
+use crate::{Documents, LANE_OWN, ListQuery, Occasions, Origin, Outcome, Slot};
 
 fn folder() -> tempfile::TempDir {
     tempfile::tempdir().unwrap()
@@ -211,6 +215,72 @@ fn what_is_pinned_is_no_strangers_stays_pinned_and_counts_again_afterwards() {
     store.write(vec![Change::Pin { slot: 1, pinned: false, most: 1 }, trim(1, vec![])]).unwrap();
     assert_eq!((held(&store), store.view().unwrap().pinned_count().unwrap()), (vec![4], 0));
     assert_eq!(problems(&store.view().unwrap()), Vec::<String>::new());
+}
+
+#[test]
+fn what_takes_the_place_of_something_pinned_is_pinned() {
+    let store = store();
+    let (old, stands_already) = (note("at 40 Hz", 1), note("at 50 Hz", 2));
+    for grain in [&old, &stands_already] {
+        add(&store, grain);
+    }
+    store.write(vec![Change::Pin { slot: 1, pinned: true, most: 1 }]).unwrap();
+    let mut last = old;
+    for with in [note("at 45 Hz", 3), note("at 50 Hz", 4)] {
+        let (old, retraction) = (last.id(), retraction(&last, 1, 5));
+        let change = Change::Replace { old, with, retraction, shared: false, received_ms: 6, lane: LANE_OWN };
+        let outcome = write_one(&store, change);
+        let Outcome::Replaced { slot, .. } = outcome else { panic!("{outcome:?}") };
+        let view = store.view().unwrap();
+        last = view.record(slot).unwrap().filter(|record| record.pinned).expect("it is pinned").grain;
+        assert_eq!(view.pinned_count().unwrap(), 1, "and what it took the place of is no more");
+    }
+    assert_eq!(last.id(), stands_already.id());
+    assert_eq!(problems(&store.view().unwrap()), Vec::<String>::new());
+}
+
+#[test]
+fn a_walk_over_documents_ends_where_it_may_look_no_further_and_goes_on_from_there() {
+    let store = store();
+    let put = |n: u8, uri: &str, ordinal: u32| {
+        let source = Some(Source { uri: uri.to_owned(), ordinal });
+        let draft = Draft { source, ..draft(&format!("{uri} {ordinal}")) };
+        add(&store, &Grain::seal(draft, &author(n), 1).unwrap());
+    };
+    // Between two documents lie those of another author, and one of them has many notes.
+    for ordinal in 0..3 {
+        put(1, "a", ordinal);
+        put(1, "z", ordinal);
+    }
+    for n in 0..20 {
+        put(2, &format!("m{n:02}"), 0);
+        put(2, "x", n);
+    }
+    let view = store.view().unwrap();
+    let walk = |after: Option<&str>, bounds| {
+        let Documents { found, next_after } =
+            view.documents_of(author(1).author(), "", after, bounds, &|_| Ok(true)).unwrap();
+        (found.into_iter().map(|document| (document.uri, document.grains)).collect::<Vec<_>>(), next_after)
+    };
+    let (a, z) = (("a".to_owned(), 3), ("z".to_owned(), 3));
+    assert_eq!(walk(None, (9, 99)), (vec![a.clone(), z.clone()], None));
+    assert_eq!(walk(None, (2, 99)), (vec![a.clone(), z.clone()], None));
+    assert_eq!(walk(None, (1, 99)), (vec![a.clone()], Some("a".into())));
+    assert_eq!(walk(Some("a"), (1, 99)), (vec![z.clone()], None));
+    // A document is counted whole, and each walk comes further.
+    let (mut found, mut after, mut walks) = (Vec::new(), None::<String>, 0);
+    loop {
+        let (some, next) = walk(after.as_deref(), (9, 2));
+        found.extend(some);
+        walks += 1;
+        after = next;
+        if after.is_none() {
+            break;
+        }
+    }
+    assert_eq!((found, walks), (vec![a, z], 13));
+    let last = view.documents_of(author(1).author(), "a", Some("a"), (9, 99), &|_| Ok(true)).unwrap();
+    assert_eq!(last, Documents { found: vec![], next_after: None });
 }
 
 #[test]

@@ -72,12 +72,16 @@ impl Client {
 
     /// Connects to the socket at `path`, which must be there.
     pub async fn unix(path: &Path) -> Self {
+        Self::unix_as(path, Endpoint::from_static("http://localhost")).await
+    }
+
+    /// As [`Client::unix`], with a connection as this says.
+    pub async fn unix_as(path: &Path, endpoint: Endpoint) -> Self {
         let path = path.to_owned();
         let connector = tower::service_fn(move |_: Uri| {
             let path = path.clone();
             async move { UnixStream::connect(path).await.map(TokioIo::new) }
         });
-        let endpoint = Endpoint::from_static("http://localhost");
         Self::new(within("a connection", endpoint.connect_with_connector(connector)).await.unwrap())
     }
 

@@ -100,9 +100,22 @@ def test_the_form_of_locomo_is_read(harness: Any, tmp_path: Path) -> None:
 
 def test_another_form_is_refused(harness: Any, tmp_path: Path) -> None:
     path = tmp_path / "other.json"
-    path.write_text('[{"question": "x"}]')
-    with pytest.raises(SystemExit, match="neither"):
-        harness.read(path)
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    for written, said in [
+        ('[{"question": "x"}]', "neither"),
+        ("[1, 2]", "neither"),
+        ("[]", "neither"),
+        ('{"a": 1}\n{"a": 2}\n', "cannot be read as JSON"),
+        ('[{"haystack_sessions": []}]', "does not go on so .*question_id"),
+        ('[{"qa": [{}], "session_1": [{"text": "x"}]}]', "does not go on so"),
+    ]:
+        path.write_text(written)
+        with pytest.raises(SystemExit, match=f"other.json .*{said}.*longmemeval_s.json.*--generate"):
+            harness.read(path)
+    for missing, said in [(empty, "neither"), (tmp_path / "nowhere.json", "cannot be read")]:
+        with pytest.raises(SystemExit, match=f"{said}.*--generate"):
+            harness.read(missing)
 
 
 def test_figures_are_what_they_are_called(harness: Any) -> None:

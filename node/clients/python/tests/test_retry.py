@@ -78,9 +78,11 @@ class Fake(NodeServiceServicer):  # type: ignore[misc]
         self.break_after = -1
         self.hold = threading.Event()
         self.holds = False
-        #: Whether the end of a watch comes after its first words, and then when it may come.
+        #: Whether the end of a watch comes after its headers, or after it told where it begins.
         self.late = False
-        self.go = threading.Event()
+        self.begun = False
+        #: Where each watch was to go on.
+        self.cursors: list[str] = []
         #: A call that put texts in is over.
         self.over = threading.Event()
 
@@ -106,10 +108,14 @@ class Fake(NodeServiceServicer):  # type: ignore[misc]
             yield node_pb2.SearchResponse(summary=node_pb2.SearchSummary(hits=1))
 
     def Watch(self, request: Any, context: Any) -> Any:
+        self.cursors.append(request.cursor)
         if self.late:
             context.send_initial_metadata(())
-            self.go.wait(PATIENCE)
+        if self.begun:
+            yield node_pb2.WatchResponse(cursor="begun")
         self._begin(context)
+        if not self.begun:
+            yield node_pb2.WatchResponse(cursor="begun")
         yield node_pb2.WatchResponse(missed=3)
 
     def BulkPut(self, requests: Any, context: Any) -> Any:
@@ -138,7 +144,6 @@ def fake() -> Iterator[tuple[Fake, str]]:
         server.start()
         yield service, address
         service.hold.set()
-        service.go.set()
         server.stop(None).wait(PATIENCE)
 
 
@@ -289,29 +294,54 @@ def test_no_answer_in_time_is_told(fake: tuple[Fake, str], open_memory: OpenMemo
         assert 0.25 < time.monotonic() - began < PATIENCE / 2
 
 
+async def first_event(address: str) -> int:
+    """How many events a new watch says at first that it missed."""
+    async with AsyncMemory(api=address, retry=QUICK) as memory, await memory.watch() as events:
+        assert events.cursor == "begun"
+        return (await events.__anext__()).missed
+
+
 @pytest.mark.parametrize("late", [False, True])
 def test_a_watch_that_a_busy_node_refused_is_begun_again(fake: tuple[Fake, str], late: bool) -> None:
     service, address = fake
     service.late = late
     service.script = [BUSY, BUSY]
     with Memory(api=address, retry=QUICK) as memory, memory.watch() as events:
-        service.go.set()
         assert next(events).missed == 3 and len(service.came) == 3
-
-    async def watch() -> int:
-        async with AsyncMemory(api=address, retry=QUICK) as memory, await memory.watch() as events:
-            service.go.set()
-            async for event in events:
-                return event.missed
-        return 0
-
     service.script = [BUSY, BUSY]
-    service.go.clear()
-    assert asyncio.run(watch()) == 3 and len(service.came) == 6
+    assert asyncio.run(first_event(address)) == 3 and len(service.came) == 6
     # Not for good.
     service.script = [BUSY] * 10
     with Memory(api=address, retry=QUICK) as memory, pytest.raises(Exhausted):
         list(memory.watch())
+
+
+def test_a_watch_that_breaks_before_its_first_event_goes_on_where_it_began(fake: tuple[Fake, str]) -> None:
+    """What came while it was cut off was passed over: only an event told it where it was."""
+    service, address = fake
+    service.begun = True
+    service.script = [BROKEN]
+    with Memory(api=address, retry=QUICK) as memory, memory.watch() as events:
+        assert events.cursor == "begun" and next(events).missed == 3
+    service.script = [BROKEN]
+    assert asyncio.run(first_event(address)) == 3
+    assert service.cursors == ["", "begun"] * 2
+
+
+def test_a_watch_that_is_closed_while_it_waits_for_the_node_ends(fake: tuple[Fake, str]) -> None:
+    service, address = fake
+    service.begun = True
+    service.script = [BROKEN]
+    retry = Retry(attempts=2, first_wait=PATIENCE, longest_wait=PATIENCE)
+    with Memory(api=address, retry=retry, timeout=4 * PATIENCE) as memory, memory.watch() as events:
+        rest: list[Any] = []
+        waiting = threading.Thread(target=lambda: rest.extend(events))
+        waiting.start()
+        while not service.came:
+            time.sleep(0.01)
+        events.close()
+        waiting.join(PATIENCE / 4)
+        assert not waiting.is_alive() and rest == []
 
 
 def test_half_an_answer_is_none(fake: tuple[Fake, str], open_memory: OpenMemory) -> None:

@@ -1,7 +1,6 @@
 //! What somebody sees and changes who is limited to topics. To such a caller there is nothing else: what lies elsewhere is answered
 //! like what does not exist.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use synapsenet_proto::{Grain, Topic};
@@ -86,15 +85,6 @@ impl Topics {
                 named(topics)
             ))),
         }
-    }
-}
-
-/// What is of one of these topics.
-pub(in crate::calls) fn of_topics(topics: &BTreeSet<&Topic>) -> Filter {
-    let of = |topic: &Topic| Filter { topic: Some(topic.clone()), ..Filter::default() };
-    match topics.iter().collect::<Vec<_>>()[..] {
-        [topic] => of(topic),
-        _ => Filter { any: topics.iter().map(|topic| of(topic)).collect(), ..Filter::default() },
     }
 }
 

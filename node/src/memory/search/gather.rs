@@ -20,30 +20,30 @@ pub(super) struct Limits {
     /// All of a space with at most so many: it takes half a millisecond. A graph misses one in a hundred, more among texts
     /// that say nearly the same.
     pub compared_whole: usize,
-    /// What a filter leaves, when it is at most so many ...
-    pub brute_force: usize,
-    /// ... or at most this fraction of all: a walk would pass over so many forbidden grains that it is slower.
-    pub brute_force_fraction: usize,
+    /// What a filter leaves, when it is at most so many of those that there are: a walk would pass over so many forbidden grains that it
+    /// is slower.
+    pub few: fn(usize) -> usize,
     /// Grains that are compared after all when a walk was caught among copies, or found nothing beside lies: 50,000 take some
     /// 15 ms. Among more, the walk is made again, and wider. With 0, what a walk finds is the answer.
     pub compared_when_lost: usize,
 }
 
 /// What holds for every search.
-pub(super) const LIMITS: Limits = Limits {
-    compared_whole: 2000,
-    brute_force: 10_000,
-    brute_force_fraction: 20,
-    compared_when_lost: 50_000,
-};
+pub(super) const LIMITS: Limits = Limits { compared_whole: 2000, few, compared_when_lost: 50_000 };
 
 /// What holds for peers' questions, which anybody may ask: little is compared, and what a walk finds is the answer.
-pub(super) const PEERS_LIMITS: Limits = Limits {
-    compared_whole: 2000,
-    brute_force: 2000,
-    brute_force_fraction: usize::MAX,
-    compared_when_lost: 0,
-};
+pub(super) const PEERS_LIMITS: Limits = Limits { compared_whole: 2000, few: |_| 2000, compared_when_lost: 0 };
+
+/// What a walk looks at of those that a filter lets through, before it comes to its end.
+const WALKED: usize = 112;
+/// What a filter leaves that is compared after all when a walk was caught among copies, or came to an end before it found what it was to.
+pub(super) const NAMED_AT_LAST: usize = 10_000;
+
+/// Of so many, as many as a filter must leave so that a walk costs what comparing them does. Each that it leaves has to be found in its
+/// order; a walk looks at [`WALKED`] of them, and for each at as many others as the filter leaves a part of all.
+pub(super) fn few(all: usize) -> usize {
+    (WALKED * all).isqrt()
+}
 
 /// Candidates weighed by a walk that is made again, because the first one found too few or was caught among grains that say
 /// the same: it comes out of any thousand of them, in some milliseconds, however many grains there are.
@@ -135,7 +135,7 @@ impl Candidates<'_> {
             Selection::Many if neighbours.len() < self.k.min(there) => {
                 self.view.select(&self.in_full(), usize::MAX)?
             }
-            Selection::Many => self.view.select(&self.in_full(), self.limits.brute_force)?,
+            Selection::Many => self.view.select(&self.in_full(), NAMED_AT_LAST)?,
             _ => self.named(most)?.map_or(Selection::All, Selection::Few),
         };
         match named {
@@ -260,7 +260,7 @@ impl Candidates<'_> {
     /// Which grains the filter leaves; of a small space they are always named.
     fn selection(&self) -> Result<Selection, StorageError> {
         match self.asked.space.hnsw.len() <= self.limits.compared_whole {
-            true => self.view.select(&self.in_full(), self.few()),
+            true => self.view.select(&self.in_full(), self.few().max(self.limits.compared_whole)),
             false => self.view.select(self.filter, self.few()),
         }
     }
@@ -282,7 +282,7 @@ impl Candidates<'_> {
 
     /// So many grains are compared one by one.
     fn few(&self) -> usize {
-        self.limits.brute_force.max(self.asked.space.hnsw.len() / self.limits.brute_force_fraction)
+        (self.limits.few)(self.asked.space.hnsw.len())
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use synapsenet_index::{Purpose, WordQuestion, guess_language};
+use synapsenet_index::{Model, Purpose, Tokenizer, WordQuestion, guess_language};
 use synapsenet_proto::{SpaceId, Vector};
 use synapsenet_storage::Slot;
 
@@ -14,6 +14,8 @@ use crate::models::Models;
 
 /// A text of which the model does not know more than this share of the tokens says nothing to it: all such look alike.
 pub(crate) const MAX_UNKNOWN_SHARE: f32 = 0.5;
+/// A text with more bytes is understood away from the async threads: the longest takes some milliseconds, and a call may ask many.
+const MAX_PARSED_AT_ONCE: usize = 1024;
 
 /// A question as it is understood.
 pub(super) struct Read {
@@ -70,25 +72,37 @@ struct Understood {
     plain: Option<String>,
 }
 
-async fn parse(spaces: &Spaces, models: &Models, text: &str, mode: Mode) -> Result<Understood, SearchError> {
+async fn parse(
+    spaces: &Arc<Spaces>,
+    models: &Models,
+    text: &str,
+    mode: Mode,
+) -> Result<Understood, SearchError> {
+    let model = &spaces.current.model;
+    let tokenizer = if mode.counts_meaning() { Some(models.tokenizer(model).await?) } else { None };
+    if text.len() <= MAX_PARSED_AT_ONCE {
+        return Ok(understand(model, tokenizer.as_ref(), text, mode));
+    }
+    let (spaces, text) = (spaces.clone(), text.to_owned());
+    Ok(blocking(move || understand(&spaces.current.model, tokenizer.as_ref(), &text, mode)).await)
+}
+
+/// Without a tokenizer, only its words count.
+fn understand(model: &Model, tokenizer: Option<&Tokenizer>, text: &str, mode: Mode) -> Understood {
     let words = Arc::new(WordQuestion::parse(text));
     let mut read = Read { asked: vec![], words, mode, is_unreadable: false, foreign: None, itself: None };
-    if !mode.counts_meaning() {
-        return Ok(Understood { read, plain: None });
-    }
+    let Some(tokenizer) = tokenizer else { return Understood { read, plain: None } };
     // Of a question that only says what must not be there, nothing is left to read.
     let plain = if read.words.plain().is_empty() { text } else { read.words.plain() }.to_owned();
-    let model = &spaces.current.model;
-    let tokenizer = models.tokenizer(model).await?;
     let tokens = tokenizer.tokenize(&plain, Purpose::Question);
     let speaks = |tag: &&str| model.languages().iter().any(|known| known == tag);
     read.foreign = guess_language(&plain).filter(|tag| !model.languages().is_empty() && !speaks(tag));
     read.is_unreadable = tokenizer.unknown_share(&tokens) > MAX_UNKNOWN_SHARE;
     if read.is_unreadable {
         read.mode = Mode::Words;
-        return Ok(Understood { read, plain: None });
+        return Understood { read, plain: None };
     }
-    Ok(Understood { read, plain: Some(plain) })
+    Understood { read, plain: Some(plain) }
 }
 
 /// Each question in each space. A former model that cannot be used leaves its grains out, which the answer shows.

@@ -15,10 +15,8 @@ const MAX_ANSWERS: usize = 8;
 const MAX_ANSWERS_PER_PEER: usize = 2;
 /// Searches of peers that are computed at the same time, so that one core is left for the people at this node.
 const MAX_SEARCHES: usize = 1;
-/// How long a fetch or a comparison waits while the owner of this node asks something: for a question, not for many. A
-/// search waits for all of them, as long as [`MAX_WAIT`].
-const MAX_HELD_UP: Duration = Duration::from_millis(250);
-/// How long a question waits for its turn. The swarm bounds how many there are that wait.
+/// How long a question waits for its turn. The swarm bounds how many there are that wait. While the owner of this node asks something, a
+/// search waits for all of it, and a fetch or a comparison gives way for a moment.
 const MAX_WAIT: Duration = Duration::from_secs(5);
 /// Peers remembered: many times those that can be connected. One that is forgotten begins anew.
 const MAX_PEERS: usize = 1024;
@@ -79,12 +77,9 @@ impl Turnstile {
                 Kind::Search => Some(self.searches.clone().acquire_owned().await.ok()?),
                 Kind::Sync | Kind::Fetch => None,
             };
-            let owner = self.memory.wait_for_owner();
             match kind {
-                Kind::Search => owner.await,
-                Kind::Sync | Kind::Fetch => {
-                    let _ = tokio::time::timeout(MAX_HELD_UP, owner).await;
-                }
+                Kind::Search => self.memory.wait_for_owner().await,
+                Kind::Sync | Kind::Fetch => self.memory.give_way().await,
             }
             let all = self.turns.clone().acquire_owned().await.ok()?;
             Some(Turn { _permits: (own, all, search) })

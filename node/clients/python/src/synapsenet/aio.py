@@ -12,7 +12,7 @@ import grpc.aio
 
 from . import channel as channels
 from . import records, requests
-from .errors import DeadlinePassed, Exhausted, SynapsenetError, Unreachable, of_rpc
+from .errors import DeadlinePassed, SynapsenetError, Unreachable, of_rpc
 from .records import (
     Added,
     AddedDocument,
@@ -556,14 +556,12 @@ class AsyncWatch:
             except StopAsyncIteration:
                 if self._closed:
                     raise
-                # A node that stops ends it without an error.
-                await self._again(Unreachable("the node ended the watch", reason="STOPPING"))
+                await self._again(requests.ended())
             except grpc.RpcError as error:
                 if self._closed:
                     raise StopAsyncIteration from None
                 told = of_rpc(error, self._memory.target)
-                # That it is too busy a node says at the beginning alone, and now and then after its first words have come.
-                if not isinstance(told, (Exhausted, Unreachable)):
+                if not isinstance(told, Unreachable):
                     raise told from error
                 await self._again(told)
             except asyncio.CancelledError:
@@ -572,7 +570,6 @@ class AsyncWatch:
                     raise StopAsyncIteration from None
                 raise
             else:
-                self._made = 1
                 if event is not None:
                     return event
 
@@ -595,39 +592,43 @@ class AsyncWatch:
             if wait is None:
                 raise told
             await asyncio.sleep(wait)
+            if self._closed:
+                return
             self._made += 1
             try:
-                self._call = await self._listen(deadline)
-                self._events = self._call.__aiter__()
-                return
+                await self._listen(deadline)
             except SynapsenetError as error:
                 told = error
+                continue
+            if self._closed:
+                self._call.cancel()
+            return
 
     async def _begin(self) -> None:
         deadline = Deadline(self._timeout)
         while True:
             self._made += 1
             try:
-                self._call = await self._listen(deadline)
-                self._events = self._call.__aiter__()
+                await self._listen(deadline)
                 return
             except SynapsenetError as error:
                 await self._memory._pause(error, self._made, True, deadline)
 
-    async def _listen(self, deadline: Deadline) -> Any:
+    async def _listen(self, deadline: Deadline) -> None:
         stub: Any = NodeServiceStub(await self._memory.channel())
         call = stub.Watch(self._request, metadata=self._memory.metadata)
+        events = call.__aiter__()
         try:
-            # The node sends them when it has begun to listen to itself.
-            await asyncio.wait_for(call.initial_metadata(), deadline.left())
-            if call.done():
-                self._seen(await call.read())
+            # The node tells first where the watch begins: whoever is cut off from then on goes on there.
+            self._seen(await asyncio.wait_for(events.__anext__(), deadline.left()))
+        except StopAsyncIteration:
+            raise requests.ended() from None
         except asyncio.TimeoutError:
             call.cancel()
             raise DeadlinePassed(f"there was no answer within {deadline.seconds:g} s", reason="DEADLINE_PASSED") from None
         except grpc.RpcError as error:
             raise of_rpc(error, self._memory.target) from error
-        return call
+        self._call, self._events, self._made = call, events, 1
 
     async def __aenter__(self) -> AsyncWatch:
         return self

@@ -12,7 +12,7 @@ import grpc
 
 from . import channel as channels
 from . import records, requests
-from .errors import Exhausted, SynapsenetError, Unreachable, of_rpc
+from .errors import SynapsenetError, Unreachable, of_rpc
 from .records import (
     Added,
     AddedDocument,
@@ -583,7 +583,7 @@ class Watch:
         self._timeout = timeout
         self._patient = requests.patient(memory.retry)
         self._made = 0
-        self._closed = False
+        self._closed = threading.Event()
         self._call: Any = None
         self._begin()
 
@@ -595,26 +595,23 @@ class Watch:
             try:
                 event = records.event(self._seen(next(self._call)))
             except StopIteration:
-                if self._closed:
+                if self._closed.is_set():
                     raise
-                # A node that stops ends it without an error.
-                self._again(Unreachable("the node ended the watch", reason="STOPPING"))
+                self._again(requests.ended())
             except grpc.RpcError as error:
-                if self._closed:
+                if self._closed.is_set():
                     raise StopIteration from None
                 told = of_rpc(error, self._memory.target)
-                # That it is too busy a node says at the beginning alone, and now and then after its first words have come.
-                if not isinstance(told, (Exhausted, Unreachable)):
+                if not isinstance(told, Unreachable):
                     raise told from error
                 self._again(told)
             else:
-                self._made = 1
                 if event is not None:
                     return event
 
     @property
     def cursor(self) -> str:
-        """Where the watch is: another one goes on there, also after a restart of the node. Empty until the first event was asked for."""
+        """Where the watch is: another one goes on there, also after a restart of the node."""
         return self._request.cursor
 
     def _seen(self, said: WatchResponse) -> WatchResponse:
@@ -630,25 +627,29 @@ class Watch:
             wait = retry.wait(told, self._made, True, deadline.left())
             if wait is None:
                 raise told
-            time.sleep(wait)
+            if self._closed.wait(wait):
+                return
             self._made += 1
             try:
-                self._call = self._listen(deadline)
-                return
+                self._listen(deadline)
             except SynapsenetError as error:
                 told = error
+                continue
+            if self._closed.is_set():
+                self._call.cancel()
+            return
 
     def _begin(self) -> None:
         deadline = Deadline(self._timeout)
         while True:
             self._made += 1
             try:
-                self._call = self._listen(deadline)
+                self._listen(deadline)
                 return
             except SynapsenetError as error:
                 self._memory._pause(error, self._made, True, deadline)
 
-    def _listen(self, deadline: Deadline) -> Any:
+    def _listen(self, deadline: Deadline) -> None:
         stub: Any = NodeServiceStub(self._memory.channel)
         call = stub.Watch(self._request, metadata=self._memory.metadata)
         # The call itself has no end, and its beginning must have one.
@@ -656,16 +657,16 @@ class Watch:
         timer.daemon = True
         timer.start()
         try:
-            # The node sends them when it has begun to listen to itself.
-            call.initial_metadata()
-            if not call.is_active():
-                deadline.left()
-                self._seen(next(call))
+            # The node tells first where the watch begins: whoever is cut off from then on goes on there.
+            self._seen(next(call))
+        except StopIteration:
+            raise requests.ended() from None
         except grpc.RpcError as error:
+            deadline.left()
             raise of_rpc(error, self._memory.target) from error
         finally:
             timer.cancel()
-        return call
+        self._call, self._made = call, 1
 
     def __enter__(self) -> Watch:
         return self
@@ -676,5 +677,5 @@ class Watch:
 
     def close(self) -> None:
         """Ends it; whoever waits for the next event gets none."""
-        self._closed = True
+        self._closed.set()
         self._call.cancel()

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Generic, Literal, TypeVar
 
 from . import records
-from .errors import Fault
+from .errors import STOPPING, Fault, Unreachable
 from .records import (
     Added,
     AddedDocument,
@@ -243,6 +243,11 @@ def watch(where: node_pb2.Filter, cursor: str, kinds: Iterable[EventKind]) -> no
     if unknown:
         raise ValueError(f"kind is {unknown[0]!r}; it must be one of {', '.join(KINDS)}")
     return node_pb2.WatchRequest(filter=where, cursor=cursor, kinds=[KINDS[kind] for kind in named])
+
+
+def ended() -> Unreachable:
+    """A node that stops ends a watch without an error."""
+    return Unreachable("the node ended the watch", reason=STOPPING)
 
 
 def wait_indexed() -> Call[None]:

@@ -286,7 +286,7 @@ class NodeServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def Embed(self, request, context):
-        """The vectors of texts by the model in use. It waits while this node's owner asks something.
+        """The vectors of texts by the model in use. It gives way while this node's owner asks something.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
