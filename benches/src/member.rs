@@ -120,7 +120,7 @@ impl Member {
     /// Waits until all of so many notes have a score.
     ///
     /// # Errors
-    /// When the node fails, or takes more than [`MAX_SCORING`].
+    /// When the node fails, or takes more than ten minutes.
     pub async fn wait_scored(&self, notes: u64) -> anyhow::Result<()> {
         let begun = Instant::now();
         loop {
