@@ -36,6 +36,7 @@ use crate::memory::spaces::{Space, SpaceError};
 use crate::memory::{Memory, VECTOR_ENCODING};
 use crate::models::Models;
 use crate::models::embedder::EmbedError;
+use score::Scoring;
 
 /// Log entries after which the index is saved, so that a start after a crash has little to replay.
 const SNAPSHOT_EVERY: u64 = 20_000;
@@ -84,9 +85,9 @@ pub(crate) struct Indexer {
     failed: Failed,
     /// How far the unchecked vectors have been gone through.
     checked: Slot,
-    /// When notes were taken in last, and when some were scored.
+    /// When notes were taken in last, and when all that could be scored was.
     took: Option<Instant>,
-    scored: Instant,
+    level: Instant,
     /// Cancelled when it is to stop.
     stop: CancellationToken,
 }
@@ -131,9 +132,9 @@ impl Indexer {
         let (progress, watched) = watch::channel(Progress::default());
         let Parts { memory, models, ingest, changed, stop } = parts;
         let (turn, failed, checked) = (LANE_OWN, Failed::default(), 0);
-        let (took, scored) = (None, Instant::now());
+        let (took, level) = (None, Instant::now());
         let indexer =
-            Self { memory, models, ingest, changed, progress, turn, failed, checked, took, scored, stop };
+            Self { memory, models, ingest, changed, progress, turn, failed, checked, took, level, stop };
         (indexer, watched)
     }
 
@@ -176,8 +177,13 @@ impl Indexer {
             if self.memory.spaces().all().any(|space| space.applied() >= space.saved() + SNAPSHOT_EVERY) {
                 self.save().await?;
             }
-            if !self.score_some().await? && !self.embed_anew().await? && !self.check_some().await? {
-                break;
+            let scoring = self.score_some().await?;
+            if scoring == Scoring::Busy || self.embed_anew().await? || self.check_some().await? {
+                continue;
+            }
+            match scoring {
+                Scoring::HeldBack(left) => self.wait_for_more(left).await,
+                Scoring::Busy | Scoring::Done => break,
             }
         }
         Ok(())
@@ -398,7 +404,6 @@ impl Indexer {
 mod tests {
     use std::time::Duration;
 
-    use futures::FutureExt;
     use synapsenet_index::Purpose;
     use synapsenet_proto::Vector;
 
@@ -475,20 +480,26 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_comes_goes_before_scores_but_not_without_end() {
+    async fn what_comes_goes_before_scores_which_come_at_last() {
         const LATER: Duration = Duration::from_secs(3600);
         let node = Fixture::new();
-        let models = node.models(false);
-        let mut indexer = node.indexer(&models);
-        let is_settled = |indexer: &Indexer| indexer.settled().now_or_never().is_some();
-        assert!(is_settled(&indexer), "nothing came yet");
+        let models = node.models(true);
+        let [one, two] = ["one", "two"].map(|text| note(&author(0), text));
+        let is_scored = |id| node.memory.emergence(node.slot_of(id)).is_some();
+        node.ingest.put(one.clone(), false).await.unwrap();
+        let mut indexer = node.index(node.indexer(&models)).await;
         let now = Instant::now();
-        (indexer.took, indexer.scored) = (Some(now + LATER), now + LATER);
-        assert!(!is_settled(&indexer), "more may come");
-        indexer.scored = now.checked_sub(LATER).unwrap_or(now);
-        while !is_settled(&indexer) {
-            tokio::task::yield_now().await;
-        }
+        (indexer.took, indexer.level) = (Some(now + LATER), now + LATER);
+        let held_back = indexer.score_some().await.unwrap();
+        assert!(matches!(held_back, Scoring::HeldBack(_)) && !is_scored(one.id()), "more may come");
+        // In a stream without end all are scored all the same ...
+        indexer.level = now.checked_sub(LATER).unwrap_or(now);
+        while indexer.score_some().await.unwrap() == Scoring::Busy {}
+        assert!(is_scored(one.id()) && indexer.level >= now);
+        // ... and when nothing more comes, without another word.
+        node.ingest.put(two.clone(), false).await.unwrap();
+        indexer.work().await.unwrap();
+        assert!(is_scored(two.id()));
     }
 
     #[tokio::test]

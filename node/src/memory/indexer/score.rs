@@ -13,43 +13,63 @@ use crate::memory::emergence::uses::{DAYS, today};
 const STEP: usize = 128;
 /// Where notes were taken in, more may come: none is scored for so long ...
 const SETTLED: Duration = Duration::from_millis(150);
-/// ... but of a stream without end some are, as often as this.
+/// ... but in a stream without end no longer than this after all were.
 const MAX_UNSETTLED: Duration = Duration::from_secs(2);
 /// Slots whose old occasions are dropped in one commit, once a day.
 const DROPPED_AT_ONCE: Slot = 16_384;
 
+/// How far scoring has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Scoring {
+    /// There is nothing to do now.
+    Done,
+    /// There may be more to do.
+    Busy,
+    /// More notes may come first: for so long.
+    HeldBack(Duration),
+}
+
 impl Indexer {
-    /// Scores some grains. True when there may be more to do.
-    pub(super) async fn score_some(&mut self) -> Result<bool, IndexerError> {
+    /// Scores some grains, unless more may come.
+    pub(super) async fn score_some(&mut self) -> Result<Scoring, IndexerError> {
         if !self.memory.scores.is_on() {
-            return Ok(false);
+            return Ok(Scoring::Done);
         }
         self.begin_day().await?;
         if self.memory.scores.is_idle(&self.memory.current()) {
-            return Ok(false);
+            self.level = Instant::now();
+            return Ok(Scoring::Done);
+        }
+        let left = self.unsettled();
+        if !left.is_zero() {
+            return Ok(Scoring::HeldBack(left));
         }
         // What comes meanwhile is not to wait until nobody asks.
         let most = tokio::select! {
-            biased;
-            most = self.settled() => most,
-            () = self.changed.notified() => return Ok(true),
+            most = self.tokens_now(STEP) => most,
+            () = self.changed.notified() => return Ok(Scoring::Busy),
         };
-        self.scored = Instant::now();
         let memory = self.memory.clone();
         let step = move || {
             let view = memory.store.view()?;
             memory.scores.step(&view, &memory.current(), (&memory.metrics, &memory.uses), most)
         };
-        Ok(blocking(step).await?)
+        Ok(if blocking(step).await? { Scoring::Busy } else { Scoring::Done })
     }
 
-    /// Waits until nothing came and nobody asked for a moment, and answers how many grains to score.
-    pub(super) async fn settled(&self) -> usize {
-        let settled = self.took.map(|took| (took + SETTLED).min(self.scored + MAX_UNSETTLED));
-        if let Some(left) = settled.and_then(|settled| settled.checked_duration_since(Instant::now())) {
-            tokio::time::sleep(left).await;
+    /// How long it is to be waited still for what may come.
+    fn unsettled(&self) -> Duration {
+        let settled = self.took.map(|took| (took + SETTLED).min(self.level + MAX_UNSETTLED));
+        settled.map_or(Duration::ZERO, |settled| settled.saturating_duration_since(Instant::now()))
+    }
+
+    /// Waits until more comes, or nothing came for so long.
+    pub(super) async fn wait_for_more(&self, left: Duration) {
+        tokio::select! {
+            () = tokio::time::sleep(left) => {}
+            () = self.changed.notified() => {}
+            () = self.stop.cancelled() => {}
         }
-        self.tokens_now(STEP).await
     }
 
     /// Once a day, takes what is too old out of the occasions on which grains were of use.
