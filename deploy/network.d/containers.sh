@@ -35,7 +35,7 @@ net_can() {
 # The compose program of the engine, a word a line. The podman-compose of Debian 12 knows no addresses of one's own; its docker-compose, which is a
 # program beside Docker still, knows all that is needed, profiles since 1.28.
 compose() {
-  if [[ "$engine" == podman ]] && podman-compose --version 2>/dev/null | grep -Eq 'version:? +([2-9]|1\.[1-9])'; then
+  if [[ "$engine" == podman ]] && podman-compose --version 2>/dev/null | grep -E 'version:? +([2-9]|1\.[1-9])' >/dev/null; then
     echo podman-compose
   elif "$engine" compose version >/dev/null 2>&1; then
     printf '%s\n' "$engine" compose

@@ -30,7 +30,7 @@ net_make() {
 pid_of() {
   local pid
   pid="$(cat "$dir/$1.pid" 2>/dev/null)" || return 1
-  tr '\0' ' ' 2>/dev/null <"/proc/$pid/cmdline" | grep -qF -- "--data-dir $dir/$1 " || return 1
+  tr '\0' ' ' 2>/dev/null <"/proc/$pid/cmdline" | grep -F -- "--data-dir $dir/$1 " >/dev/null || return 1
   echo "$pid"
 }
 
