@@ -112,7 +112,7 @@ impl MetricsServer {
             .route_layer(from_fn_with_state(pages.clone(), only_under_its_names))
             .with_state(pages.clone())
             .merge(
-                json::routes(wire)
+                json::routes(wire, pages.calls.metrics().doors.clone())
                     .merge(doors)
                     .route_layer(from_fn_with_state(pages, only_for_programs_here)),
             );
@@ -196,6 +196,8 @@ async fn only_with_a_token(pages: &Pages, visitor: Visitor, mut request: Request
         Err(error) => {
             let reason = error.reason();
             let problem = Problem::new(StatusCode::UNAUTHORIZED, reason.name(), error.to_string());
+            let (doors, verb, path) = (&pages.calls.metrics().doors, request.method(), request.uri().path());
+            json::count(doors, verb, path, &problem, Duration::ZERO);
             return problem.with_hint(reason.hint()).into_response();
         }
     };

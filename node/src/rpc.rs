@@ -39,6 +39,7 @@ use crate::calls::search::part;
 use crate::calls::{Call, CallError, Calls};
 use crate::filter;
 use convert::{grain_message, read_draft, read_page_token};
+pub(crate) use counted::ended_at_the_door;
 use status::status_of;
 
 /// Messages of a progress stream that may wait for a slow client.

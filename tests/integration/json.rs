@@ -110,9 +110,17 @@ async fn a_program_puts_finds_and_withdraws_by_paths() {
     assert_eq!(program.done("GET /v1/status", Value::Null).await["grains"], 1);
     assert!(program.done(&format!("DELETE /v1/grains/{id}"), Value::Null).await["id"].is_string());
     program.refused(&format!("GET /v1/grains/{id}"), "", 404, "GRAIN_NOT_FOUND").await;
-    // What gRPC counts, and what it records, is counted and recorded.
+    // What gRPC counts, and what it records, is counted and recorded; what ends before it comes there is counted, too.
+    program.refused("POST /v1/grains", "{", 400, "INVALID_REQUEST").await;
+    assert!(program.ask("POST /v1/grains/bulk", "{").await.body.contains("INVALID_REQUEST"));
+    program.refused("GET /v1/nothing", "", 404, "INVALID_REQUEST").await;
     let page = scrape(program.address).await;
     assert_eq!(page.sum("syn_api_calls_total{", "NodeService/Retract"), 1.0);
+    let counted =
+        |method, code| page.sum(&format!("syn_api_calls_total{{method=\"{method}\",code=\"{code}\"}}"), "");
+    assert_eq!(counted("NodeService/Put", "invalid_argument"), 1.0);
+    assert_eq!(page.sum("syn_api_calls_total{method=\"NodeService/BulkPut\"", ""), 1.0, "once");
+    assert_eq!(counted("unknown", "unimplemented"), 1.0);
     wait_for("the record", async || {
         let log = std::fs::read_to_string(node.dir().join("audit.log")).unwrap_or_default();
         log.lines().any(|line| line.contains("token program") && line.contains("NodeService/Retract"))
@@ -159,6 +167,13 @@ async fn a_token_opens_here_what_it_opens_there() {
         assert!(problem["hint"].as_str().unwrap().contains("token create"), "{problem}");
         assert_eq!(ask_http(reader.address, request, &[], "").await.status, 401, "{request}");
     }
+    let page = scrape(reader.address).await;
+    let turned_away = |method| {
+        page.sum(&format!("syn_api_calls_total{{method=\"{method}\",code=\"unauthenticated\"}}"), "")
+    };
+    assert_eq!(turned_away("NodeService/Status"), 2.0);
+    assert_eq!(turned_away("AccessService/CreateToken"), 2.0);
+    assert_eq!(turned_away("unknown"), 4.0);
     reader.refused("POST /v1/grains", r#"{"draft": {"text": "x"}}"#, 403, "SCOPE_NEEDED").await;
     // Nothing of the body is read of who may not make the call.
     reader.refused("POST /v1/documents", "{", 403, "SCOPE_NEEDED").await;

@@ -12,7 +12,7 @@ mod repeats;
 mod table;
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::{Body, BodyDataStream, Bytes, to_bytes};
@@ -29,6 +29,8 @@ use tonic::Streaming;
 use crate::calls::CallError;
 use crate::calls::access::Caller;
 use crate::calls::grains::MAX_DOCUMENT_BYTES;
+use crate::metrics::Doors;
+use crate::rpc::ended_at_the_door;
 use crate::wire::{Wire, on_behalf_of};
 use bodies::{Bodies, Place, only};
 pub(super) use problem::Problem;
@@ -52,13 +54,14 @@ const LINES: &str = "application/x-ndjson";
 
 struct Door {
     wire: Wire,
+    doors: Doors,
     repeats: Repeats,
     bodies: Bodies,
 }
 
 /// The door, for those whom somebody let in: their requests have an authorization and a caller.
-pub(super) fn routes(wire: Wire) -> Router {
-    let door = Door { wire, repeats: Repeats::default(), bodies: Bodies::default() };
+pub(super) fn routes(wire: Wire, doors: Doors) -> Router {
+    let door = Door { wire, doors, repeats: Repeats::default(), bodies: Bodies::default() };
     Router::new()
         .route("/v1/openapi.json", get(async || ([(header::CONTENT_TYPE, "application/json")], OPENAPI)))
         .route("/v1/{*path}", any(serve))
@@ -70,9 +73,21 @@ async fn serve(
     Extension(caller): Extension<Caller>,
     request: Request,
 ) -> Response {
+    let (start, verb, path) = (Instant::now(), request.method().clone(), request.uri().path().to_owned());
     match door.answer(&caller, request).await {
         Ok(response) => response,
-        Err(problem) => problem.into_response(),
+        Err(problem) => {
+            count(&door.doors, &verb, &path, &problem, start.elapsed());
+            problem.into_response()
+        }
+    }
+}
+
+/// Counts a call that a problem ended after this time, if it did so here.
+pub(super) fn count(doors: &Doors, verb: &Method, path: &str, problem: &Problem, time: Duration) {
+    if let Some(code) = problem.uncounted_code() {
+        let call = table::find(verb.as_str(), path).ok();
+        ended_at_the_door(doors, call.as_ref().map(|(call, _)| call), code, time);
     }
 }
 
@@ -266,7 +281,8 @@ fn read_lines(
             match read {
                 Ok(message) => Some((message, (body, buffer, number))),
                 Err(words) => {
-                    let problem = invalid(format!("line {}: {words}", number.max(1)));
+                    // The services saw the lines before it, and count what became of them.
+                    let problem = invalid(format!("line {}: {words}", number.max(1))).counted();
                     *wrong.lock().unwrap_or_else(PoisonError::into_inner) = Some(problem);
                     None
                 }

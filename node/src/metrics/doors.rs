@@ -43,7 +43,7 @@ impl Doors {
     pub(super) fn register(&self, names: &mut Names<'_>) {
         names.plain(
             "api_calls",
-            "Calls of the API, by method and by how they ended; also those that were refused, but for what the HTTP door turns away before it is a call",
+            "Calls of the API, by method and by how they ended; also those that were refused, over HTTP too, but for what is turned away there for its Host or its Origin header",
             &self.calls,
         );
         names.seconds(

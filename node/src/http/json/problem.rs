@@ -19,6 +19,8 @@ pub(in crate::http) struct Problem {
     violations: Vec<(String, String)>,
     /// After how many seconds it may be tried again.
     retry_after: Option<u64>,
+    /// Whether the services saw the call, and counted it.
+    is_counted: bool,
 }
 
 /// A request that can never succeed.
@@ -31,12 +33,17 @@ impl Problem {
     pub fn new(status: StatusCode, reason: &str, detail: impl Into<String>) -> Self {
         let (reason, detail, hint) = (reason.to_owned(), detail.into(), String::new());
         let retry_after = (status == StatusCode::TOO_MANY_REQUESTS).then_some(1);
-        Self { status, reason, detail, hint, violations: Vec::new(), retry_after }
+        Self { status, reason, detail, hint, violations: Vec::new(), retry_after, is_counted: false }
     }
 
     /// One with what to do about it.
     pub fn with_hint(self, hint: &str) -> Self {
         Self { hint: hint.to_owned(), ..self }
+    }
+
+    /// One of a call that the services saw.
+    pub fn counted(self) -> Self {
+        Self { is_counted: true, ..self }
     }
 
     /// What the node says.
@@ -56,6 +63,7 @@ impl Problem {
             violations: wrong.into_iter().map(|wrong| (wrong.field, wrong.description)).collect(),
             // The header of HTTP has whole seconds.
             retry_after: wait.map(|wait| wait.as_millis().div_ceil(1000).max(1) as u64),
+            is_counted: true,
         }
     }
 
@@ -65,9 +73,14 @@ impl Problem {
         self.status
     }
 
+    /// The code under which it is still to be counted. None where the services did that.
+    pub fn uncounted_code(&self) -> Option<Code> {
+        (!self.is_counted).then(|| code_of(self.status))
+    }
+
     /// As JSON.
     pub fn value(&self) -> Value {
-        let Self { status, reason, detail, hint, violations, retry_after } = self;
+        let Self { status, reason, detail, hint, violations, retry_after, is_counted: _ } = self;
         let title = status.canonical_reason().unwrap_or_default();
         let mut value = json!({
             "type": "about:blank", "title": title, "status": status.as_u16(), "detail": detail, "reason": reason, "hint": hint,
@@ -113,5 +126,19 @@ fn status_of(code: Code) -> StatusCode {
         Code::Unavailable | Code::Cancelled => StatusCode::SERVICE_UNAVAILABLE,
         Code::DeadlineExceeded => StatusCode::GATEWAY_TIMEOUT,
         Code::Unknown | Code::Internal | Code::DataLoss => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}
+
+/// The code of gRPC that says what a status does with which a request ends here.
+fn code_of(status: StatusCode) -> Code {
+    match status {
+        StatusCode::UNAUTHORIZED => Code::Unauthenticated,
+        StatusCode::FORBIDDEN => Code::PermissionDenied,
+        StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED => Code::Unimplemented,
+        StatusCode::REQUEST_TIMEOUT => Code::DeadlineExceeded,
+        StatusCode::CONFLICT => Code::Aborted,
+        StatusCode::TOO_MANY_REQUESTS => Code::ResourceExhausted,
+        status if status.is_client_error() => Code::InvalidArgument,
+        _ => Code::Internal,
     }
 }
