@@ -127,6 +127,8 @@ pub(super) struct AuthorRecord<'a> {
     grains: u64,
     /// Of these, those that earn nothing.
     worthless: u64,
+    /// Of it that were refused today for what it did itself.
+    refused: u64,
     /// Whether a vector of it was wrong.
     distrusted: bool,
 }
@@ -262,9 +264,9 @@ async fn authors(topic: Option<Topic>, limit: u32, context: &mut Context) -> Res
     let out = &mut context.out;
     if out.is_json() {
         let record = |of: &rpc::EmergenceAuthor| {
-            let (standing, grains, worthless) = (of.standing, of.grains, of.worthless);
-            let (whose, distrusted) = (whose(of.whose()), of.distrusted);
-            out.record(&AuthorRecord { author: &of.author, whose, standing, grains, worthless, distrusted })
+            let (standing, grains, worthless, refused) = (of.standing, of.grains, of.worthless, of.refused);
+            let (author, whose, distrusted) = (of.author.as_str(), whose(of.whose()), of.distrusted);
+            out.record(&AuthorRecord { author, whose, standing, grains, worthless, refused, distrusted })
         };
         return authors.iter().try_for_each(record).map(|()| Exit::Done);
     }
@@ -276,9 +278,11 @@ async fn authors(topic: Option<Topic>, limit: u32, context: &mut Context) -> Res
             standing,
             of.grains.to_string(),
             of.worthless.to_string(),
+            of.refused.to_string(),
         ]
     };
-    table(["AUTHOR", "WHO", "STANDING", "GRAINS", "WORTH NOTHING"], authors.iter().map(row).collect(), out)?;
+    let names = ["AUTHOR", "WHO", "STANDING", "GRAINS", "WORTH NOTHING", "REFUSED"];
+    table(names, authors.iter().map(row).collect(), out)?;
     if authors.is_empty() {
         out.note("nothing has a score yet")?;
     }

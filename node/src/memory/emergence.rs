@@ -15,6 +15,8 @@
 //! Backing is there because noise is unlike everything, and grains and keys cost nothing to make: what is only new, and a crowd of
 //! strangers that agree with each other, count for little until the owner found a use for something of theirs.
 //!
+//! What was refused of an author today for what it did itself takes from its standing, and from how often it was of use.
+//!
 //! Reuse and backing are local: who opened what here, who is a stranger *here*, and who of those that link to a grain is one, of whom no
 //! more than three count, nor more than three occasions of others than the owner. Two nodes agree on novelty and coherence, and on the
 //! score only where they agree on that.
@@ -33,6 +35,7 @@
 //! | How far has it come, and when is it at work? | [`scores`] |
 //! | What is told of many grains at once? | [`report`] |
 //! | On how many occasions was a grain of use? | [`uses`] |
+//! | Whose grains were refused for what their author did? | [`refusals`] |
 //! | Which grains of strangers are to go next? | [`lowest`] |
 //! | How does it get to the disk and back? | [`snapshot`] |
 //!
@@ -44,6 +47,7 @@ mod column;
 mod lowest;
 mod neighbours;
 mod numbers;
+mod refusals;
 mod report;
 mod scores;
 mod snapshot;

@@ -53,6 +53,7 @@ pub(super) fn author_message(of: &StandingOf) -> rpc::EmergenceAuthor {
         standing: of.standing.sum.as_f64(),
         grains: of.standing.grains,
         worthless: of.standing.worthless,
+        refused: of.standing.refused,
         distrusted: of.distrusted,
     }
 }

@@ -19,6 +19,9 @@ const MAX_GROUPED: usize = 20_000;
 /// From this cosine on, two new grains are of one group: above that of neighbours, so that few lead on to each other.
 const LEAST_TOGETHER: Millionths = Millionths(700_000);
 
+/// What a refusal takes from the standing of an author: as much as a grain adds that is like nothing else.
+const OF_A_REFUSAL: Millionths = Millionths(500_000);
+
 /// Which grains are meant.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Wanted {
@@ -40,6 +43,8 @@ pub(crate) struct Standing {
     pub grains: u64,
     /// ... and those of them that earn nothing.
     pub worthless: u64,
+    /// How many were refused today for what the author did itself: each takes from the sum.
+    pub refused: u64,
 }
 
 /// New grains that are near to each other.
@@ -95,7 +100,12 @@ impl Scores {
             standing.grains += 1;
             standing.worthless += u64::from(worth.nothing.is_some());
         }
-        let named = |(number, standing)| Some((*column.authors.name(number)?, standing));
+        let named = |(number, mut standing): (u32, Standing)| {
+            let author = *column.authors.name(number)?;
+            standing.refused = self.refused_of(&author);
+            standing.sum = standing.sum.less(Millionths(OF_A_REFUSAL.0 * standing.refused));
+            Some((author, standing))
+        };
         numbers.into_iter().filter_map(named).collect()
     }
 

@@ -9,13 +9,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, Rw
 use std::time::{Duration, Instant};
 
 use synapsenet_index::{Column as Snapshot, IndexError, folded_digest};
-use synapsenet_proto::{AuthorId, GrainId, Kind, SpaceId};
+use synapsenet_proto::{AuthorId, Grain, GrainId, Kind, Refusal, SpaceId};
 use synapsenet_storage::{IndexEvent, IndexEventKind, Record, Slot, StorageError, Store, View};
 
 use super::arithmetic::Millionths;
 use super::column::{Column, Said};
 use super::lowest::Kept;
 use super::neighbours::{self, Vectors};
+use super::refusals::Refusals;
 use super::uses::day_of;
 use super::worth::{Emergence, Used};
 use super::{Uses, Weights, snapshot};
@@ -52,6 +53,7 @@ pub(crate) struct Scores {
     unscored: AtomicU64,
     /// As it was when somebody was of use last.
     voices: Mutex<Arc<Voices>>,
+    refusals: Arc<Refusals>,
 }
 
 /// How often authors were of use to the owner.
@@ -60,12 +62,16 @@ pub(super) struct Voices {
     /// [`Uses::version`] when they were counted.
     version: u64,
     of: HashMap<AuthorId, u64>,
+    refusals: Arc<Refusals>,
 }
 
 impl Voices {
-    /// How often one was.
+    /// How often one was, less what was refused of it today.
     pub fn of(&self, author: &AuthorId) -> u64 {
-        self.of.get(author).copied().unwrap_or(0)
+        match self.of.get(author) {
+            Some(uses) => uses.saturating_sub(self.refusals.of(author)),
+            None => 0,
+        }
     }
 }
 
@@ -116,9 +122,9 @@ impl Scores {
         let (column, place, saved) = opened;
         let weights = config.enabled.then(|| Weights::of(config));
         let (column, place, saved) = (RwLock::new(column), Mutex::new(place), AtomicU64::new(saved));
-        let (unscored, voices) = (AtomicU64::new(0), Mutex::default());
+        let (unscored, voices, refusals) = (AtomicU64::new(0), Mutex::default(), Arc::default());
         let ranking_weight = if config.enabled { config.ranking_weight as f32 } else { 0.0 };
-        Ok(Self { weights, ranking_weight, dir, column, place, saved, unscored, voices })
+        Ok(Self { weights, ranking_weight, dir, column, place, saved, unscored, voices, refusals })
     }
 
     /// Whether grains are scored at all.
@@ -163,12 +169,22 @@ impl Scores {
                     *of.entry(*author).or_default() += u64::from(occasions);
                 }
             });
-            *voices = Arc::new(Voices { version, of });
+            *voices = Arc::new(Voices { version, of, refusals: self.refusals.clone() });
         }
         voices.clone()
     }
 
-    /// How often an author was of use to the owner of this node, in the days that are remembered.
+    /// Notes that a peer brought a grain that was refused.
+    pub fn refused(&self, grain: &Grain, why: &Refusal) {
+        self.refusals.note(grain, why);
+    }
+
+    /// How many grains of an author were refused today for what it did itself.
+    pub(super) fn refused_of(&self, author: &AuthorId) -> u64 {
+        self.refusals.of(author)
+    }
+
+    /// How often an author was of use to the owner of this node, in the days that are remembered, less what was refused of it today.
     pub fn uses_of_author(&self, uses: &Uses, author: &AuthorId) -> u64 {
         self.voices(uses, &self.reading()).of(author)
     }

@@ -2,14 +2,16 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use proptest::prelude::*;
-use synapsenet_proto::{Claim, Draft, Encoding, Grain, GrainId, Link, Topic, Vector};
+use synapsenet_proto::{Announcement, Claim, Draft, Encoding, Grain, GrainId, Link, Refusal, Topic, Vector};
 use synapsenet_storage::{Change, LANE_OWN, Origin, Slot};
 
-use super::{Emergence, Nothing, Scores, Wanted};
+use super::uses::Asker;
+use super::{Emergence, Millionths, Nothing, Scores, Wanted};
 use crate::config::EmergenceConfig;
 use crate::memory::VECTOR_ENCODING;
+use crate::memory::ingest::{IngestError, now_ms};
 use crate::memory::spaces::{Fill, Space, Spaces};
-use crate::testing::{Fixture, author};
+use crate::testing::{Fixture, author, peer};
 
 /// A note as somebody else's node may have it.
 #[derive(Debug, Clone)]
@@ -291,6 +293,38 @@ async fn what_emerged_is_grouped_by_what_it_is_about_and_told_by_time_topic_and_
     assert_eq!((of(3).grains, of(3).worthless), (3, 1));
     let there = scores.standings(uses, Some(&topic));
     assert_eq!((there.len(), there[&author(3).author()].sum.0), (1, 0));
+}
+
+#[tokio::test]
+async fn what_an_author_does_wrong_takes_from_its_standing_and_its_voice() {
+    let node = Fixture::new();
+    let notes = [
+        known(1, "a", 10, "cats", &[1.0]),
+        known(2, "a", 20, "taxes", &[0.0, 1.0]),
+        known(2, "a", 30, "boats", &[0.0, 0.0, 1.0]),
+    ];
+    node.learn(&notes, false).await;
+    node.score_all(9);
+    let (scores, uses, wrongdoer) = (&node.memory.scores, &node.memory.uses, author(2));
+    for known in &notes[1..] {
+        let slot = node.slot_of(known.grain.id());
+        uses.note_hits(Asker::Owner("somebody"), [slot].into_iter(), 7);
+        uses.note_opened(Asker::Owner("somebody"), slot, 7);
+    }
+    let before = scores.standings(uses, None)[&wrongdoer.author()];
+    assert_eq!((before.refused, scores.uses_of_author(uses, &wrongdoer.author())), (0, 2));
+    let topic = Topic::new("a").unwrap();
+    let withdrawn = Grain::retract(notes[0].grain.id(), topic, &wrongdoer, now_ms()).unwrap();
+    // Whoever brings it again adds nothing to it.
+    for _ in 0..3 {
+        let refused =
+            node.ingest.receive(Announcement { grain: withdrawn.clone(), claim: None }, peer(7)).await;
+        assert!(matches!(refused, Err(IngestError::Refused(Refusal::ForeignRetraction))), "{refused:?}");
+    }
+    let after = scores.standings(uses, None)[&wrongdoer.author()];
+    assert_eq!((after.refused, after.sum), (1, before.sum.less(Millionths(500_000))));
+    assert_eq!(scores.uses_of_author(uses, &wrongdoer.author()), 1);
+    assert_eq!(scores.standings(uses, None)[&author(1).author()].refused, 0, "whose note it was did nothing");
 }
 
 #[test]

@@ -318,6 +318,20 @@ impl Writer {
         view: &mut Option<View>,
         held: Counts,
     ) -> Result<Result<synapsenet_storage::Origin, Refusal>, StorageError> {
+        let admitted = self.judge(grain, origin, view, held)?;
+        if let (Err(why), Origin::Peer { .. }) = (&admitted, origin) {
+            self.memory.scores.refused(grain, why);
+        }
+        Ok(admitted)
+    }
+
+    fn judge(
+        &mut self,
+        grain: &Grain,
+        origin: &Origin,
+        view: &mut Option<View>,
+        held: Counts,
+    ) -> Result<Result<synapsenet_storage::Origin, Refusal>, StorageError> {
         let ahead = grain.created_ms().saturating_sub(now_ms());
         if ahead > MAX_CLOCK_SKEW_MS {
             return Ok(Err(Refusal::FromTheFuture(ahead)));

@@ -744,20 +744,22 @@ class EmergenceAuthorsResponse(_message.Message):
     def __init__(self, authors: _Optional[_Iterable[_Union[EmergenceAuthor, _Mapping]]] = ...) -> None: ...
 
 class EmergenceAuthor(_message.Message):
-    __slots__ = ("author", "whose", "standing", "grains", "worthless", "distrusted")
+    __slots__ = ("author", "whose", "standing", "grains", "worthless", "distrusted", "refused")
     AUTHOR_FIELD_NUMBER: _ClassVar[int]
     WHOSE_FIELD_NUMBER: _ClassVar[int]
     STANDING_FIELD_NUMBER: _ClassVar[int]
     GRAINS_FIELD_NUMBER: _ClassVar[int]
     WORTHLESS_FIELD_NUMBER: _ClassVar[int]
     DISTRUSTED_FIELD_NUMBER: _ClassVar[int]
+    REFUSED_FIELD_NUMBER: _ClassVar[int]
     author: str
     whose: Whose
     standing: float
     grains: int
     worthless: int
     distrusted: bool
-    def __init__(self, author: _Optional[str] = ..., whose: _Optional[_Union[Whose, str]] = ..., standing: _Optional[float] = ..., grains: _Optional[int] = ..., worthless: _Optional[int] = ..., distrusted: bool = ...) -> None: ...
+    refused: int
+    def __init__(self, author: _Optional[str] = ..., whose: _Optional[_Union[Whose, str]] = ..., standing: _Optional[float] = ..., grains: _Optional[int] = ..., worthless: _Optional[int] = ..., distrusted: bool = ..., refused: _Optional[int] = ...) -> None: ...
 
 class DigestRequest(_message.Message):
     __slots__ = ("since_ms", "topic")
