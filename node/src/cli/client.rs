@@ -292,7 +292,8 @@ fn explain(error: &(dyn std::error::Error + 'static), target: &Target, start: St
         }
         Some(ErrorKind::PermissionDenied) => Failure::unreachable(
             format!("not allowed to use {address}"),
-            "the socket belongs to the user who runs the node: become that user, or use TCP with a token",
+            "the socket belongs to the user who runs the node: become that user, join the group that it is open to (the Debian package: usermod -aG \
+             synapsenet NAME, then log in anew), or use TCP with a token",
         ),
         Some(ErrorKind::InvalidInput) => Failure::usage(
             format!("{address} cannot be used: {root}"),

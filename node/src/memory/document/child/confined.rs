@@ -97,7 +97,9 @@ fn confine(program: &str, path: &OsStr) -> Result<(), String> {
     let files = confine_files(program, path).map_err(|error| error.to_string());
     let calls = confine_calls();
     match files {
-        Ok(RulesetStatus::NotEnforced) => Err("the kernel has no Landlock (Linux 5.13)".to_owned()),
+        Ok(RulesetStatus::NotEnforced) => {
+            Err("the kernel has no Landlock (Linux 5.13), or what started the node forbids it".to_owned())
+        }
         Ok(_) => calls,
         Err(error) => Err(error),
     }
