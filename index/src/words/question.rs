@@ -18,6 +18,9 @@ const MAX_COUNT: u8 = 8;
 /// The most quoted phrases, and the most excluded words and phrases, that are heeded.
 const MAX_CONDITIONS: usize = 32;
 
+/// The most words of phrases by which texts are told apart before they are read.
+const MAX_REQUIRED: usize = 16;
+
 /// A question as it is typed: words, `"quoted phrases"` that must stand in a text, `-excluded` words and
 /// `-"excluded phrases"` that must not. Typographic quotes are quotes. A quote that is not closed, and a hyphen within a
 /// word or before a space, is what it looks like, and so are all in a question of more than 16 words.
@@ -27,6 +30,8 @@ pub struct WordQuestion {
     phrases: Vec<Phrase>,
     excluded: Vec<Phrase>,
     words: Vec<QuestionWord>,
+    /// Words of the quoted phrases that any text has in which these stand.
+    required: Vec<QuestionWord>,
 }
 
 /// A word to look for.
@@ -83,7 +88,10 @@ impl WordQuestion {
                     plain.push(part);
                 }
                 Piece::Phrase(part) => {
-                    tokens.cut(part, |token| words.take(&token, true));
+                    tokens.cut(part, |token| {
+                        words.take(&token, true);
+                        question.require(&token);
+                    });
                     plain.push(part);
                     push_condition(&mut question.phrases, part);
                 }
@@ -146,6 +154,25 @@ impl WordQuestion {
 
     pub(crate) fn words(&self) -> &[QuestionWord] {
         &self.words
+    }
+
+    /// Words that a text has in which all quoted phrases stand.
+    pub(crate) fn required(&self) -> &[QuestionWord] {
+        &self.required
+    }
+
+    /// Notes a token of a phrase. What is one token there is one in a text, too, where it is a whole stretch of letters and digits: a
+    /// phrase begins and ends where these do. A single letter may be left out for what stands beside it, and of scripts without spaces
+    /// the borders of a phrase are anywhere.
+    fn require(&mut self, token: &Token<'_>) {
+        let is_whole = token.counts && token.kind != Kind::Gram && token.form.chars().nth(1).is_some();
+        let is_indexed = token.kind != Kind::Word || !is_stop_word(&token.form);
+        if is_whole && is_indexed && self.required.len() < MAX_REQUIRED {
+            let word = QuestionWord::of(token);
+            if !self.required.contains(&word) {
+                self.required.push(word);
+            }
+        }
     }
 }
 

@@ -47,6 +47,8 @@ pub(crate) struct Scratch {
     blocks: Vec<bool>,
     /// The postings of a word.
     postings: Vec<Posting>,
+    /// Documents that have the words that are required, and their scores.
+    having: Vec<(u32, f32)>,
 }
 
 /// What is looked up for a word of the question.
@@ -58,7 +60,8 @@ struct Wanted {
     weight: f32,
 }
 
-/// Scores all documents for a question into `scratch`, which [`Scratch::clear`] must clear.
+/// Scores all documents for a question into `scratch`, which [`Scratch::clear`] must clear. Those in which its phrases cannot stand, as they
+/// lack a word of one, have no score.
 pub(crate) fn score(index: &Inverted, question: &WordQuestion, scratch: &mut Scratch) {
     scratch.scores.resize(index.docs(), 0.0);
     scratch.blocks.resize(index.docs().div_ceil(BLOCK_DOCS), false);
@@ -78,6 +81,46 @@ pub(crate) fn score(index: &Inverted, question: &WordQuestion, scratch: &mut Scr
             scratch.blocks[posting.doc as usize / BLOCK_DOCS] = true;
         }
     }
+    if !question.required().is_empty() {
+        keep_having(index, question.required(), scratch);
+    }
+}
+
+/// Takes their scores from documents that lack one of these words.
+fn keep_having(index: &Inverted, required: &[QuestionWord], scratch: &mut Scratch) {
+    let terms_of = |word: &QuestionWord| {
+        let mut terms: Vec<u32> = word
+            .forms(index.languages.iter())
+            .iter()
+            .filter_map(|form| index.dictionary.number(form))
+            .collect();
+        terms.sort_unstable();
+        terms.dedup();
+        terms
+    };
+    let mut lists: Vec<Vec<u32>> = required.iter().map(terms_of).collect();
+    let count = |terms: &[u32]| terms.iter().map(|&term| u64::from(index.lists.count(term))).sum::<u64>();
+    lists.sort_by_cached_key(|terms| count(terms));
+    let mut having = std::mem::take(&mut scratch.having);
+    having.clear();
+    for (nth, terms) in lists.iter().enumerate() {
+        unite(index, terms, &mut scratch.postings);
+        if nth == 0 {
+            having.extend(scratch.postings.iter().map(|posting| (posting.doc, scratch.score(posting.doc))));
+        } else {
+            let mut postings = scratch.postings.iter().map(|posting| posting.doc).peekable();
+            having.retain(|(doc, _)| {
+                while postings.next_if(|other| other < doc).is_some() {}
+                postings.peek() == Some(doc)
+            });
+        }
+    }
+    scratch.clear();
+    for &(doc, score) in &having {
+        scratch.scores[doc as usize] = score;
+        scratch.blocks[doc as usize / BLOCK_DOCS] = true;
+    }
+    scratch.having = having;
 }
 
 /// The score that a text with these terms would have if it were one of the index, in which words are as rare as they are.
