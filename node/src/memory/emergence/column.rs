@@ -18,7 +18,7 @@ pub(super) const MAX_NEAR: usize = 20;
 /// ... and those of them that one author has at most: keys are less cheap than grains, and nobody's flood hides the others.
 pub(super) const MAX_NEAR_OF_ONE: usize = 5;
 /// From this cosine on, a neighbour is near ...
-const LEAST_NEAR: Millionths = Millionths(600_000);
+pub(super) const LEAST_NEAR: Millionths = Millionths(600_000);
 /// ... and from this one on it says the same.
 pub(super) const SAME: Millionths = Millionths(980_000);
 /// Where a grain stands among the others of its topic: what is less is older. Of the id, half is enough to tell two apart.

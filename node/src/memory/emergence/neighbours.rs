@@ -8,7 +8,7 @@ use synapsenet_proto::{Claim, EncodedVector, Encoding, SpaceId, Vector};
 use synapsenet_storage::{Slot, StorageError, View};
 
 use super::arithmetic::{Millionths, Whole};
-use super::column::Column;
+use super::column::{Column, Entry, LEAST_NEAR, Near, takes_from};
 use crate::memory::spaces::{Space, SpaceError};
 
 /// In a topic of at most so many grains all are compared, by the graph's own vectors of one byte a component; that takes less than
@@ -25,6 +25,10 @@ const MAX_WALKED: usize = 4096;
 const LOOKED_FOR_OLDER: usize = 512;
 /// Vectors that are kept from one grain of a step to the next, as neighbours of one are neighbours of the other.
 const MAX_KEPT: usize = 1024;
+
+/// How far the graph's cosines are off: less than 0.02 by their rounding ([`Neighbour::similarity`]), and something more where the author
+/// vouches for another vector than the graph has.
+const ROUGH: f64 = 0.03;
 
 /// The vectors of one view, as whole numbers.
 pub(super) struct Vectors<'a> {
@@ -109,8 +113,10 @@ pub(super) fn find(
             nearest
         });
     }
+    let candidates = Candidates::of(column, (slot, entry), &neighbours);
+    let counting = neighbours.iter().filter(|neighbour| candidates.may_count(neighbour));
     let known = entry.near.iter().chain(&entry.older).chain(&entry.before).map(|near| near.slot());
-    let mut others: Vec<Slot> = neighbours.iter().map(|neighbour| neighbour.key).chain(known).collect();
+    let mut others: Vec<Slot> = counting.map(|neighbour| neighbour.key).chain(known).collect();
     others.sort_unstable();
     others.dedup();
     let mut found = Vec::with_capacity(others.len());
@@ -123,6 +129,53 @@ pub(super) fn find(
         }
     }
     Ok(Some(found))
+}
+
+/// Those that the graph names for a grain. Reading vectors and computing cosines takes most of the time, so it is done for those alone
+/// whose cosine may count for one of the two: of most it is seen by the graph's rough one that it does not.
+struct Candidates<'a> {
+    column: &'a Column,
+    slot: Slot,
+    entry: &'a Entry,
+    /// The highest rough cosine of those that are older ...
+    older: f64,
+    /// ... and of those that take from what the grain is worth.
+    before: f64,
+}
+
+impl<'a> Candidates<'a> {
+    fn of(column: &'a Column, (slot, entry): (Slot, &'a Entry), neighbours: &[Neighbour]) -> Self {
+        let mut candidates = Self { column, slot, entry, older: -1.0, before: -1.0 };
+        for neighbour in neighbours {
+            let Some(other) = column.entries.get(&neighbour.key) else { continue };
+            let rough = f64::from(neighbour.similarity);
+            if other.order < entry.order {
+                candidates.older = candidates.older.max(rough);
+            }
+            if takes_from((neighbour.key, other), (slot, entry)) {
+                candidates.before = candidates.before.max(rough);
+            }
+        }
+        candidates
+    }
+
+    /// Whether the cosine to this one may be the highest or one of the nearest of either.
+    fn may_count(&self, neighbour: &Neighbour) -> bool {
+        let (slot, entry) = (self.slot, self.entry);
+        let Some(other) = self.column.entries.get(&neighbour.key) else { return false };
+        let most = f64::from(neighbour.similarity) + ROUGH;
+        let may_replace = |known: Option<Near>| {
+            known.is_none_or(|known| known.slot() == slot || most >= known.cosine().as_f64())
+        };
+        let (is_older, is_before) =
+            (other.order < entry.order, takes_from((neighbour.key, other), (slot, entry)));
+        let takes = takes_from((slot, entry), (neighbour.key, other));
+        most >= LEAST_NEAR.as_f64()
+            || is_older && most >= self.older - ROUGH
+            || is_before && most >= self.before - ROUGH
+            || !is_older && may_replace(other.older)
+            || takes && may_replace(other.before)
+    }
 }
 
 /// The nearest of these that a walk of the graph finds before it has asked about [`MAX_WALKED`].
