@@ -25,9 +25,40 @@ const RANDOM_ROUNDS: usize = 5;
 /// By how much the highest score raises a hit, in the search for the best.
 const WEIGHTS: [f32; 6] = [0.0, 0.01, 0.02, 0.05, 0.1, 0.2];
 
-/// Prints what each way to choose leaves. False when the aim is missed.
+/// Who brings copies and noise, and when.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mix {
+    /// Copies come after what they copy. Those who copy bring no noise.
+    Apart,
+    /// Copies come after what they copy. The same authors bring them and the noise.
+    After,
+    /// The same, and half of the copies come before what they copy, so that their authors are the first who say it.
+    Before,
+}
+
+/// Prints what each way to choose leaves of each mix, and whether scores help to rank. False when the aim is missed in any mix.
 pub(super) async fn measure(material: &mut Material, arguments: &Arguments) -> anyhow::Result<bool> {
-    let all = stream(material, arguments)?;
+    let mut holds = true;
+    let others = Others::make(material, arguments.stream.saturating_sub(material.documents.len()))?;
+    for (mix, words) in [
+        (Mix::Apart, "copies after what they copy, noise by others"),
+        (Mix::After, "copies after what they copy, noise by the same authors"),
+        (Mix::Before, "copies before and after what they copy, noise by the same authors"),
+    ] {
+        println!("\n{words}:\n");
+        holds &= keep(mix, &others, material, arguments).await?;
+    }
+    rank(material).await?;
+    Ok(holds)
+}
+
+async fn keep(
+    mix: Mix,
+    others: &Others,
+    material: &mut Material,
+    arguments: &Arguments,
+) -> anyhow::Result<bool> {
+    let all = stream(mix, others, material)?;
     let asked = Asked::of(material.questions.iter().step_by(2), &all);
     let held_out = Asked::of(material.questions.iter().skip(1).step_by(2), &all);
     let quality = |kept: &[bool]| ndcg(&held_out, &all, kept, |_| 0.0);
@@ -63,7 +94,6 @@ pub(super) async fn measure(material: &mut Material, arguments: &Arguments) -> a
     println!("| at random | {quota} | | | {at_random:.4} | {:.3} |", at_random / whole);
     row("an oracle", &oracle);
     let (found, other) = (quality(&by_score), quality(&oldest).max(at_random));
-    rank(material).await?;
     Ok(found >= AIM * whole && found > other)
 }
 
@@ -79,43 +109,82 @@ impl<'a> Asked<'a> {
     }
 }
 
-/// Honest texts, a third of all; copies of them by others; and noise, in any order.
-fn stream(material: &mut Material, arguments: &Arguments) -> anyhow::Result<Vec<Said>> {
-    let documents = material.documents.clone();
-    let others = arguments.stream.saturating_sub(documents.len());
-    let (mut texts, mut edits) = (Vec::new(), Vec::new());
-    for n in 0..others / 2 {
-        let place = material.random.below(documents.len());
-        match n % 10 < EDITED_OF_TEN {
-            true => edits.push((material.edited(&documents[place].text), place)),
-            // Other tags or spaces make another grain of the same words.
-            false => texts.push((
-                Text { text: format!("{} ", documents[place].text), ..documents[place].clone() },
-                Some(place),
-            )),
+/// Copies of documents, and noise.
+struct Others {
+    /// Each with the document that it says.
+    copies: Vec<(Text, usize)>,
+    noise: Vec<Text>,
+}
+
+impl Others {
+    fn make(material: &mut Material, count: usize) -> anyhow::Result<Self> {
+        let documents = material.documents.clone();
+        let (mut copies, mut edits) = (Vec::new(), Vec::new());
+        for n in 0..count / 2 {
+            let place = material.random.below(documents.len());
+            match n % 10 < EDITED_OF_TEN {
+                true => edits.push((material.edited(&documents[place].text), place)),
+                // Other tags or spaces make another grain of the same words.
+                false => copies.push((
+                    Text { text: format!("{} ", documents[place].text), ..documents[place].clone() },
+                    place,
+                )),
+            }
         }
+        let (edited, places): (Vec<_>, Vec<_>) = edits.into_iter().unzip();
+        copies.extend(material.vectors_of(edited)?.into_iter().zip(places));
+        let noise = (0..count - count / 2).map(|_| material.noise()).collect();
+        Ok(Self { copies, noise: material.vectors_of(noise)? })
     }
-    let (edited, places): (Vec<_>, Vec<_>) = edits.into_iter().unzip();
-    texts.extend(material.vectors_of(edited)?.into_iter().zip(places.into_iter().map(Some)));
-    let noise = (0..others - others / 2).map(|_| material.noise()).collect();
-    texts.extend(material.vectors_of(noise)?.into_iter().map(|text| (text, None)));
-    let mut texts: Vec<(Text, Option<usize>, usize)> = texts
-        .into_iter()
-        .enumerate()
-        .map(|(n, (text, says))| (text, says, HONEST_AUTHORS + n % OTHERS))
-        .collect();
+}
+
+/// Honest texts, a third of all; copies of them by others; and noise, in any order but for copies that come after what they copy.
+fn stream(mix: Mix, others: &Others, material: &mut Material) -> anyhow::Result<Vec<Said>> {
+    let documents = material.documents.clone();
+    let (mut copiers, mut makers) = ((0..OTHERS / 2).cycle(), (OTHERS / 2..OTHERS).cycle());
+    let mut anybody = (0..OTHERS).cycle();
+    let mut by = |apart: &mut dyn Iterator<Item = usize>| {
+        let number = if mix == Mix::Apart { apart.next() } else { anybody.next() };
+        HONEST_AUTHORS + number.unwrap_or_default()
+    };
+    let mut texts: Vec<(Text, Option<usize>, usize)> = Vec::new();
+    texts.extend(others.copies.iter().map(|(text, says)| (text.clone(), Some(*says), by(&mut copiers))));
+    texts.extend(others.noise.iter().map(|text| (text.clone(), None, by(&mut makers))));
     let mut places: Vec<usize> = (0..documents.len()).collect();
     shuffle(&mut places, &mut material.random);
     texts.extend(
         places.iter().enumerate().map(|(n, &place)| (documents[place].clone(), Some(place), n / HONEST_EACH)),
     );
     shuffle(&mut texts, &mut material.random);
+    if mix != Mix::Before {
+        originals_first(&mut texts);
+    }
     let first = first_ms();
     let said = |(turn, (text, says, by)): (usize, (Text, Option<usize>, usize))| {
         let grain = seal(&text, &author(by), first + turn as u64 * STEP_MS, |_| ())?;
         Ok(Said { grain, vector: text.vector, says, hostile: false })
     };
     texts.into_iter().enumerate().map(said).collect()
+}
+
+/// Has each document change places with the first of its copies where that came before it.
+fn originals_first(texts: &mut [(Text, Option<usize>, usize)]) {
+    let mut original: HashMap<usize, usize> = HashMap::new();
+    for (at, (_, says, by)) in texts.iter().enumerate() {
+        if let Some(document) = says.filter(|_| *by < HONEST_AUTHORS) {
+            original.insert(document, at);
+        }
+    }
+    let mut seen = HashSet::new();
+    for at in 0..texts.len() {
+        let Some(document) = texts[at].1 else { continue };
+        if seen.insert(document)
+            && texts[at].2 >= HONEST_AUTHORS
+            && let Some(&there) = original.get(&document)
+        {
+            texts.swap(at, there);
+        }
+    }
 }
 
 /// Where the numbers of authors of copies and noise begin.

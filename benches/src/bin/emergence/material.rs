@@ -110,7 +110,8 @@ impl Material {
             }
         }
         words.retain(|word| !word.is_empty());
-        words.join(" ")
+        // Of a text of one word that was left out, something is left to say.
+        if words.is_empty() { self.word() } else { words.join(" ") }
     }
 
     /// The sentences in another order, and many words exchanged for others that mean the same.
