@@ -4,6 +4,7 @@
 mod doors;
 mod labels;
 mod levels;
+mod methods;
 mod process;
 pub(crate) mod text_format;
 
@@ -16,12 +17,13 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Metric, Registry, Unit};
 
-pub(crate) use doors::{Door, Doors, UNKNOWN_METHOD};
+pub(crate) use doors::{Door, Doors};
 pub(crate) use labels::{
     CacheLabels, DirectionLabels, KindLabels, LetGoLabels, OutcomeLabels, PeerLabels, ReceivedLabels,
     RefusalLabels, ScoreLabels, SearchLabels, StateLabels, WhoseLabels,
 };
 pub(crate) use levels::{Levels, TopicLevel};
+pub(crate) use methods::{method_of, methods, name_of};
 pub(crate) use process::memory_bytes;
 
 /// Upper bounds of the histograms in seconds: from a cached lookup to a very slow disk.

@@ -13,7 +13,6 @@ mod guard;
 mod large;
 pub(crate) mod listen;
 mod mesh;
-mod methods;
 mod models;
 mod sources;
 mod status;
@@ -39,7 +38,6 @@ use crate::calls::search::part;
 use crate::calls::{Call, CallError, Calls};
 use crate::filter;
 use convert::{grain_message, read_draft, read_page_token};
-pub(crate) use counted::ended_at_the_door;
 use status::status_of;
 
 /// Messages of a progress stream that may wait for a slow client.

@@ -29,8 +29,7 @@ use tonic::Streaming;
 use crate::calls::CallError;
 use crate::calls::access::Caller;
 use crate::calls::grains::MAX_DOCUMENT_BYTES;
-use crate::metrics::Doors;
-use crate::rpc::ended_at_the_door;
+use crate::metrics::{Doors, method_of, name_of};
 use crate::wire::{Wire, on_behalf_of};
 use bodies::{Bodies, Place, only};
 pub(super) use problem::Problem;
@@ -87,7 +86,8 @@ async fn serve(
 pub(super) fn count(doors: &Doors, verb: &Method, path: &str, problem: &Problem, time: Duration) {
     if let Some(code) = problem.uncounted_code() {
         let call = table::find(verb.as_str(), path).ok();
-        ended_at_the_door(doors, call.as_ref().map(|(call, _)| call), code, time);
+        let path = call.map(|(call, _)| format!("/{}/{}", call.parent_service().full_name(), call.name()));
+        doors.called(method_of(&path.unwrap_or_default()), name_of(code), time);
     }
 }
 

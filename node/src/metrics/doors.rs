@@ -15,9 +15,9 @@ const CALL_BUCKETS: [f64; 6] = [0.001, 0.01, 0.1, 1.0, 10.0, 60.0];
 /// The codes that each method has from the start: a series that begins at some number tells nobody that it grew.
 const CODES_FROM_THE_START: [&str; 3] = ["ok", "unauthenticated", "resource_exhausted"];
 /// The code of whoever is not let in. Such calls take no time that says anything.
-pub(crate) const NOT_LET_IN: &str = "unauthenticated";
+const NOT_LET_IN: &str = "unauthenticated";
 /// The method of calls that the schema does not have, under whatever name.
-pub(crate) const UNKNOWN_METHOD: &str = "unknown";
+pub(super) const UNKNOWN_METHOD: &str = "unknown";
 
 /// What clients do. Clones share their values.
 #[derive(Debug, Clone)]

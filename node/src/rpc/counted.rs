@@ -1,20 +1,11 @@
 //! Counts each call once, when it has ended: by its method, by the code of gRPC that it ended with, and by its time. Whoever hangs up
 //! before that has cancelled it.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use prost_reflect::MethodDescriptor;
 use tonic::Code;
 
-use super::answer::name_of;
-use super::methods::method_of;
-use crate::metrics::Doors;
-
-/// Counts a call that ended so at another door, before it came to the services. None is a call that the schema does not have.
-pub(crate) fn ended_at_the_door(doors: &Doors, call: Option<&MethodDescriptor>, code: Code, time: Duration) {
-    let path = call.map(|call| format!("/{}/{}", call.parent_service().full_name(), call.name()));
-    doors.called(method_of(&path.unwrap_or_default()), name_of(code), time);
-}
+use crate::metrics::{Doors, method_of, name_of};
 
 /// A call that is to be counted. It is counted when it has ended, at the latest when this is dropped.
 pub(super) struct Counting {

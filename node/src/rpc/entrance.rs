@@ -13,10 +13,9 @@ use tower::Service;
 
 use super::answer::follow;
 use super::counted::Counting;
-use super::methods::{method_of, methods};
 use super::status::status_of;
 use crate::calls::{CallError, Calls};
-use crate::metrics::Doors;
+use crate::metrics::{Doors, method_of, methods};
 use crate::traces::Traces;
 
 /// The longest that a call may take before its first answer, whatever deadline the client sets.

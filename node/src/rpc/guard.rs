@@ -14,12 +14,13 @@ use tonic::transport::server::TlsConnectInfo;
 use tonic::{Code, Status};
 use tower::Service;
 
-use super::answer::{Ended, follow, follow_until, name_of};
+use super::answer::{Ended, follow, follow_until};
 use super::status::status_of;
 use crate::calls::CallError;
 use crate::calls::access::audit::{Audit, Record};
 use crate::calls::access::{Caller, Keys, recorded};
 use crate::connections::{Guest, Right};
+use crate::metrics::name_of;
 
 /// What the names of calls begin with in a path; what does not is of others, as reflection is, and for everybody who is let in.
 const OURS: &str = "/synapsenet.v1.";

@@ -1,13 +1,14 @@
-//! The names of the methods that are served, by their paths: the schema's, health's and those of reflection. A call of any other path
-//! is counted as one unknown method, so that strangers make no series.
+//! The names of calls and of how they end, as labels have them. A method that is served, of the schema, of health or of reflection, is named
+//! by its path. A call of any other path is counted as one unknown method, so that strangers make no series.
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
 use prost::Message;
 use prost_types::FileDescriptorSet;
+use tonic::Code;
 
-use crate::metrics::UNKNOWN_METHOD;
+use super::doors::UNKNOWN_METHOD;
 
 /// The package that needs no naming: its services are this node's own.
 const OWN_PACKAGE: &str = "synapsenet.v1";
@@ -42,13 +43,36 @@ fn methods_of(set: &[u8]) -> Vec<(String, String)> {
 }
 
 /// The name under which calls of a path are counted.
-pub(super) fn method_of(path: &str) -> &'static str {
+pub(crate) fn method_of(path: &str) -> &'static str {
     METHODS.get(path).map_or(UNKNOWN_METHOD, String::as_str)
 }
 
 /// Every method that has a name.
-pub(super) fn methods() -> impl Iterator<Item = &'static str> {
+pub(crate) fn methods() -> impl Iterator<Item = &'static str> {
     METHODS.values().map(String::as_str)
+}
+
+/// The name that gRPC has for a code, in small letters as metrics have it.
+pub(crate) fn name_of(code: Code) -> &'static str {
+    match code {
+        Code::Ok => "ok",
+        Code::Cancelled => "cancelled",
+        Code::Unknown => "unknown",
+        Code::InvalidArgument => "invalid_argument",
+        Code::DeadlineExceeded => "deadline_exceeded",
+        Code::NotFound => "not_found",
+        Code::AlreadyExists => "already_exists",
+        Code::PermissionDenied => "permission_denied",
+        Code::ResourceExhausted => "resource_exhausted",
+        Code::FailedPrecondition => "failed_precondition",
+        Code::Aborted => "aborted",
+        Code::OutOfRange => "out_of_range",
+        Code::Unimplemented => "unimplemented",
+        Code::Internal => "internal",
+        Code::Unavailable => "unavailable",
+        Code::DataLoss => "data_loss",
+        Code::Unauthenticated => "unauthenticated",
+    }
 }
 
 #[cfg(test)]
