@@ -4,6 +4,8 @@ use std::borrow::Cow;
 
 use rust_stemmers::{Algorithm, Stemmer};
 
+use crate::words::tokens::MAX_TOKEN_BYTES;
+
 /// The languages that Snowball (<https://snowballstem.org>) has a stemmer for, by the first part of their tags. The
 /// order is that of [`Languages`] and of snapshots: new ones go to the end.
 const LANGUAGES: [(&[&str], Algorithm); 18] = [
@@ -57,10 +59,11 @@ impl Language {
         place.map_or(Self::ENGLISH, |place| Self(place as u8))
     }
 
-    /// The stem of a folded word.
+    /// The stem of a folded word. A word of which none is left is its own, and one whose stem were longer than a token may be, as some
+    /// endings are exchanged for others.
     pub(crate) fn stem(self, word: &str) -> Cow<'_, str> {
         let stem = Stemmer::create(LANGUAGES[usize::from(self.0)].1).stem(word);
-        if stem.is_empty() { Cow::Borrowed(word) } else { stem }
+        if stem.is_empty() || stem.len() > MAX_TOKEN_BYTES { Cow::Borrowed(word) } else { stem }
     }
 }
 

@@ -8,6 +8,23 @@ use crate::words::terms::{Terms, Text};
 use crate::words::tokens::Tokens;
 use crate::{WordQuestion, Words};
 
+/// Of a word that ends so, the Turkish stemmer exchanges the ending for a vowel: its stem is longer than a token may be.
+#[test]
+fn a_word_whose_stem_is_longer_than_itself_comes_back() {
+    let dir = tempfile::tempdir().expect("a folder");
+    for length in 50..=64 {
+        for ending in ["d", "g", "dnin", "ddan", "glar"] {
+            let word = format!("ruru{}{ending}", "d".repeat(length - 4 - ending.len()));
+            let words = Words::new();
+            words.add(&[(1, Text { parts: &[&word], language: "tr" })]);
+            words.save(dir.path(), 7, 11).expect("it saves");
+            let (loaded, _) = Words::load(dir.path(), 7).expect("it loads");
+            let found = loaded.search(&WordQuestion::parse(&word), 9, &|_| true, &[]).best;
+            assert_eq!(found.len(), 1, "{word}");
+        }
+    }
+}
+
 fn sample() -> Words {
     let words = Words::new();
     let bodies: Vec<String> =
